@@ -1,0 +1,132 @@
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from trfcli.commands.info import describe_device, machine_pairs, model_pairs
+from trfcli_pipeline.errors import PipelineError
+
+Run = Callable[..., Result]
+
+MACHINE: dict[str, Any] = {
+    "python": "3.11.7",
+    "versions": {"trfcli": None, "spacy": "3.8.18", "torch": "2.13.0"},
+    "device": "cuda",
+    "devices": [
+        {"name": "cuda:0", "type": "cuda", "memory_gb": 24.0},
+        {"name": "cuda:1", "type": "cuda", "memory_gb": None},
+        {"name": "cpu", "type": "cpu", "memory_gb": 7.9},
+    ],
+    "threads": 2,
+    "memory_gb": 7.9,
+}
+MODEL: dict[str, Any] = {
+    "name": "en_trf_allminilml6v2",
+    "version": "0.0.0",
+    "lang": "en",
+    "path": "model",
+    "size_mb": 87.3,
+    "components": [
+        {"name": "sentencizer", "factory": "sentencizer", "labels": []},
+        {"name": "spam", "factory": "trf_textcat", "labels": ["HAM", "SPAM"]},
+        {"name": "ner", "factory": "ner", "labels": [f"L{i}" for i in range(12)]},
+    ],
+    "encoder": {
+        "name": "all-MiniLM-L6-v2",
+        "model_type": "bert",
+        "layers": 6,
+        "width": 384,
+        "parameters": 22_713_216,
+        "max_length": 512,
+    },
+    "requirements": ["trfcli>=0.1.0,<0.2.0"],
+    "performance": {"cats_score": 0.9741, "cats_f_per_type": {"HAM": {"f": 1.0}}},
+}
+
+
+@pytest.fixture(autouse=True)
+def library(monkeypatch: pytest.MonkeyPatch) -> None:
+    def describe_machine() -> dict[str, Any]:
+        return dict(MACHINE)
+
+    def load_pipeline(model: str) -> str:
+        if model != "model":
+            raise PipelineError(f"{model}: no such directory or package")
+        return "a pipeline"
+
+    def describe_pipeline(nlp: str) -> dict[str, Any]:
+        return dict(MODEL)
+
+    monkeypatch.setattr("trfcli_pipeline.devices.describe_machine", describe_machine)
+    monkeypatch.setattr("trfcli_pipeline.pipelines.load_pipeline", load_pipeline)
+    monkeypatch.setattr("trfcli_pipeline.pipelines.describe_pipeline", describe_pipeline)
+
+
+def test_machine(run: Run) -> None:
+    result = run("info")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    assert result.stdout.splitlines() == [
+        " python    3.11.7",
+        " trfcli    not installed",
+        " spacy     3.8.18",
+        " torch     2.13.0",
+        " device    cuda:0, 24.0 GB, used unless --device says otherwise",
+        " device    cuda:1",
+        " device    cpu",
+        " threads   2",
+        " memory    7.9 GB",
+    ]
+
+
+def test_model(run: Run) -> None:
+    result = run("info", "model")
+    assert result.exit_code == 0
+    assert result.stdout.partition("\n\n")[2].splitlines() == [
+        " pipeline     en_trf_allminilml6v2 0.0.0",
+        " language     en",
+        " path         model (87 MB)",
+        " encoder      all-MiniLM-L6-v2 (bert, 6 layers, width 384, 22.7M parameters, up to 512 "
+        "wordpieces)",
+        " component    sentencizer",
+        " component    spam (trf_textcat), 2 labels: HAM, SPAM",
+        " component    ner, 12 labels: L0, L1, L2, L3, L4, L5, L6, L7, L8, L9 and 2 more",
+        " requires     trfcli>=0.1.0,<0.2.0",
+        " cats_score   0.974",
+    ]
+
+
+def test_json(run: Run) -> None:
+    assert json.loads(run("info", "--json").stdout) == MACHINE
+    assert json.loads(run("info", "model", "--json").stdout) == {**MACHINE, "model": MODEL}
+
+
+def test_model_that_is_not_there(run: Run) -> None:
+    result = run("info", "nowhere")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr == "✘ nowhere: no such directory or package\n"
+
+
+def test_only_the_default_device_is_said_to_be_used() -> None:
+    first, second, cpu = MACHINE["devices"]
+    assert "used" in describe_device(first, "cuda")
+    assert "used" not in describe_device(second, "cuda")
+    assert "used" not in describe_device(cpu, "cuda")
+    assert "used" in describe_device(cpu, "cpu")
+
+
+def test_unknown_memory_is_left_out() -> None:
+    assert "memory" not in dict(machine_pairs({**MACHINE, "memory_gb": None}))
+
+
+def test_pipeline_without_encoder_or_requirements() -> None:
+    pairs = dict(model_pairs({**MODEL, "encoder": None, "requirements": []}))
+    assert "encoder" not in pairs and "requires" not in pairs
+
+
+def test_encoder_without_maximum_length() -> None:
+    encoder = {**MODEL["encoder"], "max_length": None}
+    assert "up to" not in dict(model_pairs({**MODEL, "encoder": encoder}))["encoder"]

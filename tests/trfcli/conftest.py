@@ -1,0 +1,108 @@
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from trfcli import console
+from trfcli.app import app
+
+Run = Callable[..., Result]
+Report = dict[str, Any]
+
+CLS = ("[CLS]", 101)
+SEP = ("[SEP]", 102)
+
+
+def build_report(
+    *sentences: tuple[list[tuple[str, list[int]]], list[str | tuple[str, int]]],
+    truncated: tuple[int, ...] = (),
+) -> Report:
+    """A report as `inspect_alignment` returns it.
+
+    A sentence is its tokens, each with the indices of its wordpieces within the sentence, and its
+    wordpieces; a special one is a pair of text and id.
+    """
+    report: Report = {"text": "", "sentences": [], "tokens": [], "wordpieces": []}
+    for tokens, pieces in sentences:
+        first = len(report["wordpieces"])
+        start = len(report["text"])
+        for piece in pieces:
+            text, number = piece if isinstance(piece, tuple) else (piece, 1000)
+            report["wordpieces"].append(
+                {
+                    "i": len(report["wordpieces"]),
+                    "id": number,
+                    "text": text,
+                    "special": isinstance(piece, tuple),
+                    "unknown": text == "[UNK]",
+                    "tokens": [],
+                }
+            )
+        for text, indices in tokens:
+            i = len(report["tokens"])
+            begin = len(report["text"])
+            report["text"] += f"{text} "
+            report["tokens"].append(
+                {
+                    "i": i,
+                    "text": text,
+                    "start": begin,
+                    "end": begin + len(text),
+                    "truncated": i in truncated,
+                    "wordpieces": [first + index for index in indices],
+                }
+            )
+            for index in indices:
+                report["wordpieces"][first + index]["tokens"].append(i)
+        report["sentences"].append([start, max(start, len(report["text"]) - 1)])
+    return report
+
+
+@pytest.fixture(scope="session")
+def make_report() -> Callable[..., Report]:
+    return build_report
+
+
+@pytest.fixture
+def cafes() -> Report:
+    return build_report(
+        (
+            [("Zürich", [1]), ("'s", [2, 3]), ("cafés", [4, 5]), (".", [6])],
+            [CLS, "zurich", "'", "s", "cafe", "##s", ".", SEP],
+        )
+    )
+
+
+@pytest.fixture
+def run() -> Run:
+    runner = CliRunner()
+
+    def run_trf(*args: str, **options: Any) -> Result:
+        return runner.invoke(app, list(args), **options)
+
+    return run_trf
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test depends on the terminal or the settings of whoever runs it, or leaves any behind."""
+    for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "TRF_DEBUG", "TRF_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    # Set and removed again, so that monkeypatch also takes back what a command sets.
+    for name in console.QUIET_ENVIRONMENT:
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(console, "settings", console.Settings())
+
+
+@pytest.fixture
+def inspection(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A stand-in for `trfcli_pipeline.inspection`, for the test to put functions into."""
+    module = ModuleType("trfcli_pipeline.inspection")
+    # `from trfcli_pipeline import inspection` looks here first, other ways of importing it below.
+    monkeypatch.setattr("trfcli_pipeline.inspection", module, raising=False)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module

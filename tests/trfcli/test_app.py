@@ -1,0 +1,277 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import Result
+
+from trfcli import app as app_module
+from trfcli import console
+from trfcli.app import COMMANDS, Command, help_and_example
+from trfcli_pipeline.errors import DataError, OutputError
+
+Run = Callable[..., Result]
+HEAVY = {"torch", "spacy", "transformers", "thinc", "numpy", "trfcli_pipeline"}
+NAMES = [name for entry in COMMANDS for name in (entry.name, entry.alias) if name is not None]
+
+
+@pytest.fixture
+def failing(inspection: ModuleType) -> Callable[[BaseException], None]:
+    """Makes `trf inspect x` raise an exception where its work would be done."""
+
+    def fail_with(error: BaseException) -> None:
+        def inspect_alignment(text: str, model: str | None) -> dict[str, Any]:
+            raise error
+
+        inspection.inspect_alignment = inspect_alignment  # type: ignore[attr-defined]
+
+    return fail_with
+
+
+def test_help_lists_every_command_once_with_its_alias(run: Run) -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    for entry in COMMANDS:
+        shown = entry.name if entry.alias is None else f"{entry.name}, {entry.alias}"
+        assert result.stdout.count(f"│ {shown} ") == 1
+
+
+def test_no_arguments_is_help(run: Run) -> None:
+    result = run()
+    assert result.exit_code == 2
+    assert "Usage: trf" in result.output
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+@pytest.mark.parametrize("name", NAMES)
+def test_help_of_every_command_ends_with_an_example(run: Run, name: str, flag: str) -> None:
+    result = run(name, flag)
+    assert result.exit_code == 0
+    options, _, example = result.stdout.partition(" Example:")
+    assert "--help" in options
+    assert "   trf " in example
+
+
+@pytest.mark.parametrize("entry", COMMANDS, ids=[entry.name for entry in COMMANDS])
+def test_docstring_is_one_sentence_and_an_example(entry: app_module.Entry) -> None:
+    sentence, example = help_and_example(entry.function)
+    assert sentence.count(".") == 1 and sentence.endswith(".")
+    title, *commands = example.strip().splitlines()
+    assert title == "Example:"
+    known = {entry.name, entry.alias}
+    assert commands and all(line.split()[:2][-1] in known for line in commands)
+
+
+def test_names_and_aliases_are_unique() -> None:
+    assert len(set(NAMES)) == len(NAMES)
+
+
+@pytest.mark.parametrize(
+    "args", [["nonsense"], ["inspect"], ["info", "--nonsense"], ["--nonsense"]]
+)
+def test_wrong_usage_exits_with_2(run: Run, args: list[str]) -> None:
+    result = run(*args)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+
+
+def test_misspelt_command_is_guessed(run: Run) -> None:
+    assert "Did you mean 'inspect'" in run("isnpect", "x").stderr.replace("\n", " ")
+
+
+def test_version_names_the_stack_without_importing_it() -> None:
+    code = (
+        "import sys\n"
+        "from trfcli.app import main\n"
+        "sys.argv = ['trf', '--version']\n"
+        "try:\n    main()\n"
+        "finally:\n    print(*sys.modules, file=sys.stderr)\n"
+    )
+    result = run_python("-c", code)
+    assert result.returncode == 0
+    first, second = result.stdout.splitlines()
+    assert first.startswith("trf ")
+    assert second.startswith(f"python {sys.version.split()[0]}, spacy 3.")
+    assert not HEAVY & set(result.stderr.split())
+
+
+@pytest.mark.parametrize("args", [["--help"], ["inspect", "--help"], ["info", "--help"], ["oops"]])
+def test_nothing_heavy_is_imported_before_a_command_runs(args: list[str]) -> None:
+    result = run_python("-X", "importtime", "-m", "trfcli", *args)
+    imported = {
+        line.rpartition("|")[2].strip().partition(".")[0]
+        for line in result.stderr.splitlines()
+        if line.startswith("import time:")
+    }
+    assert "typer" in imported
+    assert not HEAVY & imported
+
+
+def test_output_has_no_colour_when_piped() -> None:
+    for args in (["--help"], ["inspect", ""]):
+        result = run_python("-m", "trfcli", *args)
+        assert "\033" not in result.stdout + result.stderr
+
+
+def test_data_error_is_one_line_with_a_hint_and_exit_code_1(
+    run: Run, failing: Callable[[BaseException], None]
+) -> None:
+    failing(
+        DataError("a.jsonl, line 2: not JSON", hint="Two records can't be read.\nNothing done.")
+    )
+    result = run("inspect", "x")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr == (
+        "✘ a.jsonl, line 2: not JSON\n  Two records can't be read.\n  Nothing done.\n"
+    )
+
+
+@pytest.mark.parametrize("args", [["--debug", "inspect", "x"], ["inspect", "x", "--debug"]])
+def test_debug_adds_the_traceback(
+    run: Run, failing: Callable[[BaseException], None], args: list[str]
+) -> None:
+    failing(OutputError("there is a model already"))
+    result = run(*args)
+    assert result.exit_code == 1
+    assert "Traceback (most recent call last)" in result.stderr
+    assert result.stderr.endswith("✘ there is a model already\n")
+
+
+def test_debug_from_the_environment(run: Run, failing: Callable[[BaseException], None]) -> None:
+    failing(ValueError("odd"))
+    assert "Traceback" in run("inspect", "x", env={"TRF_DEBUG": "1"}).stderr
+    assert "Traceback" not in run("inspect", "x", env={"TRF_DEBUG": "0"}).stderr
+
+
+def test_unexpected_error_is_called_a_bug(
+    run: Run, failing: Callable[[BaseException], None]
+) -> None:
+    failing(ValueError("odd\n  shape " + "x " * 400))
+    result = run("inspect", "x")
+    assert result.exit_code == 1
+    first, second = result.stderr.splitlines()
+    assert first.startswith("✘ ValueError: odd shape x x") and first.endswith(" ...")
+    assert second == "  This is a bug in trf; --debug shows the traceback."
+
+
+def test_error_without_text_shows_its_type(
+    run: Run, failing: Callable[[BaseException], None]
+) -> None:
+    failing(MemoryError())
+    assert run("inspect", "x").stderr.startswith("✘ MemoryError\n")
+
+
+def test_error_of_the_system_is_no_bug(run: Run, failing: Callable[[BaseException], None]) -> None:
+    failing(OSError(28, "No space left on device", "model/weights"))
+    result = run("inspect", "x")
+    assert result.exit_code == 1
+    assert result.stderr == "✘ model/weights: No space left on device\n"
+
+
+def test_interrupt_says_what_is_left(run: Run, failing: Callable[[BaseException], None]) -> None:
+    failing(KeyboardInterrupt())
+    result = run("inspect", "x")
+    assert result.exit_code == 130
+    assert result.stderr == "✘ Interrupted; nothing was changed.\n"
+
+
+def test_interrupt_says_what_the_command_promised(run: Run, inspection: ModuleType) -> None:
+    def inspect_alignment(text: str, model: str | None) -> dict[str, Any]:
+        console.if_interrupted("./model is as it was")
+        raise KeyboardInterrupt
+
+    inspection.inspect_alignment = inspect_alignment  # type: ignore[attr-defined]
+    assert run("inspect", "x").stderr == "✘ Interrupted; ./model is as it was.\n"
+
+
+def test_promise_ends_with_the_run(run: Run, failing: Callable[[BaseException], None]) -> None:
+    console.if_interrupted("of another run")
+    failing(KeyboardInterrupt())
+    assert "nothing was changed" in run("inspect", "x").stderr
+
+
+def test_closed_pipe_is_quiet(run: Run, failing: Callable[[BaseException], None]) -> None:
+    failing(BrokenPipeError(32, "Broken pipe"))
+    result = run("inspect", "x")
+    assert result.exit_code == 1
+    assert result.output == ""
+
+
+def test_closed_pipe_leaves_nothing_for_python_to_complain_about() -> None:
+    code = (
+        "import sys\n"
+        "from types import ModuleType\n"
+        "module = ModuleType('trfcli_pipeline.inspection')\n"
+        "module.inspect_alignment = dict.fromkeys\n"
+        "sys.modules[module.__name__] = module\n"
+        "from trfcli.app import main\n"
+        "sys.argv = ['trf', 'inspect', '--json', 'x' * 100_000]\n"
+        "main()\n"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(
+        [sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+    assert result.stderr == ""
+    assert result.returncode == 1
+
+
+def test_exit_code_of_a_command_is_kept(run: Run, failing: Callable[[BaseException], None]) -> None:
+    failing(typer.Exit(7))
+    assert run("inspect", "x").exit_code == 7
+
+
+def test_wrong_value_found_by_a_command_is_wrong_usage(
+    run: Run, failing: Callable[[BaseException], None]
+) -> None:
+    failing(typer.BadParameter("either a file or a share", param_hint="--dev"))
+    result = run("inspect", "x")
+    assert result.exit_code == 2
+    assert "Usage: trf inspect" in result.stderr
+    assert "either a file or a share" in result.stderr
+
+
+@pytest.mark.parametrize("args", [["-q", "inspect", "x"], ["inspect", "x", "--quiet"]])
+def test_quiet_before_and_after_the_command(
+    run: Run, inspection: ModuleType, args: list[str]
+) -> None:
+    def inspect_alignment(text: str, model: str | None) -> dict[str, Any]:
+        console.info("decided")
+        console.warn("doubtful")
+        raise DataError("wrong", hint="change it")
+
+    inspection.inspect_alignment = inspect_alignment  # type: ignore[attr-defined]
+    assert run(*args).stderr == "⚠ doubtful\n✘ wrong\n  change it\n"
+    assert "ℹ decided" in run("inspect", "x").stderr
+
+
+def test_libraries_are_silenced_except_with_debug(run: Run, inspection: ModuleType) -> None:
+    seen = []
+
+    def inspect_alignment(text: str, model: str | None) -> dict[str, Any]:
+        seen.append(os.environ.get("TRANSFORMERS_VERBOSITY"))
+        return {}
+
+    inspection.inspect_alignment = inspect_alignment  # type: ignore[attr-defined]
+    run("--debug", "inspect", "x", "--json")
+    run("inspect", "x", "--json")
+    assert seen == [None, "error"]
+
+
+def test_every_command_handles_errors() -> None:
+    group = typer.main.get_command(app_module.app)
+    assert all(isinstance(command, Command) for command in group.commands.values())  # type: ignore[attr-defined]
+
+
+def run_python(*args: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    return subprocess.run(
+        [sys.executable, *args], capture_output=True, text=True, env=environment, check=False
+    )

@@ -1,0 +1,295 @@
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from trfcli.rendering import COLOURS, render_alignment, split_sentences, table_rows, visible
+
+Report = dict[str, Any]
+MakeReport = Callable[..., Report]
+
+CLS = ("[CLS]", 101)
+SEP = ("[SEP]", 102)
+
+ODD_TEXTS = (
+    "日本語",
+    "🦩",
+    "a\u0301",
+    "\u0301",
+    "\n",
+    "\u200b",
+    "x" * 300,
+    "字" * 90,
+    " ",
+    "▁",
+    "\x1b[31m",
+)
+texts = st.one_of(st.sampled_from(ODD_TEXTS), st.text(min_size=1, max_size=12))
+
+
+@st.composite
+def sentence_parts(draw: st.DrawFn) -> dict[str, Any]:
+    """Tokens and their wordpieces, both in the order of the text, as tokenizers make them."""
+    n_pieces = draw(st.integers(0, 8))
+    tokens = []
+    first = 1
+    for text in draw(st.lists(texts, max_size=6)):
+        last = draw(st.integers(first - 1, n_pieces))
+        tokens.append((text, list(range(first, last + 1))))
+        # The next token shares the last wordpiece of this one, or doesn't.
+        first = max(first, draw(st.sampled_from((last, last + 1))))
+    pieces = draw(st.lists(texts, min_size=n_pieces, max_size=n_pieces))
+    return {"tokens": tokens, "pieces": [CLS, *pieces, SEP]}
+
+
+@st.composite
+def reports(draw: st.DrawFn, make_report: MakeReport) -> Report:
+    parts = draw(st.lists(sentence_parts(), min_size=1, max_size=4))
+    report = make_report(*((part["tokens"], part["pieces"]) for part in parts))
+    for token in report["tokens"]:
+        token["truncated"] = not token["wordpieces"] and draw(st.booleans())
+    for piece in report["wordpieces"]:
+        piece["unknown"] = not piece["special"] and draw(st.booleans())
+    return report
+
+
+def plain(report: Report, width: int) -> list[str]:
+    return [line.plain for line in render_alignment(report, width)]
+
+
+def drawn(report: Report, width: int = 80) -> list[str]:
+    """The lines of the first sentence, without its header."""
+    lines = plain(report, width)
+    return lines[1 : lines.index("")]
+
+
+def test_tokens_stand_below_their_pieces(cafes: Report) -> None:
+    assert plain(cafes, 80) == [
+        " sentence 1                                               8 wordpieces, 4 tokens",
+        " [CLS]   zurich   '  s   cafe  ##s   .   [SEP]",
+        "         Zürich   's ─   cafés ───   .",
+        "",
+        " token          wordpieces    indices   share",
+        " Zürich         zurich        1         1",
+        " 's             ' s           2 3       1 1",
+        " cafés          cafe ##s      4 5       1 1",
+        " .              .             6         1",
+        " (sentence 1)   [CLS] [SEP]   0 7       1/4 1/4",
+        "",
+        " Special and unaligned pieces ([CLS], [SEP]) are shared by all tokens of their",
+        " sentence.",
+    ]
+
+
+def test_a_pair_of_lines_wraps_between_groups(cafes: Report) -> None:
+    assert plain(cafes, 26)[:9] == [
+        " sentence 1",
+        " 8 wordpieces, 4 tokens",
+        " [CLS]   zurich   '  s",
+        "         Zürich   's ─",
+        "",
+        " cafe  ##s   .   [SEP]",
+        " cafés ───   .",
+        "",
+        " token: wordpieces,",
+    ]
+
+
+def test_narrow_table_has_a_line_for_each_piece(cafes: Report) -> None:
+    lines = plain(cafes, 26)
+    assert lines[8:14] == [
+        " token: wordpieces,",
+        "   indices, share",
+        " Zürich",
+        "   zurich  1  1",
+        " 's",
+        "   '       2  1",
+    ]
+
+
+def test_wide_table_wraps_its_lists_together(make_report: MakeReport) -> None:
+    pieces = ["abcdefgh", "ijklmnop", "x" * 40, "yz"]
+    report = make_report(([("word" * 10, [0, 1, 2, 3]), ("a", [3])], pieces))
+    lines = plain(report, 48)
+    begin = next(n for n, line in enumerate(lines) if line.startswith(" token "))
+    assert lines[begin : begin + 8] == [
+        " token          wordpieces     indices   share",
+        " wordwordword   abcdefgh       0         1",
+        " wordwordword   ijklmnop       1         1",
+        " wordwordword   xxxxxxxxxxxx   2         1",
+        " word           xxxxxxxxxxxx",
+        "                xxxxxxxxxxxx",
+        "                xxxx",
+        "                yz             3         1/2",
+    ]
+
+
+def test_piece_of_several_tokens_says_so(make_report: MakeReport) -> None:
+    report = make_report(([("do", [0]), ("n't", [0])], ["don't"]))
+    assert drawn(report) == [" don't×2 ─", " do  n't"]
+    assert " do      don't        0         1/2" in plain(report, 80)
+
+
+def test_tokens_that_overlap_stay_together(make_report: MakeReport) -> None:
+    report = make_report(([("can", [0]), ("not", [0, 1])], ["cann", "ot"]))
+    assert drawn(report) == [" cann×2  ot", " can  not ─"]
+    assert " not     cann ot      0 1       1/2 1" in plain(report, 80)
+
+
+def test_unknown_truncated_and_empty_show_without_colour(make_report: MakeReport) -> None:
+    report = make_report(
+        ([("🦩", [1]), ("\n", []), ("mat", [])], [CLS, "[UNK]", SEP]), truncated=(2,)
+    )
+    lines = plain(report, 80)
+    assert lines[0].endswith("3 wordpieces, 3 tokens, 1 cut off")
+    assert drawn(report) == [
+        " [CLS]   [UNK]?   (none)   (cut)   [SEP]",
+        "         🦩       \\n       mat",
+    ]
+    # The truncated token has no part of the special pieces.
+    assert any(line.startswith(" (sentence 1)") and "1/2 1/2" in line for line in lines)
+    assert "doesn't know" in lines[-3] and "zero vector" in lines[-2] and "(none)" in lines[-1]
+
+
+def test_notes_are_given_only_where_they_apply(cafes: Report) -> None:
+    text = "\n".join(plain(cafes, 80))
+    assert "×n" not in text and "?" not in text and "(cut)" not in text and "(none)" not in text
+
+
+def test_long_token_is_cropped_only_where_it_does_not_fit(make_report: MakeReport) -> None:
+    report = make_report(([("x" * 300, [0, 1])], ["y" * 150, "##" + "y" * 150]))
+    assert not any("…" in line for line in drawn(report, 400))
+    assert plain(report, 40)[1:6] == [
+        f" {'y' * 38}…",
+        f" {'x' * 38}…",
+        "",
+        f" ##{'y' * 36}…",
+        f" {'─' * 39}",
+    ]
+
+
+def test_special_pieces_are_those_of_their_sentence(make_report: MakeReport) -> None:
+    bert = make_report(([("a", [1])], [CLS, "a", SEP]), ([("b", [1])], [CLS, "b", SEP]))
+    assert [len(sentence.pieces) for sentence in split_sentences(bert)] == [3, 3]
+
+
+def test_special_pieces_of_xlnet_end_a_sentence(make_report: MakeReport) -> None:
+    end = [("<sep>", 4), ("<cls>", 3)]
+    xlnet = make_report(([("a", [1])], ["▁", "a", *end]), ([("b", [1])], ["▁", "b", *end]))
+    pieces = [[piece["i"] for piece in sentence.pieces] for sentence in split_sentences(xlnet)]
+    assert pieces == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
+def test_sentence_without_links_keeps_its_special_pieces(make_report: MakeReport) -> None:
+    report = make_report(
+        ([("a", [1])], [CLS, "a", SEP]), ([("\n", [])], [CLS, SEP]), ([("b", [1])], [CLS, "b", SEP])
+    )
+    assert [len(sentence.pieces) for sentence in split_sentences(report)] == [3, 2, 3]
+
+
+def test_model_without_special_pieces(make_report: MakeReport) -> None:
+    report = make_report(([("a", [0])], ["a"]), ([("b", [0]), ("c", [1])], ["b", "Ġc"]))
+    assert [len(sentence.pieces) for sentence in split_sentences(report)] == [1, 2]
+    assert "Special" not in "\n".join(plain(report, 80))
+
+
+def test_neighbours_differ_in_colour(make_report: MakeReport) -> None:
+    tokens = [(str(number), [number]) for number in range(20)]
+    report = make_report((tokens, [str(number) for number in range(20)]))
+    [sentence] = split_sentences(report)
+    styles = [group.style for group in sentence.groups]
+    assert set(styles) == set(COLOURS)
+    assert all(style != after for style, after in pairwise(styles))
+
+
+def test_a_token_has_the_colour_of_its_pieces(cafes: Report) -> None:
+    _, above, below, *_ = render_alignment(cafes, 80)
+    styles = [
+        {line.plain[span.start : span.end].strip(): span.style for span in line.spans}
+        for line in (above, below)
+    ]
+    assert styles[0]["zurich"] == styles[1]["Zürich"] != styles[1]["cafés ───"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a b", "a␣b"),
+        ("\n\t", r"\n\t"),
+        ("\u200b", r"\u200b"),
+        ("a\u0301", "a\u0301"),
+        ("\u0301", r"\u0301"),
+        (" \u0301", r"␣\u0301"),
+        ("\x1b[31m", r"\x1b[31m"),
+        ("\ud800", r"\ud800"),
+        ("\xa0", r"\xa0"),
+        ("日本", "日本"),
+    ],
+)
+def test_every_character_is_visible(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+@given(data=st.data(), width=st.integers(20, 200))
+def test_no_line_is_wider_than_the_width(
+    data: st.DataObject, width: int, make_report: MakeReport
+) -> None:
+    report = data.draw(reports(make_report))
+    for line in plain(report, width):
+        assert cell_len(line) <= width
+        assert line == line.rstrip()
+
+
+@given(data=st.data())
+def test_table_has_every_token_once_and_every_link(
+    data: st.DataObject, make_report: MakeReport
+) -> None:
+    report = data.draw(reports(make_report))
+    rows = [row for sentence in split_sentences(report) for row in table_rows(sentence)]
+    of_tokens = [row for row in rows if not row.label.startswith("(sentence ")]
+    assert [row.label for row in of_tokens] == [visible(t["text"]) for t in report["tokens"]]
+    assert [row.indices for row in of_tokens] == [
+        [str(i) for i in token["wordpieces"]] for token in report["tokens"]
+    ]
+    indices = [int(index) for row in rows for index in row.indices]
+    for piece in report["wordpieces"]:
+        assert indices.count(piece["i"]) == max(len(piece["tokens"]), 1)
+
+
+@given(data=st.data(), width=st.sampled_from((20, 47, 48, 60, 1000)))
+def test_no_index_is_lost_or_broken_in_print(
+    data: st.DataObject, width: int, make_report: MakeReport
+) -> None:
+    report = data.draw(reports(make_report))
+    # Without digits, so that all numbers in the table are indices and shares.
+    for entry in [*report["tokens"], *report["wordpieces"]]:
+        entry["text"] = "x" * len(entry["text"])
+    lines = [*plain(report, width), ""]
+    begin = next(n for n, line in enumerate(lines) if line.startswith((" token:", " token ")))
+    printed = " ".join(lines[begin : lines.index("", begin)])
+    rows = [row for sentence in split_sentences(report) for row in table_rows(sentence)]
+    figures = [figure for row in rows for figure in [*row.indices, *row.shares]]
+    assert sorted(word for word in printed.split() if word.isdecimal()) == sorted(
+        figure for figure in figures if figure.isdecimal()
+    )
+
+
+@given(data=st.data())
+def test_every_token_stands_in_the_drawing_of_a_wide_terminal(
+    data: st.DataObject, make_report: MakeReport
+) -> None:
+    report = data.draw(reports(make_report))
+    text = "\n".join(plain(report, 10_000))
+    head = text[: text.index("\n token")]
+    for token in report["tokens"]:
+        assert visible(token["text"]) in head
+
+
+def test_report_is_not_changed(cafes: Report) -> None:
+    before = repr(cafes)
+    render_alignment(cafes, 80)
+    assert repr(cafes) == before

@@ -1,0 +1,181 @@
+import os
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
+
+import pytest
+import torch
+
+from trfcli_pipeline.devices import (
+    describe_machine,
+    free_bytes,
+    graph_bytes_per_piece,
+    installed_version,
+    resolve_device,
+)
+from trfcli_pipeline.errors import DeviceError
+
+FREE, TOTAL = 6_000_000_000, 24_000_000_000
+ASSUMED_FREE = 2 * 1024**3
+
+
+@pytest.fixture
+def simulate(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes torch report accelerators: none, unless a kind and a count are given."""
+
+    def simulate(kind: str | None = None, count: int = 0) -> None:
+        functions = {
+            "is_available": lambda: kind is not None,
+            "current_accelerator": lambda: None if kind is None else torch.device(kind),
+            "device_count": lambda: count,
+            "get_memory_info": lambda device: (FREE + device.index or 0, TOTAL),
+        }
+        for name, function in functions.items():
+            monkeypatch.setattr(torch.accelerator, name, function)
+
+    simulate()
+    return simulate
+
+
+def no_memory_info(device: torch.device) -> tuple[int, int]:
+    raise NotImplementedError("getMemoryInfo is not implemented for this allocator yet.")
+
+
+@pytest.mark.usefixtures("simulate")
+@pytest.mark.parametrize("name", ["auto", "cpu"])
+def test_without_an_accelerator_the_cpu_is_used(name: str) -> None:
+    assert resolve_device(name) == torch.device("cpu")
+    assert resolve_device() == torch.device("cpu")
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps", "xpu"])
+def test_auto_is_the_accelerator(simulate: Callable[..., None], kind: str) -> None:
+    simulate(kind, 1)
+    assert resolve_device() == resolve_device("auto") == torch.device(kind)
+
+
+@pytest.mark.parametrize("name", ["cpu", "cuda", "cuda:0", "cuda:1"])
+def test_a_device_that_is_there_can_be_named(simulate: Callable[..., None], name: str) -> None:
+    simulate("cuda", 2)
+    assert resolve_device(name) == torch.device(name)
+
+
+@pytest.mark.usefixtures("simulate")
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "CPU", "/dev/nvidia0"])
+def test_a_name_that_torch_does_not_know_is_an_error(name: str) -> None:
+    with pytest.raises(DeviceError, match="not a device that torch knows") as caught:
+        resolve_device(name)
+    assert caught.value.message.startswith(f"{name}: ")
+    assert "auto" in caught.value.hint
+
+
+@pytest.mark.usefixtures("simulate")
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps"])
+def test_a_device_that_is_absent_is_an_error(name: str) -> None:
+    with pytest.raises(DeviceError, match=f"{name}: this machine has no such device") as caught:
+        resolve_device(name)
+    assert caught.value.hint == "Use auto or cpu"
+
+
+def test_an_accelerator_of_another_kind_is_an_error(simulate: Callable[..., None]) -> None:
+    simulate("cuda", 1)
+    with pytest.raises(DeviceError, match="mps: this machine has no such device") as caught:
+        resolve_device("mps")
+    assert caught.value.hint == "Use auto or cuda"
+
+
+def test_a_number_too_high_is_an_error(simulate: Callable[..., None]) -> None:
+    simulate("cuda", 2)
+    with pytest.raises(DeviceError, match="cuda:2: this machine has 2 of these, counted from 0"):
+        resolve_device("cuda:2")
+
+
+def test_free_bytes_of_an_accelerator_are_those_of_this_one(
+    simulate: Callable[..., None],
+) -> None:
+    simulate("cuda", 2)
+    assert free_bytes(torch.device("cuda:0")) == FREE
+    assert free_bytes(torch.device("cuda:1")) == FREE + 1
+
+
+def test_free_bytes_are_assumed_where_torch_does_not_say(
+    simulate: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As of "mps" in several versions of torch.
+    simulate("mps", 1)
+    monkeypatch.setattr(torch.accelerator, "get_memory_info", no_memory_info)
+    assert free_bytes(torch.device("mps")) == ASSUMED_FREE
+
+
+def test_free_bytes_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"SC_AVPHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2_000_000}
+    monkeypatch.setattr(os, "sysconf_names", dict.fromkeys(values, 0), raising=False)
+    monkeypatch.setattr(os, "sysconf", values.get, raising=False)
+    assert free_bytes(torch.device("cpu")) == 4_096_000
+    assert describe_machine()["memory_gb"] == 8.2
+
+
+@pytest.mark.parametrize("known", [None, {"SC_PAGE_SIZE": 0}])
+def test_free_bytes_of_the_cpu_are_assumed_where_the_system_does_not_say(
+    monkeypatch: pytest.MonkeyPatch, known: dict[str, int] | None
+) -> None:
+    if known is None:  # Windows
+        monkeypatch.delattr(os, "sysconf_names", raising=False)
+    else:  # macOS
+        monkeypatch.setattr(os, "sysconf_names", known, raising=False)
+    assert free_bytes(torch.device("cpu")) == ASSUMED_FREE
+    assert describe_machine()["memory_gb"] is None
+
+
+def test_free_bytes_of_this_machine_are_fewer_than_it_has() -> None:
+    assert 0 < free_bytes(torch.device("cpu")) < 2**50
+
+
+def test_graph_bytes_follow_the_formula() -> None:
+    # BERT-base, one row of 512: s b h (34 + 5 a s / h) bytes a layer in 16 bits (Korthikanti et
+    # al. 2022), so twice that in float32.
+    s, h, a, layers = 512, 768, 12, 12
+    row = s * graph_bytes_per_piece(layers=layers, width=h, heads=a, length=s)
+    assert row == 2 * layers * s * h * (34 + 5 * a * s / h)
+
+
+@pytest.mark.usefixtures("simulate")
+def test_describe_a_machine_without_accelerators() -> None:
+    machine = describe_machine()
+    assert set(machine) == {"python", "versions", "device", "devices", "threads", "memory_gb"}
+    assert machine["python"] == platform.python_version()
+    assert machine["versions"]["torch"] == version("torch")
+    assert None not in machine["versions"].values()
+    assert machine["device"] == "cpu"
+    assert machine["threads"] == torch.get_num_threads()
+    assert machine["devices"] == [
+        {"name": "cpu", "type": "cpu", "memory_gb": machine["memory_gb"]}
+    ]
+
+
+def test_describe_a_machine_with_accelerators(simulate: Callable[..., None]) -> None:
+    simulate("cuda", 2)
+    machine = describe_machine()
+    assert machine["device"] == "cuda"
+    assert machine["devices"][:-1] == [
+        {"name": "cuda:0", "type": "cuda", "memory_gb": 24.0},
+        {"name": "cuda:1", "type": "cuda", "memory_gb": 24.0},
+    ]
+    assert machine["devices"][-1]["name"] == "cpu"
+
+
+def test_describe_a_machine_whose_accelerator_does_not_tell_its_memory(
+    simulate: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulate("mps", 1)
+    monkeypatch.setattr(torch.accelerator, "get_memory_info", no_memory_info)
+    assert describe_machine()["devices"][0] == {
+        "name": "mps:0",
+        "type": "mps",
+        "memory_gb": None,
+    }
+
+
+def test_installed_version() -> None:
+    assert installed_version("spacy") == version("spacy")
+    assert installed_version("no-such-distribution") is None

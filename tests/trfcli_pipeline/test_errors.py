@@ -1,0 +1,51 @@
+import inspect
+import re
+
+import pytest
+
+from trfcli_pipeline import errors
+from trfcli_pipeline.errors import TrfError
+
+CLASSES = {
+    name: each
+    for name, each in inspect.getmembers(errors, inspect.isclass)
+    if each.__module__ == errors.__name__
+}
+
+
+def words(text: str) -> set[str]:
+    return set(re.findall(r"[\w']+", text.lower()))
+
+
+def test_the_tree_in_the_docstring_is_the_tree_of_classes() -> None:
+    tree = errors.__doc__.partition("\n\n")[2].splitlines()
+    assert tree[0] == "TrfError"
+    assert TrfError.__bases__ == (Exception,)
+    branches = [re.match(r"[├└]── (\w+) +(.+)$", line).groups() for line in tree[1:]]
+    assert sorted(name for name, _ in branches) == sorted(CLASSES.keys() - {"TrfError"})
+    for name, meaning in branches:
+        assert CLASSES[name].__bases__ == (TrfError,)
+        # The class may say more than the tree has room for.
+        assert words(meaning) <= words(CLASSES[name].__doc__)
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_every_error_is_a_trf_error_with_a_message_and_a_hint(name: str) -> None:
+    kind = CLASSES[name]
+    assert issubclass(kind, TrfError)
+    error = kind("train.csv: no column text", hint="Use --text-column")
+    assert error.message == "train.csv: no column text"
+    assert error.hint == "Use --text-column"
+    assert str(error) == "train.csv: no column text\nUse --text-column"
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_the_hint_may_be_left_out(name: str) -> None:
+    error = CLASSES[name]("train.csv: is empty")
+    assert error.hint is None
+    assert str(error) == "train.csv: is empty"
+
+
+def test_the_hint_is_given_by_name() -> None:
+    with pytest.raises(TypeError, match="positional"):
+        TrfError("message", "hint")

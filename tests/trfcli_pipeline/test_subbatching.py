@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trfcli_pipeline.subbatching import group_by_length
+
+row_lengths = st.lists(st.integers(0, 60), max_size=40)
+
+
+@given(row_lengths, st.integers(0, 200))
+def test_every_row_is_in_exactly_one_group(lengths: list[int], words_per_batch: int) -> None:
+    groups = group_by_length(lengths, words_per_batch)
+    assert sorted(row for group in groups for row in group.tolist()) == list(range(len(lengths)))
+    assert all(len(group) for group in groups)
+
+
+@given(row_lengths, st.integers(1, 200))
+def test_a_padded_group_fits_or_has_one_row(lengths: list[int], words_per_batch: int) -> None:
+    for group in group_by_length(lengths, words_per_batch):
+        longest = max(lengths[row] for row in group)
+        assert len(group) == 1 or len(group) * longest <= words_per_batch
+
+
+@given(row_lengths, st.integers(1, 200))
+def test_groups_are_as_full_as_they_can_be(lengths: list[int], words_per_batch: int) -> None:
+    groups = group_by_length(lengths, words_per_batch)
+    for group in groups[:-1]:
+        longest = max(lengths[row] for row in group)
+        assert (len(group) + 1) * max(longest, 1) > words_per_batch
+
+
+@given(row_lengths, st.integers(0, 200))
+def test_rows_come_longest_first_and_stable(lengths: list[int], words_per_batch: int) -> None:
+    order = [row for group in group_by_length(lengths, words_per_batch) for row in group.tolist()]
+    assert order == sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
+
+
+@given(row_lengths.filter(bool))
+def test_0_puts_all_rows_into_one_group(lengths: list[int]) -> None:
+    assert len(group_by_length(lengths, 0)) == 1
+
+
+def test_the_budget_may_be_used_up_to_the_last_wordpiece() -> None:
+    assert [len(group) for group in group_by_length([5, 5, 5], 10)] == [2, 1]
+    assert [len(group) for group in group_by_length([5, 5, 5], 9)] == [1, 1, 1]
+
+
+def test_padding_counts() -> None:
+    # 6 + 1 wordpieces are within 7, but two rows of 6 are not.
+    assert [group.tolist() for group in group_by_length([1, 6], 7)] == [[1], [0]]
+
+
+def test_a_row_longer_than_the_budget_goes_alone() -> None:
+    groups = group_by_length([3, 100, 3], 10)
+    assert [group.tolist() for group in groups] == [[1], [0, 2]]
+
+
+@pytest.mark.parametrize("words_per_batch", [0, 1, 2000])
+def test_no_rows_give_no_groups(words_per_batch: int) -> None:
+    assert group_by_length([], words_per_batch) == []
+
+
+@pytest.mark.parametrize("lengths", [[], [1, 2]])
+def test_a_negative_budget_is_an_error(lengths: list[int]) -> None:
+    with pytest.raises(ValueError, match="0 or more, got -1"):
+        group_by_length(lengths, -1)
+
+
+def test_groups_index_arrays() -> None:
+    lengths = np.array([2, 9, 4], dtype=np.int32)
+    (group,) = group_by_length(lengths, 0)
+    assert lengths[group].tolist() == [9, 4, 2]

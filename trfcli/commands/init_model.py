@@ -1,0 +1,83 @@
+"""`trf init-model`: from a pretrained encoder to a spaCy pipeline."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trfcli import console
+from trfcli.options import ForceOption
+
+
+def init_model(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="A hub id, a directory with a model's files, or minilm, the packaged encoder.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Directory to write to.", show_default=False)
+    ],
+    lang: Annotated[
+        str, typer.Option("--lang", "-l", metavar="CODE", help="Language of the texts.")
+    ] = "en",
+    pipeline_name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            help="Name of the pipeline; by default trf_ and the encoder's.",
+            show_default=False,
+        ),
+    ] = None,
+    words_per_batch: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Wordpieces that are encoded together, padding included; 0 for no limit.",
+            show_default="2000",
+        ),
+    ] = None,
+    revision: Annotated[
+        str | None,
+        typer.Option(metavar="REV", help="Branch, tag or commit on the hub.", show_default=False),
+    ] = None,
+    force: ForceOption = False,
+) -> None:
+    """Make a spaCy pipeline around a pretrained transformer.
+
+    Example:
+      trf init minilm ./model
+      trf init bert-base-german-cased ./model --lang de
+    """
+    from trfcli_pipeline.pipelines import (
+        describe_encoder,
+        directory_bytes,
+        init_pipeline,
+    )
+
+    nlp, source = init_pipeline(
+        name,
+        out,
+        lang=lang,
+        pipeline=pipeline_name,
+        words_per_batch=words_per_batch,
+        revision=revision,
+        force=force,
+    )
+    encoder = describe_encoder(nlp.get_pipe("trf_tok2vec"))
+    console.good(
+        f"Loaded {source.title} ({encoder['model_type']}, {encoder['layers']} layers, "
+        f"width {encoder['width']}, {console.millions(encoder['parameters'])} parameters) "
+        f"from {source.origin}"
+    )
+    size = console.megabytes(directory_bytes(out) / 1e6)
+    console.good(
+        f"Saved {nlp.meta['lang']}_{nlp.meta['name']} to {out} ({size}): "
+        f"{', '.join(nlp.pipe_names)}"
+    )
+    console.hint(f"Next: trf train-textcat {out} train.jsonl")

@@ -1,0 +1,71 @@
+"""`trf inspect-alignment`: which wordpieces belong to which tokens."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from trfcli import console
+from trfcli.options import JsonOption
+
+
+def inspect_alignment(
+    text: Annotated[
+        str,
+        typer.Argument(
+            metavar="TEXT", help="The text itself, or - to read it from stdin.", show_default=False
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            envvar="TRF_MODEL",
+            help="A pipeline or encoder, by directory or name; by default the packaged encoder.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which wordpieces belong to which tokens, and with what share.
+
+    Example:
+      trf inspect "Zürich's cafés reopened. Unbelievable!"
+      trf inspect - --model ./model --json < text.txt
+    """
+    from trfcli_pipeline.errors import DataError
+
+    if text == "-":
+        text = read_stdin()
+    if not text:
+        raise DataError("nothing to inspect: the text is empty")
+
+    from trfcli_pipeline import inspection
+
+    report = inspection.inspect_alignment(text, model)
+    if as_json:
+        console.data_json(report)
+        return
+
+    from trfcli.rendering import render_alignment
+
+    console.data_lines(render_alignment(report, console.terminal_width(sys.stdout)))
+
+
+def read_stdin() -> str:
+    """The text on stdin, without the newline that `echo` and editors put at its end."""
+    from trfcli_pipeline.errors import DataError
+
+    if sys.stdin.isatty():
+        console.info("Type or paste a text; Ctrl-D on a line of its own ends it")
+    content = sys.stdin.buffer.read()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"stdin, byte {error.start}: not valid UTF-8",
+            hint="Convert the text first, for example with: iconv -f latin1 -t utf-8",
+        ) from error
+    return text.removesuffix("\n").removesuffix("\r")

@@ -1,0 +1,256 @@
+"""`trf train-textcat`: fine-tunes a pipeline's encoder and text classifier."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trfcli import console
+from trfcli.options import BatchSizeOption, DeviceOption
+
+if TYPE_CHECKING:
+    from trfcli_pipeline.training import Evaluated, Finished, Planned
+
+_SHOWN_LABELS = 6
+_COLUMNS = (("step", 6), ("epoch", 6), ("loss", 7), ("accuracy", 8), ("macro F", 7), ("words/s", 8))
+
+
+def train_textcat(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Directory of a pipeline.", show_default=False)
+    ],
+    train: Annotated[
+        str,
+        typer.Argument(
+            metavar="TRAIN",
+            help="Labelled texts: .jsonl, .json, .csv, .tsv, .parquet or .spacy; - for JSONL on "
+            "stdin.",
+            show_default=False,
+        ),
+    ],
+    dev: Annotated[
+        str | None,
+        typer.Option(
+            "--dev",
+            "-d",
+            metavar="FILE",
+            help="Labelled texts to choose the best state by.",
+            rich_help_panel="Data",
+            show_default=False,
+        ),
+    ] = None,
+    dev_split: Annotated[
+        float,
+        typer.Option(
+            min=0.001,
+            max=0.9,
+            metavar="SHARE",
+            help="Share of the training texts to hold out where no --dev is given.",
+            rich_help_panel="Data",
+        ),
+    ] = 0.1,
+    max_texts: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Train on so many texts at most, drawn at random.",
+            rich_help_panel="Data",
+            show_default=False,
+        ),
+    ] = None,
+    exclusive: Annotated[
+        bool | None,
+        typer.Option(
+            "--exclusive/--multilabel",
+            help="Whether exactly one label holds for a text.",
+            rich_help_panel="Data",
+            show_default="what the data shows",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Where the trained pipeline goes.",
+            rich_help_panel="Result",
+            show_default="MODEL itself, replaced when training has ended well",
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--epochs",
+            "-n",
+            min=1,
+            metavar="N",
+            help="Passes over the training texts.",
+            rich_help_panel="Training",
+            show_default="of the config",
+        ),
+    ] = None,
+    batch_size: BatchSizeOption = None,
+    learn_rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE",
+            help="Peak learning rate of the encoder.",
+            rich_help_panel="Training",
+            show_default="of the config",
+        ),
+    ] = None,
+    architecture: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="softmax_last_hidden, softmax_class_vector or softmax_pooler_output.",
+            rich_help_panel="Training",
+            show_default="of the config",
+        ),
+    ] = None,
+    freeze_encoder: Annotated[
+        bool,
+        typer.Option(
+            "--freeze-encoder",
+            help="Train the classifier alone: much faster, less accurate.",
+            rich_help_panel="Training",
+        ),
+    ] = False,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="End after so many evaluations without a better score; 0 for never.",
+            rich_help_panel="Training",
+            show_default="of the config",
+        ),
+    ] = None,
+    eval_every: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="STEPS",
+            help="Steps from one evaluation to the next.",
+            rich_help_panel="Training",
+            show_default="an epoch",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=2**32 - 1,
+            metavar="N",
+            help="Seed of everything random.",
+            rich_help_panel="Training",
+            show_default="of the config",
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            metavar="FILE",
+            help="A spaCy config to take the defaults from.",
+            rich_help_panel="Training",
+            show_default="configs/textcat.cfg or textcat_multilabel.cfg",
+        ),
+    ] = None,
+) -> None:
+    """Fine-tune a pipeline's encoder and a text classifier on labelled texts.
+
+    Example:
+      trf train-textcat ./model train.jsonl
+      trf train ./model train.csv --dev dev.csv --epochs 5 --output ./trained
+    """
+    from trfcli_pipeline import training
+
+    console.if_interrupted(f"{output or model} is as it was")
+    events = training.train_textcat(
+        model,
+        train,
+        dev=dev,
+        output=output,
+        settings=training.Settings(
+            config=config,
+            dev_split=dev_split,
+            exclusive=exclusive,
+            architecture=architecture,
+            epochs=epochs,
+            batch_size=batch_size,
+            learn_rate=learn_rate,
+            patience=patience,
+            eval_every=eval_every,
+            freeze_encoder=freeze_encoder,
+            seed=seed,
+            device=device,
+            max_texts=max_texts,
+        ),
+    )
+    plan = next(events)
+    describe_plan(plan)
+    table = console.ProgressTable(_COLUMNS)
+    with console.progress(plan.steps, "training", unit="steps") as bar:
+        for event in events:
+            match event:
+                case training.Stepped():
+                    bar.set_postfix_str(f"loss {event.loss:.3f}", refresh=False)
+                    bar.update()
+                case training.Evaluated():
+                    add_row(table, event)
+                case training.Finished():
+                    finished = event
+    describe_end(finished)
+
+
+def describe_plan(plan: "Planned") -> None:
+    """Say what was read and decided."""
+    total = sum(plan.label_counts.values())
+    common = sorted(plan.label_counts.items(), key=lambda item: -item[1])
+    shares = [f"{label} {console.percent(count / total)}" for label, count in common]
+    kind = "exclusive" if plan.exclusive else "multi-label"
+    console.good(
+        f"{console.plural(plan.train_texts, 'text')} to train on, "
+        f"{console.thousands(plan.dev_texts)} for dev ({plan.dev_origin}); "
+        f"{console.plural(len(shares), 'label')}, {kind}: "
+        f"{console.enumeration(shares, limit=_SHOWN_LABELS)}"
+    )
+    for remark in plan.remarks:
+        console.warn(remark)
+    encoder = "encoder frozen" if plan.trf_lr is None else f"encoder rate {plan.trf_lr:.0e}"
+    console.info(
+        f"{plan.device.upper()}, {console.plural(plan.threads, 'thread')}; {encoder}, "
+        f"head rate {plan.learn_rate:.0e}, batch {plan.batch_size}, {plan.steps:,} steps, "
+        f"warm-up {plan.warmup_steps:,}; mean length {plan.mean_length:.0f} wordpieces; "
+        f"{plan.classifier}"
+    )
+
+
+def add_row(table: console.ProgressTable, event: "Evaluated") -> None:
+    evaluation = event.evaluation
+    table.add(
+        console.thousands(event.step),
+        f"{event.epoch:.2f}",
+        f"{event.loss:.3f}",
+        f"{evaluation.accuracy:.3f}",
+        f"{evaluation.macro_f:.3f}",
+        console.thousands(event.words_per_second),
+        note="← best" if event.is_best else "",
+    )
+
+
+def describe_end(finished: "Finished") -> None:
+    """Say what was reached, where it is, and what to do next."""
+    metric = finished.metric.removeprefix("cats_").replace("_f", " F")
+    early = "; ended early, for want of a better score" if finished.stopped_early else ""
+    was = f" (was: {finished.was})" if finished.was else ""
+    console.good(
+        f"Best dev {metric} {finished.score:.3f} at step {finished.best_step:,}{early}; "
+        f"saved to {finished.path}{was}"
+    )
+    console.hint(f"Next: trf evaluate {finished.path} test.jsonl")

@@ -1,0 +1,43 @@
+"""Arguments and options that several commands share: the same name and words everywhere."""
+
+from typing import Annotated
+
+import typer
+
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="Directory of a pipeline, or the name of an installed one.",
+        show_default=False,
+    ),
+]
+OutArgument = Annotated[
+    str, typer.Argument(metavar="OUT", help="Directory to write to.", show_default=False)
+]
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Replace what is already there.")]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="NAME", help="cpu, cuda, cuda:1, mps, or auto: the best there is."
+    ),
+]
+BatchSizeOption = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size", "-b", metavar="TEXTS", min=1, help="Texts in a batch.", show_default=False
+    ),
+]
+
+QuietOption = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Print warnings, errors and the data asked for, no more."),
+]
+DebugOption = Annotated[
+    bool,
+    typer.Option(
+        "--debug", envvar="TRF_DEBUG", help="Show tracebacks, and the warnings of other libraries."
+    ),
+]

@@ -1,0 +1,66 @@
+"""Reads examples and puts them into batches, registered for use in configs."""
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from spacy import registry
+from spacy.language import Language
+from spacy.training import Example
+from spacy.util import minibatch
+
+from .corpus import Record, read_records
+from .dataset import complete_cats, is_exclusive, label_names
+from .errors import DataError
+
+# Batches that are sorted together: enough for rows of like length, few enough for random batches.
+_BATCHES_PER_CHUNK = 16
+
+
+def make_examples(
+    nlp: Language, records: Sequence[Record], labels: Sequence[str], *, exclusive: bool
+) -> list[Example]:
+    """Turn labelled records into examples, each with a value for every label that is known."""
+    return [
+        Example.from_dict(
+            nlp.make_doc(record.text), {"cats": complete_cats(record, labels, exclusive)}
+        )
+        for record in records
+    ]
+
+
+@registry.readers("trfcli.Corpus.v1")
+def create_reader(path: Path | None) -> Callable[[Language], Iterator[Example]]:
+    """Read labelled texts in any of the formats of `corpus.read_records`."""
+
+    def read(nlp: Language) -> Iterator[Example]:
+        if path is None:
+            raise DataError(
+                "No file to read examples from", hint="Set --paths.train and --paths.dev"
+            )
+        records = read_records(path, labelled=True)
+        yield from make_examples(
+            nlp, records, label_names(records), exclusive=is_exclusive(records)
+        )
+
+    return read
+
+
+@registry.batchers("trfcli.batch_by_length.v1")
+def create_batcher(size: int) -> Callable[[Iterable[Example]], Iterator[list[Example]]]:
+    """Batches of `size` examples of like length, in random order.
+
+    The order comes from Python's `random`, which `spacy.util.fix_random_seed` seeds.
+    """
+
+    def batch_by_length(examples: Iterable[Example]) -> Iterator[list[Example]]:
+        for chunk in minibatch(examples, size * _BATCHES_PER_CHUNK):
+            batches = list(minibatch(sorted(chunk, key=_length), size))
+            random.shuffle(batches)
+            yield from batches
+
+    return batch_by_length
+
+
+def _length(example: Example) -> int:
+    return len(example.predicted)

@@ -1,0 +1,288 @@
+"""trf_textcat: a text classifier on the encoder's activations."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Self
+
+from spacy import registry
+from spacy.language import Language
+from spacy.pipeline import TextCategorizer
+from spacy.scorer import Scorer
+from spacy.tokens import Doc
+from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.vocab import Vocab
+from thinc.api import Model
+from thinc.types import Floats2d
+
+from ..architectures import CLASSIFIERS, ClassifierModel, make_classifier
+from ..errors import DataError, PipelineError
+from ..extensions import install_extensions
+from .tok2vec import TransformersTok2Vec
+from .wordpiecer import TransformersWordPiecer
+
+install_extensions()
+
+DEFAULT_SETTINGS: dict[str, Any] = {
+    "architecture": "softmax_last_hidden",
+    "exclusive_classes": False,
+    "threshold": 0.5,
+}
+# Keeps the logarithm of a score finite.
+_SMALLEST_SCORE = 1e-7
+
+
+class TransformersTextCategorizer(TextCategorizer):
+    """Pipeline component that predicts `doc.cats` from what trf_tok2vec put on the Doc.
+
+    With `exclusive_classes` the scores of a text sum to 1 and exactly one label holds; without,
+    each label has a probability of its own, and a label that an example's `cats` leaves out
+    counts as unknown.
+
+    Args:
+        vocab: The vocab of the pipeline.
+        model: The classifier, or True for one made from the settings.
+        name: Name of the component in its pipeline.
+        architecture: One of `softmax_last_hidden`, `softmax_class_vector`,
+            `softmax_pooler_output`, or the name of a registered architecture.
+        exclusive_classes: Whether exactly one label holds for a text.
+        threshold: The score from which on a label of several counts as predicted.
+        scorer: The scoring method; default `Scorer.score_cats`.
+    """
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: ClassifierModel | bool = True,
+        name: str = "trf_textcat",
+        *,
+        architecture: str = DEFAULT_SETTINGS["architecture"],
+        exclusive_classes: bool = DEFAULT_SETTINGS["exclusive_classes"],
+        threshold: float = DEFAULT_SETTINGS["threshold"],
+        scorer: Callable[..., dict[str, Any]] | None = None,
+    ) -> None:
+        if not isinstance(model, Model):
+            model = make_classifier(architecture, exclusive_classes)
+        super().__init__(
+            vocab, model, name, threshold=threshold, scorer=scorer or score_textcat
+        )
+        self.cfg.update(architecture=architecture, exclusive_classes=exclusive_classes)
+
+    @classmethod
+    def from_nlp(cls, nlp: Language, **cfg: Any) -> Self:
+        """Create the component for a pipeline, without labels yet."""
+        return cls(nlp.vocab, **cfg)
+
+    @classmethod
+    def Model(
+        cls,
+        nr_class: int,
+        width: int,
+        exclusive_classes: bool = False,
+        architecture: str = DEFAULT_SETTINGS["architecture"],
+    ) -> ClassifierModel:
+        """Create a classifier.
+
+        Args:
+            nr_class: Number of labels.
+            width: Width of the encoder.
+        """
+        model = make_classifier(architecture, exclusive_classes, nO=nr_class, nI=width)
+        model.initialize()
+        return model
+
+    @property
+    def exclusive_classes(self) -> bool:
+        return bool(self.cfg["exclusive_classes"])
+
+    @property
+    def support_missing_values(self) -> bool:
+        return not self.exclusive_classes
+
+    @property
+    def is_initialized(self) -> bool:
+        """Whether the classifier has weights."""
+        return bool(self.model.get_ref("output_layer").has_param("W"))
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]] | None,
+        *,
+        nlp: Language | None = None,
+        labels: Iterable[str] | None = None,
+        positive_label: str | None = None,
+    ) -> None:
+        """Set the labels and the shape of the classifier.
+
+        Args:
+            get_examples: Examples to take the labels from; None if there are labels already.
+            nlp: The pipeline that the component is in, with its encoder.
+            labels: The labels, in the order that their scores should have.
+            positive_label: Of two exclusive labels, the one whose scores count.
+
+        Raises:
+            PipelineError: The pipeline has no encoder, or one that can't serve the architecture.
+            DataError: There are too few labels.
+        """
+        if get_examples is not None:
+            validate_get_examples(get_examples, "TransformersTextCategorizer.initialize")
+            self._validate_categories(get_examples())
+            if labels is None:
+                labels = [label for eg in get_examples() for label in eg.reference.cats]
+        for label in labels or ():
+            self.add_label(label)
+        least = 2 if self.exclusive_classes else 1
+        if len(self.labels) < least:
+            raise DataError(
+                f"{self.name}: {len(self.labels)} labels, but it takes at least {least}",
+                hint="Give labels in the data, or with add_label",
+            )
+        if positive_label is not None and positive_label not in self.labels:
+            raise DataError(f"{positive_label}: the positive label is none of {self.labels}")
+        self.cfg["positive_label"] = positive_label
+        if nlp is None:
+            raise PipelineError(f"{self.name}: initialize needs the pipeline (nlp=...)")
+        encoder = _component(nlp, TransformersTok2Vec)
+        wordpiecer = _component(nlp, TransformersWordPiecer)
+        self._check_architecture(encoder, wordpiecer)
+        output = self.model.get_ref("output_layer")
+        output.set_dim("nI", encoder.token_vector_width)
+        output.set_dim("nO", len(self.labels))
+        self.model.initialize()
+
+    def predict(self, docs: Iterable[Doc]) -> Floats2d:
+        """Scores of each label. *Shape:* (docs, labels)"""
+        # spaCy's own gives a batch of empty Docs other scores than an empty Doc among others.
+        return self.model.predict(list(docs))
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Any = None,
+        losses: dict[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Learn from a batch, and hand the gradient on to the encoder through the Docs.
+
+        The loss that is added to `losses` is the mean over the batch of the cross-entropy.
+        """
+        # spaCy's loop passes False for "no step yet", which its own TextCategorizer would take
+        # for an optimizer.
+        return super().update(examples, drop=drop, sgd=sgd or None, losses=losses)
+
+    def get_loss(self, examples: Iterable[Example], scores: Floats2d) -> tuple[float, Floats2d]:
+        """Cross-entropy, averaged over the batch, and its gradient.
+
+        Exclusive labels: the categorical cross-entropy, over the examples that have a label.
+        Otherwise the binary one, averaged over the labels that are known.
+
+        Returns:
+            The loss, and its gradient with respect to the logits. *Shape:* (texts, labels)
+        """
+        examples = list(examples)
+        validate_examples(examples, "TransformersTextCategorizer.get_loss")
+        self._validate_categories(examples)
+        truths, known = self._examples_to_truth(examples)
+        xp = self.model.ops.xp
+        log_scores = xp.log(xp.maximum(scores, _SMALLEST_SCORE))
+        if self.exclusive_classes:
+            known = truths.any(axis=1, keepdims=True)
+            losses = -truths * log_scores
+        else:
+            known = self.model.ops.asarray2f(known)
+            log_inverse = xp.log(xp.maximum(1 - scores, _SMALLEST_SCORE))
+            losses = -known * (truths * log_scores + (1 - truths) * log_inverse)
+        scale = 1 / max(float(known.sum()), 1.0)
+        return float(losses.sum()) * scale, (scores - truths) * known * xp.float32(scale)
+
+    def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+        """Score the predicted `doc.cats`; see `spacy.scorer.Scorer.score_cats`."""
+        return super().score(examples, multi_label=not self.exclusive_classes, **kwargs)
+
+    def _validate_categories(self, examples: Iterable[Example]) -> None:
+        for eg in examples:
+            values = list(eg.reference.cats.values())
+            if any(not 0.0 <= value <= 1.0 for value in values):
+                raise DataError(f"cats must be numbers from 0 to 1, got {eg.reference.cats}")
+            if self.exclusive_classes and sum(value >= 0.5 for value in values) > 1:
+                raise DataError(
+                    f"Exclusive labels, but several of them hold: {eg.reference.cats}",
+                    hint='Set exclusive_classes = false, or "--multilabel"',
+                )
+
+    def _check_architecture(
+        self, encoder: TransformersTok2Vec, wordpiecer: TransformersWordPiecer
+    ) -> None:
+        """Refuse an architecture that the encoder can't serve; name those that it can."""
+        features = self.model.get_ref("features")
+        class_id = wordpiecer.tokenizer.cls_token_id
+        has_pooler = getattr(encoder.transformers_model, "pooler", None) is not None
+        serves = {
+            "softmax_last_hidden": True,
+            "softmax_class_vector": class_id is not None,
+            "softmax_pooler_output": has_pooler,
+        }
+        architecture = self.cfg["architecture"]
+        if not serves.get(architecture, True):
+            lacks = "class token" if architecture == "softmax_class_vector" else "trained pooler"
+            raise PipelineError(
+                f"{architecture}: this encoder has no {lacks}",
+                hint=f"Use {' or '.join(name for name in CLASSIFIERS if serves[name])}",
+            )
+        if "class_token_id" in features.attrs:
+            features.attrs["class_token_id"] = class_id
+
+
+@Language.factory(
+    "trf_textcat",
+    default_config={**DEFAULT_SETTINGS, "scorer": {"@scorers": "trfcli.textcat_scorer.v1"}},
+    assigns=["doc.cats"],
+    requires=["doc._.trf_last_hidden_state"],
+    default_score_weights={
+        "cats_score": 1.0,
+        "cats_score_desc": None,
+        "cats_micro_p": None,
+        "cats_micro_r": None,
+        "cats_micro_f": None,
+        "cats_macro_p": None,
+        "cats_macro_r": None,
+        "cats_macro_f": None,
+        "cats_macro_auc": None,
+        "cats_f_per_type": None,
+    },
+)
+def make_textcat(
+    nlp: Language,
+    name: str,
+    architecture: str,
+    exclusive_classes: bool,
+    threshold: float,
+    scorer: Callable[..., dict[str, Any]] | None,
+) -> TransformersTextCategorizer:
+    return TransformersTextCategorizer.from_nlp(
+        nlp,
+        name=name,
+        architecture=architecture,
+        exclusive_classes=exclusive_classes,
+        threshold=threshold,
+        scorer=scorer,
+    )
+
+
+def score_textcat(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+    """Score `doc.cats`."""
+    return Scorer.score_cats(examples, "cats", **kwargs)
+
+
+@registry.scorers("trfcli.textcat_scorer.v1")
+def make_textcat_scorer() -> Callable[..., dict[str, Any]]:
+    return score_textcat
+
+
+def _component(nlp: Language, kind: type) -> Any:
+    found: Sequence[Any] = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, kind)]
+    if not found:
+        raise PipelineError(
+            f"The pipeline has no {kind.factory}",
+            hint="Add sentencizer, trf_wordpiecer and trf_tok2vec ahead of trf_textcat",
+        )
+    return found[0]

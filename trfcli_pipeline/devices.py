@@ -1,0 +1,122 @@
+"""Which device the encoder runs on, how much memory it has, and how many words fit."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from .errors import DeviceError
+
+# What a machine is assumed to have free where the system doesn't say.
+_ASSUMED_FREE_BYTES = 2 * 2**30
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """Turn a device's name into the device.
+
+    Args:
+        name: A name that torch knows, such as "cpu", "cuda:1" or "mps"; "auto" is the machine's
+            accelerator if torch can use one, else the CPU.
+
+    Raises:
+        DeviceError: torch doesn't know the name, or the machine has no such device.
+    """
+    accelerator = torch.accelerator.current_accelerator() if _has_accelerator() else None
+    if name == "auto":
+        return torch.device("cpu") if accelerator is None else accelerator
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(
+            f"{name}: not a device that torch knows", hint="Use auto, cpu, cuda, cuda:1 or mps"
+        ) from error
+    if device.type == "cpu":
+        return device
+    if accelerator is None or device.type != accelerator.type:
+        raise DeviceError(
+            f"{name}: this machine has no such device",
+            hint=f"Use auto or {'cpu' if accelerator is None else accelerator.type}",
+        )
+    count = torch.accelerator.device_count()
+    if device.index is not None and device.index >= count:
+        raise DeviceError(f"{name}: this machine has {count} of these, counted from 0")
+    return device
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free for tensors on the device, in bytes."""
+    if device.type != "cpu":
+        memory = _accelerator_memory(device)
+        return _ASSUMED_FREE_BYTES if memory is None else memory[0]
+    pages = _sysconf("SC_AVPHYS_PAGES")
+    return pages * _sysconf("SC_PAGE_SIZE") if pages else _ASSUMED_FREE_BYTES
+
+
+def graph_bytes_per_piece(*, layers: int, width: int, heads: int, length: int) -> int:
+    """Memory that the graph of one wordpiece holds between forward and backward pass.
+
+    Activations of a transformer layer in 16 bits take h (34 + 5 a s / h) bytes a position, for
+    width h, a heads and sequence length s (Korthikanti et al. 2022, "Reducing Activation
+    Recomputation in Large Transformer Models", eq. 2); in float32 twice that.
+
+    Args:
+        length: Wordpieces of the row that the wordpiece is in.
+    """
+    return 2 * layers * (34 * width + 5 * heads * length)
+
+
+def describe_machine() -> dict[str, Any]:
+    """Versions, devices, threads and memory (GB = 10⁹ bytes), for people to read."""
+    names = ("trfcli", "spacy", "thinc", "torch", "transformers", "tokenizers")
+    devices = []
+    if _has_accelerator():
+        kind = torch.accelerator.current_accelerator()
+        for index in range(torch.accelerator.device_count()):
+            device = torch.device(f"{kind}:{index}")
+            memory_info = _accelerator_memory(device)
+            devices.append(
+                {
+                    "name": str(device),
+                    "type": device.type,
+                    "memory_gb": None if memory_info is None else round(memory_info[1] / 1e9, 1),
+                }
+            )
+    pages = _sysconf("SC_PHYS_PAGES")
+    memory = round(pages * _sysconf("SC_PAGE_SIZE") / 1e9, 1) if pages else None
+    devices.append({"name": "cpu", "type": "cpu", "memory_gb": memory})
+    return {
+        "python": platform.python_version(),
+        "versions": {name: installed_version(name) for name in names},
+        "device": str(resolve_device()),
+        "devices": devices,
+        "threads": torch.get_num_threads(),
+        "memory_gb": memory,
+    }
+
+
+def _has_accelerator() -> bool:
+    return torch.accelerator.is_available()
+
+
+def _accelerator_memory(device: torch.device) -> tuple[int, int] | None:
+    """Free and total bytes; None where torch can't tell, as of "mps" until its version 2.13."""
+    try:
+        free, total = torch.accelerator.get_memory_info(device)
+    except RuntimeError:
+        return None
+    return int(free), int(total)
+
+
+def _sysconf(name: str) -> int:
+    # Windows has no sysconf, macOS lacks some of the names.
+    return os.sysconf(name) if name in getattr(os, "sysconf_names", {}) else 0
+
+
+def installed_version(distribution: str) -> str | None:
+    """The version of an installed Python package, None if it isn't installed."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,89 @@
+"""How a text's tokens and wordpieces are aligned, as plain values."""
+
+from typing import Any
+
+from spacy.language import Language
+
+from .components.wordpiecer import TransformersWordPiecer
+from .errors import PipelineError
+from .formats import without_surrogates
+from .language import TransformersLanguage
+from .pipelines import is_pipeline, load_pipeline
+
+DEFAULT_ENCODER = "minilm"
+
+
+def inspect_alignment(text: str, model: str | None = None) -> dict[str, Any]:
+    """Align the tokens of a text with a model's wordpieces.
+
+    Args:
+        text: The text.
+        model: A pipeline, or an encoder; by default the packaged encoder. Of either, only the
+            tokenizers are used.
+
+    Returns:
+        "text"; "sentences", the start and end character of each; "tokens" with "i", "text",
+        "start", "end", "wordpieces" (indices) and "truncated"; "wordpieces" with "i", "id",
+        "text", "special", "unknown" and "tokens" (indices). Indices count over the whole text.
+
+    Raises:
+        EncoderError, PipelineError: There is no such model, or it has no wordpieces.
+    """
+    nlp, wordpiecer = _tokenizing_pipeline(model or DEFAULT_ENCODER)
+    doc = nlp(without_surrogates(text))
+    tokenizer = wordpiecer.tokenizer
+    special = set(tokenizer.all_special_ids)
+    alignment = doc._.trf_alignment
+    seen = {token for start, end, _ in doc._.trf_segments.tolist() for token in range(start, end)}
+    tokens_of_piece: list[list[int]] = [[] for _ in doc._.trf_word_pieces]
+    for token, pieces in enumerate(alignment):
+        for piece in pieces:
+            tokens_of_piece[piece].append(token)
+    return {
+        "text": doc.text,
+        "sentences": [[sentence.start_char, sentence.end_char] for sentence in doc.sents],
+        "tokens": [
+            {
+                "i": token.i,
+                "text": token.text,
+                "start": token.idx,
+                "end": token.idx + len(token),
+                "wordpieces": alignment[token.i],
+                "truncated": token.i not in seen,
+            }
+            for token in doc
+        ],
+        "wordpieces": [
+            {
+                "i": i,
+                "id": id_,
+                "text": string,
+                # An unknown piece is a special token that stands for text.
+                "special": id_ in special and id_ != tokenizer.unk_token_id,
+                "unknown": id_ == tokenizer.unk_token_id,
+                "tokens": tokens,
+            }
+            for i, (id_, string, tokens) in enumerate(
+                zip(
+                    doc._.trf_word_pieces, doc._.trf_word_pieces_, tokens_of_piece, strict=True
+                )
+            )
+        ],
+    }
+
+
+def _tokenizing_pipeline(model: str) -> tuple[Language, TransformersWordPiecer]:
+    """A pipeline that finds sentences and wordpieces, without the weights of an encoder."""
+    if is_pipeline(model):
+        nlp = load_pipeline(model, exclude=["trf_tok2vec"])
+    else:
+        nlp = TransformersLanguage()
+        nlp.add_pipe("sentencizer")
+        nlp.add_pipe(TransformersWordPiecer.from_pretrained(nlp.vocab, model))
+    for index, (_, pipe) in enumerate(nlp.pipeline):
+        if isinstance(pipe, TransformersWordPiecer):
+            nlp.select_pipes(enable=nlp.pipe_names[: index + 1])
+            return nlp, pipe
+    raise PipelineError(
+        f"{model}: the pipeline has no trf_wordpiecer", hint="Make one: trf init minilm ./model"
+    )

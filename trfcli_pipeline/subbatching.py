@@ -1,0 +1,41 @@
+"""Groups rows of like length into sub-batches, so that little of a batch is padding."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def group_by_length(
+    lengths: Sequence[int] | NDArray[np.integer], words_per_batch: int
+) -> list[NDArray[np.intp]]:
+    """Group rows so that each group, padded to its longest row, stays within a budget.
+
+    Rows are taken longest first: each group is then as uniform as it can be, and a group that
+    doesn't fit in memory shows itself at once instead of at the end.
+
+    Args:
+        lengths: Wordpieces of each row. *Shape:* (rows,)
+        words_per_batch: The most wordpieces of a group, padding included: rows x longest row.
+            A row that is longer goes alone. 0 puts all rows into one group.
+
+    Returns:
+        The row indices of each group; every row is in exactly one.
+    """
+    if words_per_batch < 0:
+        raise ValueError(f"words_per_batch must be 0 or more, got {words_per_batch}")
+    sizes = np.asarray(lengths, dtype=np.int64)
+    if not sizes.size:
+        return []
+    # Stable, so that rows of equal length keep their order and runs can be repeated exactly.
+    order = np.argsort(-sizes, kind="stable")
+    if not words_per_batch:
+        return [order]
+    groups = []
+    start = 0
+    while start < len(order):
+        longest = max(int(sizes[order[start]]), 1)
+        end = start + max(words_per_batch // longest, 1)
+        groups.append(order[start:end])
+        start = end
+    return groups
