@@ -4,11 +4,11 @@ The components are registered with spaCy by importing this package, and so are t
 attributes of Doc, Span and Token.
 """
 
-from .activations import Activations
-from .components.textcat import TransformersTextCategorizer
-from .components.tok2vec import TransformersTok2Vec
-from .components.wordpiecer import TransformersWordPiecer
-from .language import TransformersLanguage
+from trfcli_pipeline.activations import Activations
+from trfcli_pipeline.components.textcat import TransformersTextCategorizer
+from trfcli_pipeline.components.tok2vec import TransformersTok2Vec
+from trfcli_pipeline.components.wordpiecer import TransformersWordPiecer
+from trfcli_pipeline.language import TransformersLanguage
 
 __all__ = [
     "Activations",

@@ -94,6 +94,6 @@ class Activations:
         )
 
 
-def _concatenate(arrays: list[Floats | None]) -> Floats | None:
+def _concatenate(arrays: list[Floats]) -> Floats | None:
     # numpy dispatches to CuPy where the arrays are CuPy's.
     return None if any(array is None for array in arrays) else np.concatenate(arrays)

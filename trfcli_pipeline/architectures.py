@@ -3,13 +3,18 @@
 from collections.abc import Callable
 from typing import Any
 
-from spacy import registry
 from spacy.tokens import Doc
+from spacy.util import registry
 from thinc.api import Dropout, Linear, Model, chain, zero_init
 from thinc.types import Floats2d
 
-from .errors import PipelineError
-from .layers import class_scores, mean_class_vector, mean_last_hidden, mean_pooler_output
+from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.layers import (
+    class_scores,
+    mean_class_vector,
+    mean_last_hidden,
+    mean_pooler_output,
+)
 
 ClassifierModel = Model[list[Doc], Floats2d]
 

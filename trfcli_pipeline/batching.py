@@ -4,14 +4,13 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from spacy import registry
 from spacy.language import Language
 from spacy.training import Example
-from spacy.util import minibatch
+from spacy.util import minibatch, registry
 
-from .corpus import Record, read_records
-from .dataset import complete_cats, is_exclusive, label_names
-from .errors import DataError
+from trfcli_pipeline.corpus import Record, read_records
+from trfcli_pipeline.dataset import complete_cats, is_exclusive, label_names
+from trfcli_pipeline.errors import DataError
 
 # Batches that are sorted together: enough for rows of like length, few enough for random batches.
 _BATCHES_PER_CHUNK = 16

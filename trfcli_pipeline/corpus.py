@@ -17,7 +17,7 @@ from trfcli_pipeline.errors import DataError, OutputError
 from trfcli_pipeline.formats import (
     LABEL_KEYS,
     STDIN,
-    BadRow,
+    BadRowError,
     open_rows,
     quoted,
     without_surrogates,
@@ -146,12 +146,12 @@ def _checked(
 ) -> Iterator[Record]:
     number = 0
     bad: list[int] = []
-    first: BadRow | None = None
+    first: BadRowError | None = None
     for line, row in rows:
         number += 1
         try:
             record = _to_record(row, line, labelled=labelled)
-        except BadRow as error:
+        except BadRowError as error:
             first = first or error
             bad.append(line)
         else:
@@ -164,7 +164,7 @@ def _checked(
         raise DataError(f"{name}: no records in it")
 
 
-def _hint(first: BadRow, place: str, bad: list[int], number: int) -> str | None:
+def _hint(first: BadRowError, place: str, bad: list[int], number: int) -> str | None:
     parts = [first.advice] if first.advice else []
     if len(bad) > 1:
         shown = ", ".join(map(str, bad[:_SHOWN])) + (", ..." if len(bad) > _SHOWN else "")
@@ -175,19 +175,19 @@ def _hint(first: BadRow, place: str, bad: list[int], number: int) -> str | None:
 def _to_record(row: Any, line: int, *, labelled: bool) -> Record:
     fields = _fields(row)
     if "text" not in fields:
-        raise BadRow(f'no "text" in the record ({_keys(fields)})', advice=_meant_text(fields))
+        raise BadRowError(f'no "text" in the record ({_keys(fields)})', advice=_meant_text(fields))
     text = fields.pop("text")
     if not isinstance(text, str):
-        raise BadRow(f'"text" is {_kind(text)}, not a string')
+        raise BadRowError(f'"text" is {_kind(text)}, not a string')
     text = without_surrogates(text)
     if not labelled:
         return Record(text, None, line, fields)
     given = [key for key in LABEL_KEYS if key in fields]
     if not given:
-        raise BadRow(f"no labels in the record ({_keys(fields)})", advice=_meant_label(fields))
+        raise BadRowError(f"no labels in the record ({_keys(fields)})", advice=_meant_label(fields))
     if len(given) > 1:
         both = " and ".join(f'"{key}"' for key in given)
-        raise BadRow(f"labels given more than once, in {both}", advice="Keep one of them")
+        raise BadRowError(f"labels given more than once, in {both}", advice="Keep one of them")
     key = given[0]
     cats = _cats(key, fields.pop(key))
     return Record(text, cats, line, fields, partial=key == "cats")
@@ -195,7 +195,7 @@ def _to_record(row: Any, line: int, *, labelled: bool) -> Record:
 
 def _fields(row: Any) -> dict[str, Any]:
     match row:
-        case BadRow():
+        case BadRowError():
             raise row
         case dict():
             return dict(row)
@@ -203,7 +203,7 @@ def _fields(row: Any) -> dict[str, Any]:
             return {**annotations, "text": text}
     pair = '["text", {"cats": {...}}]'
     advice = f'A record is {{"text": ..., "label": ...}} or {pair}'
-    raise BadRow(f"the record is {_kind(row)}, not an object or a pair", advice=advice)
+    raise BadRowError(f"the record is {_kind(row)}, not an object or a pair", advice=advice)
 
 
 def _cats(key: str, value: Any) -> dict[str, float]:
@@ -216,22 +216,22 @@ def _cats(key: str, value: Any) -> dict[str, float]:
                 advice = 'For several labels use "labels"'
             elif isinstance(value, int | float):
                 advice = "Write the name of the label, not its number"
-            raise BadRow(f'"label" is {_kind(value)}, not a string', advice=advice)
+            raise BadRowError(f'"label" is {_kind(value)}, not a string', advice=advice)
         case "labels", list():
             return {_label_name(key, label): 1.0 for label in value}
         case "labels", _:
             advice = 'For one label use "label"' if isinstance(value, str) else None
-            raise BadRow(f'"labels" is {_kind(value)}, not a list of strings', advice=advice)
+            raise BadRowError(f'"labels" is {_kind(value)}, not a list of strings', advice=advice)
         case _, dict():
             return {_label_name(key, name): _value(name, number) for name, number in value.items()}
-    raise BadRow(f'"cats" is {_kind(value)}, not an object with a number for each label')
+    raise BadRowError(f'"cats" is {_kind(value)}, not an object with a number for each label')
 
 
 def _label_name(key: str, label: Any) -> str:
     if not isinstance(label, str):
-        raise BadRow(f'"{key}" holds {_kind(label)}, not only strings')
+        raise BadRowError(f'"{key}" holds {_kind(label)}, not only strings')
     if not label.strip():
-        raise BadRow(f'a label in "{key}" has an empty name')
+        raise BadRowError(f'a label in "{key}" has an empty name')
     return without_surrogates(label)
 
 
@@ -240,7 +240,7 @@ def _value(label: str, value: Any) -> float:
     # NaN is not between any two numbers.
     if not number or not 0 <= value <= 1:
         found = f"the value {value}" if number else _kind(value)
-        raise BadRow(f'"cats" gives {quoted(label)} {found}, not a number from 0 to 1')
+        raise BadRowError(f'"cats" gives {quoted(label)} {found}, not a number from 0 to 1')
     return float(value)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .errors import DeviceError
+from trfcli_pipeline.errors import DeviceError
 
 # What a machine is assumed to have free where the system doesn't say.
 _ASSUMED_FREE_BYTES = 2 * 2**30
@@ -101,7 +101,7 @@ def _has_accelerator() -> bool:
 
 
 def _accelerator_memory(device: torch.device) -> tuple[int, int] | None:
-    """Free and total bytes; None where torch can't tell, as of "mps" until its version 2.13."""
+    """Free and total bytes; None where torch can't tell, as of "mps" in some versions."""
     try:
         free, total = torch.accelerator.get_memory_info(device)
     except RuntimeError:

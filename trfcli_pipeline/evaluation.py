@@ -186,7 +186,7 @@ def find_classifier(nlp: Language, name: str | None = None) -> Classifier:
                 f"{nlp.meta['lang']}_{nlp.meta['name']} has no text classifier",
                 hint="Train one: trf train-textcat MODEL TRAIN",
             )
-        name = next((n for n in names if nlp.get_pipe(n).labels), names[0])
+        name = next((n for n in names if getattr(nlp.get_pipe(n), "labels", ())), names[0])
     elif name not in nlp.pipe_names:
         pipes = ", ".join(nlp.pipe_names) or "none"
         raise PipelineError(f"The pipeline has no component {name!r}", hint=f"It has: {pipes}")
@@ -201,7 +201,7 @@ def find_classifier(nlp: Language, name: str | None = None) -> Classifier:
     return Classifier(name, labels, exclusive or nlp.get_pipe_meta(name).factory == "textcat")
 
 
-def evaluate(  # noqa: PLR0913
+def evaluate(
     nlp: Language,
     texts: Sequence[str],
     gold: Sequence[Mapping[str, float]],
@@ -247,7 +247,7 @@ def evaluate(  # noqa: PLR0913
     return replace(evaluation, n_words=n_words, seconds=seconds)
 
 
-def score_cats(  # noqa: PLR0913
+def score_cats(
     gold: Sequence[Mapping[str, float]],
     predicted: Sequence[Mapping[str, float]],
     labels: Sequence[str],

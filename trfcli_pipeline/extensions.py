@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from spacy.tokens import Doc, Span, Token
 
-from .alignment import Alignment, indices_per_token, links_from_indices
+from trfcli_pipeline.alignment import Alignment, indices_per_token, links_from_indices
 
 _BY_PIECE = (
     "trf_word_pieces",
@@ -106,6 +106,8 @@ def _piece_slice(part: Span | Token) -> slice:
 def _segment_slice(part: Span | Token) -> slice:
     """The segments that hold a token of the part; a truncated token counts to the one it was in."""
     start, end = _token_range(part)
+    if start == end:
+        return slice(0, 0)
     firsts = part.doc._.trf_segments[:, 0]
     first = max(int(np.searchsorted(firsts, start, side="right")) - 1, 0)
     return slice(first, int(np.searchsorted(firsts, end, side="left")))

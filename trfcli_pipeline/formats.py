@@ -2,7 +2,7 @@
 
 A reader yields `(place, row)`. The place counts from 1: the line that the record starts on, or
 the row of a file that has no lines. The row is what JSON would hold (an object, a pair ...), not
-yet checked; a `BadRow` stands in for a row that can't be parsed, so that reading goes on.
+yet checked; a `BadRowError` stands in for a row that can't be parsed, so that reading goes on.
 """
 
 import csv
@@ -36,7 +36,7 @@ _CSV_FIELD_LIMIT = 2**31 - 1
 _LONGEST_QUOTE = 40
 
 
-class BadRow(Exception):
+class BadRowError(Exception):
     """A row that can't be used: what is wrong with it, and what to do about it."""
 
     def __init__(self, reason: str, *, advice: str | None = None) -> None:
@@ -53,7 +53,7 @@ class Format:
     """How one kind of file is read.
 
     Attributes:
-        read: From the open file and the name to use in errors, to `(place, row or BadRow)`.
+        read: From the open file and the name to use in errors, to `(place, row or BadRowError)`.
         place: What the place of a row is called, e.g. "line".
         has_labels: Whether a record of such a file can have labels.
     """
@@ -135,7 +135,7 @@ def _similar_file(path: Path) -> str | None:
     return f"Did you mean {path.parent / close[0]}?" if close else None
 
 
-def _lines(stream: Iterable[bytes]) -> Iterator[tuple[int, str | BadRow]]:
+def _lines(stream: Iterable[bytes]) -> Iterator[tuple[int, str | BadRowError]]:
     # Files opened as bytes are split at \n alone; as text, at \r too.
     for number, raw in enumerate(stream, start=1):
         try:
@@ -146,11 +146,11 @@ def _lines(stream: Iterable[bytes]) -> Iterator[tuple[int, str | BadRow]]:
             yield number, line.removesuffix("\n").removesuffix("\r")
 
 
-def _bad_utf8(byte: int, where: str = "") -> BadRow:
-    return BadRow(f"not valid UTF-8 (0x{byte:02x}{where})", advice=_SAVE_AS_UTF8)
+def _bad_utf8(byte: int, where: str = "") -> BadRowError:
+    return BadRowError(f"not valid UTF-8 (0x{byte:02x}{where})", advice=_SAVE_AS_UTF8)
 
 
-def _bad_json(error: ValueError | RecursionError, advice: str | None = None) -> BadRow:
+def _bad_json(error: ValueError | RecursionError, advice: str | None = None) -> BadRowError:
     match error:
         case json.JSONDecodeError():
             message = error.msg[0].lower() + error.msg[1:].removesuffix(" at")
@@ -159,17 +159,17 @@ def _bad_json(error: ValueError | RecursionError, advice: str | None = None) -> 
             reason = "nested too deeply"
         case _:
             reason = "a number with too many digits"
-    return BadRow(f"not valid JSON ({reason})", advice=advice)
+    return BadRowError(f"not valid JSON ({reason})", advice=advice)
 
 
 def _read_txt(stream: IO[bytes], name: str) -> Rows:
     for number, line in _lines(stream):
-        yield number, line if isinstance(line, BadRow) else {"text": line}
+        yield number, line if isinstance(line, BadRowError) else {"text": line}
 
 
 def _read_jsonl(stream: Iterable[bytes], name: str, advice: str | None = None) -> Rows:
     for number, line in _lines(stream):
-        if isinstance(line, BadRow):
+        if isinstance(line, BadRowError):
             yield number, line
         elif line.strip(" \t\r"):
             try:
@@ -271,15 +271,15 @@ def _read_table(stream: Iterable[bytes], name: str, delimiter: str) -> Rows:
                 )
         elif len(cells) > len(header):
             problem = f"{len(cells)} fields, but the header names {len(header)} columns"
-            yield place, BadRow(problem, advice=_CSV_QUOTES)
+            yield place, BadRowError(problem, advice=_CSV_QUOTES)
         else:
             yield place, _with_label_list(dict(zip(header, cells, strict=False)))
 
 
-def _bad_csv(error: csv.Error) -> BadRow:
+def _bad_csv(error: csv.Error) -> BadRowError:
     if "unexpected end" in str(error):
-        return BadRow("the quoted field that starts here never ends", advice=_CSV_QUOTES)
-    return BadRow(f"not valid CSV ({str(error).partition(' - ')[0]})", advice=_CSV_QUOTES)
+        return BadRowError("the quoted field that starts here never ends", advice=_CSV_QUOTES)
+    return BadRowError(f"not valid CSV ({str(error).partition(' - ')[0]})", advice=_CSV_QUOTES)
 
 
 def _with_label_list(row: dict[str, Any]) -> dict[str, Any]:
@@ -299,7 +299,7 @@ def _with_label_list(row: dict[str, Any]) -> dict[str, Any]:
 
 def _read_parquet(stream: IO[bytes], name: str) -> Rows:
     try:
-        import pyarrow.parquet  # type: ignore[import-untyped]
+        import pyarrow.parquet
     except ImportError as error:
         hint = 'pip install "trfcli[parquet]"'
         raise DataError(f"{name}: reading Parquet needs pyarrow", hint=hint) from error

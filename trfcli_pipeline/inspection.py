@@ -4,11 +4,12 @@ from typing import Any
 
 from spacy.language import Language
 
-from .components.wordpiecer import TransformersWordPiecer
-from .errors import PipelineError
-from .formats import without_surrogates
-from .language import TransformersLanguage
-from .pipelines import is_pipeline, load_pipeline
+from trfcli_pipeline.components import find_component
+from trfcli_pipeline.components.wordpiecer import TransformersWordPiecer
+from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.formats import without_surrogates
+from trfcli_pipeline.language import TransformersLanguage
+from trfcli_pipeline.pipelines import is_pipeline, load_pipeline
 
 DEFAULT_ENCODER = "minilm"
 
@@ -64,9 +65,7 @@ def inspect_alignment(text: str, model: str | None = None) -> dict[str, Any]:
                 "tokens": tokens,
             }
             for i, (id_, string, tokens) in enumerate(
-                zip(
-                    doc._.trf_word_pieces, doc._.trf_word_pieces_, tokens_of_piece, strict=True
-                )
+                zip(doc._.trf_word_pieces, doc._.trf_word_pieces_, tokens_of_piece, strict=True)
             )
         ],
     }
@@ -80,10 +79,11 @@ def _tokenizing_pipeline(model: str) -> tuple[Language, TransformersWordPiecer]:
         nlp = TransformersLanguage()
         nlp.add_pipe("sentencizer")
         nlp.add_pipe(TransformersWordPiecer.from_pretrained(nlp.vocab, model))
-    for index, (_, pipe) in enumerate(nlp.pipeline):
-        if isinstance(pipe, TransformersWordPiecer):
-            nlp.select_pipes(enable=nlp.pipe_names[: index + 1])
-            return nlp, pipe
-    raise PipelineError(
-        f"{model}: the pipeline has no trf_wordpiecer", hint="Make one: trf init minilm ./model"
-    )
+    wordpiecer = find_component(nlp, TransformersWordPiecer)
+    if wordpiecer is None:
+        raise PipelineError(
+            f"{model}: the pipeline has no trf_wordpiecer",
+            hint="Make one: trf init minilm ./model",
+        )
+    nlp.select_pipes(enable=nlp.pipe_names[: nlp.pipe_names.index(wordpiecer.name) + 1])
+    return nlp, wordpiecer

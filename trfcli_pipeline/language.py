@@ -1,24 +1,25 @@
 """TransformersLanguage: `lang = "trf"`, with the tokenizer and data of an underlying language."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any, Literal, cast
 
-from spacy import registry, util
+from spacy import util
 from spacy.errors import Errors
-from spacy.language import Language
+from spacy.language import BaseDefaults, Language
 from spacy.schemas import ConfigSchema
 from spacy.tokens import Doc
 from spacy.training import Example
-from spacy.util import CONFIG_SECTION_ORDER
+from spacy.ty import TrainableComponent
+from spacy.util import CONFIG_SECTION_ORDER, registry
 from spacy.vocab import Vocab, create_vocab
 from thinc.api import Config, Optimizer
 
-from .components.textcat import TransformersTextCategorizer
-from .components.tok2vec import TransformersTok2Vec
-from .components.wordpiecer import TransformersWordPiecer
-from .devices import installed_version
-from .extensions import install_extensions
-from .optimizers import default_optimizer
+from trfcli_pipeline.components.textcat import TransformersTextCategorizer
+from trfcli_pipeline.components.tok2vec import TransformersTok2Vec
+from trfcli_pipeline.components.wordpiecer import TransformersWordPiecer
+from trfcli_pipeline.devices import installed_version
+from trfcli_pipeline.extensions import install_extensions
+from trfcli_pipeline.optimizers import default_optimizer
 
 _DEFAULT_LANG = "en"
 _TOKENIZER = "trfcli.LanguageTokenizer.v1"
@@ -47,7 +48,7 @@ def make_language_tokenizer(lang: str | None = None) -> LanguageTokenizer:
     return LanguageTokenizer(lang)
 
 
-class TransformersDefaults(Language.Defaults):
+class TransformersDefaults(BaseDefaults):
     config = Config({"nlp": {"tokenizer": {"@tokenizers": _TOKENIZER, "lang": None}}})
 
 
@@ -67,8 +68,8 @@ class TransformersLanguage(Language):
         **kwargs: As of `Language`.
     """
 
-    lang = "trf"
-    Defaults = TransformersDefaults
+    lang: str | None = "trf"
+    Defaults: type[BaseDefaults] = TransformersDefaults
 
     def __init__(
         self,
@@ -131,7 +132,7 @@ class TransformersLanguage(Language):
     def config(self, value: Config) -> None:
         self._config = value
 
-    def add_pipe(  # type: ignore[override]
+    def add_pipe(
         self, factory_name: str | Callable[[Doc], Doc], name: str | None = None, **kwargs: Any
     ) -> Callable[[Doc], Doc]:
         """Add a component, by its factory's name or one that was built by hand.
@@ -145,7 +146,7 @@ class TransformersLanguage(Language):
             return super().add_pipe(factory_name, name, **kwargs)
         component = factory_name
         factory, config = self._recipe(component)
-        name = name or getattr(component, "name", factory)
+        name = name or str(getattr(component, "name", factory))
         # Through the factory first, so that config and meta become what they always are.
         super().add_pipe(factory, name, config=config, **kwargs)
         self._components[self.component_names.index(name)] = (name, component)
@@ -154,13 +155,13 @@ class TransformersLanguage(Language):
         self._link_components()
         return component
 
-    def update(  # type: ignore[override]
+    def update(
         self,
         examples: Iterable[Example | Doc | str],
         annotations: Iterable[dict[str, Any]] | None = None,
         *,
         drop: float = 0.0,
-        sgd: Optimizer | None = None,
+        sgd: Optimizer | Literal[False] | None = None,
         losses: dict[str, float] | None = None,
         component_cfg: dict[str, dict[str, Any]] | None = None,
         exclude: Iterable[str] = (),
@@ -185,7 +186,7 @@ class TransformersLanguage(Language):
         losses = super().update(
             examples,
             drop=drop,
-            sgd=False,
+            sgd=cast(Any, False),
             losses=losses,
             component_cfg=component_cfg,
             exclude=exclude,
@@ -194,7 +195,11 @@ class TransformersLanguage(Language):
         if sgd:
             # After all of them: the encoder's gradients are complete only now.
             for name, pipe in self.pipeline:
-                if name not in exclude and getattr(pipe, "is_trainable", False):
+                if (
+                    name not in exclude
+                    and isinstance(pipe, TrainableComponent)
+                    and pipe.is_trainable
+                ):
                     pipe.finish_update(sgd)
         return losses
 
@@ -230,7 +235,7 @@ class TransformersLanguage(Language):
         if annotations is None:
             return cast(list[Example], list(examples))
         return [
-            Example.from_dict(self._ensure_doc(text), dict(annotation))
+            Example.from_dict(self._ensure_doc(cast(str | Doc, text)), dict(annotation))
             for text, annotation in zip(examples, annotations, strict=True)
         ]
 

@@ -5,17 +5,18 @@ from typing import Any
 
 import numpy as np
 from spacy.tokens import Doc
-from thinc.api import Model, Ops
-from thinc.types import Floats2d, Ints1d
+from thinc.api import Model
 
-from .activations import Floats
-from .alignment import Shares
-from .errors import PipelineError
+from trfcli_pipeline.activations import Floats
+from trfcli_pipeline.alignment import Shares
+from trfcli_pipeline.errors import PipelineError
 
-DocVectors = tuple[Floats2d, Callable[[Floats2d], list[Doc]]]
+# Thinc's Ops. Its types for arrays know nothing of numpy's.
+ArrayOps = Any
+DocVectors = tuple[Floats, Callable[[Floats], list[Doc]]]
 
 
-def token_rows(ops: Ops, shares: Shares, piece_rows: Floats2d) -> Floats2d:
+def token_rows(ops: ArrayOps, shares: Shares, piece_rows: Floats) -> Floats:
     """Sum the rows of wordpieces to rows of tokens, by the shares of the alignment.
 
     *Shapes:* (wordpieces, width) to (tokens, width)
@@ -31,7 +32,7 @@ def token_rows(ops: Ops, shares: Shares, piece_rows: Floats2d) -> Floats2d:
     return rows
 
 
-def piece_gradients(ops: Ops, shares: Shares, d_token_rows: Floats2d, n_pieces: int) -> Floats2d:
+def piece_gradients(ops: ArrayOps, shares: Shares, d_token_rows: Floats, n_pieces: int) -> Floats:
     """The backward pass of `token_rows`.
 
     *Shapes:* (tokens, width) to (wordpieces, width)
@@ -47,7 +48,7 @@ def piece_gradients(ops: Ops, shares: Shares, d_token_rows: Floats2d, n_pieces: 
     return d_pieces
 
 
-def _sum_runs(ops: Ops, rows: Floats2d, lengths: Ints1d) -> Floats2d:
+def _sum_runs(ops: ArrayOps, rows: Floats, lengths: Any) -> Floats:
     if not len(rows):
         return ops.alloc2f(len(lengths), rows.shape[1])
     # In double precision: a URL of a hundred wordpieces would gather their rounding errors.
@@ -55,17 +56,17 @@ def _sum_runs(ops: Ops, rows: Floats2d, lengths: Ints1d) -> Floats2d:
     return sums.astype("float32")
 
 
-def mean_last_hidden() -> Model[list[Doc], Floats2d]:
+def mean_last_hidden() -> Model[list[Doc], Floats]:
     """The mean of each Doc's wordpiece rows, special tokens included; zeros for an empty Doc."""
     return Model("trf_mean_last_hidden", _forward_mean_last_hidden)
 
 
-def mean_pooler_output() -> Model[list[Doc], Floats2d]:
+def mean_pooler_output() -> Model[list[Doc], Floats]:
     """The mean over each Doc's sentences of the trained pooler's output."""
     return Model("trf_mean_pooler_output", _forward_mean_pooler_output)
 
 
-def mean_class_vector() -> Model[list[Doc], Floats2d]:
+def mean_class_vector() -> Model[list[Doc], Floats]:
     """The mean over each Doc's sentences of the last hidden state of the class token.
 
     `attrs["class_token_id"]` has to be set before use.
@@ -91,14 +92,14 @@ def _forward_mean_class_vector(model: Model, docs: Sequence[Doc], is_train: bool
     return _mean_rows(model.ops, docs, "trf_last_hidden_state", chosen)
 
 
-def _mean_rows(ops: Ops, docs: Sequence[Doc], name: str, chosen: Sequence[Any]) -> DocVectors:
+def _mean_rows(ops: ArrayOps, docs: Sequence[Doc], name: str, chosen: Sequence[Any]) -> DocVectors:
     """Average the chosen rows of an activation, doc by doc."""
     parts = [rows[which] for rows, which in zip(_read(docs, name), chosen, strict=True)]
     lengths = ops.asarray1i([len(part) for part in parts])
     divisors = ops.xp.maximum(lengths, 1).astype("f").reshape(-1, 1)
     means = _sum_runs(ops, ops.xp.concatenate(parts), lengths) / divisors
 
-    def backprop(d_means: Floats2d) -> list[Doc]:
+    def backprop(d_means: Floats) -> list[Doc]:
         for doc, which, d_mean, divisor in zip(docs, chosen, d_means, divisors, strict=True):
             add_gradient(doc, name, which, d_mean / divisor)
         return list(docs)
@@ -125,7 +126,7 @@ def add_gradient(doc: Doc, name: str, which: Any, gradient: Floats) -> None:
     doc._.set(d_name, total)
 
 
-def _read(docs: Sequence[Doc], name: str) -> list[Floats2d]:
+def _read(docs: Sequence[Doc], name: str) -> list[Floats]:
     rows = [doc._.get(name) for doc in docs]
     if any(each is None for each in rows):
         raise PipelineError(
@@ -135,24 +136,22 @@ def _read(docs: Sequence[Doc], name: str) -> list[Floats2d]:
     return rows
 
 
-def class_scores(exclusive: bool) -> Model[Floats2d, Floats2d]:
+def class_scores(exclusive: bool) -> Model[Floats, Floats]:
     """Turn logits into probabilities: softmax if exactly one class holds, else sigmoids.
 
     The backward pass takes the gradient of the cross-entropy with respect to the logits, scores
     minus truth, as Thinc's own Softmax does; so it hands on what it gets.
     """
-    return Model(
-        "class_scores", _forward_softmax if exclusive else _forward_sigmoid
-    )
+    return Model("class_scores", _forward_softmax if exclusive else _forward_sigmoid)
 
 
-def _forward_softmax(model: Model, X: Floats2d, is_train: bool) -> Any:
+def _forward_softmax(model: Model, X: Floats, is_train: bool) -> Any:
     return model.ops.softmax(X), _identity
 
 
-def _forward_sigmoid(model: Model, X: Floats2d, is_train: bool) -> Any:
+def _forward_sigmoid(model: Model, X: Floats, is_train: bool) -> Any:
     return model.ops.sigmoid(X), _identity
 
 
-def _identity(gradient: Floats2d) -> Floats2d:
+def _identity(gradient: Floats) -> Floats:
     return gradient

@@ -1,14 +1,13 @@
 """The optimizer and what goes with it, registered for use in configs."""
 
-from collections.abc import Iterator
-
-from spacy import registry
+from spacy.util import registry
 from thinc.api import Optimizer
+from thinc.types import Generator
 
-from .wrapper import DEFAULT_TRF_LR, DEFAULT_TRF_WEIGHT_DECAY
+from trfcli_pipeline.wrapper import DEFAULT_TRF_LR, DEFAULT_TRF_WEIGHT_DECAY
 
 # A number, or one for each step.
-Schedule = float | Iterator[float]
+Schedule = float | Generator
 
 
 class TransformersOptimizer(Optimizer):

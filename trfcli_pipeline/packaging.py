@@ -85,7 +85,7 @@ NOT_SCORES = {
 }
 
 
-def package(  # noqa: PLR0913
+def package(
     model_dir: Path,
     output_dir: Path,
     *,

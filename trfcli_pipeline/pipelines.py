@@ -9,13 +9,14 @@ from typing import Any
 import spacy
 from spacy.language import Language
 
-from . import pretrained
-from .components.tok2vec import TransformersTok2Vec
-from .components.wordpiecer import TransformersWordPiecer
-from .devices import resolve_device
-from .errors import OutputError, PipelineError
-from .language import TransformersLanguage
-from .saving import staged_directory
+from trfcli_pipeline import pretrained
+from trfcli_pipeline.components import find_component
+from trfcli_pipeline.components.tok2vec import TransformersTok2Vec
+from trfcli_pipeline.components.wordpiecer import TransformersWordPiecer
+from trfcli_pipeline.devices import resolve_device
+from trfcli_pipeline.errors import OutputError, PipelineError
+from trfcli_pipeline.language import TransformersLanguage
+from trfcli_pipeline.saving import staged_directory
 
 
 def pipeline_name(encoder: str) -> str:
@@ -32,7 +33,7 @@ def init_pipeline(
     words_per_batch: int | None = None,
     revision: str | None = None,
     force: bool = False,
-) -> tuple[Language, pretrained.Source]:
+) -> tuple[Language, dict[str, Any]]:
     """Make a pipeline around a pretrained encoder, and save it.
 
     Args:
@@ -43,7 +44,8 @@ def init_pipeline(
         force: Replace a pipeline that is there.
 
     Returns:
-        The pipeline, and where the encoder's files came from.
+        The pipeline, and the facts about its encoder that are in its meta: "name", "source",
+        "revision", and those of `describe_encoder`.
 
     Raises:
         EncoderError: There is no such encoder, or it can't be used.
@@ -56,25 +58,23 @@ def init_pipeline(
     path = str(source.path)
     settings = {} if words_per_batch is None else {"words_per_batch": words_per_batch}
     nlp.add_pipe("sentencizer")
-    nlp.add_pipe(TransformersWordPiecer.from_pretrained(nlp.vocab, path))
-    nlp.add_pipe(TransformersTok2Vec.from_pretrained(nlp.vocab, path, **settings))
-    encoder: TransformersTok2Vec = nlp.get_pipe("trf_tok2vec")
+    wordpiecer = TransformersWordPiecer.from_pretrained(nlp.vocab, path)
+    encoder = TransformersTok2Vec.from_pretrained(nlp.vocab, path, **settings)
+    for component in (wordpiecer, encoder):
+        # The saved pipeline has all it needs, and the path would be this machine's.
+        component.trf_name = name
+        nlp.add_pipe(component)
     nlp.meta["name"] = pipeline or pipeline_name(source.title)
-    nlp.meta["trf"] = {
-        "encoder": {
-            "name": source.title,
-            "source": source.origin,
-            "revision": source.revision,
-            **describe_encoder(encoder),
-        }
+    facts = {
+        "name": source.title,
+        "source": source.origin,
+        "revision": source.revision,
+        **describe_encoder(encoder),
     }
-    for component in ("trf_wordpiecer", "trf_tok2vec"):
-        # The saved pipeline has all it needs: the path would be this machine's.
-        nlp.get_pipe(component).trf_name = name
-        nlp.get_pipe_config(component)["trf_name"] = name
+    nlp.meta["trf"] = {"encoder": facts}
     with staged_directory(output) as staging:
         nlp.to_disk(staging)
-    return nlp, source
+    return nlp, facts
 
 
 def is_pipeline(model: str) -> bool:
@@ -84,9 +84,7 @@ def is_pipeline(model: str) -> bool:
     return (Path(model).expanduser() / "config.cfg").exists() or spacy.util.is_package(model)
 
 
-def load_pipeline(
-    model: str, *, device: str = "auto", exclude: Sequence[str] = ()
-) -> Language:
+def load_pipeline(model: str, *, device: str = "auto", exclude: Sequence[str] = ()) -> Language:
     """Load a pipeline from a directory or an installed package.
 
     Args:
@@ -119,9 +117,9 @@ def load_pipeline(
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise PipelineError(f"{model}: can't be loaded: {reason}") from error
-    for _, pipe in nlp.pipeline:
-        if isinstance(pipe, TransformersTok2Vec):
-            pipe.model.to(device)
+    encoder = find_component(nlp, TransformersTok2Vec)
+    if encoder is not None:
+        encoder.model.to(device)
     return nlp
 
 
@@ -136,15 +134,16 @@ def describe_encoder(encoder: TransformersTok2Vec) -> dict[str, Any]:
 
 def describe_pipeline(nlp: Language) -> dict[str, Any]:
     """What a pipeline is made of. Sizes in MB (10⁶ bytes), parameters as a count."""
-    encoder = None
-    for _, pipe in nlp.pipeline:
-        if isinstance(pipe, TransformersTok2Vec):
-            known: Mapping[str, Any] = nlp.meta.get("trf", {}).get("encoder", {})
-            encoder = {"name": known.get("name") or pipe.trf_name, **describe_encoder(pipe)}
-            encoder["max_length"] = None
-    for _, pipe in nlp.pipeline:
-        if isinstance(pipe, TransformersWordPiecer) and encoder is not None:
-            encoder["max_length"] = pipe.max_length
+    encoder = find_component(nlp, TransformersTok2Vec)
+    wordpiecer = find_component(nlp, TransformersWordPiecer)
+    described = None
+    if encoder is not None:
+        known: Mapping[str, Any] = nlp.meta.get("trf", {}).get("encoder", {})
+        described = {
+            "name": known.get("name") or encoder.trf_name,
+            **describe_encoder(encoder),
+            "max_length": None if wordpiecer is None else wordpiecer.max_length,
+        }
     meta = nlp.meta
     return {
         "name": f"{meta['lang']}_{meta['name']}",
@@ -160,7 +159,7 @@ def describe_pipeline(nlp: Language) -> dict[str, Any]:
             }
             for name, pipe in nlp.pipeline
         ],
-        "encoder": encoder,
+        "encoder": described,
         "requirements": list(meta.get("requirements", [])),
         "performance": meta.get("performance", {}),
     }
@@ -200,4 +199,6 @@ def _blank(lang: str) -> TransformersLanguage:
         return TransformersLanguage(meta={"lang": lang})
     except ImportError as error:
         reason = str(error).strip().partition("\n")[0]
-        raise PipelineError(f"{lang}: spaCy can't make this language's tokenizer: {reason}") from error
+        raise PipelineError(
+            f"{lang}: spaCy can't make this language's tokenizer: {reason}"
+        ) from error

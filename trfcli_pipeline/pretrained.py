@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .errors import EncoderError
+from trfcli_pipeline.errors import EncoderError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -101,7 +101,7 @@ def load_tokenizer(path: Path) -> "PreTrainedTokenizerFast":
     Raises:
         EncoderError: The directory has no tokenizer, or one without character offsets.
     """
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     with _quiet(), _explain(f"{path}: can't load the tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
@@ -110,7 +110,7 @@ def load_tokenizer(path: Path) -> "PreTrainedTokenizerFast":
         raise EncoderError(
             f"{path}: has no tokenizer", hint="Add the model's tokenizer.json or vocabulary file"
         )
-    if not tokenizer.is_fast:
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise EncoderError(
             f"{path}: {type(tokenizer).__name__} doesn't give character offsets",
             hint="Use a model with a tokenizer.json",
@@ -189,9 +189,7 @@ def forward_arguments(model: "PreTrainedModel") -> frozenset[str]:
     `token_type_ids` counts only where the model has an embedding for them.
     """
     parameters = inspect.signature(model.forward).parameters
-    names = {
-        name for name, each in parameters.items() if each.kind is not each.VAR_KEYWORD
-    }
+    names = {name for name, each in parameters.items() if each.kind is not each.VAR_KEYWORD}
     # Models that pass **kwargs on take these without naming them.
     if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
         names |= {"return_dict", "output_hidden_states", "output_attentions"}
@@ -273,7 +271,7 @@ def _in_directory(name: str, path: Path) -> Source:
 def _on_hub(name: str, revision: str | None) -> Source:
     from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
     from huggingface_hub import errors as hub
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
         validate_repo_id(name)

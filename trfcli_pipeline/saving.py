@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import OutputError
+from trfcli_pipeline.errors import OutputError
 
 # linux/fcntl.h and linux/fs.h
 _AT_FDCWD = -100

@@ -9,27 +9,33 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import srsly
 import torch
-from spacy import registry
 from spacy.language import Language
 from spacy.schemas import ConfigSchemaTraining
 from spacy.training import Example
-from spacy.util import fix_random_seed
-from thinc.api import Config, Optimizer
+from spacy.util import registry
+from thinc.api import Config, Optimizer, fix_random_seed
 
-from .batching import make_examples
-from .components.textcat import TransformersTextCategorizer
-from .components.tok2vec import TransformersTok2Vec
-from .corpus import Record, read_records
-from .dataset import check_labels, is_exclusive, label_names, remarks, stratified_split
-from .devices import installed_version
-from .errors import DataError, OutputError, PipelineError
-from .evaluation import Evaluation, evaluate
-from .pipelines import load_pipeline, sha256
-from .saving import staged_directory
+from trfcli_pipeline.batching import make_examples
+from trfcli_pipeline.components import find_component
+from trfcli_pipeline.components.textcat import TransformersTextCategorizer
+from trfcli_pipeline.components.tok2vec import TransformersTok2Vec
+from trfcli_pipeline.corpus import Record, read_records
+from trfcli_pipeline.dataset import (
+    check_labels,
+    is_exclusive,
+    label_names,
+    remarks,
+    stratified_split,
+)
+from trfcli_pipeline.devices import installed_version
+from trfcli_pipeline.errors import DataError, OutputError, PipelineError
+from trfcli_pipeline.evaluation import Evaluation, evaluate
+from trfcli_pipeline.pipelines import load_pipeline, sha256
+from trfcli_pipeline.saving import staged_directory
 
 TEXTCAT = "trf_textcat"
 _WARMUP_SHARE = 0.1
@@ -171,9 +177,7 @@ def train_textcat(
     target = _check_output(model, output)
     train_records, dev_records, dev_origin = _read(train, dev, settings)
     labels = label_names(train_records)
-    exclusive = (
-        is_exclusive(train_records) if settings.exclusive is None else settings.exclusive
-    )
+    exclusive = is_exclusive(train_records) if settings.exclusive is None else settings.exclusive
     if exclusive and not is_exclusive(train_records):
         raise DataError(
             f"{train}: not every text has exactly one label",
@@ -184,7 +188,7 @@ def train_textcat(
     was = _describe_classifier(nlp)
     config = _config(settings, exclusive, len(train_records))
     fix_random_seed(config["training"]["seed"])
-    classifier = _set_classifier(nlp, config, labels, exclusive)
+    classifier, classifier_phrase = _set_classifier(nlp, config, labels, exclusive)
     T = registry.resolve(config["training"], schema=ConfigSchemaTraining)
     examples = make_examples(nlp, train_records, labels, exclusive=exclusive)
     mean_length = _prepare(nlp, examples, encode=settings.freeze_encoder)
@@ -205,15 +209,15 @@ def train_textcat(
         steps=config["training"]["max_steps"],
         warmup_steps=config["schedule"]["warmup_steps"],
         mean_length=mean_length,
-        classifier=classifier,
+        classifier=classifier_phrase,
     )
     yield plan
 
-    loop = _Loop(nlp, examples, dev_records, T, freeze_encoder=settings.freeze_encoder)
+    loop = _Loop(nlp, classifier, examples, dev_records, T, freeze_encoder=settings.freeze_encoder)
     with staged_directory(target) as staging:
         for event in loop.run():
             if isinstance(event, Evaluated) and event.is_best:
-                _describe_training(nlp, config, plan, event, {"train": train, "dev": dev})
+                _describe_training(nlp, classifier, config, plan, event, [train, dev])
                 nlp.to_disk(staging)
             yield event
         if loop.best is None:
@@ -238,6 +242,7 @@ class _Loop:
     def __init__(
         self,
         nlp: Language,
+        classifier: TransformersTextCategorizer,
         examples: list[Example],
         dev_records: Sequence[Record],
         T: Mapping[str, Any],
@@ -245,6 +250,7 @@ class _Loop:
         freeze_encoder: bool,
     ) -> None:
         self.nlp = nlp
+        self.classifier = classifier
         self.examples = examples
         self.dev_texts = [record.text for record in dev_records]
         self.dev_gold = [record.cats or {} for record in dev_records]
@@ -295,7 +301,7 @@ class _Loop:
         dropout = self.T["dropout"]
         if self.freeze_encoder:
             # The Docs carry the encoder's output already, so only the head has work to do.
-            self.nlp.get_pipe(TEXTCAT).update(batch, drop=dropout, sgd=optimizer, losses=losses)
+            self.classifier.update(batch, drop=dropout, sgd=optimizer, losses=losses)
         else:
             self.nlp.update(
                 batch, drop=dropout, sgd=optimizer, losses=losses, exclude=self._frozen()
@@ -366,27 +372,23 @@ def _read(
         origin = f"from {dev}"
         check_labels(train_records, dev_records, dev_name=dev)
     if settings.max_texts is not None and settings.max_texts < len(train_records):
-        train_records = random.Random(settings.seed or 0).sample(
-            train_records, settings.max_texts
-        )
+        train_records = random.Random(settings.seed or 0).sample(train_records, settings.max_texts)
         check_labels(train_records, dev_records, dev_name="dev")
     return train_records, dev_records, origin
 
 
 def _encoder(nlp: Language) -> TransformersTok2Vec:
-    for _, pipe in nlp.pipeline:
-        if isinstance(pipe, TransformersTok2Vec):
-            return pipe
-    raise PipelineError(
-        "The pipeline has no trf_tok2vec", hint="Make one: trf init minilm ./model"
-    )
+    encoder = find_component(nlp, TransformersTok2Vec)
+    if encoder is None:
+        raise PipelineError(
+            "The pipeline has no trf_tok2vec", hint="Make one: trf init minilm ./model"
+        )
+    return encoder
 
 
 def _config(settings: Settings, exclusive: bool, n_texts: int) -> Config:
     """The training config: the file's, with what the user and the data say."""
-    path = settings.config or config_path(
-        "textcat.cfg" if exclusive else "textcat_multilabel.cfg"
-    )
+    path = settings.config or config_path("textcat.cfg" if exclusive else "textcat_multilabel.cfg")
     if not path.exists():
         raise DataError(f"{path}: there is no such config file")
     config = Config().from_disk(path, interpolate=False)
@@ -423,24 +425,30 @@ def _peak(rate: float | Mapping[str, Any]) -> float:
 
 def _set_classifier(
     nlp: Language, config: Config, labels: Sequence[str], exclusive: bool
-) -> str:
-    """Give the pipeline a classifier for these labels. Returns what was done, as a phrase."""
+) -> tuple[TransformersTextCategorizer, str]:
+    """Give the pipeline a classifier for these labels. Also returns what was done, as a phrase."""
     wanted = dict(config["components"][TEXTCAT])
     factory = wanted.pop("factory")
     phrase = "new classifier"
-    if TEXTCAT in nlp.pipe_names:
-        old = nlp.get_pipe(TEXTCAT)
+    old = _classifier(nlp)
+    if old is not None:
         if (
             set(old.labels) == set(labels)
             and old.exclusive_classes == exclusive
             and old.cfg["architecture"] == wanted["architecture"]
         ):
-            return "continues with the pipeline's classifier"
+            return old, "continues with the pipeline's classifier"
         phrase = "new classifier in place of one with other labels or settings"
         nlp.remove_pipe(TEXTCAT)
     nlp.add_pipe(factory, name=TEXTCAT, config=wanted)
-    nlp.get_pipe(TEXTCAT).initialize(None, nlp=nlp, labels=labels)
-    return phrase
+    classifier = cast(TransformersTextCategorizer, nlp.get_pipe(TEXTCAT))
+    classifier.initialize(None, nlp=nlp, labels=labels)
+    return classifier, phrase
+
+
+def _classifier(nlp: Language) -> TransformersTextCategorizer | None:
+    pipe = nlp.get_pipe(TEXTCAT) if TEXTCAT in nlp.pipe_names else None
+    return pipe if isinstance(pipe, TransformersTextCategorizer) else None
 
 
 def _prepare(nlp: Language, examples: Sequence[Example], *, encode: bool) -> float:
@@ -457,9 +465,10 @@ def _prepare(nlp: Language, examples: Sequence[Example], *, encode: bool) -> flo
 
 
 def _describe_classifier(nlp: Language) -> str:
-    if TEXTCAT not in nlp.pipe_names:
+    classifier = _classifier(nlp)
+    if classifier is None:
         return "pipeline without a text classifier"
-    return f"pipeline with a text classifier of {len(nlp.get_pipe(TEXTCAT).labels)} labels"
+    return f"pipeline with a text classifier of {len(classifier.labels)} labels"
 
 
 def _describe_target(target: Path, was: str | None) -> str | None:
@@ -469,7 +478,12 @@ def _describe_target(target: Path, was: str | None) -> str | None:
 
 
 def _describe_training(
-    nlp: Language, config: Config, plan: Planned, event: Evaluated, data: Mapping[str, str | None]
+    nlp: Language,
+    classifier: TransformersTextCategorizer,
+    config: Config,
+    plan: Planned,
+    event: Evaluated,
+    data: Sequence[str | None],
 ) -> None:
     """Write into the pipeline's meta and config how it came about."""
     nlp.meta["performance"] = {
@@ -485,7 +499,7 @@ def _describe_training(
             "dev_texts": plan.dev_texts,
             "labels": dict(plan.label_counts),
             "exclusive_classes": plan.exclusive,
-            "architecture": nlp.get_pipe(TEXTCAT).cfg["architecture"],
+            "architecture": classifier.cfg["architecture"],
             "epochs": config["training"]["max_epochs"],
             "best_step": event.step,
             "batch_size": plan.batch_size,
@@ -496,14 +510,10 @@ def _describe_training(
             "versions": {
                 name: installed_version(name) for name in ("torch", "transformers", "spacy")
             },
-            "data": {
-                Path(path).name: sha256(path) for path in data.values() if path not in (None, "-")
-            },
+            "data": {Path(path).name: sha256(path) for path in data if path not in (None, "-")},
         },
     }
-    nlp.config = nlp.config.merge(
-        {"training": config["training"], "schedule": config["schedule"]}
-    )
+    nlp.config = nlp.config.merge({"training": config["training"], "schedule": config["schedule"]})
 
 
 def _complete_meta(path: Path, **facts: Any) -> None:

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from thinc.api import CupyOps, Model, Optimizer, torch2xp, xp2torch
 
-from . import pretrained
-from .activations import Activations, Floats
-from .devices import free_bytes, graph_bytes_per_piece, resolve_device
-from .errors import PipelineError
-from .subbatching import group_by_length
+from trfcli_pipeline import pretrained
+from trfcli_pipeline.activations import Activations, Floats
+from trfcli_pipeline.devices import free_bytes, graph_bytes_per_piece, resolve_device
+from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.subbatching import group_by_length
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -29,7 +29,6 @@ DEFAULT_TRF_WEIGHT_DECAY = 0.01
 _GRAPH_SHARE = 0.5
 
 Backprop = Callable[[Activations], None]
-Grads = tuple[torch.Tensor | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +136,7 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         """Move the encoder to another device."""
         self.device = resolve_device(device)
         if self._module is not None:
-            self._module.to(self.device)
+            torch.nn.Module.to(self._module, self.device)
             # Its state is bound to the parameters on the old device.
             self._adamw = None
 
@@ -303,6 +302,10 @@ class _Collector:
         if getattr(model.module, "pooler", None) is not None:
             self.pooler = self._empty(len(X.lengths), width)
         self.layers: list[torch.Tensor] | None = None
+        if model.all_hidden_states and not self.n_pieces:
+            # Nothing will be encoded that the shapes could be taken from.
+            n_layers = model.module.config.num_hidden_layers + 1
+            self.layers = [self._empty(0, width) for _ in range(n_layers)]
         self.attentions: list[Floats] | None = None
         if model.all_attentions:
             config = model.module.config
@@ -375,7 +378,8 @@ def _backward(
 
 
 def _to_torch(array: Floats, batch: _SubBatch) -> torch.Tensor:
-    return xp2torch(np.ascontiguousarray(array), device=batch.mask.device)
+    contiguous: Any = np.ascontiguousarray(array)
+    return xp2torch(contiguous, device=batch.mask.device)
 
 
 def _pad_rows(array: Floats, batch: _SubBatch) -> torch.Tensor:
@@ -388,11 +392,12 @@ def _pad_rows(array: Floats, batch: _SubBatch) -> torch.Tensor:
 def _make_adamw(module: torch.nn.Module) -> torch.optim.AdamW:
     """AdamW with weight decay on matrices only: biases and LayerNorms are vectors."""
     trained = [each for each in module.parameters() if each.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [each for each in trained if each.ndim > 1]},
+        {"params": [each for each in trained if each.ndim <= 1], "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(
-        [
-            {"params": [each for each in trained if each.ndim > 1]},
-            {"params": [each for each in trained if each.ndim <= 1], "weight_decay": 0.0},
-        ],
+        groups,
         # One kernel a step: on a CPU, six times faster than a loop over the parameters.
         fused=True,
     )

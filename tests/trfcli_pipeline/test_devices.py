@@ -28,7 +28,7 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             "is_available": lambda: kind is not None,
             "current_accelerator": lambda: None if kind is None else torch.device(kind),
             "device_count": lambda: count,
-            "get_memory_info": lambda device: (FREE + device.index or 0, TOTAL),
+            "get_memory_info": lambda device: (FREE + (device.index or 0), TOTAL),
         }
         for name, function in functions.items():
             monkeypatch.setattr(torch.accelerator, name, function)

@@ -54,13 +54,9 @@ def init_model(
       trf init minilm ./model
       trf init bert-base-german-cased ./model --lang de
     """
-    from trfcli_pipeline.pipelines import (
-        describe_encoder,
-        directory_bytes,
-        init_pipeline,
-    )
+    from trfcli_pipeline.pipelines import directory_bytes, init_pipeline
 
-    nlp, source = init_pipeline(
+    nlp, encoder = init_pipeline(
         name,
         out,
         lang=lang,
@@ -69,11 +65,10 @@ def init_model(
         revision=revision,
         force=force,
     )
-    encoder = describe_encoder(nlp.get_pipe("trf_tok2vec"))
     console.good(
-        f"Loaded {source.title} ({encoder['model_type']}, {encoder['layers']} layers, "
+        f"Loaded {encoder['name']} ({encoder['model_type']}, {encoder['layers']} layers, "
         f"width {encoder['width']}, {console.millions(encoder['parameters'])} parameters) "
-        f"from {source.origin}"
+        f"from {encoder['source']}"
     )
     size = console.megabytes(directory_bytes(out) / 1e6)
     console.good(

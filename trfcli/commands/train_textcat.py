@@ -192,20 +192,21 @@ def train_textcat(
             max_texts=max_texts,
         ),
     )
-    plan = next(events)
-    describe_plan(plan)
     table = console.ProgressTable(_COLUMNS)
-    with console.progress(plan.steps, "training", unit="steps") as bar:
+    with console.progress(0, "training", unit="steps") as bar:
         for event in events:
             match event:
+                case training.Planned():
+                    describe_plan(event)
+                    bar.reset(total=event.steps)
                 case training.Stepped():
                     bar.set_postfix_str(f"loss {event.loss:.3f}", refresh=False)
                     bar.update()
                 case training.Evaluated():
                     add_row(table, event)
                 case training.Finished():
-                    finished = event
-    describe_end(finished)
+                    bar.close()
+                    describe_end(event)
 
 
 def describe_plan(plan: "Planned") -> None:

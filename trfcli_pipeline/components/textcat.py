@@ -1,23 +1,24 @@
 """trf_textcat: a text classifier on the encoder's activations."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
-from spacy import registry
 from spacy.language import Language
 from spacy.pipeline import TextCategorizer
 from spacy.scorer import Scorer
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.util import registry
 from spacy.vocab import Vocab
 from thinc.api import Model
-from thinc.types import Floats2d
 
-from ..architectures import CLASSIFIERS, ClassifierModel, make_classifier
-from ..errors import DataError, PipelineError
-from ..extensions import install_extensions
-from .tok2vec import TransformersTok2Vec
-from .wordpiecer import TransformersWordPiecer
+from trfcli_pipeline.activations import Floats
+from trfcli_pipeline.architectures import CLASSIFIERS, ClassifierModel, make_classifier
+from trfcli_pipeline.components import find_component
+from trfcli_pipeline.components.tok2vec import TransformersTok2Vec
+from trfcli_pipeline.components.wordpiecer import TransformersWordPiecer
+from trfcli_pipeline.errors import DataError, PipelineError
+from trfcli_pipeline.extensions import install_extensions
 
 install_extensions()
 
@@ -61,9 +62,7 @@ class TransformersTextCategorizer(TextCategorizer):
     ) -> None:
         if not isinstance(model, Model):
             model = make_classifier(architecture, exclusive_classes)
-        super().__init__(
-            vocab, model, name, threshold=threshold, scorer=scorer or score_textcat
-        )
+        super().__init__(vocab, model, name, threshold=threshold, scorer=scorer or score_textcat)
         self.cfg.update(architecture=architecture, exclusive_classes=exclusive_classes)
 
     @classmethod
@@ -72,7 +71,7 @@ class TransformersTextCategorizer(TextCategorizer):
         return cls(nlp.vocab, **cfg)
 
     @classmethod
-    def Model(
+    def Model(  # noqa: N802 - spaCy 2's name for it
         cls,
         nr_class: int,
         width: int,
@@ -140,15 +139,21 @@ class TransformersTextCategorizer(TextCategorizer):
         self.cfg["positive_label"] = positive_label
         if nlp is None:
             raise PipelineError(f"{self.name}: initialize needs the pipeline (nlp=...)")
-        encoder = _component(nlp, TransformersTok2Vec)
-        wordpiecer = _component(nlp, TransformersWordPiecer)
+        encoder = find_component(nlp, TransformersTok2Vec)
+        wordpiecer = find_component(nlp, TransformersWordPiecer)
+        if encoder is None or wordpiecer is None:
+            missing = "trf_tok2vec" if encoder is None else "trf_wordpiecer"
+            raise PipelineError(
+                f"The pipeline has no {missing}",
+                hint="Add sentencizer, trf_wordpiecer and trf_tok2vec ahead of trf_textcat",
+            )
         self._check_architecture(encoder, wordpiecer)
         output = self.model.get_ref("output_layer")
         output.set_dim("nI", encoder.token_vector_width)
         output.set_dim("nO", len(self.labels))
         self.model.initialize()
 
-    def predict(self, docs: Iterable[Doc]) -> Floats2d:
+    def predict(self, docs: Iterable[Doc]) -> Floats:
         """Scores of each label. *Shape:* (docs, labels)"""
         # spaCy's own gives a batch of empty Docs other scores than an empty Doc among others.
         return self.model.predict(list(docs))
@@ -169,7 +174,7 @@ class TransformersTextCategorizer(TextCategorizer):
         # for an optimizer.
         return super().update(examples, drop=drop, sgd=sgd or None, losses=losses)
 
-    def get_loss(self, examples: Iterable[Example], scores: Floats2d) -> tuple[float, Floats2d]:
+    def get_loss(self, examples: Iterable[Example], scores: Floats) -> tuple[float, Any]:
         """Cross-entropy, averaged over the batch, and its gradient.
 
         Exclusive labels: the categorical cross-entropy, over the examples that have a label.
@@ -181,6 +186,8 @@ class TransformersTextCategorizer(TextCategorizer):
         examples = list(examples)
         validate_examples(examples, "TransformersTextCategorizer.get_loss")
         self._validate_categories(examples)
+        truths: Floats
+        known: Floats
         truths, known = self._examples_to_truth(examples)
         xp = self.model.ops.xp
         log_scores = xp.log(xp.maximum(scores, _SMALLEST_SCORE))
@@ -276,13 +283,3 @@ def score_textcat(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
 @registry.scorers("trfcli.textcat_scorer.v1")
 def make_textcat_scorer() -> Callable[..., dict[str, Any]]:
     return score_textcat
-
-
-def _component(nlp: Language, kind: type) -> Any:
-    found: Sequence[Any] = [pipe for _, pipe in nlp.pipeline if isinstance(pipe, kind)]
-    if not found:
-        raise PipelineError(
-            f"The pipeline has no {kind.factory}",
-            hint="Add sentencizer, trf_wordpiecer and trf_tok2vec ahead of trf_textcat",
-        )
-    return found[0]

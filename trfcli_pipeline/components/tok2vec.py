@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import srsly
@@ -15,13 +15,13 @@ from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Optimizer, set_dropout_rate
 
-from .. import pretrained
-from ..activations import Activations, Floats
-from ..alignment import Alignment
-from ..errors import PipelineError
-from ..extensions import doc_alignment, install_extensions
-from ..layers import token_rows
-from ..wrapper import Backprop, TransformersWrapper, WordPieces
+from trfcli_pipeline import pretrained
+from trfcli_pipeline.activations import Activations, Floats
+from trfcli_pipeline.alignment import Alignment
+from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.extensions import doc_alignment, install_extensions
+from trfcli_pipeline.layers import token_rows
+from trfcli_pipeline.wrapper import Backprop, TransformersWrapper, WordPieces
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -149,7 +149,7 @@ class TransformersTok2Vec(TrainablePipe):
         return self
 
     @classmethod
-    def Model(cls, name: str, **cfg: Any) -> TransformersWrapper:
+    def Model(cls, name: str, **cfg: Any) -> TransformersWrapper:  # noqa: N802 - spaCy 2's name
         """Create the model with the weights of a pretrained encoder."""
         wrapper = TransformersWrapper(**{**DEFAULT_SETTINGS, **cfg})
         wrapper.load(pretrained.locate(name).path)
@@ -197,7 +197,7 @@ class TransformersTok2Vec(TrainablePipe):
         """Assign activations, token rows and hooks to the Docs that they are for."""
         alignments = [_alignment_of(doc) for doc in docs]
         whole = Alignment.concatenate(alignments)
-        rows = token_rows(self.model.ops, whole.shares(), outputs.last_hidden_state)
+        rows: Any = token_rows(self.model.ops, whole.shares(), outputs.last_hidden_state)
         parts = outputs.split([len(each.segments) for each in alignments])
         start = 0
         for doc, part in zip(docs, parts, strict=True):
@@ -227,7 +227,10 @@ class TransformersTok2Vec(TrainablePipe):
         if not docs:
             return losses
         set_dropout_rate(self.model, drop)
-        activations, backprop = self.model.begin_update(_word_pieces(docs))
+        # Thinc's types have it that a backward pass returns the gradient of the input.
+        activations, backprop = cast(
+            tuple[Activations, Backprop], self.model.begin_update(_word_pieces(docs))
+        )
         self.set_annotations(docs, activations)
         zeros = _zeros_like(activations).split([len(doc._.trf_segments) for doc in docs])
         for doc, part in zip(docs, zeros, strict=True):
@@ -269,7 +272,7 @@ class TransformersTok2Vec(TrainablePipe):
         util.to_disk(path, {"cfg": self._write_cfg, "model": self.model.to_disk}, exclude)
 
     def from_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> Self:
-        path = util.ensure_path(path)
+        path = Path(path)
         self._restore(srsly.read_json(path / "cfg"))
         self.model.from_disk(path / "model")
         return self
@@ -380,8 +383,8 @@ def _set_hooks(doc: Doc) -> None:
     doc.user_hooks["vector_norm"] = _norm
     doc.user_hooks["has_vector"] = _has_vector
     doc.user_hooks["similarity"] = _similarity
+    # No "vector_norm": where it is set, Span.vector_norm calls "vector" instead (spaCy 3.8).
     doc.user_span_hooks["vector"] = _sum_of_rows
-    doc.user_span_hooks["vector_norm"] = _norm
     doc.user_span_hooks["has_vector"] = _has_vector
     doc.user_span_hooks["similarity"] = _similarity
     doc.user_token_hooks["vector"] = _row
@@ -395,8 +398,8 @@ def _row(token: Token) -> Floats:
 
 
 def _sum_of_rows(part: Doc | Span) -> Floats:
-    rows = part.doc.tensor[part.start : part.end] if isinstance(part, Span) else part.tensor
-    return rows.sum(axis=0)
+    rows: Any = part.doc.tensor if isinstance(part, Span) else part.tensor
+    return (rows[part.start : part.end] if isinstance(part, Span) else rows).sum(axis=0)
 
 
 def _norm(part: Doc | Span | Token) -> float:

@@ -2,7 +2,7 @@
 
 import re
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,10 +18,10 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.vocab import Vocab
 
-from .. import pretrained
-from ..alignment import Ints, link_spans
-from ..errors import PipelineError
-from ..extensions import install_extensions
+from trfcli_pipeline import pretrained
+from trfcli_pipeline.alignment import Ints, link_spans
+from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.extensions import install_extensions
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -67,9 +67,7 @@ class TransformersWordPiecer(Pipe):
 
     factory = "trf_wordpiecer"
 
-    def __init__(
-        self, vocab: Vocab, trf_name: str = "", *, name: str = "trf_wordpiecer"
-    ) -> None:
+    def __init__(self, vocab: Vocab, trf_name: str = "", *, name: str = "trf_wordpiecer") -> None:
         self.vocab = vocab
         self.name = name
         self.trf_name = trf_name
@@ -146,15 +144,15 @@ class TransformersWordPiecer(Pipe):
         self.set_annotations([doc], self.predict([doc]))
         return doc
 
-    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterable[Doc]:
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Process Docs as a stream, in order."""
         for docs in util.minibatch(stream, size=batch_size):
             try:
                 self.set_annotations(docs, self.predict(docs))
             except Exception as error:
                 self.get_error_handler()(self.name, self, docs, error)
-                continue
-            yield from docs
+            else:
+                yield from docs
 
     def update(self, examples: Iterable[Example], **_: Any) -> None:
         """Give the predicted Docs the sentences and wordpieces that the encoder's update needs.
@@ -198,7 +196,7 @@ class TransformersWordPiecer(Pipe):
         )
 
     def from_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> Self:
-        path = util.ensure_path(path)
+        path = Path(path)
         cfg = srsly.read_json(path / "cfg")
         self._restore(cfg, pretrained.load_tokenizer(path / "tokenizer"))
         return self
@@ -213,9 +211,11 @@ class TransformersWordPiecer(Pipe):
             self._restore(data["cfg"], pretrained.load_tokenizer(path))
         return self
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> tuple[Any, ...]:
         # A weak reference can't be pickled, and the pipeline's other process has no use for it.
-        return {**self.__dict__, "_nlp": _no_pipeline}
+        # (spaCy's Pipe is a Cython class, so pickle would pass over __getstate__.)
+        state = {**self.__dict__, "_nlp": _no_pipeline}
+        return _from_state, (type(self), self.vocab, self.name, state)
 
     def _sentence_setters(self) -> list[Callable[[Doc], Doc]]:
         """The components ahead of this one that set sentence boundaries."""
@@ -223,9 +223,7 @@ class TransformersWordPiecer(Pipe):
         if nlp is None or self.name not in nlp.pipe_names:
             return []
         ahead = nlp.pipeline[: nlp.pipe_names.index(self.name)]
-        return [
-            pipe for name, pipe in ahead if _SENTENCES & set(nlp.get_pipe_meta(name).assigns)
-        ]
+        return [pipe for name, pipe in ahead if _SENTENCES & set(nlp.get_pipe_meta(name).assigns)]
 
     def _saved_cfg(self) -> dict[str, Any]:
         return {**self.cfg, "max_length": self._max_length}
@@ -240,9 +238,7 @@ class TransformersWordPiecer(Pipe):
         self.trf_name = cfg["trf_name"]
         self._set_tokenizer(tokenizer, cfg["max_length"])
 
-    def _set_tokenizer(
-        self, tokenizer: "PreTrainedTokenizerFast", max_length: int | None
-    ) -> None:
+    def _set_tokenizer(self, tokenizer: "PreTrainedTokenizerFast", max_length: int | None) -> None:
         if max_length is not None:
             tokenizer.backend_tokenizer.enable_truncation(max_length)
         self._tokenizer = tokenizer
@@ -261,6 +257,17 @@ def make_wordpiecer(nlp: Language, name: str, trf_name: str) -> TransformersWord
 
 def _no_pipeline() -> None:
     return None
+
+
+def _from_state(
+    cls: type[TransformersWordPiecer], vocab: Vocab, name: str, state: dict[str, Any]
+) -> TransformersWordPiecer:
+    self = cls(vocab, name=name)
+    self.__dict__.update(state)
+    if self._tokenizer is not None:
+        # A setting of pretrained.load_tokenizer, which tokenizers don't pickle.
+        self._tokenizer.backend_tokenizer.encode_special_tokens = True
+    return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,582 @@
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import spacy
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from transformers import AutoModel, AutoTokenizer
+
+from trfcli_pipeline import TransformersLanguage, TransformersTok2Vec
+from trfcli_pipeline.errors import EncoderError, PipelineError
+from trfcli_pipeline.optimizers import default_optimizer
+
+TEXTS = [
+    "The quick brown fox jumps over the lazy dog.",
+    "Apple shares rose on the news. Apple pie is delicious!  And more.",
+    "",
+    " ",
+    "\n\nI love\tthis film 😀 .\n",
+    "Zürich's cafés reopened. [SEP] Unbelievable!",
+    "apple " * 100 + ". I love it.",
+]
+MAX_LENGTH = 64
+WIDTH = 16
+DATA = [
+    ("I love this film.", "GOOD"),
+    ("I hate this film. It is a bore!", "BAD"),
+    ("It is great fun", "GOOD"),
+    ("a terrible dog", "BAD"),
+]
+GRADIENTS = (
+    "trf_d_last_hidden_state",
+    "trf_d_pooler_output",
+    "trf_d_all_hidden_states",
+    "trf_d_all_attentions",
+)
+
+
+def make(nlp: Language, path: Path, *heads: str, **cfg: Any) -> Language:
+    """A pipeline with an encoder and some classifiers, whose weights are random."""
+    nlp.add_pipe("sentencizer")
+    nlp.add_pipe("trf_wordpiecer", config={"trf_name": str(path)})
+    nlp.add_pipe("trf_tok2vec", config={"trf_name": str(path), **cfg})
+    for name in heads:
+        head = nlp.add_pipe("trf_textcat", name=name, config={"exclusive_classes": True})
+        head.add_label("GOOD")
+        head.add_label("BAD")
+    nlp.initialize()
+    generator = np.random.default_rng(1)
+    for name in heads:
+        # They start at zero, which would give the encoder no gradient in the first step.
+        output = nlp.get_pipe(name).model.get_ref("output_layer")
+        output.set_param("W", generator.normal(size=output.get_param("W").shape).astype("f"))
+    return nlp
+
+
+@pytest.fixture(scope="module")
+def bert(tiny_bert: Path) -> Language:
+    return make(TransformersLanguage(), tiny_bert)
+
+
+@pytest.fixture(scope="module")
+def gpt2(tiny_gpt2: Path) -> Language:
+    return make(TransformersLanguage(), tiny_gpt2)
+
+
+def examples(nlp: Language) -> list[Example]:
+    return [
+        Example.from_dict(
+            nlp.make_doc(text), {"cats": {each: float(each == label) for each in ("GOOD", "BAD")}}
+        )
+        for text, label in DATA
+    ]
+
+
+def encoder_weights(nlp: Language) -> dict[str, torch.Tensor]:
+    state = nlp.get_pipe("trf_tok2vec").transformers_model.state_dict()
+    return {key: value.clone() for key, value in state.items()}
+
+
+def gradients(nlp: Language) -> dict[str, torch.Tensor | None]:
+    module = nlp.get_pipe("trf_tok2vec").transformers_model
+    return {
+        name: None if each.grad is None else each.grad.clone()
+        for name, each in module.named_parameters()
+    }
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def rows_by_sentence(doc: Doc) -> Iterator[Any]:
+    start = 0
+    for length in doc._.trf_segments[:, 2].tolist():
+        yield doc._.trf_last_hidden_state[start : start + length]
+        start += length
+
+
+# --- what is on the Doc ---
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2"])
+@pytest.mark.parametrize("text", TEXTS)
+def test_sentences_are_encoded_as_by_the_plain_model(
+    request: pytest.FixtureRequest, name: str, text: str
+) -> None:
+    nlp = request.getfixturevalue(name)
+    path = nlp.get_pipe("trf_tok2vec").trf_name
+    tokenizer, model = AutoTokenizer.from_pretrained(path), AutoModel.from_pretrained(path).eval()
+    doc = nlp(text)
+    sentences = list(doc.sents)
+    assert len(list(rows_by_sentence(doc))) == len(sentences)
+    for i, (sentence, rows) in enumerate(zip(sentences, rows_by_sentence(doc), strict=True)):
+        inputs = tokenizer(
+            sentence.text,
+            truncation=True,
+            max_length=MAX_LENGTH,
+            split_special_tokens=True,
+            return_tensors="pt",
+        )
+        if not inputs["input_ids"].numel():
+            # GPT-2 adds no special tokens, so a blank sentence may have no wordpieces.
+            assert len(rows) == 0
+            continue
+        with torch.inference_mode():
+            expected = model(**inputs)
+        np.testing.assert_allclose(rows, expected.last_hidden_state[0], atol=1e-5)
+        if name == "bert":
+            pooled = expected.pooler_output[0]
+            np.testing.assert_allclose(doc._.trf_pooler_output[i], pooled, atol=1e-5)
+        else:
+            assert doc._.trf_pooler_output is None
+    assert doc._.trf_all_hidden_states is None
+    assert doc._.trf_all_attentions is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    text=st.text(max_size=60)
+    | st.text(st.sampled_from("ab .!?\n\t\u3000\u0301é😀中[SEP]"), max_size=200)
+)
+@example(text="")
+@example(text="\n")
+@example(text="a b " * 100)
+def test_no_part_of_a_row_is_lost(bert: Language, gpt2: Language, text: str) -> None:
+    for nlp in (bert, gpt2):
+        doc = nlp(text)
+        assert doc.tensor.shape == (len(doc), WIDTH)
+        assert doc.tensor.dtype == np.float32
+        assert np.isfinite(doc.tensor).all()
+        np.testing.assert_allclose(
+            doc.tensor.sum(axis=0), doc._.trf_last_hidden_state.sum(axis=0), rtol=1e-4, atol=1e-3
+        )
+
+
+def test_a_token_gets_its_wordpieces_and_its_part_of_the_special_tokens(bert: Language) -> None:
+    doc = bert("Zürich's film")
+    hidden, alignment = doc._.trf_last_hidden_state, doc._.trf_alignment
+    assert not set(alignment[0]) & set(alignment[1])
+    special = hidden[0] + hidden[-1]
+    for token in doc:
+        expected = hidden[alignment[token.i]].sum(axis=0) + special / len(doc)
+        np.testing.assert_allclose(doc.tensor[token.i], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("words_per_batch", [0, 1, 7, 100, 2000])
+def test_a_text_has_the_same_vectors_in_any_batch(bert: Language, words_per_batch: int) -> None:
+    attrs = bert.get_pipe("trf_tok2vec").model.attrs
+    alone = [bert(text) for text in TEXTS]
+    attrs["words_per_batch"] = words_per_batch
+    try:
+        batches = [list(bert.pipe(TEXTS, batch_size=size)) for size in (1, 3, 100)]
+        batches.append(list(bert.pipe(TEXTS[::-1]))[::-1])
+    finally:
+        attrs["words_per_batch"] = 2000
+    for docs in batches:
+        for doc, expected in zip(docs, alone, strict=True):
+            np.testing.assert_allclose(doc.tensor, expected.tensor, atol=2e-5)
+            for name in ("trf_last_hidden_state", "trf_pooler_output"):
+                np.testing.assert_allclose(doc._.get(name), expected._.get(name), atol=2e-5)
+
+
+def test_truncated_tokens_have_zero_vectors(bert: Language) -> None:
+    doc = bert("apple " * 100 + ". I love it.")
+    cut = int(doc._.trf_segments[0, 1])
+    assert 0 < cut < 100
+    assert doc.tensor[:cut].any(axis=1).all()
+    assert not doc.tensor[cut:101].any()
+    assert doc.tensor[101:].any(axis=1).all()
+    assert not doc[cut].has_vector
+    assert doc[cut].vector_norm == 0.0
+
+
+def test_whitespace_tokens_share_what_has_no_token(bert: Language) -> None:
+    doc = bert("I  love")
+    assert doc[1].is_space
+    hidden = doc._.trf_last_hidden_state
+    np.testing.assert_allclose(doc[1].vector, (hidden[0] + hidden[-1]) / 3, atol=1e-6)
+
+
+def test_more_is_on_the_doc_if_asked_for(tiny_bert: Path) -> None:
+    nlp = make(TransformersLanguage(), tiny_bert, all_hidden_states=True, all_attentions=True)
+    texts = ["I love it. I hate this film.", ""]
+    doc, empty = nlp.pipe(texts)
+    n_pieces = len(doc._.trf_word_pieces)
+    assert [layer.shape for layer in doc._.trf_all_hidden_states] == [(n_pieces, WIDTH)] * 3
+    np.testing.assert_array_equal(doc._.trf_all_hidden_states[-1], doc._.trf_last_hidden_state)
+    lengths = doc._.trf_segments[:, 2].tolist()
+    assert [each.shape for each in doc._.trf_all_attentions] == [(2, 4, n, n) for n in lengths]
+    for attentions in doc._.trf_all_attentions:
+        np.testing.assert_allclose(attentions.sum(axis=-1), 1.0, atol=1e-5)
+    assert doc._.all_attentions is doc._.trf_all_attentions
+    assert [layer.shape for layer in empty._.trf_all_hidden_states] == [(0, WIDTH)] * 3
+    assert empty._.trf_all_attentions == []
+
+
+# --- vectors and similarity ---
+
+
+def test_vectors_are_sums_of_token_rows(bert: Language) -> None:
+    doc = bert("I love it. I hate this film.")
+    np.testing.assert_array_equal(doc.vector, doc.tensor.sum(axis=0))
+    np.testing.assert_array_equal(doc[2:5].vector, doc.tensor[2:5].sum(axis=0))
+    np.testing.assert_array_equal(doc[3].vector, doc.tensor[3])
+    for part in (doc, doc[2:5], doc[3]):
+        assert part.has_vector
+        assert part.vector_norm == pytest.approx(np.linalg.norm(part.vector), rel=1e-5)
+
+
+def test_similarity_is_the_cosine(bert: Language) -> None:
+    doc, other = bert("I love it."), bert("I hate this film.")
+    for one, two in [(doc, other), (doc[1:3], other), (doc[1], other[1:3]), (doc[0], doc[1])]:
+        cosine = np.dot(one.vector, two.vector) / (
+            np.linalg.norm(one.vector) * np.linalg.norm(two.vector)
+        )
+        assert one.similarity(two) == pytest.approx(cosine, abs=1e-5)
+        assert two.similarity(one) == pytest.approx(cosine, abs=1e-5)
+    assert doc.similarity(doc) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_similarity_with_a_zero_vector_is_zero(bert: Language) -> None:
+    doc, empty, long = bert("I love it."), bert(""), bert("apple " * 100)
+    for zero in (empty, long[99], long[98:100]):
+        assert not zero.has_vector
+        assert doc.similarity(zero) == 0.0
+        assert zero.similarity(doc) == 0.0
+        assert zero.similarity(zero) == 0.0
+        assert not math.isnan(doc[0].similarity(zero))
+
+
+# --- updates ---
+
+
+@pytest.fixture
+def trf(tiny_bert: Path) -> Language:
+    return make(TransformersLanguage(), tiny_bert, "textcat")
+
+
+@pytest.fixture
+def english(tiny_bert: Path) -> Language:
+    return make(spacy.blank("en"), tiny_bert, "textcat")
+
+
+@pytest.fixture
+def steps() -> Iterator[list[int]]:
+    """Grows by one with each step of a torch optimizer."""
+    taken: list[int] = []
+    hook = register_optimizer_step_post_hook(lambda *_: taken.append(1))
+    yield taken
+    hook.remove()
+
+
+@pytest.fixture
+def backward_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one with each backward pass of torch."""
+    passes: list[int] = []
+    backward = torch.autograd.backward
+
+    def count(*args: Any, **kwargs: Any) -> None:
+        passes.append(1)
+        backward(*args, **kwargs)
+
+    monkeypatch.setattr(torch.autograd, "backward", count)
+    return passes
+
+
+def test_an_update_is_one_step(trf: Language, steps: list[int], backward_passes: list[int]) -> None:
+    optimizer = default_optimizer()
+    before = encoder_weights(trf)
+    for number in (1, 2, 3):
+        losses = trf.update(examples(trf), sgd=optimizer)
+        assert losses["trf_tok2vec"] == 0.0
+        assert losses["textcat"] > 0.0
+        assert (len(steps), len(backward_passes)) == (number, number)
+        after = encoder_weights(trf)
+        assert not same(before, after)
+        before = after
+        assert not any(grad is not None for grad in gradients(trf).values())
+
+
+def test_an_update_is_one_step_whatever_the_sub_batches(
+    tiny_bert: Path, steps: list[int], backward_passes: list[int]
+) -> None:
+    found = []
+    for words_per_batch in (0, 1):
+        nlp = make(TransformersLanguage(), tiny_bert, "textcat", words_per_batch=words_per_batch)
+        nlp.update(examples(nlp), sgd=False)
+        nlp.get_pipe("trf_tok2vec").complete_update()
+        found.append(gradients(nlp))
+        nlp.get_pipe("trf_tok2vec").finish_update(default_optimizer())
+    assert len(steps) == 2
+    # Five sentences, each on its own.
+    assert len(backward_passes) == 1 + 5
+    for key, value in found[0].items():
+        torch.testing.assert_close(found[1][key], value, atol=1e-6, rtol=1e-3)
+
+
+def test_several_heads_share_a_backward_pass(
+    tiny_bert: Path, steps: list[int], backward_passes: list[int]
+) -> None:
+    found = {}
+    for heads in (("one",), ("two",), ("one", "two")):
+        nlp = make(TransformersLanguage(), tiny_bert, "one", "two", words_per_batch=0)
+        nlp.update(
+            examples(nlp), sgd=False, exclude=[each for each in ("one", "two") if each not in heads]
+        )
+        nlp.get_pipe("trf_tok2vec").complete_update()
+        found[heads] = gradients(nlp)
+    assert len(backward_passes) == 3
+    assert not steps
+    for name, both in found["one", "two"].items():
+        expected = found["one",][name] + found["two",][name]
+        torch.testing.assert_close(both, expected, atol=1e-6, rtol=1e-4)
+        assert not torch.equal(both, found["one",][name]) or not both.any()
+
+
+@pytest.mark.parametrize("completion", ["update", "predict", "pipe", "to_disk", "to_bytes"])
+def test_in_another_language_a_step_is_completed_before_it_matters(
+    trf: Language, english: Language, tmp_path: Path, steps: list[int], completion: str
+) -> None:
+    for nlp in (trf, english):
+        nlp.update(examples(nlp), sgd=default_optimizer())
+    # English takes the step that is due only now.
+    assert len(steps) == 1
+    assert not same(encoder_weights(trf), encoder_weights(english))
+    match completion:
+        case "update":
+            english.update(examples(english), sgd=False)
+        case "predict":
+            np.testing.assert_array_equal(english(DATA[0][0]).tensor, trf(DATA[0][0]).tensor)
+        case "pipe":
+            list(english.pipe(["", "I love it."]))
+        case "to_disk":
+            english.to_disk(tmp_path / "english")
+            saved = AutoModel.from_pretrained(tmp_path / "english" / "trf_tok2vec" / "model")
+            assert same(saved.state_dict(), encoder_weights(trf))
+        case "to_bytes":
+            english.to_bytes()
+    assert len(steps) == 2
+    assert same(encoder_weights(trf), encoder_weights(english))
+
+
+def test_in_another_language_training_gives_the_same_weights(
+    trf: Language, english: Language, steps: list[int]
+) -> None:
+    for nlp in (trf, english):
+        optimizer = default_optimizer()
+        for _ in range(3):
+            losses = nlp.update(examples(nlp), sgd=optimizer, drop=0.0)
+        assert losses["textcat"] > 0
+    english.get_pipe("trf_tok2vec").complete_update()
+    assert len(steps) == 6
+    assert same(encoder_weights(trf), encoder_weights(english))
+    for one, other in zip(
+        trf.get_pipe("textcat").model.walk(), english.get_pipe("textcat").model.walk(), strict=True
+    ):
+        for name in one.param_names:
+            np.testing.assert_array_equal(one.get_param(name), other.get_param(name))
+    for text, _ in DATA:
+        assert trf(text).cats == english(text).cats
+
+
+def test_without_an_optimizer_gradients_accumulate(trf: Language, steps: list[int]) -> None:
+    first, second = examples(trf)[:2], examples(trf)[2:]
+    tok2vec = trf.get_pipe("trf_tok2vec")
+    before = encoder_weights(trf)
+    apart = []
+    for batch in (first, second):
+        trf.update(batch, sgd=False)
+        tok2vec.complete_update()
+        apart.append(gradients(trf))
+        tok2vec.transformers_model.zero_grad()
+    trf.update(first, sgd=False)
+    trf.update(second, sgd=False)
+    tok2vec.complete_update()
+    assert not steps
+    assert same(encoder_weights(trf), before)
+    for name, together in gradients(trf).items():
+        torch.testing.assert_close(together, apart[0][name] + apart[1][name])
+    tok2vec.finish_update(default_optimizer())
+    assert len(steps) == 1
+    assert not same(encoder_weights(trf), before)
+
+
+class Observer:
+    """A component that looks at the Docs of an update, and keeps them."""
+
+    def __init__(self) -> None:
+        self.docs: list[Doc] = []
+        self.seen: list[dict[str, Any]] = []
+
+    def __call__(self, doc: Doc) -> Doc:
+        return doc
+
+    def update(self, examples: list[Example], **_: Any) -> None:
+        self.docs = [eg.predicted for eg in examples]
+        self.seen = [{name: doc._.get(name) for name in GRADIENTS} for doc in self.docs]
+
+
+@Language.factory("test_tok2vec_observer")
+def make_observer(nlp: Language, name: str) -> Observer:
+    return Observer()
+
+
+@pytest.mark.parametrize("lang", ["trf", "en"])
+def test_gradients_are_on_the_doc_only_during_an_update(tiny_bert: Path, lang: str) -> None:
+    nlp = make(spacy.blank(lang), tiny_bert, "textcat")
+    early = nlp.add_pipe("test_tok2vec_observer", name="early", before="textcat")
+    late = nlp.add_pipe("test_tok2vec_observer", name="late")
+    nlp.update(examples(nlp), sgd=default_optimizer())
+    assert len(early.docs) == len(late.docs) == len(DATA)
+    for doc, before, after in zip(late.docs, early.seen, late.seen, strict=True):
+        shape = doc._.trf_last_hidden_state.shape
+        assert before["trf_d_last_hidden_state"].shape == shape
+        assert not before["trf_d_last_hidden_state"].any()
+        assert after["trf_d_last_hidden_state"].any()
+        assert after["trf_d_pooler_output"].shape == doc._.trf_pooler_output.shape
+        assert after["trf_d_all_hidden_states"] is None
+        assert after["trf_d_all_attentions"] is None
+    nlp.get_pipe("trf_tok2vec").complete_update()
+    assert all(doc._.get(name) is None for doc in late.docs for name in GRADIENTS)
+    assert all(nlp("I love it.")._.get(name) is None for name in GRADIENTS)
+
+
+def test_a_gradient_that_is_added_in_place_counts(trf: Language, steps: list[int]) -> None:
+    tok2vec = trf.get_pipe("trf_tok2vec")
+    batch = examples(trf)
+    trf.get_pipe("trf_wordpiecer").update(batch)
+    tok2vec.update(batch)
+    batch[0].predicted._.trf_d_last_hidden_state[0] += 1.0
+    tok2vec.finish_update(default_optimizer())
+    assert len(steps) == 1
+
+
+def test_an_update_without_heads_changes_nothing(bert: Language, steps: list[int]) -> None:
+    before = encoder_weights(bert)
+    for _ in range(2):
+        bert.update(examples(bert), sgd=default_optimizer())
+    bert("I love it.")
+    assert not steps
+    assert same(before, encoder_weights(bert))
+
+
+def test_an_update_with_nothing_changes_nothing(trf: Language, steps: list[int]) -> None:
+    tok2vec = trf.get_pipe("trf_tok2vec")
+    assert tok2vec.update([], sgd=default_optimizer()) == {"trf_tok2vec": 0.0}
+    assert not steps
+
+
+@pytest.mark.parametrize("lang", ["trf", "en"])
+def test_an_excluded_encoder_stays_as_it_is(tiny_bert: Path, lang: str, steps: list[int]) -> None:
+    nlp = make(spacy.blank(lang), tiny_bert, "textcat")
+    before = nlp.get_pipe("trf_tok2vec").to_bytes()
+    annotates = [] if lang == "trf" else ["trf_tok2vec"]
+    found = []
+    optimizer = default_optimizer()
+    for _ in range(10):
+        losses = nlp.update(
+            examples(nlp), sgd=optimizer, exclude=["trf_tok2vec"], annotates=annotates
+        )
+        found.append(losses["textcat"])
+    assert "trf_tok2vec" not in losses
+    assert found[-1] < found[0]
+    assert not steps
+    assert nlp.get_pipe("trf_tok2vec").to_bytes() == before
+
+
+def test_training_with_dropout_can_be_repeated(tiny_bert: Path) -> None:
+    weights = []
+    for _ in range(2):
+        nlp = make(TransformersLanguage(), tiny_bert, "textcat")
+        spacy.util.fix_random_seed(3)
+        nlp.update(examples(nlp), sgd=default_optimizer(), drop=0.3)
+        weights.append(encoder_weights(nlp))
+    assert same(*weights)
+    # It is off again for predictions.
+    np.testing.assert_array_equal(nlp("I love it.").tensor, nlp("I love it.").tensor)
+    nlp = make(TransformersLanguage(), tiny_bert, "textcat")
+    nlp.update(examples(nlp), sgd=default_optimizer(), drop=0.0)
+    assert not same(weights[0], encoder_weights(nlp))
+
+
+# --- making, saving and loading ---
+
+
+def test_a_name_is_needed() -> None:
+    nlp = spacy.blank("en")
+    tok2vec = nlp.add_pipe("trf_tok2vec")
+    with pytest.raises(PipelineError, match="weights aren't loaded yet"):
+        _ = tok2vec.transformers_model
+    with pytest.raises(EncoderError, match="No encoder is named"):
+        nlp.initialize()
+
+
+def test_wordpieces_are_needed(bert: Language) -> None:
+    with pytest.raises(PipelineError, match="A Doc has no wordpieces") as caught:
+        bert.get_pipe("trf_tok2vec")(bert.make_doc("I love it."))
+    assert "trf_wordpiecer" in str(caught.value)
+
+
+def test_initialize_keeps_weights_that_are_there(tiny_bert: Path) -> None:
+    nlp = TransformersLanguage(trf_name=str(tiny_bert))
+    tok2vec = TransformersTok2Vec.from_nlp(nlp)
+    assert tok2vec.trf_name == str(tiny_bert)
+    tok2vec.initialize(list)
+    tok2vec.transformers_model.embeddings.word_embeddings.weight.data.zero_()
+    tok2vec.initialize(list)
+    assert not tok2vec.transformers_model.embeddings.word_embeddings.weight.any()
+    assert tok2vec.token_vector_width == WIDTH
+
+
+def test_model_makes_a_model_with_weights(tiny_bert: Path) -> None:
+    model = TransformersTok2Vec.Model(str(tiny_bert), words_per_batch=100)
+    assert model.get_dim("nO") == WIDTH
+    assert model.attrs["words_per_batch"] == 100
+    tok2vec = TransformersTok2Vec(spacy.blank("en").vocab, model)
+    assert tok2vec.transformers_model is model.module
+
+
+@pytest.mark.parametrize("way", ["disk", "bytes"])
+@pytest.mark.parametrize("encoder", ["tiny_bert", "tiny_bert_without_pooler", "tiny_gpt2"])
+def test_a_saved_encoder_gives_the_same(
+    request: pytest.FixtureRequest, tmp_path: Path, way: str, encoder: str
+) -> None:
+    nlp = make(TransformersLanguage(), request.getfixturevalue(encoder))
+    tok2vec = nlp.get_pipe("trf_tok2vec")
+    again = TransformersTok2Vec(nlp.vocab)
+    if way == "disk":
+        tok2vec.to_disk(tmp_path / "trf_tok2vec")
+        files = {path.name for path in (tmp_path / "trf_tok2vec" / "model").iterdir()}
+        assert files == {"config.json", "model.safetensors"}
+        again.from_disk(tmp_path / "trf_tok2vec")
+    else:
+        again.from_bytes(tok2vec.to_bytes())
+    assert again.cfg == tok2vec.cfg
+    with nlp.select_pipes(disable=["trf_tok2vec"]):
+        docs = list(nlp.pipe(TEXTS))
+    one, other = tok2vec.predict(docs), again.predict(docs)
+    np.testing.assert_array_equal(one.last_hidden_state, other.last_hidden_state)
+    if encoder == "tiny_bert":
+        np.testing.assert_array_equal(one.pooler_output, other.pooler_output)
+    else:
+        assert one.pooler_output is other.pooler_output is None
+
+
+def test_settings_come_from_the_pipelines_config(
+    make_nlp: Callable[..., Language], tmp_path: Path
+) -> None:
+    make_nlp(words_per_batch=100).to_disk(tmp_path)
+    config = {"components": {"trf_tok2vec": {"words_per_batch": 50, "all_hidden_states": True}}}
+    nlp = spacy.load(tmp_path, config=config)
+    assert nlp.get_pipe("trf_tok2vec").model.attrs["words_per_batch"] == 50
+    assert len(nlp("I love it.")._.trf_all_hidden_states) == 3

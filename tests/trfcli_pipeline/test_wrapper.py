@@ -1,0 +1,694 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from thinc.api import Adam, set_dropout_rate
+from transformers import AutoModel, PreTrainedModel
+
+from trfcli_pipeline.activations import Activations
+from trfcli_pipeline.errors import DeviceError, PipelineError
+from trfcli_pipeline.optimizers import make_optimizer
+from trfcli_pipeline.wrapper import TransformersWrapper, WordPieces
+
+WIDTH, LAYERS, HEADS = 16, 2, 4
+# Out of order, some alike, one as long as the encoders take, two empty.
+LENGTHS = [7, 1, 12, 7, 0, 30, 3, 12, 64, 0, 2]
+SIZES = [0, 7, 50, 2000]
+KINDS = ["last_hidden_state", "pooler_output", "all_hidden_states", "all_attentions"]
+ALL = {"all_hidden_states": True, "all_attentions": True}
+
+
+@pytest.fixture(params=["tiny_bert", "tiny_gpt2"])
+def encoder(request: pytest.FixtureRequest) -> Path:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def no_room_for_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TransformersWrapper, "graph_budget", no_budget)
+
+
+def no_budget(wrapper: TransformersWrapper) -> int:
+    return 0
+
+
+def load(path: Path, **settings: Any) -> TransformersWrapper:
+    wrapper = TransformersWrapper(device="cpu", **settings)
+    wrapper.load(path)
+    return wrapper
+
+
+def load_plain(path: Path, *, attentions: bool = False) -> PreTrainedModel:
+    implementation = "eager" if attentions else None
+    return AutoModel.from_pretrained(path, attn_implementation=implementation).eval()
+
+
+def make_input(lengths: list[int] = LENGTHS, *, type_ids: bool = False) -> WordPieces:
+    rng = np.random.default_rng(0)
+    n = sum(lengths)
+    return WordPieces(
+        ids=rng.integers(0, 100, n),
+        lengths=np.array(lengths, dtype=np.int32),
+        type_ids=rng.integers(0, 2, n) if type_ids else None,
+    )
+
+
+def run_plain(module: PreTrainedModel, X: WordPieces, **options: Any) -> list[Any]:
+    """What transformers gives for each segment alone; None for an empty one."""
+    outputs, start = [], 0
+    for length in X.lengths.tolist():
+        piece = slice(start, start + length)
+        start = piece.stop
+        inputs = {"input_ids": torch.from_numpy(X.ids[None, piece])}
+        if X.type_ids is not None:
+            inputs["token_type_ids"] = torch.from_numpy(X.type_ids[None, piece])
+        outputs.append(module(**inputs, **options) if length else None)
+    return outputs
+
+
+def make_gradients(Y: Activations, kinds: list[str], *, scale: float = 1.0) -> Activations:
+    """Random gradients of some kinds of output, None for the others; zeros for the first kind."""
+    rng = np.random.default_rng(1)
+
+    def random(array: np.ndarray) -> np.ndarray:
+        return (scale * rng.normal(size=array.shape)).astype("f")
+
+    values: dict[str, Any] = dict.fromkeys(KINDS)
+    values["last_hidden_state"] = np.zeros_like(Y.last_hidden_state)
+    for kind in kinds:
+        value = getattr(Y, kind)
+        values[kind] = list(map(random, value)) if isinstance(value, list) else random(value)
+    return Activations(**values, lengths=Y.lengths, is_grad=True)
+
+
+def plain_gradients(
+    module: PreTrainedModel, X: WordPieces, d_Y: Activations
+) -> dict[str, torch.Tensor]:
+    """What autograd gives if the segments go through the plain model one by one."""
+    options = {
+        "output_hidden_states": d_Y.all_hidden_states is not None,
+        "output_attentions": d_Y.all_attentions is not None,
+    }
+    start = 0
+    for segment, output in enumerate(run_plain(module, X, **options)):
+        piece = slice(start, start + int(X.lengths[segment]))
+        start = piece.stop
+        if output is None:
+            continue
+        pairs = [(output.last_hidden_state[0], d_Y.last_hidden_state[piece])]
+        if d_Y.pooler_output is not None:
+            pairs.append((output.pooler_output[0], d_Y.pooler_output[segment]))
+        if d_Y.all_hidden_states is not None:
+            for layer, gradient in zip(output.hidden_states, d_Y.all_hidden_states, strict=True):
+                pairs.append((layer[0], gradient[piece]))
+        if d_Y.all_attentions is not None:
+            for layer, gradient in zip(
+                output.attentions, d_Y.all_attentions[segment], strict=True
+            ):
+                pairs.append((layer[0], gradient))
+        sum((Y * torch.from_numpy(dY)).sum() for Y, dY in pairs).backward()
+    return gradients_of(module)
+
+
+def gradients_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {
+        name: torch.zeros_like(each) if each.grad is None else each.grad.clone()
+        for name, each in module.named_parameters()
+    }
+
+
+def assert_gradients_close(
+    actual: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], tolerance: float = 1e-5
+) -> None:
+    # Relative to all of them together: where a gradient is 0 by its nature, as that of the keys'
+    # bias, there is only noise.
+    norm = torch.cat([each.flatten() for each in expected.values()]).norm().item()
+    assert norm > 0
+    assert actual.keys() == expected.keys()
+    for name, each in expected.items():
+        assert (actual[name] - each).norm().item() <= tolerance * norm, name
+
+
+def update(wrapper: TransformersWrapper, X: WordPieces, *, scale: float = 1.0) -> Activations:
+    Y, backprop = wrapper.begin_update(X)
+    kinds = ["last_hidden_state"] + (["pooler_output"] if Y.pooler_output is not None else [])
+    backprop(make_gradients(Y, kinds, scale=scale))
+    return Y
+
+
+def parameters_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: each.detach().clone() for name, each in module.named_parameters()}
+
+
+def assert_bit_equal(one: Activations, other: Activations) -> None:
+    for kind in KINDS:
+        left, right = getattr(one, kind), getattr(other, kind)
+        assert (left is None) == (right is None)
+        for a, b in zip([] if left is None else left, [] if right is None else right, strict=True):
+            np.testing.assert_array_equal(a, b, strict=True)
+
+
+# Prediction
+
+
+@pytest.mark.parametrize("words_per_batch", SIZES)
+def test_outputs_equal_those_of_the_plain_model(encoder: Path, words_per_batch: int) -> None:
+    X = make_input()
+    Y = load(encoder, words_per_batch=words_per_batch).predict(X)
+    assert Y.last_hidden_state.dtype == np.float32
+    assert Y.last_hidden_state.shape == (sum(LENGTHS), WIDTH)
+    assert Y.lengths.tolist() == LENGTHS
+    assert Y.all_hidden_states is Y.all_attentions is None
+    assert not Y.is_grad
+    with torch.inference_mode():
+        expected = run_plain(load_plain(encoder), X)
+    rows = np.concatenate([each.last_hidden_state[0].numpy() for each in expected if each])
+    np.testing.assert_allclose(Y.last_hidden_state, rows, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("words_per_batch", SIZES)
+def test_the_pooler_equals_that_of_the_plain_model(tiny_bert: Path, words_per_batch: int) -> None:
+    X = make_input()
+    pooled = load(tiny_bert, words_per_batch=words_per_batch).predict(X).pooler_output
+    assert pooled.dtype == np.float32
+    assert pooled.shape == (len(LENGTHS), WIDTH)
+    with torch.inference_mode():
+        expected = run_plain(load_plain(tiny_bert), X)
+    for row, output in zip(pooled, expected, strict=True):
+        if output is None:
+            assert not row.any()
+        else:
+            np.testing.assert_allclose(row, output.pooler_output[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["tiny_bert_without_pooler", "tiny_gpt2"])
+def test_without_trained_pooler_there_is_no_pooler_output(
+    request: pytest.FixtureRequest, name: str
+) -> None:
+    wrapper = load(request.getfixturevalue(name))
+    assert wrapper.predict(make_input()).pooler_output is None
+    assert wrapper.begin_update(make_input())[0].pooler_output is None
+
+
+@pytest.mark.parametrize("words_per_batch", SIZES)
+def test_hidden_states_and_attentions_equal_those_of_the_plain_model(
+    encoder: Path, words_per_batch: int
+) -> None:
+    X = make_input()
+    Y = load(encoder, words_per_batch=words_per_batch, **ALL).predict(X)
+    with torch.inference_mode():
+        expected = run_plain(
+            load_plain(encoder, attentions=True),
+            X,
+            output_hidden_states=True,
+            output_attentions=True,
+        )
+    assert len(Y.all_hidden_states) == LAYERS + 1
+    for index, layer in enumerate(Y.all_hidden_states):
+        rows = np.concatenate([each.hidden_states[index][0].numpy() for each in expected if each])
+        assert layer.dtype == np.float32
+        np.testing.assert_allclose(layer, rows, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(Y.all_hidden_states[-1], Y.last_hidden_state)
+    assert len(Y.all_attentions) == len(LENGTHS)
+    for length, attentions, output in zip(LENGTHS, Y.all_attentions, expected, strict=True):
+        assert attentions.dtype == np.float32
+        assert attentions.shape == (LAYERS, HEADS, length, length)
+        if output is not None:
+            layers = torch.cat(output.attentions)
+            np.testing.assert_allclose(attentions, layers, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["all_hidden_states", "all_attentions"])
+def test_only_what_was_asked_for_is_returned(tiny_bert: Path, kind: str) -> None:
+    Y = load(tiny_bert, **{kind: True}).predict(make_input())
+    assert getattr(Y, kind) is not None
+    (other,) = ALL.keys() - {kind}
+    assert getattr(Y, other) is None
+
+
+@pytest.mark.parametrize("words_per_batch", [0, 50])
+def test_type_ids_reach_a_model_that_has_them(tiny_bert: Path, words_per_batch: int) -> None:
+    X = make_input(type_ids=True)
+    wrapper = load(tiny_bert, words_per_batch=words_per_batch)
+    Y = wrapper.predict(X)
+    with torch.inference_mode():
+        expected = run_plain(load_plain(tiny_bert), X)
+    rows = np.concatenate([each.last_hidden_state[0].numpy() for each in expected if each])
+    np.testing.assert_allclose(Y.last_hidden_state, rows, rtol=0, atol=1e-5)
+    assert not np.allclose(Y.last_hidden_state, wrapper.predict(make_input()).last_hidden_state)
+
+
+@pytest.mark.parametrize("lengths", [[], [0], [0, 0, 0]])
+def test_an_input_without_wordpieces(tiny_bert: Path, lengths: list[int]) -> None:
+    X = make_input(lengths)
+    wrapper = load(tiny_bert, **ALL)
+    Y, backprop = wrapper.begin_update(X)
+    for each in (Y, wrapper.predict(X)):
+        assert each.last_hidden_state.shape == (0, WIDTH)
+        assert each.pooler_output.tolist() == [[0.0] * WIDTH] * len(lengths)
+        assert [layer.shape for layer in each.all_hidden_states] == [(0, WIDTH)] * (LAYERS + 1)
+        assert [array.shape for array in each.all_attentions] == [(LAYERS, HEADS, 0, 0)] * len(
+            lengths
+        )
+    backprop(make_gradients(Y, KINDS))
+    assert not any(each.any() for each in gradients_of(wrapper.module).values())
+
+
+@pytest.mark.parametrize("words_per_batch", SIZES)
+def test_sub_batches_keep_to_their_size(tiny_bert: Path, words_per_batch: int) -> None:
+    batches = list(load(tiny_bert, words_per_batch=words_per_batch).sub_batches(make_input()))
+    filled = [segment for segment, length in enumerate(LENGTHS) if length]
+    assert sorted(int(i) for batch in batches for i in batch.segments) == filled
+    assert len(batches) == {0: 1, 2000: 1}.get(words_per_batch, len(batches))
+    for batch in batches:
+        rows, longest = batch.inputs["input_ids"].shape
+        assert longest == max(LENGTHS[i] for i in batch.segments)
+        assert rows == 1 or not words_per_batch or rows * longest <= words_per_batch
+
+
+def test_a_mask_is_passed_where_there_is_padding_and_nowhere_else(tiny_bert: Path) -> None:
+    wrapper = load(tiny_bert)
+    (padded,) = wrapper.sub_batches(make_input([2, 3]))
+    assert padded.inputs["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
+    (full,) = wrapper.sub_batches(make_input([3, 0, 3]))
+    assert "attention_mask" not in full.inputs
+
+
+def test_words_per_batch_can_be_changed(tiny_bert: Path) -> None:
+    wrapper = load(tiny_bert)
+    assert len(list(wrapper.sub_batches(make_input()))) == 1
+    wrapper.attrs["words_per_batch"] = 1
+    assert len(list(wrapper.sub_batches(make_input()))) == sum(map(bool, LENGTHS))
+
+
+def test_a_prediction_has_no_backward_pass(tiny_bert: Path) -> None:
+    Y, backprop = load(tiny_bert)(make_input(), is_train=False)
+    with pytest.raises(RuntimeError, match="begin_update"):
+        backprop(Y)
+
+
+# Gradients
+
+
+@pytest.mark.parametrize("room", [True, False])
+@pytest.mark.parametrize("words_per_batch", SIZES)
+def test_gradients_equal_those_of_the_plain_model(
+    encoder: Path, words_per_batch: int, room: bool, request: pytest.FixtureRequest
+) -> None:
+    if not room:
+        request.getfixturevalue("no_room_for_graphs")
+    X = make_input()
+    wrapper = load(encoder, words_per_batch=words_per_batch, **ALL)
+    Y, backprop = wrapper.begin_update(X)
+    kinds = [kind for kind in KINDS if getattr(Y, kind) is not None]
+    d_Y = make_gradients(Y, kinds)
+    backprop(d_Y)
+    expected = plain_gradients(load_plain(encoder, attentions=True), X, d_Y)
+    assert_gradients_close(gradients_of(wrapper.module), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_of_one_kind_of_output(tiny_bert: Path, kind: str) -> None:
+    X = make_input()
+    attentions = kind == "all_attentions"
+    wrapper = load(
+        tiny_bert,
+        words_per_batch=50,
+        all_hidden_states=kind == "all_hidden_states",
+        all_attentions=attentions,
+    )
+    Y, backprop = wrapper.begin_update(X)
+    d_Y = make_gradients(Y, [kind])
+    backprop(d_Y)
+    expected = plain_gradients(load_plain(tiny_bert, attentions=attentions), X, d_Y)
+    assert_gradients_close(gradients_of(wrapper.module), expected)
+
+
+def test_gradients_gather_until_the_step(tiny_bert: Path) -> None:
+    wrapper = load(tiny_bert)
+    update(wrapper, make_input())
+    once = gradients_of(wrapper.module)
+    update(wrapper, make_input())
+    twice = {name: 2 * each for name, each in once.items()}
+    assert_gradients_close(gradients_of(wrapper.module), twice)
+
+
+def test_a_prediction_between_the_two_halves_of_an_update_changes_nothing(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TransformersWrapper, "graph_budget", no_budget)
+    gradients = []
+    for predict_between in (False, True):
+        wrapper = load(tiny_bert)
+        set_dropout_rate(wrapper, 0.3)
+        torch.manual_seed(0)
+        Y, backprop = wrapper.begin_update(make_input())
+        if predict_between:
+            wrapper.predict(make_input())
+        backprop(make_gradients(Y, ["last_hidden_state"]))
+        gradients.append(gradients_of(wrapper.module))
+    assert_gradients_close(gradients[1], gradients[0], tolerance=1e-6)
+
+
+# Memory
+
+
+def count_calls(wrapper: TransformersWrapper, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Gathers, for every sub-batch encoded from now on, whether a graph was recorded."""
+    calls: list[bool] = []
+    encode = wrapper.encode
+
+    def counting(batch: Any) -> Any:
+        calls.append(torch.is_grad_enabled())
+        return encode(batch)
+
+    monkeypatch.setattr(wrapper, "encode", counting)
+    return calls
+
+
+@pytest.mark.parametrize("n_fitting", [0, 1, 3, None])
+def test_what_does_not_fit_is_encoded_again(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, n_fitting: int | None
+) -> None:
+    wrapper = load(tiny_bert, words_per_batch=50)
+    sizes = [wrapper.graph_bytes(batch) for batch in wrapper.sub_batches(make_input())]
+    assert len(sizes) > 3
+    n = len(sizes)
+    fitting = n if n_fitting is None else n_fitting
+    budget = sum(sizes[:fitting]) + 1
+    monkeypatch.setattr(wrapper, "graph_budget", lambda: budget)
+    calls = count_calls(wrapper, monkeypatch)
+    Y, backprop = wrapper.begin_update(make_input())
+    assert calls == [True] * fitting + [False] * (n - fitting)
+    backprop(make_gradients(Y, ["last_hidden_state"]))
+    assert calls[n:] == [True] * (n - fitting)
+
+
+@pytest.mark.parametrize("words_per_batch", SIZES)
+@pytest.mark.parametrize("n_fitting", [0, 2])
+def test_dropout_falls_on_the_same_units_when_encoded_again(
+    encoder: Path, monkeypatch: pytest.MonkeyPatch, words_per_batch: int, n_fitting: int
+) -> None:
+    X = make_input()
+    gradients, outputs = [], []
+    for room in (True, False):
+        wrapper = load(encoder, words_per_batch=words_per_batch)
+        set_dropout_rate(wrapper, 0.3)
+        if not room:
+            sizes = [wrapper.graph_bytes(batch) for batch in wrapper.sub_batches(X)]
+            budget = sum(sizes[:n_fitting]) + 1 if n_fitting else 0
+            monkeypatch.setattr(wrapper, "graph_budget", lambda budget=budget: budget)
+        torch.manual_seed(7)
+        Y, backprop = wrapper.begin_update(X)
+        # The heads draw random numbers too.
+        torch.rand(5)
+        state = torch.get_rng_state()
+        backprop(make_gradients(Y, ["last_hidden_state"]))
+        assert torch.equal(torch.get_rng_state(), state)
+        outputs.append(Y.last_hidden_state)
+        gradients.append(gradients_of(wrapper.module))
+    np.testing.assert_allclose(outputs[0], outputs[1], rtol=0, atol=1e-6)
+    assert_gradients_close(gradients[1], gradients[0], tolerance=1e-6)
+
+
+def test_the_budget_is_a_part_of_the_free_memory(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trfcli_pipeline.wrapper.free_bytes", lambda device: 1000)
+    assert load(tiny_bert).graph_budget() == 500
+
+
+def test_graph_bytes_count_padding(tiny_bert: Path) -> None:
+    wrapper = load(tiny_bert)
+    (padded,) = wrapper.sub_batches(make_input([2, 10]))
+    (full,) = wrapper.sub_batches(make_input([10, 10]))
+    (single,) = wrapper.sub_batches(make_input([10]))
+    assert wrapper.graph_bytes(padded) == wrapper.graph_bytes(full)
+    assert wrapper.graph_bytes(full) == 2 * wrapper.graph_bytes(single)
+
+
+# Dropout
+
+
+def test_without_dropout_an_update_gives_what_a_prediction_gives(encoder: Path) -> None:
+    wrapper = load(encoder, words_per_batch=50)
+    predicted = wrapper.predict(make_input())
+    for rate in (None, 0.0):
+        if rate is not None:
+            set_dropout_rate(wrapper, rate)
+        first, second = update(wrapper, make_input()), update(wrapper, make_input())
+        assert_bit_equal(first, second)
+        np.testing.assert_allclose(
+            first.last_hidden_state, predicted.last_hidden_state, rtol=0, atol=1e-6
+        )
+
+
+def test_dropout_holds_in_updates_only(encoder: Path) -> None:
+    wrapper = load(encoder)
+    predicted = wrapper.predict(make_input())
+    set_dropout_rate(wrapper, 0.3)
+    first, second = update(wrapper, make_input()), update(wrapper, make_input())
+    assert not np.allclose(first.last_hidden_state, predicted.last_hidden_state, atol=1e-2)
+    assert not np.allclose(first.last_hidden_state, second.last_hidden_state, atol=1e-2)
+    assert_bit_equal(wrapper.predict(make_input()), predicted)
+
+
+def test_the_rate_replaces_that_of_layers_that_have_one(tiny_bert: Path, tmp_path: Path) -> None:
+    path = tmp_path / "encoder"
+    shutil.copytree(tiny_bert, path)
+    config = json.loads((path / "config.json").read_text())
+    config |= {"hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.0}
+    (path / "config.json").write_text(json.dumps(config))
+    wrapper = load(path)
+    set_dropout_rate(wrapper, 0.5)
+    wrapper.begin_update(make_input())
+    rates = {
+        ".".join(name.split(".")[-2:]): part.p
+        for name, part in wrapper.module.named_modules()
+        if isinstance(part, torch.nn.Dropout)
+    }
+    assert rates == {"embeddings.dropout": 0.5, "self.dropout": 0.0, "output.dropout": 0.5}
+
+
+# The optimizer's step
+
+
+def reference_adamw(
+    module: PreTrainedModel, *, lr: float, weight_decay: float
+) -> torch.optim.AdamW:
+    return torch.optim.AdamW(
+        [
+            {
+                "params": [each for each in module.parameters() if each.ndim > 1],
+                "weight_decay": weight_decay,
+            },
+            {
+                "params": [each for each in module.parameters() if each.ndim <= 1],
+                "weight_decay": 0.0,
+            },
+        ],
+        lr=lr,
+    )
+
+
+def assert_steps_equal(
+    path: Path, optimizer: Any, *, lr: float, weight_decay: float, clip: float, scale: float
+) -> None:
+    wrapper = load(path, words_per_batch=50)
+    plain = load_plain(path)
+    reference = reference_adamw(plain, lr=lr, weight_decay=weight_decay)
+    start = parameters_of(plain)
+    for _ in range(3):
+        update(wrapper, make_input(), scale=scale)
+        gradients = gradients_of(wrapper.module)
+        for name, each in plain.named_parameters():
+            each.grad = gradients[name]
+        if clip:
+            torch.nn.utils.clip_grad_norm_(plain.parameters(), clip)
+        reference.step()
+        wrapper.finish_update(optimizer)
+    for name, each in wrapper.module.named_parameters():
+        expected = plain.get_parameter(name)
+        # Against the size of the steps: the weights themselves are the larger part.
+        steps = (expected - start[name]).abs().max().item()
+        assert steps > 0, name
+        assert (each - expected).abs().max().item() <= 1e-3 * steps + 1e-7, name
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e2])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.5])
+@pytest.mark.parametrize("clip", [1.0, 0.0])
+def test_steps_equal_those_of_adamw(
+    encoder: Path, scale: float, weight_decay: float, clip: float
+) -> None:
+    optimizer = make_optimizer(trf_lr=1e-2, trf_weight_decay=weight_decay, grad_clip=clip)
+    assert_steps_equal(
+        encoder, optimizer, lr=1e-2, weight_decay=weight_decay, clip=clip, scale=scale
+    )
+
+
+def test_an_optimizer_that_says_nothing_about_the_encoder(tiny_bert: Path) -> None:
+    # Thinc's own, whose 1e-3 is for heads.
+    assert_steps_equal(
+        tiny_bert, Adam(1e-3), lr=5e-5, weight_decay=0.01, clip=1.0, scale=1.0
+    )
+
+
+def test_the_rate_may_change_between_steps(tiny_bert: Path) -> None:
+    optimizer = make_optimizer(trf_lr=iter([1e-2, 0.0]), trf_weight_decay=0.5)
+    wrapper = load(tiny_bert)
+    before = parameters_of(wrapper.module)
+    update(wrapper, make_input())
+    wrapper.finish_update(optimizer)
+    between = parameters_of(wrapper.module)
+    assert not torch.equal(*(each["embeddings.LayerNorm.bias"] for each in (before, between)))
+    optimizer.step_schedules()
+    update(wrapper, make_input())
+    wrapper.finish_update(optimizer)
+    after = parameters_of(wrapper.module)
+    assert all(torch.equal(after[name], each) for name, each in between.items())
+
+
+def test_weight_decay_leaves_vectors_alone(tiny_bert: Path) -> None:
+    wrapper = load(tiny_bert)
+    before = parameters_of(wrapper.module)
+    Y, backprop = wrapper.begin_update(make_input())
+    # No gradients at all, so that decay is the only thing that can move a weight.
+    backprop(make_gradients(Y, []))
+    wrapper.finish_update(make_optimizer(trf_lr=0.1, trf_weight_decay=0.5))
+    after = parameters_of(wrapper.module)
+    for name, each in before.items():
+        if not name.startswith("pooler."):
+            factor = 1 - 0.1 * 0.5 if each.ndim > 1 else 1.0
+            torch.testing.assert_close(after[name], factor * each)
+
+
+@pytest.mark.parametrize("words_per_batch", SIZES)
+def test_an_update_takes_one_step(tiny_bert: Path, words_per_batch: int) -> None:
+    wrapper = load(tiny_bert, words_per_batch=words_per_batch)
+    before = parameters_of(wrapper.module)
+    update(wrapper, make_input())
+    # The first step of Adam moves a weight by the rate, up or down; two would move it further.
+    optimizer = make_optimizer(trf_lr=1e-2, trf_weight_decay=0.0)
+    wrapper.finish_update(optimizer)
+    after = parameters_of(wrapper.module)
+    largest = max((after[name] - each).abs().max().item() for name, each in before.items())
+    assert largest == pytest.approx(1e-2, rel=1e-3)
+    # Its gradients are used up.
+    assert all(each.grad is None for each in wrapper.module.parameters())
+    wrapper.finish_update(optimizer)
+    again = parameters_of(wrapper.module)
+    assert all(torch.equal(again[name], each) for name, each in after.items())
+
+
+def test_without_an_update_a_step_changes_nothing(tiny_bert: Path) -> None:
+    wrapper = load(tiny_bert)
+    before = parameters_of(wrapper.module)
+    wrapper.predict(make_input())
+    wrapper.finish_update(make_optimizer(trf_lr=0.1, trf_weight_decay=0.5))
+    after = parameters_of(wrapper.module)
+    assert all(torch.equal(after[name], each) for name, each in before.items())
+
+
+# Saving and loading
+
+
+def via_bytes(wrapper: TransformersWrapper, path: Path, **settings: Any) -> TransformersWrapper:
+    return TransformersWrapper(device="cpu", **settings).from_bytes(wrapper.to_bytes())
+
+
+def via_disk(wrapper: TransformersWrapper, path: Path, **settings: Any) -> TransformersWrapper:
+    wrapper.to_disk(path / "saved")
+    return TransformersWrapper(device="cpu", **settings).from_disk(path / "saved")
+
+
+@pytest.mark.parametrize("copy", [via_bytes, via_disk])
+@pytest.mark.parametrize("name", ["tiny_bert", "tiny_bert_without_pooler", "tiny_gpt2"])
+def test_saving_and_loading_keeps_every_bit(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    name: str,
+    copy: Callable[..., TransformersWrapper],
+) -> None:
+    path = request.getfixturevalue(name)
+    wrapper = load(path, **ALL)
+    untrained = wrapper.predict(make_input())
+    set_dropout_rate(wrapper, 0.3)
+    update(wrapper, make_input())
+    wrapper.finish_update(make_optimizer(trf_lr=1e-2))
+    loaded = copy(wrapper, tmp_path, **ALL)
+    assert loaded.is_loaded
+    assert loaded.get_dim("nO") == WIDTH
+    for (key, one), (other_key, other) in zip(
+        wrapper.module.state_dict().items(), loaded.module.state_dict().items(), strict=True
+    ):
+        assert key == other_key
+        assert torch.equal(one, other)
+    trained = wrapper.predict(make_input())
+    assert_bit_equal(loaded.predict(make_input()), trained)
+    assert not np.allclose(trained.last_hidden_state, untrained.last_hidden_state)
+
+
+def test_weights_are_saved_as_safetensors_only(tiny_bert: Path, tmp_path: Path) -> None:
+    load(tiny_bert).to_disk(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "config.json",
+        "model.safetensors",
+    ]
+
+
+def test_loading_other_weights_forgets_the_optimizers_state(tiny_bert: Path) -> None:
+    wrapper, fresh = load(tiny_bert), load(tiny_bert)
+    for _ in range(2):
+        update(wrapper, make_input())
+        wrapper.finish_update(make_optimizer(trf_lr=1e-2))
+    wrapper.load(tiny_bert)
+    for each in (wrapper, fresh):
+        update(each, make_input(), scale=-0.1)
+        each.finish_update(make_optimizer(trf_lr=1e-2))
+    for name, each in parameters_of(fresh.module).items():
+        torch.testing.assert_close(wrapper.module.get_parameter(name), each)
+
+
+# What is not there
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda wrapper: wrapper.module,
+        lambda wrapper: wrapper.predict(make_input()),
+        lambda wrapper: wrapper.begin_update(make_input()),
+        lambda wrapper: wrapper.finish_update(make_optimizer()),
+        lambda wrapper: wrapper.to_bytes(),
+        lambda wrapper: wrapper.to_disk("unused"),
+    ],
+    ids=["module", "predict", "begin_update", "finish_update", "to_bytes", "to_disk"],
+)
+def test_without_weights_there_is_an_error(use: Callable[[TransformersWrapper], Any]) -> None:
+    wrapper = TransformersWrapper(device="cpu")
+    assert not wrapper.is_loaded
+    with pytest.raises(PipelineError, match="weights aren't loaded") as caught:
+        use(wrapper)
+    assert "nlp.initialize()" in caught.value.hint
+
+
+def test_a_device_that_is_not_there_is_an_error(tiny_bert: Path) -> None:
+    with pytest.raises(DeviceError, match="abacus"):
+        TransformersWrapper(device="abacus")
+    wrapper = load(tiny_bert)
+    with pytest.raises(DeviceError, match="abacus"):
+        wrapper.to("abacus")
+    assert wrapper.device == torch.device("cpu")
+
+
+def test_moving_keeps_the_weights(tiny_bert: Path) -> None:
+    wrapper = load(tiny_bert)
+    predicted = wrapper.predict(make_input())
+    wrapper.to("cpu")
+    assert_bit_equal(wrapper.predict(make_input()), predicted)
