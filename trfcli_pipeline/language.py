@@ -6,10 +6,10 @@ from typing import Any, Literal, cast
 from spacy import util
 from spacy.errors import Errors
 from spacy.language import BaseDefaults, Language
+from spacy.pipeline import TrainablePipe
 from spacy.schemas import ConfigSchema
 from spacy.tokens import Doc
 from spacy.training import Example
-from spacy.ty import TrainableComponent
 from spacy.util import CONFIG_SECTION_ORDER, registry
 from spacy.vocab import Vocab, create_vocab
 from thinc.api import Config, Optimizer
@@ -195,12 +195,8 @@ class TransformersLanguage(Language):
         if sgd:
             # After all of them: the encoder's gradients are complete only now.
             for name, pipe in self.pipeline:
-                if (
-                    name not in exclude
-                    and isinstance(pipe, TrainableComponent)
-                    and pipe.is_trainable
-                ):
-                    pipe.finish_update(sgd)
+                if name not in exclude and getattr(pipe, "is_trainable", False):
+                    cast(TrainablePipe, pipe).finish_update(sgd)
         return losses
 
     def resume_training(self, *, sgd: Optimizer | None = None) -> Optimizer:

@@ -191,9 +191,7 @@ def test_shares_of_an_empty_doc() -> None:
 def test_three_tokens_of_a_wordpiece_and_three_wordpieces_of_a_token(
     links: list[list[int]],
 ) -> None:
-    alignment = Alignment(
-        np.array(links, dtype=np.int32), np.array([[0, 3, 3]], dtype=np.int32), 3
-    )
+    alignment = Alignment(np.array(links, dtype=np.int32), np.array([[0, 3, 3]], dtype=np.int32), 3)
     weights = alignment.shares().weights
     third = np.float32(1 / 3)
     assert weights.tolist() == ([third] * 3 if links[1][0] else [1.0] * 3)

@@ -148,9 +148,7 @@ def test_describe_a_machine_without_accelerators() -> None:
     assert None not in machine["versions"].values()
     assert machine["device"] == "cpu"
     assert machine["threads"] == torch.get_num_threads()
-    assert machine["devices"] == [
-        {"name": "cpu", "type": "cpu", "memory_gb": machine["memory_gb"]}
-    ]
+    assert machine["devices"] == [{"name": "cpu", "type": "cpu", "memory_gb": machine["memory_gb"]}]
 
 
 def test_describe_a_machine_with_accelerators(simulate: Callable[..., None]) -> None:

@@ -58,6 +58,8 @@ def evaluate(
     from trfcli_pipeline.dataset import complete_cats
     from trfcli_pipeline.pipelines import load_pipeline
 
+    if output is not None:
+        check_file(output)
     records = read_records(data, labelled=True)
     nlp = load_pipeline(model, device=device)
     classifier = evaluation.find_classifier(nlp)
@@ -81,6 +83,16 @@ def evaluate(
         console.data(metrics)
     else:
         show(result, records)
+
+
+def check_file(path: Path) -> None:
+    """Refuse an output that can't be a file now, rather than after minutes of work."""
+    from trfcli_pipeline.errors import OutputError
+
+    if path.is_dir():
+        raise OutputError(f"{path}: a directory, not a file", hint="Name a file in it")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path.parent}: there is no such directory")
 
 
 def show(result: "Evaluation", records: "list[Record]") -> None:

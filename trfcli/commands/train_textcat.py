@@ -95,6 +95,7 @@ def train_textcat(
     learn_rate: Annotated[
         float | None,
         typer.Option(
+            min=0,
             metavar="RATE",
             help="Peak learning rate of the encoder.",
             rich_help_panel="Training",

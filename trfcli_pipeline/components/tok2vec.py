@@ -398,12 +398,12 @@ def _row(token: Token) -> Floats:
 
 
 def _sum_of_rows(part: Doc | Span) -> Floats:
-    rows: Any = part.doc.tensor if isinstance(part, Span) else part.tensor
-    return (rows[part.start : part.end] if isinstance(part, Span) else rows).sum(axis=0)
+    rows: Any = part.doc.tensor[part.start : part.end] if isinstance(part, Span) else part.tensor
+    return rows.sum(axis=0)
 
 
 def _norm(part: Doc | Span | Token) -> float:
-    vector = part.vector
+    vector: Floats = part.vector
     return float((vector**2).sum() ** 0.5)
 
 

@@ -1,0 +1,197 @@
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+from spacy.language import Language
+from typer.testing import Result
+
+from trfcli_pipeline import pipelines
+from trfcli_pipeline.errors import EncoderError
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory, with what a command must leave alone in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny-bert").symlink_to(tiny_bert)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.txt").write_text("mine\n")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.cfg").write_text('[nlp]\nlang = "en"\n')
+    return tmp_path
+
+
+def digest(directory: Path) -> str:
+    """A hash of the names and contents of everything in a directory."""
+    found = hashlib.sha256()
+    for path in sorted(directory.rglob("*")):
+        content = path.read_bytes() if path.is_file() else b""
+        found.update(f"{path.relative_to(directory)}\0{len(content)}\0".encode() + content)
+    return found.hexdigest()
+
+
+def load(path: str) -> Language:
+    return spacy.load(Path(path))
+
+
+def test_says_what_was_loaded_and_saved_and_what_is_next(run: Run, workspace: Path) -> None:
+    result = run("init", "tiny-bert", "out")
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    loaded, saved, following = result.stderr.splitlines()
+    assert loaded == (
+        "✔ Loaded tiny-bert (bert, 2 layers, width 16, 8,896 parameters) from tiny-bert"
+    )
+    assert saved == (
+        "✔ Saved en_trf_tinybert to out (0.1 MB): sentencizer, trf_wordpiecer, trf_tok2vec"
+    )
+    assert following == "  Next: trf train-textcat out train.jsonl"
+
+
+def test_quiet_says_nothing(run: Run, workspace: Path) -> None:
+    result = run("init", "tiny-bert", "out", "--quiet")
+    assert result.exit_code == 0
+    assert result.output == ""
+    assert (workspace / "out" / "config.cfg").exists()
+
+
+def test_saved_pipeline_loads_without_the_encoder(run: Run, workspace: Path) -> None:
+    assert run("init-model", "tiny-bert", "out").exit_code == 0
+    (workspace / "tiny-bert").unlink()
+    nlp = load("out")
+    assert nlp.pipe_names == ["sentencizer", "trf_wordpiecer", "trf_tok2vec"]
+    assert nlp("I love this film. I hate that one.").tensor.shape == (10, 16)
+    assert nlp.meta["name"] == "trf_tinybert"
+    assert nlp.meta["lang"] == "en"
+    assert nlp.meta["trf"]["encoder"]["source"] == "tiny-bert"
+
+
+def test_options_reach_the_saved_pipeline(run: Run, workspace: Path) -> None:
+    result = run(
+        *("init", "tiny-bert", "out"),
+        *("--lang", "de", "--name", "spam_filter", "--words-per-batch", "123"),
+    )
+    assert result.exit_code == 0
+    assert "✔ Saved de_spam_filter to out" in result.stderr
+    nlp = load("out")
+    assert (nlp.meta["lang"], nlp.meta["name"]) == ("de", "spam_filter")
+    # "z.B." is an exception of the German tokenizer.
+    assert [token.text for token in nlp.make_doc("z.B. Tee")] == ["z.B.", "Tee"]
+    assert nlp.config["components"]["trf_tok2vec"]["words_per_batch"] == 123
+
+
+def test_words_per_batch_by_default_and_without_limit(run: Run, workspace: Path) -> None:
+    saved = {}
+    for name, options in {"default": [], "unlimited": ["--words-per-batch", "0"]}.items():
+        assert run("init", "tiny-bert", name, *options).exit_code == 0
+        saved[name] = load(name).config["components"]["trf_tok2vec"]["words_per_batch"]
+    assert saved == {"default": 2000, "unlimited": 0}
+
+
+def test_short_options(run: Run, workspace: Path) -> None:
+    assert run("init", "tiny-bert", "model", "-l", "fr", "-f").exit_code == 0
+    assert json.loads((workspace / "model" / "meta.json").read_text())["lang"] == "fr"
+
+
+def test_revision_reaches_the_library(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def init_pipeline(name: str, output: Path, **options: Any) -> None:
+        seen.update(options)
+        raise EncoderError("enough")
+
+    monkeypatch.setattr(pipelines, "init_pipeline", init_pipeline)
+    assert run("init", "name", "out", "--revision", "v1.0").stderr == "✘ enough\n"
+    assert seen["revision"] == "v1.0"
+
+
+def test_output_that_exists_is_replaced_with_force_only(run: Run, workspace: Path) -> None:
+    assert run("init", "tiny-bert", "out", "--name", "first").exit_code == 0
+    (workspace / "out" / "trf_textcat").mkdir()
+    before = digest(workspace)
+
+    result = run("init", "tiny-bert", "out", "--name", "second")
+    assert result.exit_code == 1
+    assert result.stderr == "✘ out: exists\n  Name another directory, or use --force\n"
+    assert digest(workspace) == before
+
+    assert run("init", "tiny-bert", "out", "--name", "second", "--force").exit_code == 0
+    assert load("out").meta["name"] == "second"
+    assert not (workspace / "out" / "trf_textcat").exists()
+    assert sorted(path.name for path in workspace.iterdir()) == [
+        *("folder", "model", "out", "tiny-bert")
+    ]
+
+
+def test_empty_directory_needs_no_force(run: Run, workspace: Path) -> None:
+    (workspace / "out").mkdir()
+    assert run("init", "tiny-bert", "out").exit_code == 0
+    assert (workspace / "out" / "meta.json").exists()
+
+
+def test_unknown_name_offline_has_a_hint(run: Run, workspace: Path) -> None:
+    before = digest(workspace)
+    result = run("init", "nobody/no-such-encoder", "out")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    problem, advice = result.stderr.splitlines()
+    assert problem.startswith("✘ nobody/no-such-encoder: not in the local cache")
+    assert advice.startswith("  Use a directory")
+    assert "cached" in advice
+    assert "trf init minilm" in advice
+    assert digest(workspace) == before
+
+
+@pytest.mark.parametrize(
+    ("args", "problem", "advice"),
+    [
+        (["./nowhere", "out"], "./nowhere: there is no such directory", "trf init minilm"),
+        (["folder", "out"], "folder: is no model's directory", "trf init minilm"),
+        (["folder/notes.txt", "out"], "folder/notes.txt: is a file", "directory"),
+        (["model", "out"], "model: is a spaCy pipeline", "trf train-textcat"),
+        (["not a name", "out"], "not a name: neither a directory nor a name", "trf init minilm"),
+        (["tiny-bert", "folder/notes.txt"], "folder/notes.txt: is a file", "directory"),
+        (["tiny-bert", "folder", "--force"], "folder: exists and is no spaCy pipeline", "another"),
+        (["tiny-bert", "out", "--lang", "qqq"], "qqq: spaCy can't make", None),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_input_is_one_line_and_changes_nothing(
+    run: Run, workspace: Path, args: list[str], problem: str, advice: str | None
+) -> None:
+    before = digest(workspace)
+    result = run("init", *args)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    first, *rest = result.stderr.splitlines()
+    assert first.startswith(f"✘ {problem}")
+    assert all(line.startswith("  ") for line in rest)
+    assert (advice in result.stderr.partition("\n")[2]) if advice else not rest
+    assert digest(workspace) == before
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [],
+        ["tiny-bert"],
+        ["tiny-bert", "out", "surplus"],
+        ["tiny-bert", "out", "--nonsense"],
+        ["tiny-bert", "out", "--words-per-batch", "-1"],
+        ["tiny-bert", "out", "--words-per-batch", "many"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_exits_with_2(run: Run, workspace: Path, args: list[str]) -> None:
+    before = digest(workspace)
+    result = run("init", *args)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Usage: trf init" in result.stderr
+    assert digest(workspace) == before
