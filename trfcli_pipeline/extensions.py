@@ -5,6 +5,7 @@ What the components compute is kept on the Doc, as lists and plain arrays, so th
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,6 @@ _BY_SEGMENT = (
 )
 # The alignment as arrays; `trf_alignment` shows it as lists. See `alignment.Alignment`.
 _OF_DOC = ("trf_alignment_links", "trf_segments")
-
-Getter = Callable[[Any], Any]
 
 
 def install_extensions() -> None:
@@ -113,37 +112,41 @@ def _segment_slice(part: Span | Token) -> slice:
     return slice(first, int(np.searchsorted(firsts, end, side="left")))
 
 
-def _getter_by_piece(name: str) -> Getter:
-    def get_pieces(part: Span | Token) -> Any:
-        values = part.doc._.get(name)
-        return None if values is None else values[_piece_slice(part)]
+@dataclass(frozen=True, slots=True)
+class _PartOf:
+    """Getter of what a Span or Token has of an attribute of its Doc.
 
-    return get_pieces
+    No function within a function, as these don't pickle: `nlp.pipe` hands the attributes to
+    worker processes, which on most systems are spawned.
+    """
+
+    name: str
+    select: Callable[[Any, Span | Token], Any]
+
+    def __call__(self, part: Span | Token) -> Any:
+        values = part.doc._.get(self.name)
+        return None if values is None else self.select(values, part)
 
 
-def _getter_by_layer(name: str) -> Getter:
-    def get_layers(part: Span | Token) -> Any:
-        layers = part.doc._.get(name)
-        return None if layers is None else [layer[_piece_slice(part)] for layer in layers]
-
-    return get_layers
+def _pieces(values: Any, part: Span | Token) -> Any:
+    return values[_piece_slice(part)]
 
 
-def _getter_by_segment(name: str) -> Getter:
-    def get_segments(part: Span | Token) -> Any:
-        values = part.doc._.get(name)
-        return None if values is None else values[_segment_slice(part)]
+def _pieces_of_layers(layers: Any, part: Span | Token) -> Any:
+    return [layer[_piece_slice(part)] for layer in layers]
 
-    return get_segments
+
+def _segments(values: Any, part: Span | Token) -> Any:
+    return values[_segment_slice(part)]
 
 
 def _all_attentions_of_doc(doc: Doc) -> Any:
     return doc._.trf_all_attentions
 
 
-_GETTERS_OF_PARTS: dict[str, Getter] = {
-    **{name: _getter_by_piece(name) for name in _BY_PIECE},
-    **{name: _getter_by_layer(name) for name in _BY_LAYER},
-    **{name: _getter_by_segment(name) for name in _BY_SEGMENT},
-    "all_attentions": _getter_by_segment("trf_all_attentions"),
+_GETTERS_OF_PARTS: dict[str, _PartOf] = {
+    **{name: _PartOf(name, _pieces) for name in _BY_PIECE},
+    **{name: _PartOf(name, _pieces_of_layers) for name in _BY_LAYER},
+    **{name: _PartOf(name, _segments) for name in _BY_SEGMENT},
+    "all_attentions": _PartOf("trf_all_attentions", _segments),
 }

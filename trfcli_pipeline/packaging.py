@@ -1,4 +1,4 @@
-"""A pipeline directory as an installable Python package, with a model card.
+"""A pipeline directory as an installable Python package.
 
 spaCy's own `spacy.cli.package` lays out the package. What is different here: the name is checked
 beforehand, since spaCy would exit; the build runs without a network where it can, and its output
@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -26,8 +25,10 @@ from spacy.schemas import ModelMetaSchema, validate
 from spacy.util import get_minor_version_range, load_config, walk_dict
 
 from trfcli_pipeline.errors import OutputError, PipelineError
+from trfcli_pipeline.model_card import model_card
+from trfcli_pipeline.saving import staged_directory
 
-__all__ = ["model_card", "model_dir_meta", "package"]
+__all__ = ["model_dir_meta", "package"]
 
 DISTRIBUTION = "trfcli"
 ARCHIVES = {"sdist": "*.tar.gz", "wheel": "*.whl"}
@@ -35,54 +36,6 @@ ARCHIVES = {"sdist": "*.tar.gz", "wheel": "*.whl"}
 SETUPTOOLS = Version("70.1")
 NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?", re.ASCII)
 SHOWN_LINES = 15
-
-# The tables of the model card: keys of meta.json and what they are called
-ENCODER_ROWS = {
-    "name": "Name",
-    "source": "Source",
-    "revision": "Revision",
-    "model_type": "Type",
-    "layers": "Layers",
-    "width": "Width",
-    "parameters": "Parameters",
-}
-TRAINING_ROWS = {
-    "texts": "Training texts",
-    "dev_texts": "Dev texts",
-    "exclusive_classes": "Exclusive classes",
-    "architecture": "Architecture",
-    "epochs": "Epochs",
-    "steps": "Steps",
-    "best_step": "Best step",
-    "batch_size": "Batch size",
-    "trf_lr": "Learning rate of the encoder",
-    "learn_rate": "Learning rate of the head",
-    "seed": "Seed",
-    "device": "Device",
-    "seconds": "Seconds",
-    "versions": "Versions",
-    "data": "Data (SHA-256)",
-}
-SCORE_ROWS = {
-    "accuracy": "Accuracy",
-    "cats_micro_f": "Micro F",
-    "cats_macro_p": "Macro precision",
-    "cats_macro_r": "Macro recall",
-    "cats_macro_f": "Macro F",
-    "cats_macro_auc": "Macro AUC",
-    "ece": "Calibration error",
-}
-# Numbers beside the scores that aren't scores, or that repeat one
-NOT_SCORES = {
-    "cats_score",
-    "cats_micro_p",
-    "cats_micro_r",
-    "n_scored",
-    "n_texts",
-    "n_words",
-    "speed",
-    "threshold",
-}
 
 
 def package(
@@ -125,15 +78,10 @@ def package(
     target = output_dir / f"{full_name}-{meta['version']}"
     _check_target(target, model_dir, force=force)
     try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-        # beside the target, so that it can be moved there in one step
-        with tempfile.TemporaryDirectory(
-            prefix=f".{target.name}-", dir=output_dir, ignore_cleanup_errors=True
-        ) as stage:
-            staged = _assemble(model_dir, Path(stage), meta)
+        with staged_directory(target) as staging:
+            _assemble(model_dir, staging, meta)
             if formats:
-                _build(staged, formats)
-            _replace(target, staged, aside=Path(stage) / "replaced")
+                _build(staging, formats)
     except OSError as error:
         raise OutputError(f"{target} can't be written: {error}") from error
     return [path for pattern in ARCHIVES.values() for path in (target / "dist").glob(pattern)]
@@ -246,19 +194,17 @@ def _check_target(target: Path, model_dir: Path, *, force: bool) -> None:
         raise OutputError(f"{target} exists", hint="--force replaces it")
 
 
-def _assemble(model_dir: Path, stage: Path, meta: Mapping[str, Any]) -> Path:
-    """Lay out the package in a directory of its own inside the stage."""
-    meta_path = stage / "meta.json"
+def _assemble(model_dir: Path, package_dir: Path, meta: Mapping[str, Any]) -> None:
+    """Lay out the package in a directory that has its name and is empty."""
+    meta_path = package_dir.with_suffix(".json")
     srsly.write_json(meta_path, meta)
-    root = stage / "package"
-    root.mkdir()
     try:
         with warnings.catch_warnings():
             # spaCy leaves it to the garbage collector to close what it writes
             warnings.simplefilter("ignore", ResourceWarning)
             spacy_package(
                 model_dir,
-                root,
+                package_dir.parent,
                 meta_path=meta_path,
                 create_sdist=False,
                 create_wheel=False,
@@ -267,17 +213,15 @@ def _assemble(model_dir: Path, stage: Path, meta: Mapping[str, Any]) -> Path:
     # A pipeline is loaded to find out what it requires, which runs the code of its components
     except (FileNotFoundError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise PipelineError(f"{model_dir} can't be loaded: {_one_line(error)}") from error
-    full_name = f"{meta['lang']}_{meta['name']}"
-    package_dir = root / f"{full_name}-{meta['version']}"
-    data_dir = package_dir / full_name / package_dir.name
+    module_dir = package_dir / f"{meta['lang']}_{meta['name']}"
+    data_dir = module_dir / package_dir.name
     # setup.py does the same, but only when it runs
-    for directory in (package_dir / full_name, data_dir):
+    for directory in (module_dir, data_dir):
         shutil.copyfile(package_dir / "meta.json", directory / "meta.json")
     if not (model_dir / "README.md").exists():
         card = model_card(srsly.read_json(package_dir / "meta.json"))
         for directory in (package_dir, data_dir):
             (directory / "README.md").write_text(card, encoding="utf-8")
-    return package_dir
 
 
 def _build(package_dir: Path, formats: Sequence[str]) -> None:
@@ -317,202 +261,5 @@ def _has_setuptools() -> bool:
         return False
 
 
-def _replace(target: Path, new: Path, *, aside: Path) -> None:
-    """Move a new directory to its place, and what was there aside."""
-    if not target.exists():
-        new.rename(target)
-        return
-    target.rename(aside)
-    try:
-        new.rename(target)
-    except OSError:
-        aside.rename(target)
-        raise
-
-
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-# The model card
-
-
-def model_card(meta: Mapping[str, Any]) -> str:
-    """Describe a pipeline in Markdown, for the README.md of its package.
-
-    Args:
-        meta: The content of its meta.json. Beside spaCy's keys, these are shown if present:
-            `trf.encoder` and `trf.training`, as training writes them, and `trf.test`, scores on
-            test data as `Evaluation.metrics` gives them. `performance` holds the dev scores.
-    """
-    extra = _mapping(meta, "trf")
-    training, test = _mapping(extra, "training"), _mapping(extra, "test")
-    sections = [
-        _summary_section(meta),
-        _labels_section(_mapping(meta, "labels"), training),
-        _scores_section(_mapping(meta, "performance"), test),
-        _settings_section("Encoder", _mapping(extra, "encoder"), ENCODER_ROWS),
-        _settings_section("Training", training, TRAINING_ROWS),
-        _usage_section(meta),
-        _requirements_section(meta),
-        _licence_section(meta),
-    ]
-    return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
-
-
-def _summary_section(meta: Mapping[str, Any]) -> list[str]:
-    full_name = _full_name(meta)
-    pipes = ", ".join(_code(pipe) for pipe in meta.get("pipeline") or []) or "no components"
-    line = (
-        f"{_code(full_name)} {meta.get('version', '0.0.0')}, a spaCy pipeline for language "
-        f"{_code(meta.get('lang', 'en'))}: {pipes}."
-    )
-    description = ["", str(meta["description"])] if meta.get("description") else []
-    return [f"# {full_name}", "", line, *description]
-
-
-def _labels_section(labels: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:
-    counts = _mapping(training, "labels")
-    # training counts the labels of one pipe, which may know more than the training texts have
-    counted = next((p for p, names in labels.items() if counts and counts.keys() <= {*names}), None)
-    lines: list[str] = []
-    if counts:
-        names = counts if counted is None else labels[counted]
-        rows = [[_code(name), _number(counts.get(name, 0))] for name in names]
-        lines += ["", *_table(["Label", "Training texts"], rows)]
-    for pipe, names in labels.items():
-        if names and pipe != counted:
-            lines += ["", f"{_code(pipe)}: {', '.join(_code(name) for name in names)}"]
-    return ["## Labels", *lines] if lines else []
-
-
-def _scores_section(dev: Mapping[str, Any], test: Mapping[str, Any]) -> list[str]:
-    columns = [(title, scores) for title, scores in (("Dev", dev), ("Test", test)) if scores]
-    names = [name for _, scores in columns for name in scores if _is_score(name, scores[name])]
-    # the known ones first
-    ordered = dict.fromkeys([*(name for name in SCORE_ROWS if name in names), *names])
-    rows = [
-        [SCORE_ROWS.get(name, _code(name)), *(_score(scores, name) for _, scores in columns)]
-        for name in ordered
-    ]
-    header = ["Score", *(_with_texts(title, scores) for title, scores in columns)]
-    lines = ["", *_table(header, rows)] if rows else []
-    for title, scores in columns:
-        per_label = _mapping(scores, "cats_f_per_type")
-        label_rows = [
-            [_code(label), *(_score(prf, key) for key in "prf")] for label, prf in per_label.items()
-        ]
-        if label_rows:
-            header = [f"Label ({title.lower()})", "Precision", "Recall", "F"]
-            lines += ["", *_table(header, label_rows)]
-    return ["## Scores", *lines] if lines else []
-
-
-def _with_texts(title: str, scores: Mapping[str, Any]) -> str:
-    n_texts = scores.get("n_texts")
-    return f"{title} ({_number(n_texts)} texts)" if isinstance(n_texts, int) else title
-
-
-def _is_score(name: str, value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return name not in NOT_SCORES and not name.endswith("_loss")
-
-
-def _score(scores: Mapping[str, Any], name: str) -> str:
-    value = scores.get(name)
-    return f"{value:.3f}" if isinstance(value, int | float) else ""
-
-
-def _settings_section(
-    title: str, settings: Mapping[str, Any], names: Mapping[str, str]
-) -> list[str]:
-    rows = [
-        [name, _setting(settings[key])]
-        for key, name in names.items()
-        if settings.get(key) not in (None, "", {})
-    ]
-    return [f"## {title}", "", *_table(["Setting", "Value"], rows)] if rows else []
-
-
-def _setting(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "<br>".join(f"{_cell(key)} {_code(item)}" for key, item in value.items())
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | float):
-        return _number(value)
-    return _cell(value)
-
-
-def _usage_section(meta: Mapping[str, Any]) -> list[str]:
-    full_name, version = _full_name(meta), meta.get("version", "0.0.0")
-    # the name of a wheel has neither capitals nor runs of underscores
-    wheel = f"{canonicalize_name(full_name).replace('-', '_')}-{version}-py3-none-any.whl"
-    result = "doc.cats" if _has_text_classifier(meta) else "doc"
-    return [
-        "## Usage",
-        "",
-        "```",
-        f"pip install {wheel}",
-        "```",
-        "",
-        "```python",
-        "import spacy",
-        "",
-        f'nlp = spacy.load("{full_name}")',
-        'doc = nlp("A text.")',
-        f"print({result})",
-        "```",
-    ]
-
-
-def _has_text_classifier(meta: Mapping[str, Any]) -> bool:
-    return any("textcat" in pipe for pipe in meta.get("pipeline") or [])
-
-
-def _requirements_section(meta: Mapping[str, Any]) -> list[str]:
-    requirements = meta.get("requirements") or []
-    if not requirements:
-        return []
-    return ["## Requirements", "", *(f"- {_code(requirement)}" for requirement in requirements)]
-
-
-def _licence_section(meta: Mapping[str, Any]) -> list[str]:
-    if not meta.get("license"):
-        return []
-    author = f", by {meta['author']}" if meta.get("author") else ""
-    return ["## Licence", "", f"{meta['license']}{author}"]
-
-
-def _full_name(meta: Mapping[str, Any]) -> str:
-    lang, name = meta.get("lang", "en"), meta.get("name", "pipeline")
-    return name if name.startswith(f"{lang}_") else f"{lang}_{name}"
-
-
-def _mapping(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = parent.get(key)
-    return value if isinstance(value, Mapping) else {}
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A GitHub table; the cells are Markdown already."""
-    lines = [header, ["---"] * len(header), *rows]
-    return [f"| {' | '.join(cells)} |" for cells in lines]
-
-
-def _cell(text: object) -> str:
-    return " ".join(str(text).split()).replace("|", r"\|")
-
-
-def _code(text: object) -> str:
-    """A code span, which a backtick inside needs more backticks around."""
-    cell = _cell(text)
-    if "`" not in cell:
-        return f"`{cell}`"
-    fence = "`" * (max(len(run) for run in re.findall("`+", cell)) + 1)
-    return f"{fence} {cell} {fence}"
-
-
-def _number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}"

@@ -95,8 +95,8 @@ def test_words_per_batch_by_default_and_without_limit(run: Run, workspace: Path)
 
 
 def test_short_options(run: Run, workspace: Path) -> None:
-    assert run("init", "tiny-bert", "model", "-l", "fr", "-f").exit_code == 0
-    assert json.loads((workspace / "model" / "meta.json").read_text())["lang"] == "fr"
+    assert run("init", "tiny-bert", "model", "-l", "nl", "-f").exit_code == 0
+    assert json.loads((workspace / "model" / "meta.json").read_text())["lang"] == "nl"
 
 
 def test_revision_reaches_the_library(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
