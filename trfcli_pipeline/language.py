@@ -6,7 +6,7 @@ from typing import Any, Literal, cast
 from spacy import util
 from spacy.errors import Errors
 from spacy.language import BaseDefaults, Language
-from spacy.pipeline import TrainablePipe
+from spacy.pipeline import Pipe, TrainablePipe
 from spacy.schemas import ConfigSchema
 from spacy.tokens import Doc
 from spacy.training import Example
@@ -37,7 +37,7 @@ class LanguageTokenizer:
         self.lang = lang
 
     def __call__(self, nlp: Language) -> Callable[[str], Doc]:
-        config = util.get_lang_class(nlp.vocab.lang).default_config["nlp"]["tokenizer"]
+        config = util.get_lang_class(nlp.meta["lang"]).default_config["nlp"]["tokenizer"]
         make = registry.resolve({"tokenizer": config})["tokenizer"]
         return cast(Callable[[str], Doc], make(nlp))
 
@@ -92,8 +92,8 @@ class TransformersLanguage(Language):
             vocab = create_vocab(
                 lang, self.Defaults, vectors_name=meta.get("vectors", {}).get("name")
             )
-        # spaCy insists that a pipeline's language is its vocab's; ours on purpose isn't.
-        self.lang = None
+        # spaCy insists that a pipeline's language is its vocab's, which is the underlying one.
+        self.lang = lang
         super().__init__(vocab, meta=meta, create_tokenizer=create_tokenizer, **kwargs)
         del self.lang
         if create_tokenizer is None:
@@ -125,7 +125,7 @@ class TransformersLanguage(Language):
         config = super().config
         tokenizer = config["nlp"]["tokenizer"]
         if tokenizer.get("@tokenizers") == _TOKENIZER:
-            tokenizer["lang"] = self.vocab.lang
+            tokenizer["lang"] = self.meta["lang"]
         return config
 
     @config.setter
@@ -150,6 +150,8 @@ class TransformersLanguage(Language):
         # Through the factory first, so that config and meta become what they always are.
         super().add_pipe(factory, name, config=config, **kwargs)
         self._components[self.component_names.index(name)] = (name, component)
+        if getattr(component, "name", name) != name:
+            cast(Pipe, component).name = name
         if isinstance(component, TransformersWordPiecer):
             component.attach(self)
         self._link_components()

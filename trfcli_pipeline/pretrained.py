@@ -93,10 +93,7 @@ def locate(name: str, *, revision: str | None = None) -> Source:
 
 
 def load_tokenizer(path: Path) -> "PreTrainedTokenizerFast":
-    """Load the tokenizer of a directory, ready to encode sentences whole.
-
-    Truncation and padding that the files may ask for are switched off, and text that looks like
-    a special token is tokenized as text.
+    """Load the tokenizer of a directory, ready to encode sentences whole (see `encode_whole`).
 
     Raises:
         EncoderError: The directory has no tokenizer, or one without character offsets.
@@ -115,11 +112,23 @@ def load_tokenizer(path: Path) -> "PreTrainedTokenizerFast":
             f"{path}: {type(tokenizer).__name__} doesn't give character offsets",
             hint="Use a model with a tokenizer.json",
         )
+    encode_whole(tokenizer, None)
+    return tokenizer
+
+
+def encode_whole(tokenizer: "PreTrainedTokenizerFast", limit: int | None) -> None:
+    """Have a tokenizer encode sentences as they are: unpadded, cut only at the model's limit.
+
+    Text that looks like a special token becomes text. tokenizer.json doesn't keep that setting,
+    so it has to be made anew for every copy.
+    """
     backend = tokenizer.backend_tokenizer
-    backend.no_truncation()
     backend.no_padding()
     backend.encode_special_tokens = True
-    return tokenizer
+    if limit is None:
+        backend.no_truncation()
+    else:
+        backend.enable_truncation(limit)
 
 
 def load_encoder(

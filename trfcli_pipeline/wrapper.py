@@ -160,6 +160,16 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         self._adamw.step()
         self._adamw.zero_grad(set_to_none=True)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A module that has returned hidden states carries hooks of transformers that don't pickle.
+        settings = {
+            "words_per_batch": self.attrs["words_per_batch"],
+            "device": str(self.device),
+            "all_hidden_states": self.all_hidden_states,
+            "all_attentions": self.all_attentions,
+        }
+        return _from_state, (settings, self.to_bytes() if self.is_loaded else None)
+
     def to_disk(self, path: Path | str) -> None:
         pretrained.save(self.module.save_pretrained, Path(path))
 
@@ -235,6 +245,11 @@ class TransformersWrapper(Model[WordPieces, Activations]):
                 length=length,
             )
         )
+
+
+def _from_state(settings: dict[str, Any], data: bytes | None) -> TransformersWrapper:
+    model = TransformersWrapper(**settings)
+    return model if data is None else model.from_bytes(data)
 
 
 def _forward(

@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trfcli_pipeline.activations import Activations
+
+# No deadline: how long an example takes says more about the machine.
+quick = settings(max_examples=60, deadline=None)
 
 WIDTH, LAYERS, HEADS = 3, 2, 2
 KINDS = ("pooler_output", "all_hidden_states", "all_attentions")
@@ -50,12 +53,14 @@ def assert_equal(one: Activations, other: Activations) -> None:
     assert one.is_grad == other.is_grad
 
 
+@quick
 @given(batches, st.sets(st.sampled_from(KINDS)), st.booleans())
 def test_join_undoes_split(docs: list[list[int]], kinds: set[str], is_grad: bool) -> None:
     whole = make([length for doc in docs for length in doc], kinds, is_grad=is_grad)
     assert_equal(Activations.join(whole.split([len(doc) for doc in docs])), whole)
 
 
+@quick
 @given(batches, st.sets(st.sampled_from(KINDS)))
 def test_split_gives_each_doc_its_part(docs: list[list[int]], kinds: set[str]) -> None:
     whole = make([length for doc in docs for length in doc], kinds)
@@ -112,6 +117,7 @@ def test_nothing_can_not_be_joined() -> None:
         Activations.join([])
 
 
+@quick
 @given(batches)
 def test_segments_have_to_be_there(docs: list[list[int]]) -> None:
     whole = make([length for doc in docs for length in doc], set())

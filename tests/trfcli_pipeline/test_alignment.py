@@ -2,7 +2,7 @@ from itertools import accumulate
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trfcli_pipeline.alignment import (
@@ -12,6 +12,9 @@ from trfcli_pipeline.alignment import (
     links_from_indices,
     offsets_within,
 )
+
+# No deadline: how long an example takes says more about the machine.
+quick = settings(max_examples=60, deadline=None)
 
 Spans = list[tuple[int, int]]
 
@@ -58,6 +61,7 @@ def as_array(spans: Spans) -> np.ndarray:
     return np.array(spans, dtype=np.int64).reshape(-1, 2)
 
 
+@quick
 @given(token_spans(), piece_spans)
 def test_link_spans_links_what_overlaps(tokens: Spans, pieces: Spans) -> None:
     expected = [
@@ -80,12 +84,14 @@ def test_link_spans_of_a_text() -> None:
     assert indices_per_token(links, 3) == [[1], [1], [3, 4]]
 
 
+@quick
 @given(st.lists(st.integers(0, 5)))
 def test_offsets_within_count_up_in_each_group(counts: list[int]) -> None:
     expected = [offset for count in counts for offset in range(count)]
     assert offsets_within(np.array(counts, dtype=np.int64)).tolist() == expected
 
 
+@quick
 @given(st.lists(st.sets(st.integers(0, 20), max_size=4).map(sorted), max_size=10))
 def test_lists_to_links_and_back(indices: list[list[int]]) -> None:
     links = links_from_indices(indices)
@@ -94,6 +100,7 @@ def test_lists_to_links_and_back(indices: list[list[int]]) -> None:
     assert indices_per_token(links, len(indices)) == indices
 
 
+@quick
 @given(alignments())
 def test_links_to_lists_and_back(alignment: Alignment) -> None:
     indices = indices_per_token(alignment.links, alignment.n_tokens)
@@ -105,12 +112,14 @@ def test_lists_are_sorted_and_cleared_of_repetitions() -> None:
     assert links_from_indices([[3, 1, 3], [], [0]]).tolist() == [[0, 1], [0, 3], [2, 0]]
 
 
+@quick
 @given(alignments())
 def test_n_pieces_counts_those_of_all_segments(alignment: Alignment) -> None:
     assert alignment.n_pieces == sum(row[2] for row in alignment.segments.tolist())
     assert isinstance(alignment.n_pieces, int)
 
 
+@quick
 @given(st.lists(alignments(), max_size=4))
 def test_concatenate_equals_the_docs_one_by_one(docs: list[Alignment]) -> None:
     whole = Alignment.concatenate(docs)
@@ -131,6 +140,7 @@ def test_concatenate_equals_the_docs_one_by_one(docs: list[Alignment]) -> None:
     assert whole.links.dtype == whole.segments.dtype == np.int32
 
 
+@quick
 @given(st.lists(alignments(), min_size=1, max_size=3))
 def test_concatenate_leaves_its_arguments_alone(docs: list[Alignment]) -> None:
     before = [(doc.links.copy(), doc.segments.copy(), doc.n_tokens) for doc in docs]
@@ -141,6 +151,7 @@ def test_concatenate_leaves_its_arguments_alone(docs: list[Alignment]) -> None:
         assert doc.n_tokens == n_tokens
 
 
+@quick
 @given(alignments())
 def test_a_link_carries_exactly_one_share_of_its_wordpiece(alignment: Alignment) -> None:
     shares = alignment.shares()
@@ -155,6 +166,7 @@ def test_a_link_carries_exactly_one_share_of_its_wordpiece(alignment: Alignment)
     ]
 
 
+@quick
 @given(alignments())
 def test_wordpieces_without_a_token_are_common_to_their_segment(alignment: Alignment) -> None:
     shares = alignment.shares()
@@ -169,6 +181,7 @@ def test_wordpieces_without_a_token_are_common_to_their_segment(alignment: Align
     assert shares.common_per_segment.tolist() == per_segment
 
 
+@quick
 @given(alignments())
 def test_common_wordpieces_are_shared_by_the_tokens_that_were_seen(alignment: Alignment) -> None:
     shares = alignment.shares()

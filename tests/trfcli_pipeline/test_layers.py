@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
@@ -20,6 +20,9 @@ from trfcli_pipeline.layers import (
     piece_gradients,
     token_rows,
 )
+
+# No deadline: how long an example takes says more about the machine.
+quick = settings(max_examples=60, deadline=None)
 
 install_extensions()
 
@@ -74,6 +77,7 @@ def random_rows(n_rows: int, seed: int, low: float = -1.0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(low, 1.0, (n_rows, WIDTH)).astype("f")
 
 
+@quick
 @given(batches, seeds)
 def test_token_rows_are_the_weighted_sums_of_wordpiece_rows(
     batch: list[Segment], seed: int
@@ -85,6 +89,7 @@ def test_token_rows_are_the_weighted_sums_of_wordpiece_rows(
     np.testing.assert_allclose(tokens, matrix @ rows, rtol=1e-6, atol=1e-6)
 
 
+@quick
 @given(batches, seeds)
 def test_no_part_of_a_row_is_lost_or_counted_twice(batch: list[Segment], seed: int) -> None:
     alignment = make_alignment(batch)
@@ -96,6 +101,7 @@ def test_no_part_of_a_row_is_lost_or_counted_twice(batch: list[Segment], seed: i
     )
 
 
+@quick
 @given(batches, seeds)
 def test_truncated_tokens_get_zeros(batch: list[Segment], seed: int) -> None:
     alignment = make_alignment(batch)
@@ -105,6 +111,7 @@ def test_truncated_tokens_get_zeros(batch: list[Segment], seed: int) -> None:
         assert not tokens[end:next_start].any()
 
 
+@quick
 @given(batches, seeds)
 def test_piece_gradients_are_the_transpose(batch: list[Segment], seed: int) -> None:
     alignment = make_alignment(batch)

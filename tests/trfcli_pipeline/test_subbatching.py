@@ -1,13 +1,17 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trfcli_pipeline.subbatching import group_by_length
 
+# No deadline: how long an example takes says more about the machine.
+quick = settings(max_examples=60, deadline=None)
+
 row_lengths = st.lists(st.integers(0, 60), max_size=40)
 
 
+@quick
 @given(row_lengths, st.integers(0, 200))
 def test_every_row_is_in_exactly_one_group(lengths: list[int], words_per_batch: int) -> None:
     groups = group_by_length(lengths, words_per_batch)
@@ -15,6 +19,7 @@ def test_every_row_is_in_exactly_one_group(lengths: list[int], words_per_batch: 
     assert all(len(group) for group in groups)
 
 
+@quick
 @given(row_lengths, st.integers(1, 200))
 def test_a_padded_group_fits_or_has_one_row(lengths: list[int], words_per_batch: int) -> None:
     for group in group_by_length(lengths, words_per_batch):
@@ -22,6 +27,7 @@ def test_a_padded_group_fits_or_has_one_row(lengths: list[int], words_per_batch:
         assert len(group) == 1 or len(group) * longest <= words_per_batch
 
 
+@quick
 @given(row_lengths, st.integers(1, 200))
 def test_groups_are_as_full_as_they_can_be(lengths: list[int], words_per_batch: int) -> None:
     groups = group_by_length(lengths, words_per_batch)
@@ -30,12 +36,14 @@ def test_groups_are_as_full_as_they_can_be(lengths: list[int], words_per_batch: 
         assert (len(group) + 1) * max(longest, 1) > words_per_batch
 
 
+@quick
 @given(row_lengths, st.integers(0, 200))
 def test_rows_come_longest_first_and_stable(lengths: list[int], words_per_batch: int) -> None:
     order = [row for group in group_by_length(lengths, words_per_batch) for row in group.tolist()]
     assert order == sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
 
 
+@quick
 @given(row_lengths.filter(bool))
 def test_0_puts_all_rows_into_one_group(lengths: list[int]) -> None:
     assert len(group_by_length(lengths, 0)) == 1

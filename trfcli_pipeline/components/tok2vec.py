@@ -287,6 +287,11 @@ class TransformersTok2Vec(TrainablePipe):
         self.model.from_bytes(data["model"])
         return self
 
+    def __reduce__(self) -> Any:
+        # What waits for its gradients can't be pickled.
+        self.complete_update()
+        return super().__reduce__()
+
     def _make_model(self) -> TransformersWrapper:
         return TransformersWrapper(**self.settings)
 

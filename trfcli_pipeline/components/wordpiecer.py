@@ -217,6 +217,11 @@ class TransformersWordPiecer(Pipe):
         state = {**self.__dict__, "_nlp": _no_pipeline}
         return _from_state, (type(self), self.vocab, self.name, state)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._tokenizer is not None:
+            self._set_tokenizer(self._tokenizer, self._max_length)
+
     def _sentence_setters(self) -> list[Callable[[Doc], Doc]]:
         """The components ahead of this one that set sentence boundaries."""
         nlp = self._nlp()
@@ -239,8 +244,7 @@ class TransformersWordPiecer(Pipe):
         self._set_tokenizer(tokenizer, cfg["max_length"])
 
     def _set_tokenizer(self, tokenizer: "PreTrainedTokenizerFast", max_length: int | None) -> None:
-        if max_length is not None:
-            tokenizer.backend_tokenizer.enable_truncation(max_length)
+        pretrained.encode_whole(tokenizer, max_length)
         self._tokenizer = tokenizer
         self._max_length = max_length
 

@@ -266,7 +266,7 @@ def test_nothing_but_the_output_is_written(run: Run, workspace: Path) -> None:
         (["folder", "test.jsonl"], "folder: is no spaCy pipeline", "trf init minilm"),
         (["tiny-bert", "test.jsonl"], "tiny-bert: is no spaCy pipeline", "trf init tiny-bert"),
         (["plain", "test.jsonl"], "en_trf_tinybert has no text classifier", "trf train-textcat"),
-        (["exclusive", "nowhere.jsonl"], "nowhere.jsonl: no such file", None),
+        (["exclusive", "tset.jsonl"], "tset.jsonl: no such file", "Did you mean test.jsonl?"),
         (["exclusive", "folder"], "folder: a directory, not a file", "file"),
         (["exclusive", "empty.jsonl"], "empty.jsonl: no records", None),
         (["exclusive", "folder/notes.txt"], "folder/notes.txt: a .txt file has no lab", ".jsonl"),
@@ -318,7 +318,7 @@ def check_failure(
     assert first.startswith("✘ ")
     assert all(line.startswith("  ") for line in rest)
     assert "This is a bug" not in result.stderr
-    assert advice is None or advice in "\n".join(rest)
+    assert (not rest) if advice is None else (advice in "\n".join(rest))
     assert digest(workspace) == before
 
 

@@ -1,0 +1,247 @@
+import hashlib
+import json
+import re
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+from typer.testing import Result
+
+from trfcli_pipeline import packaging
+from trfcli_pipeline.pipelines import init_pipeline
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
+    path = tmp_path_factory.mktemp("pipelines") / "model"
+    init_pipeline(str(tiny_bert), path, pipeline="tiny")
+    return path
+
+
+@pytest.fixture
+def workspace(
+    tmp_path: Path, model: Path, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The current directory, with a pipeline and what is none."""
+    shutil.copytree(model, tmp_path / "model")
+    (tmp_path / "tiny-bert").symlink_to(tiny_bert)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.txt").write_text("mine\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def digest(directory: Path) -> str:
+    """A hash of the names and contents of everything in a directory."""
+    found = hashlib.sha256()
+    for path in sorted(directory.rglob("*")):
+        content = path.read_bytes() if path.is_file() else b""
+        found.update(f"{path.relative_to(directory)}\0{len(content)}\0".encode() + content)
+    return found.hexdigest()
+
+
+def names_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_builds_only_the_wheel_that_was_asked_for(run: Run, workspace: Path, model: Path) -> None:
+    result = run(
+        *("package", "model", "out", "--build", "wheel"),
+        *("--name", "spam_filter", "--version", "1.2.0"),
+    )
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    wheel = "en_spam_filter-1.2.0-py3-none-any.whl"
+    dist = workspace / "out" / "en_spam_filter-1.2.0" / "dist"
+    built, following = result.stderr.splitlines()
+    assert re.fullmatch(rf"✔ Built {dist / wheel} \(0\.\d MB\)", built)
+    assert following == f"  Next: pip install {dist / wheel}"
+
+    assert names_in(dist) == [wheel]
+    with zipfile.ZipFile(dist / wheel) as archive:
+        meta = json.loads(archive.read("en_spam_filter/meta.json"))
+        inner = "en_spam_filter/en_spam_filter-1.2.0"
+        weights = archive.read(f"{inner}/trf_tok2vec/model/model.safetensors")
+    assert (meta["lang"], meta["name"], meta["version"]) == ("en", "spam_filter", "1.2.0")
+    assert any(requirement.startswith("trfcli") for requirement in meta["requirements"])
+    assert weights == (model / "trf_tok2vec" / "model" / "model.safetensors").read_bytes()
+    assert digest(workspace / "model") == digest(model)
+    assert names_in(workspace / "out") == ["en_spam_filter-1.2.0"]
+
+
+def test_without_build_there_is_a_directory_to_look_at(run: Run, workspace: Path) -> None:
+    result = run("package", "model", "out", "--build", "none")
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert re.fullmatch(r"✔ Made the package's directory in \S*out\n", result.stderr)
+    root = workspace / "out" / "en_tiny-0.0.0"
+    assert names_in(workspace / "out") == [root.name]
+    assert {"README.md", "en_tiny", "meta.json", "setup.py"} <= set(names_in(root))
+    assert "dist" not in names_in(root)
+    nlp = spacy.load(root / "en_tiny" / root.name)
+    assert nlp.pipe_names == ["sentencizer", "trf_wordpiecer", "trf_tok2vec"]
+
+
+def test_quiet_says_nothing(run: Run, workspace: Path) -> None:
+    result = run("package", "model", "out", "-B", "none", "--quiet")
+    assert result.exit_code == 0
+    assert result.output == ""
+    assert names_in(workspace / "out") == ["en_tiny-0.0.0"]
+
+
+def test_name_and_version_leave_the_model_alone(run: Run, workspace: Path, model: Path) -> None:
+    # Versions get their normal form, as pip would give it to the wheel.
+    result = run(
+        *("package", "model", "out", "-B", "none"), *("--name", "other", "--version", "v2.0-rc1")
+    )
+    assert result.exit_code == 0
+    assert names_in(workspace / "out") == ["en_other-2.0rc1"]
+    meta = json.loads((workspace / "out" / "en_other-2.0rc1" / "meta.json").read_text())
+    assert (meta["name"], meta["version"]) == ("other", "2.0rc1")
+    assert digest(workspace / "model") == digest(model)
+
+
+def test_package_that_exists_is_replaced_with_force_only(run: Run, workspace: Path) -> None:
+    command = ["package", "model", "out", "--build", "none"]
+    assert run(*command).exit_code == 0
+    (workspace / "out" / "en_tiny-0.0.0" / "old.txt").write_text("old\n")
+    before = digest(workspace)
+
+    result = run(*command)
+    assert result.exit_code == 1
+    problem, advice = result.stderr.splitlines()
+    assert problem.startswith("✘ ")
+    assert problem.endswith("en_tiny-0.0.0 exists")
+    assert "--force" in advice
+    assert digest(workspace) == before
+
+    assert run(*command, "-f").exit_code == 0
+    assert not (workspace / "out" / "en_tiny-0.0.0" / "old.txt").exists()
+    assert names_in(workspace / "out") == ["en_tiny-0.0.0"]
+
+
+@pytest.mark.parametrize(
+    ("options", "formats"),
+    [
+        ([], ["sdist", "wheel"]),
+        (["--build", "wheel"], ["wheel"]),
+        (["-B", "sdist"], ["sdist"]),
+        (["-B", "wheel, sdist"], ["wheel", "sdist"]),
+        (["-B", "none"], []),
+    ],
+    ids=str,
+)
+def test_formats(
+    run: Run, monkeypatch: pytest.MonkeyPatch, options: list[str], formats: list[str]
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def package(model: Path, out: Path, **settings: Any) -> list[Path]:
+        asked.update(settings, model=model, out=out)
+        return []
+
+    monkeypatch.setattr(packaging, "package", package)
+    assert run("package", "model", "out", *options).exit_code == 0
+    assert asked == {
+        "model": Path("model"),
+        "out": Path("out"),
+        "name": None,
+        "version": None,
+        "formats": formats,
+        "force": False,
+    }
+
+
+def test_every_archive_is_shown_and_the_wheel_is_to_be_installed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archives = [tmp_path / "a.tar.gz", tmp_path / "a.whl"]
+    for size, archive in enumerate(archives, start=1):
+        archive.write_bytes(b"x" * size * 200_000)
+
+    def package(model: Path, out: Path, **settings: Any) -> list[Path]:
+        return archives
+
+    monkeypatch.setattr(packaging, "package", package)
+    assert run("package", "model", "out").stderr.splitlines() == [
+        f"✔ Built {archives[0]} (0.2 MB)",
+        f"✔ Built {archives[1]} (0.4 MB)",
+        f"  Next: pip install {archives[1]}",
+    ]
+
+
+def test_failed_build_shows_why_and_leaves_nothing(
+    run: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    before = digest(workspace)
+    result = run("package", "model", "out", "--build", "wheel")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("✘ Building en_tiny-0.0.0 failed\n")
+    assert names_in(workspace / "out") == []
+    (workspace / "out").rmdir()
+    assert digest(workspace) == before
+
+
+@pytest.mark.parametrize(
+    ("args", "problem", "advice"),
+    [
+        (["nowhere", "out"], "nowhere: no such directory", None),
+        (["folder/notes.txt", "out"], "notes.txt: no such directory", None),
+        (["folder", "out"], "folder is no spaCy pipeline", None),
+        (["tiny-bert", "out"], "is no spaCy pipeline", None),
+        (["model", "folder/notes.txt"], "notes.txt isn't a directory", None),
+        (["model", "model/out"], "is inside the pipeline's own directory", None),
+        (["model", "out", "--name", "a b"], "'a b' can't be part of the name", "underscores"),
+        (["model", "out", "--name", ""], "can't be part of the name", "letter at the start"),
+        (["model", "out", "--version", "new"], "'new' is not a version", "1.0.0"),
+        (["model", "out", "-B", "rpm"], "Unknown format 'rpm'", "sdist, wheel"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_input_is_one_line_and_changes_nothing(
+    run: Run, workspace: Path, args: list[str], problem: str, advice: str | None
+) -> None:
+    check_failure(run, workspace, args, problem, advice)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"lang": "en"}'])
+def test_broken_meta_is_named(run: Run, workspace: Path, content: str) -> None:
+    (workspace / "model" / "meta.json").write_text(content)
+    check_failure(run, workspace, ["model", "out"], "meta.json", None)
+
+
+def check_failure(
+    run: Run, workspace: Path, args: list[str], problem: str, advice: str | None
+) -> None:
+    """One line, its hint if there is one, exit code 1, and no file touched."""
+    before = digest(workspace)
+    result = run("package", *args)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    first, *rest = result.stderr.splitlines()
+    assert problem in first
+    assert first.startswith("✘ ")
+    assert all(line.startswith("  ") for line in rest)
+    assert "This is a bug" not in result.stderr
+    assert (not rest) if advice is None else (advice in "\n".join(rest))
+    assert digest(workspace) == before
+
+
+@pytest.mark.parametrize(
+    "args", [["model"], ["model", "out", "--nonsense"], ["model", "out", "surplus"]], ids=" ".join
+)
+def test_wrong_usage_exits_with_2(run: Run, workspace: Path, args: list[str]) -> None:
+    before = digest(workspace)
+    result = run("package", *args)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Usage: trf package" in result.stderr
+    assert digest(workspace) == before
