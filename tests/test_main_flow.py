@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import pytest
 import spacy
 
 TRF = Path(sys.executable).with_name("trf")
-WORDS = {"BAD": "I hate this terrible bore", "GOOD": "I love this great film"}
-TEXT = "What a great film, I love it!"
+WORDS = {
+    "BAD": ("I", "hate", "this", "terrible", "bore"),
+    "GOOD": ("I", "love", "this", "great", "film"),
+}
+TEXT = "I love this great film"
 
 # Nothing may open a connection, or look up an address to open one to.
 CLASSIFY = """
@@ -74,18 +78,22 @@ def check_is_ours(result: Completed) -> None:
     assert "\x1b" not in result.stdout
 
 
-def write(path: Path, numbers: range) -> None:
+def write(path: Path, first: int, last: int) -> None:
+    """Write texts that differ in case only, which the tiny encoder doesn't see."""
     rows = [
-        {"text": f"{words}, number {number}", "label": label}
-        for number in numbers
+        {
+            "text": " ".join(change(word) for change, word in zip(changes, words, strict=True)),
+            "label": label,
+        }
+        for changes in islice(product((str.lower, str.upper), repeat=5), first, last)
         for label, words in WORDS.items()
     ]
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
 
 
 def test_from_an_encoder_to_an_installed_package(tmp_path: Path, tiny_bert: Path) -> None:
-    write(tmp_path / "train.jsonl", range(20))
-    write(tmp_path / "test.jsonl", range(20, 25))
+    write(tmp_path / "train.jsonl", 0, 20)
+    write(tmp_path / "test.jsonl", 20, 25)
 
     made = run(TRF, "init", tiny_bert, "model", cwd=tmp_path)
     check_is_ours(made)
@@ -97,13 +105,13 @@ def test_from_an_encoder_to_an_installed_package(tmp_path: Path, tiny_bert: Path
     report = json.loads(inspected.stdout)
     assert report["text"] == TEXT
     assert [token["text"] for token in report["tokens"]] == [
-        *("What", "a", "great", "film", ",", "I", "love", "it", "!")
+        *("I", "love", "this", "great", "film")
     ]
     assert all(token["wordpieces"] for token in report["tokens"])
 
     trained = run(
         *(TRF, "train", "model", "train.jsonl"),
-        *("--epochs", "3", "--batch-size", "4", "--learn-rate", "3e-3"),
+        *("--epochs", "6", "--batch-size", "4", "--learn-rate", "5e-3"),
         cwd=tmp_path,
     )
     check_is_ours(trained)

@@ -6,7 +6,7 @@ from typing import Any, Literal, cast
 from spacy import util
 from spacy.errors import Errors
 from spacy.language import BaseDefaults, Language
-from spacy.pipeline import Pipe, TrainablePipe
+from spacy.pipeline import TrainablePipe
 from spacy.schemas import ConfigSchema
 from spacy.tokens import Doc
 from spacy.training import Example
@@ -150,8 +150,6 @@ class TransformersLanguage(Language):
         # Through the factory first, so that config and meta become what they always are.
         super().add_pipe(factory, name, config=config, **kwargs)
         self._components[self.component_names.index(name)] = (name, component)
-        if getattr(component, "name", name) != name:
-            cast(Pipe, component).name = name
         if isinstance(component, TransformersWordPiecer):
             component.attach(self)
         self._link_components()

@@ -27,7 +27,8 @@ def staged_directory(target: Path) -> Iterator[Path]:
     Raises:
         OutputError: The target's parent directory can't be written to.
     """
-    target = target.absolute()
+    # A link keeps pointing to where it points: what it leads to is replaced.
+    target = target.resolve()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         workspace = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -43,8 +44,6 @@ def staged_directory(target: Path) -> Iterator[Path]:
 
 
 def _put_in_place(staging: Path, target: Path, old: Path) -> None:
-    # A link keeps pointing to where it points: what it leads to is replaced.
-    target = target.resolve()
     if not target.exists():
         staging.rename(target)
     elif not _exchange(staging, target):

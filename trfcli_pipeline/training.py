@@ -17,7 +17,7 @@ from spacy.language import Language
 from spacy.schemas import ConfigSchemaTraining
 from spacy.training import Example
 from spacy.util import registry
-from thinc.api import Config, Optimizer, fix_random_seed
+from thinc.api import Config, ConfigValidationError, Optimizer, fix_random_seed
 
 from trfcli_pipeline.batching import make_examples
 from trfcli_pipeline.components import find_component
@@ -33,9 +33,10 @@ from trfcli_pipeline.dataset import (
 )
 from trfcli_pipeline.devices import installed_version
 from trfcli_pipeline.errors import DataError, OutputError, PipelineError
-from trfcli_pipeline.evaluation import Evaluation, evaluate
+from trfcli_pipeline.evaluation import evaluate
 from trfcli_pipeline.pipelines import load_pipeline, sha256
 from trfcli_pipeline.saving import staged_directory
+from trfcli_pipeline.scores import Evaluation
 
 TEXTCAT = "trf_textcat"
 _WARMUP_SHARE = 0.1
@@ -186,10 +187,9 @@ def train_textcat(
     nlp = load_pipeline(model, device=settings.device)
     encoder = _encoder(nlp)
     was = _describe_classifier(nlp)
-    config = _config(settings, exclusive, len(train_records))
+    config, T = _config(settings, exclusive, len(train_records))
     fix_random_seed(config["training"]["seed"])
     classifier, classifier_phrase = _set_classifier(nlp, config, labels, exclusive)
-    T = registry.resolve(config["training"], schema=ConfigSchemaTraining)
     examples = make_examples(nlp, train_records, labels, exclusive=exclusive)
     mean_length = _prepare(nlp, examples, encode=settings.freeze_encoder)
     schedule = config["training"]["optimizer"]
@@ -223,7 +223,9 @@ def train_textcat(
         if loop.best is None:
             raise PipelineError("Training ended before its first evaluation")
         _complete_meta(staging, steps=loop.step, seconds=loop.seconds)
-        previous = _describe_target(target, was if target == Path(model).absolute() else None)
+        previous = _describe_target(
+            target, was if target == Path(model).expanduser().absolute() else None
+        )
         _keep_foreign_files(target, staging)
     yield Finished(
         best_step=loop.best.step,
@@ -337,10 +339,10 @@ def config_path(name: str) -> Path:
 
 
 def _check_output(model: str, output: Path | None) -> Path:
-    target = (Path(model) if output is None else output).absolute()
+    target = (Path(model) if output is None else output).expanduser().absolute()
     if output is None and not target.is_dir():
-        if not target.exists():
-            load_pipeline(model)
+        # Raises if there is none.
+        load_pipeline(model)
         raise OutputError(
             f"{model}: an installed pipeline can't be replaced",
             hint="Say where the trained one should go: --output DIR",
@@ -386,21 +388,42 @@ def _encoder(nlp: Language) -> TransformersTok2Vec:
     return encoder
 
 
-def _config(settings: Settings, exclusive: bool, n_texts: int) -> Config:
-    """The training config: the file's, with what the user and the data say."""
+def _config(settings: Settings, exclusive: bool, n_texts: int) -> tuple[Config, Mapping[str, Any]]:
+    """The config: the file's, with what the user and the data say; and its training section, built.
+
+    Raises:
+        DataError: The file can't be used.
+    """
     path = settings.config or config_path("textcat.cfg" if exclusive else "textcat_multilabel.cfg")
-    if not path.exists():
+    if not path.is_file():
         raise DataError(f"{path}: there is no such config file")
-    config = Config().from_disk(path, interpolate=False)
+    try:
+        config = Config().from_disk(path, interpolate=False)
+        _fill_config(config, settings, exclusive, n_texts)
+        config = config.interpolate()
+        T = registry.resolve(config["training"], schema=ConfigSchemaTraining)
+    except KeyError as error:
+        raise DataError(
+            f"{path}: lacks {error}", hint="Start from a config that is there: configs/textcat.cfg"
+        ) from error
+    except ValueError as error:
+        raise DataError(f"{path}: {_what_is_wrong(error)}") from error
+    return config, T
+
+
+def _fill_config(config: Config, settings: Settings, exclusive: bool, n_texts: int) -> None:
     training = config["training"]
     wanted = {
         ("training", "max_epochs"): settings.epochs,
         ("training", "batcher", "size"): settings.batch_size,
-        ("training", "optimizer", "trf_lr", "initial_rate"): settings.learn_rate,
         ("components", TEXTCAT, "architecture"): settings.architecture,
         ("components", TEXTCAT, "exclusive_classes"): exclusive,
         ("system", "seed"): settings.seed,
     }
+    if isinstance(training["optimizer"]["trf_lr"], Mapping):
+        wanted["training", "optimizer", "trf_lr", "initial_rate"] = settings.learn_rate
+    else:
+        wanted["training", "optimizer", "trf_lr"] = settings.learn_rate
     for (*sections, key), value in wanted.items():
         if value is not None:
             section = config
@@ -413,10 +436,22 @@ def _config(settings: Settings, exclusive: bool, n_texts: int) -> Config:
     training["eval_frequency"] = settings.eval_every or steps_an_epoch
     if settings.patience is not None:
         training["patience"] = settings.patience * training["eval_frequency"]
-    config["schedule"]["warmup_steps"] = math.ceil(_WARMUP_SHARE * steps)
+    config.setdefault("schedule", {})["warmup_steps"] = math.ceil(_WARMUP_SHARE * steps)
     defaults = Language.default_config["training"]
     config["training"] = Config(defaults).merge(training)
-    return config.interpolate()
+
+
+def _what_is_wrong(error: ValueError) -> str:
+    """The gist of what spaCy says about a config, in one line."""
+    for each in getattr(error, "errors", None) or ():
+        return f"{'.'.join(map(str, each['loc']))}: {each['msg']}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # Validation errors begin with a headline of their own.
+    return (
+        " ".join(lines[1:4])
+        if len(lines) > 1 and isinstance(error, ConfigValidationError)
+        else lines[0]
+    )
 
 
 def _peak(rate: float | Mapping[str, Any]) -> float:

@@ -112,7 +112,7 @@ def test_dropout_holds_in_training_only(name: str) -> None:
     np.testing.assert_array_equal(model.predict(docs), predicted)
 
 
-@pytest.mark.parametrize("short, registered", CLASSIFIERS.items())
+@pytest.mark.parametrize(("short", "registered"), CLASSIFIERS.items())
 def test_short_and_registered_names_mean_the_same(short: str, registered: str) -> None:
     assert make(short).name == make(registered).name
     assert make(short).get_ref("features").name == make(registered).get_ref("features").name

@@ -80,7 +80,7 @@ def assert_same(one: Any, other: Any) -> None:
         np.testing.assert_array_equal(left, right, strict=True)
 
 
-@pytest.mark.parametrize("start, end, pieces, segments", PARTS)
+@pytest.mark.parametrize(("start", "end", "pieces", "segments"), PARTS)
 def test_spans_and_tokens_see_their_part_of_each_kind(
     doc: Doc, start: int, end: int, pieces: slice, segments: slice
 ) -> None:

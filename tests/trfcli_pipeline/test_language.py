@@ -209,7 +209,7 @@ def test_noun_chunks_are_those_of_the_language() -> None:
     assert "Katze" in chunks["de", "trf"]
 
 
-@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize("lang", ["en", "de"])
 @pytest.mark.parametrize("way", ["load", "from_disk", "from_bytes", "from_config", "config alone"])
 def test_the_language_survives(tmp_path: Path, lang: str, way: str) -> None:
     nlp = TransformersLanguage(meta={"lang": lang, "name": "mine"})
@@ -529,7 +529,7 @@ def test_a_component_can_be_sourced(trained: Language, tiny_bert: Path) -> None:
     assert predictions(nlp) == predictions(trained)
 
 
-ENTRY_POINTS = [each for each in distribution("trfcli").entry_points]
+ENTRY_POINTS = list(distribution("trfcli").entry_points)
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "spacy_architectures": {"exclusive_classes": True},
     "trfcli.Corpus.v1": {"path": None},

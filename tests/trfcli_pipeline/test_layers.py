@@ -202,7 +202,7 @@ def test_an_empty_doc_has_zeros(make: Callable[[], Model]) -> None:
 
 
 @pytest.mark.parametrize(
-    "make, name, rows",
+    ("make", "name", "rows"),
     [
         (mean_last_hidden, "last_hidden_state", [0, 1, 2, 3, 4]),
         (mean_pooler_output, "pooler_output", [0, 1]),
@@ -263,7 +263,7 @@ def test_add_gradient_replaces_the_array() -> None:
 
 
 @pytest.mark.parametrize(
-    "make, name",
+    ("make", "name"),
     [
         (mean_last_hidden, "trf_last_hidden_state"),
         (mean_pooler_output, "trf_pooler_output"),

@@ -11,7 +11,7 @@ from trfcli.options import BatchSizeOption, DeviceOption, JsonOption, ModelArgum
 
 if TYPE_CHECKING:
     from trfcli_pipeline.corpus import Record
-    from trfcli_pipeline.evaluation import Evaluation
+    from trfcli_pipeline.scores import Evaluation
 
 _SHOWN_MISTAKES = 5
 _SHOWN_TEXT = 60

@@ -217,11 +217,6 @@ class TransformersWordPiecer(Pipe):
         state = {**self.__dict__, "_nlp": _no_pipeline}
         return _from_state, (type(self), self.vocab, self.name, state)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        if self._tokenizer is not None:
-            self._set_tokenizer(self._tokenizer, self._max_length)
-
     def _sentence_setters(self) -> list[Callable[[Doc], Doc]]:
         """The components ahead of this one that set sentence boundaries."""
         nlp = self._nlp()
@@ -269,8 +264,8 @@ def _from_state(
     self = cls(vocab, name=name)
     self.__dict__.update(state)
     if self._tokenizer is not None:
-        # A setting of pretrained.load_tokenizer, which tokenizers don't pickle.
-        self._tokenizer.backend_tokenizer.encode_special_tokens = True
+        # Tokenizers don't pickle all of their settings.
+        pretrained.encode_whole(self._tokenizer, self._max_length)
     return self
 
 

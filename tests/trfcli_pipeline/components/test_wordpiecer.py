@@ -343,7 +343,7 @@ def test_without_a_tokenizer_it_says_what_to_do(tmp_path: Path) -> None:
     wordpiecer = nlp.add_pipe("trf_wordpiecer")
     for use in (
         lambda: wordpiecer(nlp.make_doc("a")),
-        lambda: wordpiecer.to_bytes(),
+        wordpiecer.to_bytes,
         lambda: wordpiecer.to_disk(tmp_path / "wordpiecer"),
     ):
         with pytest.raises(PipelineError, match="the tokenizer isn't loaded yet") as caught:
