@@ -17,6 +17,9 @@ from transformers import BertConfig, BertModel, GPT2Config, GPT2Model, PreTraine
 
 from trfcli_pipeline import TransformersLanguage
 
+# Matrices this small cost threads more time in waiting for each other than they save.
+torch.set_num_threads(1)
+
 SENTENCES = [
     "The quick brown fox jumps over the lazy dog.",
     "Apple shares rose on the news. Apple pie is delicious!",
@@ -37,9 +40,9 @@ def save_tiny_bert(path: Path, *, pooler: bool = True, max_length: int = 64) -> 
     trainer = trainers.WordPieceTrainer(vocab_size=300, special_tokens=special)
     tokenizer.train_from_iterator(SENTENCES, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[
-            (token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")
-        ],
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")],
     )
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

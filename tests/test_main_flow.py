@@ -44,11 +44,11 @@ Completed = subprocess.CompletedProcess[str]
 
 def environment(**variables: str) -> dict[str, str]:
     """That of a user: without what makes tests quiet, and without a terminal's settings."""
-    dropped = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "PYTHONPATH", "TOKENIZERS_PARALLELISM")
+    dropped = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TOKENIZERS_PARALLELISM")
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name not in dropped and not name.startswith(("PYTEST", "TRF_", "TRANSFORMERS_"))
+        if name not in dropped and not name.startswith(("PYTEST", "PYTHON", "TRF_", "TRANSFORMERS_"))
     }
     return {**kept, "PYTHONIOENCODING": "utf8", "HF_HUB_OFFLINE": "1", **variables}
 

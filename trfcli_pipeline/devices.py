@@ -2,13 +2,16 @@
 
 import os
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from trfcli_pipeline.errors import DeviceError
 
+_MEMINFO = Path("/proc/meminfo")
 # What a machine is assumed to have free where the system doesn't say.
 _ASSUMED_FREE_BYTES = 2 * 2**30
 
@@ -50,8 +53,12 @@ def free_bytes(device: torch.device) -> int:
     if device.type != "cpu":
         memory = _accelerator_memory(device)
         return _ASSUMED_FREE_BYTES if memory is None else memory[0]
-    pages = _sysconf("SC_AVPHYS_PAGES")
-    return pages * _sysconf("SC_PAGE_SIZE") if pages else _ASSUMED_FREE_BYTES
+    if _MEMINFO.exists():
+        # Not the free pages: those that cache files are as good as free.
+        found = re.search(r"^MemAvailable:\s*(\d+) kB$", _MEMINFO.read_text(), re.MULTILINE)
+        if found:
+            return int(found[1]) * 1024
+    return _ASSUMED_FREE_BYTES
 
 
 def graph_bytes_per_piece(*, layers: int, width: int, heads: int, length: int) -> int:

@@ -193,10 +193,7 @@ def max_length(path: Path, tokenizer: "PreTrainedTokenizerFast") -> int | None:
 
 
 def forward_arguments(model: "PreTrainedModel") -> frozenset[str]:
-    """The names of the arguments that the encoder can be called with.
-
-    `token_type_ids` counts only where the model has an embedding for them.
-    """
+    """The names of the arguments that the encoder can be called with."""
     parameters = inspect.signature(model.forward).parameters
     names = {name for name, each in parameters.items() if each.kind is not each.VAR_KEYWORD}
     # Models that pass **kwargs on take these without naming them.

@@ -413,7 +413,7 @@ def _config(settings: Settings, exclusive: bool, n_texts: int) -> tuple[Config, 
 
 def _fill_config(config: Config, settings: Settings, exclusive: bool, n_texts: int) -> None:
     training = config["training"]
-    wanted = {
+    wanted: dict[tuple[str, ...], Any] = {
         ("training", "max_epochs"): settings.epochs,
         ("training", "batcher", "size"): settings.batch_size,
         ("components", TEXTCAT, "architecture"): settings.architecture,

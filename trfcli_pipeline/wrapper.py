@@ -1,5 +1,6 @@
 """The Thinc model around the torch encoder, with an AdamW of its own."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,20 @@ DEFAULT_TRF_WEIGHT_DECAY = 0.01
 _GRAPH_SHARE = 0.5
 
 Backprop = Callable[[Activations], None]
+
+
+# A fork has the state of torch's threads but not the threads, and would wait for them forever. It
+# also shares the machine with other workers. See `torch.utils.data`, which does the same.
+_is_forked = False
+
+
+def _note_fork() -> None:
+    global _is_forked  # noqa: PLW0603 - the process is what has been forked
+    _is_forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +238,9 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         return self.module(**batch.inputs, **options)
 
     def set_training(self, dropout: float) -> None:
+        """Prepare for a forward or backward pass with this dropout rate; 0.0 is no training."""
+        if _is_forked and torch.get_num_threads() > 1:
+            torch.set_num_threads(1)
         self.module.train(dropout > 0)
         for part in self._dropouts:
             part.p = dropout

@@ -2,10 +2,12 @@ import os
 import platform
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import torch
 
+from trfcli_pipeline import devices
 from trfcli_pipeline.devices import (
     describe_machine,
     free_bytes,
@@ -107,24 +109,31 @@ def test_free_bytes_are_assumed_where_torch_does_not_say(
     assert free_bytes(torch.device("mps")) == ASSUMED_FREE
 
 
-def test_free_bytes_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = {"SC_AVPHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2_000_000}
-    monkeypatch.setattr(os, "sysconf_names", dict.fromkeys(values, 0), raising=False)
-    monkeypatch.setattr(os, "sysconf", values.get, raising=False)
-    assert free_bytes(torch.device("cpu")) == 4_096_000
-    assert describe_machine()["memory_gb"] == 8.2
-
-
-@pytest.mark.parametrize("known", [None, {"SC_PAGE_SIZE": 0}])
-def test_free_bytes_of_the_cpu_are_assumed_where_the_system_does_not_say(
-    monkeypatch: pytest.MonkeyPatch, known: dict[str, int] | None
+def test_free_bytes_of_the_cpu_count_what_caches_hold(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    if known is None:  # Windows
-        monkeypatch.delattr(os, "sysconf_names", raising=False)
-    else:  # macOS
-        monkeypatch.setattr(os, "sysconf_names", known, raising=False)
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 9000 kB\nMemFree: 10 kB\nMemAvailable:    4000 kB\n")
+    monkeypatch.setattr(devices, "_MEMINFO", meminfo)
+    assert free_bytes(torch.device("cpu")) == 4_096_000
+
+
+def test_free_bytes_of_the_cpu_are_assumed_where_the_system_does_not_say(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(devices, "_MEMINFO", tmp_path / "meminfo")
     assert free_bytes(torch.device("cpu")) == ASSUMED_FREE
-    assert describe_machine()["memory_gb"] is None
+
+
+@pytest.mark.parametrize(
+    ("known", "memory"), [({"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2_000_000}, 8.2), ({}, None)]
+)
+def test_memory_is_described_where_the_system_says(
+    monkeypatch: pytest.MonkeyPatch, known: dict[str, int], memory: float | None
+) -> None:
+    monkeypatch.setattr(os, "sysconf_names", known, raising=False)
+    monkeypatch.setattr(os, "sysconf", known.get, raising=False)
+    assert describe_machine()["memory_gb"] == memory
 
 
 def test_free_bytes_of_this_machine_are_fewer_than_it_has() -> None:

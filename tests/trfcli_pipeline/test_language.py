@@ -1,3 +1,4 @@
+import faulthandler
 import hashlib
 import json
 import multiprocessing
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import spacy
 import srsly
+import torch
 from spacy import registry
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
@@ -399,13 +401,18 @@ def test_other_components_train_on_the_encoder(tiny_bert: Path) -> None:
 @hooks_are_not_saved
 def test_several_processes_give_what_one_gives(trained: Language) -> None:
     assert multiprocessing.get_start_method() == "fork"
-    alone = list(trained.pipe(TEXTS))
+    # A forked process that waits for its parent's threads would wait forever.
+    torch.set_num_threads(2)
+    faulthandler.dump_traceback_later(60, exit=True)
+    alone = list(trained.pipe(TEXTS * 20))[: len(TEXTS)]
     for one, other in zip(alone, trained.pipe(TEXTS, n_process=2, batch_size=1), strict=True):
         assert one.text == other.text
         assert one.cats == pytest.approx(other.cats, abs=1e-6)
         np.testing.assert_allclose(one.tensor, other.tensor, atol=1e-5)
         assert one._.trf_alignment == other._.trf_alignment
         np.testing.assert_allclose(one._.trf_pooler_output, other._.trf_pooler_output, atol=1e-5)
+    faulthandler.cancel_dump_traceback_later()
+    torch.set_num_threads(1)
 
 
 def test_what_spawned_processes_are_given_can_be_pickled(make_nlp: Callable[..., Language]) -> None:

@@ -71,7 +71,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def untrained(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("untrained") / "model"
-    init_pipeline(str(tiny_bert), path)
+    # English takes longer to load than all of the rest.
+    init_pipeline(str(tiny_bert), path, lang="xx")
     return path
 
 
@@ -512,7 +513,8 @@ def test_a_frozen_encoder_stays_as_it_is(model: Path, data: str) -> None:
     assert encoder_files(model) == before
     losses = [event.loss for event in events if isinstance(event, Evaluated)]
     assert losses[-1] < 0.7 * losses[0]
-    assert finish(iter(events)).score > 0.9
+    # Guessing gives 0.5, and random features not much more than this.
+    assert finish(iter(events)).score > 0.7
 
 
 def test_other_trained_components_stay_as_they_are(model: Path, data: str) -> None:

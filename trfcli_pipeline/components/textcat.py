@@ -155,8 +155,11 @@ class TransformersTextCategorizer(TextCategorizer):
 
     def predict(self, docs: Iterable[Doc]) -> Floats:
         """Scores of each label. *Shape:* (docs, labels)"""
+        docs = list(docs)
+        if not docs:
+            return self.model.ops.alloc2f(0, len(self.labels))
         # spaCy's own gives a batch of empty Docs other scores than an empty Doc among others.
-        return self.model.predict(list(docs))
+        return self.model.predict(docs)
 
     def update(
         self,

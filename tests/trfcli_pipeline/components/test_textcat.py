@@ -24,7 +24,8 @@ TEXTS = ["Apple pie is delicious!", "The lazy dog. Jumps over!", "I love this fi
 
 def make(path: Path, *labels: str, weights: bool = True, **config: Any) -> Language:
     """A pipeline whose classifier has random weights; they are zeros otherwise."""
-    nlp = TransformersLanguage()
+    # English takes longer to load than all of the rest.
+    nlp = TransformersLanguage(meta={"lang": "xx"})
     nlp.add_pipe("sentencizer")
     nlp.add_pipe("trf_wordpiecer", config={"trf_name": str(path)})
     nlp.add_pipe("trf_tok2vec", config={"trf_name": str(path)})
@@ -274,13 +275,13 @@ def test_an_architecture_that_the_encoder_cannot_serve(
 
 def test_an_unknown_architecture() -> None:
     with pytest.raises(PipelineError, match="cnn: no such architecture") as caught:
-        spacy.blank("en").add_pipe("trf_textcat", config={"architecture": "cnn"})
+        spacy.blank("xx").add_pipe("trf_textcat", config={"architecture": "cnn"})
     assert caught.value.hint is not None
     assert all(name in caught.value.hint for name in ARCHITECTURES)
 
 
 def test_the_encoder_has_to_be_there() -> None:
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     textcat = nlp.add_pipe("trf_textcat")
     textcat.add_label("A")
     with pytest.raises(PipelineError, match="has no trf_tok2vec"):
@@ -296,7 +297,7 @@ def test_activations_have_to_be_there(exclusive: Language) -> None:
 
 
 def test_labels_come_from_the_examples(tiny_bert: Path) -> None:
-    nlp = TransformersLanguage(trf_name=str(tiny_bert))
+    nlp = TransformersLanguage(trf_name=str(tiny_bert), meta={"lang": "xx"})
     for name in ("sentencizer", "trf_wordpiecer", "trf_tok2vec"):
         nlp.add_pipe(name)
     textcat = nlp.add_pipe("trf_textcat", config={"exclusive_classes": True})
@@ -308,7 +309,7 @@ def test_labels_come_from_the_examples(tiny_bert: Path) -> None:
 
 
 def test_a_label_is_added_once(tiny_bert: Path) -> None:
-    textcat = TransformersTextCategorizer(spacy.blank("en").vocab)
+    textcat = TransformersTextCategorizer(spacy.blank("xx").vocab)
     assert textcat.add_label("A") == 1
     assert textcat.add_label("A") == 0
     assert textcat.add_label("B") == 1
@@ -321,7 +322,7 @@ def test_a_label_is_added_once(tiny_bert: Path) -> None:
 def test_too_few_labels_are_an_error(
     tiny_bert: Path, exclusive_classes: bool, labels: list[str]
 ) -> None:
-    nlp = TransformersLanguage(trf_name=str(tiny_bert))
+    nlp = TransformersLanguage(trf_name=str(tiny_bert), meta={"lang": "xx"})
     for name in ("sentencizer", "trf_wordpiecer", "trf_tok2vec"):
         nlp.add_pipe(name)
     textcat = nlp.add_pipe("trf_textcat", config={"exclusive_classes": exclusive_classes})
