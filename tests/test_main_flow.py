@@ -48,7 +48,8 @@ def environment(**variables: str) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name not in dropped and not name.startswith(("PYTEST", "PYTHON", "TRF_", "TRANSFORMERS_"))
+        if name not in dropped
+        and not name.startswith(("PYTEST", "PYTHON", "TRF_", "TRANSFORMERS_"))
     }
     return {**kept, "PYTHONIOENCODING": "utf8", "HF_HUB_OFFLINE": "1", **variables}
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ def as_of_spacy_2(name: str) -> Language:
 
 
 def as_of_spacy_3(name: str, nlp: Language | None = None) -> Language:
-    nlp = nlp or spacy.blank("trf")
+    # English takes longer to load than all of the rest.
+    nlp = nlp or TransformersLanguage(meta={"lang": "xx"})
     nlp.add_pipe("sentencizer")
     nlp.add_pipe("trf_wordpiecer", config={"trf_name": name})
     nlp.add_pipe("trf_tok2vec", config={"trf_name": name})
@@ -94,7 +96,7 @@ def trained(tiny_bert: Path) -> Language:
 
 def test_both_ways_of_building_a_pipeline_give_the_same(tiny_bert: Path, tmp_path: Path) -> None:
     name = str(tiny_bert)
-    old, new = as_of_spacy_2(name), as_of_spacy_3(name)
+    old, new = as_of_spacy_2(name), as_of_spacy_3(name, spacy.blank("trf"))
     assert old.pipe_names == ["sentencizer", "trf_wordpiecer", "trf_tok2vec", "trf_textcat"]
     assert old.config == new.config
     assert old.meta == new.meta
@@ -109,7 +111,7 @@ def test_both_ways_of_building_a_pipeline_give_the_same(tiny_bert: Path, tmp_pat
 
 
 def test_the_name_of_the_encoder_can_be_said_once(tiny_bert: Path) -> None:
-    nlp = TransformersLanguage(trf_name=str(tiny_bert))
+    nlp = TransformersLanguage(trf_name=str(tiny_bert), meta={"lang": "xx"})
     nlp.add_pipe("sentencizer")
     nlp.add_pipe("trf_wordpiecer")
     nlp.add_pipe("trf_tok2vec")
@@ -168,11 +170,13 @@ TEXT_OF = {
 }
 
 
+blank = cache(spacy.blank)
+
+
 def is_like_blank(nlp: Language, lang: str) -> bool:
     """Whether the pipeline reads text as spaCy does for the language."""
-    blank = spacy.blank(lang)
     text = TEXT_OF[lang]
-    one, other = nlp.make_doc(text), blank.make_doc(text)
+    one, other = nlp.make_doc(text), blank(lang).make_doc(text)
     assert nlp.lang == "trf"
     assert nlp.meta["lang"] == lang
     assert nlp.vocab.lang == lang
@@ -180,7 +184,7 @@ def is_like_blank(nlp: Language, lang: str) -> bool:
     for token, expected in zip(one, other, strict=True):
         for attribute in ("norm_", "lower_", "prefix_", "is_stop", "like_num", "lang_", "is_punct"):
             assert getattr(token, attribute) == getattr(expected, attribute)
-    assert nlp.vocab.get_noun_chunks == blank.vocab.get_noun_chunks
+    assert nlp.vocab.get_noun_chunks == blank(lang).vocab.get_noun_chunks
     return True
 
 
@@ -188,15 +192,15 @@ def is_like_blank(nlp: Language, lang: str) -> bool:
 def test_an_underlying_language_reads_as_in_spacy(lang: str) -> None:
     nlp = TransformersLanguage(meta={"lang": lang})
     assert is_like_blank(nlp, lang)
-    assert nlp.Defaults.stop_words == spacy.blank(lang).Defaults.stop_words
-    assert type(nlp.tokenizer) is type(spacy.blank(lang).tokenizer)
+    assert nlp.Defaults.stop_words == blank(lang).Defaults.stop_words
+    assert type(nlp.tokenizer) is type(blank(lang).tokenizer)
 
 
 def test_noun_chunks_are_those_of_the_language() -> None:
     words = ["the", "dog", "loves", "Katze"]
     chunks = {}
     for lang in ("en", "de"):
-        for nlp in (TransformersLanguage(meta={"lang": lang}), spacy.blank(lang)):
+        for nlp in (TransformersLanguage(meta={"lang": lang}), blank(lang)):
             doc = Doc(
                 nlp.vocab,
                 words,
@@ -211,7 +215,7 @@ def test_noun_chunks_are_those_of_the_language() -> None:
     assert "Katze" in chunks["de", "trf"]
 
 
-@pytest.mark.parametrize("lang", ["en", "de"])
+@pytest.mark.parametrize("lang", ["de"])
 @pytest.mark.parametrize("way", ["load", "from_disk", "from_bytes", "from_config", "config alone"])
 def test_the_language_survives(tmp_path: Path, lang: str, way: str) -> None:
     nlp = TransformersLanguage(meta={"lang": lang, "name": "mine"})
@@ -298,7 +302,7 @@ def test_a_vocab_of_another_pipeline_can_be_used() -> None:
 
 
 def test_requirements_name_this_package_once(tmp_path: Path) -> None:
-    nlp = TransformersLanguage()
+    nlp = TransformersLanguage(meta={"lang": "xx"})
     for number in range(3):
         nlp.to_disk(tmp_path / str(number))
         nlp = spacy.load(tmp_path / str(number))
@@ -444,7 +448,7 @@ def same_activations(one: Doc, other: Doc) -> bool:
 
 
 def test_a_pipeline_can_be_pickled_while_a_step_is_due(tiny_bert: Path) -> None:
-    nlp = as_of_spacy_3(str(tiny_bert), spacy.blank("en"))
+    nlp = as_of_spacy_3(str(tiny_bert), spacy.blank("xx"))
     nlp.update(examples(nlp), sgd=make_optimizer())
     again = pickle.loads(pickle.dumps(nlp))
     assert predictions(again) == predictions(nlp)
@@ -530,7 +534,7 @@ def test_a_component_can_be_left_out_when_loading(trained: Language, tmp_path: P
 
 
 def test_a_component_can_be_sourced(trained: Language, tiny_bert: Path) -> None:
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx", vocab=trained.vocab)
     for name in ("sentencizer", "trf_wordpiecer", "trf_tok2vec", "trf_textcat"):
         nlp.add_pipe(name, source=trained)
     assert predictions(nlp) == predictions(trained)

@@ -453,6 +453,8 @@ def test_dev_and_output_have_short_names(run: Run, replayed: Callable[..., dict[
         (["model", "train.jsonl", "--architecture", "x"], "x: no such arch", "softmax_last_hidden"),
         (["model", "train.jsonl", "--device", "warp"], "warp: not a device", "cpu"),
         (["model", "train.jsonl", "-c", "no.cfg"], "no.cfg: there is no such config file", None),
+        (["model", "train.jsonl", "-c", "folder/notes.txt"], "folder/notes.txt: ", None),
+        (["model", "train.jsonl", "-c", "model/config.cfg"], "model/config.cfg: lacks", "configs/"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
