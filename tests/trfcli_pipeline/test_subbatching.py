@@ -28,8 +28,26 @@ def test_a_padded_group_fits_or_has_one_row(lengths: list[int], words_per_batch:
 
 
 @quick
+@given(st.lists(st.integers(0, 500), max_size=80), st.integers(1, 5000))
+def test_large_groups_hold_rows_of_like_length(lengths: list[int], words_per_batch: int) -> None:
+    for group in group_by_length(lengths, words_per_batch):
+        longest = max(lengths[row] for row in group)
+        if len(group) * longest > 256:
+            assert all(lengths[row] >= 0.75 * longest for row in group)
+
+
+def test_a_group_ends_where_rows_get_much_shorter() -> None:
+    lengths = [100] * 3 + [75, 74]
+    assert [group.tolist() for group in group_by_length(lengths, 2000)] == [[0, 1, 2, 3], [4]]
+
+
+def test_few_wordpieces_stay_together_whatever_their_lengths() -> None:
+    assert [len(group) for group in group_by_length([50, 1, 1, 1, 1, 1], 2000)] == [5, 1]
+
+
+@quick
 @given(row_lengths, st.integers(1, 200))
-def test_groups_are_as_full_as_they_can_be(lengths: list[int], words_per_batch: int) -> None:
+def test_small_groups_are_as_full_as_they_can_be(lengths: list[int], words_per_batch: int) -> None:
     groups = group_by_length(lengths, words_per_batch)
     for group in groups[:-1]:
         longest = max(lengths[row] for row in group)
