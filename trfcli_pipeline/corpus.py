@@ -14,14 +14,8 @@ from typing import Any
 import numpy as np
 
 from trfcli_pipeline.errors import DataError, OutputError
-from trfcli_pipeline.formats import (
-    LABEL_KEYS,
-    STDIN,
-    BadRowError,
-    open_rows,
-    quoted,
-    without_surrogates,
-)
+from trfcli_pipeline.formats import STDIN, open_rows
+from trfcli_pipeline.formats.rows import LABEL_KEYS, BadRowError, quoted, without_surrogates
 
 # From this value on, a label holds.
 HOLDS = 0.5

@@ -1,0 +1,23 @@
+"""Reads .spacy, the DocBin of spaCy."""
+
+from typing import IO
+
+from trfcli_pipeline.errors import DataError
+from trfcli_pipeline.formats.rows import Format, Rows
+
+
+def _read_spacy(stream: IO[bytes], name: str) -> Rows:
+    from spacy.tokens import DocBin
+    from spacy.vocab import Vocab
+
+    try:
+        # One by one: a Doc takes many times the memory of what it is made from.
+        for place, doc in enumerate(DocBin().from_bytes(stream.read()).get_docs(Vocab()), start=1):
+            # A Doc that nobody labelled has empty cats.
+            cats = {"cats": dict(doc.cats)} if doc.cats else {}
+            yield place, {"text": doc.text, **cats}
+    except Exception as error:  # damage shows in zlib, msgpack or spaCy, each with its own errors
+        raise DataError(f"{name}: not a DocBin of spaCy 3, or a damaged one") from error
+
+
+DOCBIN = Format(_read_spacy, place="doc")
