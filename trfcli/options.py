@@ -12,6 +12,12 @@ ModelArgument = Annotated[
         show_default=False,
     ),
 ]
+DataArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA", help="Labelled texts; - for JSONL on stdin.", show_default=False
+    ),
+]
 OutArgument = Annotated[
     str, typer.Argument(metavar="OUT", help="Directory to write to.", show_default=False)
 ]
@@ -28,6 +34,17 @@ BatchSizeOption = Annotated[
     int | None,
     typer.Option(
         "--batch-size", "-b", metavar="TEXTS", min=1, help="Texts in a batch.", show_default=False
+    ),
+]
+ThresholdOption = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold",
+        min=0,
+        max=1,
+        metavar="SCORE",
+        help="Score from which one of several labels holds.",
+        show_default="the model's own, else 0.5",
     ),
 ]
 

@@ -111,17 +111,43 @@ def check_labels(train: Iterable[Record], dev: Iterable[Record], *, dev_name: st
     Raises:
         DataError: It doesn't. The message names the labels and the first line of each in dev.
     """
-    known = label_names(train)
+    check_known_labels(
+        dev,
+        label_names(train),
+        name=dev_name,
+        known_as="in the training data",
+        advice=f"Add such texts to the training data, or take them out of {dev_name}",
+    )
+
+
+def check_known_labels(
+    records: Iterable[Record],
+    known: Sequence[str],
+    *,
+    name: str,
+    known_as: str,
+    advice: str | None = None,
+) -> None:
+    """Make sure that every label that holds somewhere in records is known.
+
+    Args:
+        name: Of the records' file, for the message.
+        known_as: Where the known labels are, as a phrase: "in the training data".
+        advice: What to do; by default the message's hint is the labels that are known.
+
+    Raises:
+        DataError: One isn't. The message names the labels and the first line of each.
+    """
     first_lines: dict[str, int] = {}
-    for record in dev:
+    for record in records:
         for label in sorted(record.labels.difference(known)):
             first_lines.setdefault(label, record.line)
     if not first_lines:
         return
     found = [f"{label} (line {line})" for label, line in first_lines.items()]
     verb = "label is" if len(found) == 1 else "labels are"
-    message = f"{dev_name}: {len(found)} {verb} not in the training data: {_listed(found)}"
-    advice = f"Add such texts to the training data, or take them out of {dev_name}"
+    message = f"{name}: {len(found)} {verb} not {known_as}: {_listed(found)}"
+    advice = advice or f"Known are {_listed(known)}"
     by_lower = {label.lower(): label for label in known}
     for label in first_lines:
         close = get_close_matches(label.lower(), by_lower, n=1)
@@ -129,6 +155,23 @@ def check_labels(train: Iterable[Record], dev: Iterable[Record], *, dev_name: st
             advice = f"Did you mean {by_lower[close[0]]} by {label}? {advice}"
             break
     raise DataError(message, hint=advice)
+
+
+def check_single_labels(records: Iterable[Record], *, name: str) -> None:
+    """Make sure that no record has several labels, for a classifier whose labels are exclusive.
+
+    Raises:
+        DataError: Some do. The message names the first of them.
+    """
+    several = [record for record in records if len(record.labels) > 1]
+    if several:
+        first = several[0]
+        verb = "text has" if len(several) == 1 else "texts have"
+        raise DataError(
+            f"{name}: {len(several):,} {verb} more than one label, but the model gives each text "
+            f"one (first: line {first.line}, {_listed(sorted(first.labels))})",
+            hint="Correct the data, or train the model with --multilabel",
+        )
 
 
 def remarks(train: Sequence[Record], dev: Sequence[Record]) -> list[str]:

@@ -3,14 +3,18 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spacy.language import Language
 
+from trfcli_pipeline.corpus import Record
+from trfcli_pipeline.dataset import check_known_labels, check_single_labels, complete_cats
+from trfcli_pipeline.decisions import DEFAULT_THRESHOLD, Threshold, check_arguments, read_gold
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.scores import Evaluation, check_arguments, read_gold, score_cats
+from trfcli_pipeline.formats import STDIN
+from trfcli_pipeline.scores import Evaluation, score_cats
 
-__all__ = ["Classifier", "evaluate", "find_classifier"]
+__all__ = ["Classifier", "Prediction", "evaluate", "find_classifier", "gold_cats", "predict"]
 
 TEXT_CLASSIFIERS = ("trf_textcat", "textcat", "textcat_multilabel")
 
@@ -22,11 +26,27 @@ class Classifier(NamedTuple):
         name: Name of the component.
         labels: Its labels, in its order.
         exclusive: Whether exactly one of them holds for a text.
+        threshold: Its own: from which score on a label holds, of each label if they were tuned.
     """
 
     name: str
     labels: tuple[str, ...]
     exclusive: bool
+    threshold: Threshold = DEFAULT_THRESHOLD
+
+
+class Prediction(NamedTuple):
+    """What a pipeline says about some texts.
+
+    Attributes:
+        cats: The scores of each text.
+        n_words: spaCy tokens that aren't whitespace.
+        seconds: Wall-clock time of `nlp.pipe` with all its components, tokenisation included.
+    """
+
+    cats: list[dict[str, float]]
+    n_words: int
+    seconds: float
 
 
 def find_classifier(nlp: Language, name: str | None = None) -> Classifier:
@@ -54,7 +74,45 @@ def find_classifier(nlp: Language, name: str | None = None) -> Classifier:
             hint="Train it: trf train-textcat MODEL TRAIN",
         )
     exclusive = getattr(pipe, "exclusive_classes", False) is True
-    return Classifier(name, labels, exclusive or nlp.get_pipe_meta(name).factory == "textcat")
+    exclusive = exclusive or nlp.get_pipe_meta(name).factory == "textcat"
+    return Classifier(name, labels, exclusive, DEFAULT_THRESHOLD if exclusive else _own(pipe))
+
+
+def gold_cats(
+    records: Sequence[Record], classifier: Classifier, *, name: str
+) -> list[dict[str, float]]:
+    """The labels of records as `evaluate` takes them.
+
+    Args:
+        name: Of the records' file, for messages; "-" is stdin.
+
+    Raises:
+        DataError: Some records have labels that the classifier doesn't know, or several though its
+            labels are exclusive. The message names the first lines.
+    """
+    name = "stdin" if name == STDIN else name
+    check_known_labels(records, classifier.labels, name=name, known_as="among the model's")
+    if classifier.exclusive:
+        check_single_labels(records, name=name)
+    return [complete_cats(record, classifier.labels, classifier.exclusive) for record in records]
+
+
+def predict(nlp: Language, texts: Sequence[str], *, batch_size: int = 128) -> Prediction:
+    """Run a pipeline on texts, and time it.
+
+    Raises:
+        PipelineError: It didn't return all texts.
+    """
+    cats: list[dict[str, float]] = []
+    n_words = 0
+    start = time.perf_counter()
+    for doc in nlp.pipe(texts, batch_size=batch_size):
+        cats.append(dict(doc.cats))
+        n_words += len(doc) - int(doc.to_array("IS_SPACE").sum())
+    seconds = time.perf_counter() - start
+    if len(cats) != len(texts):
+        raise PipelineError(f"The pipeline returned {len(cats)} of {len(texts)} texts")
+    return Prediction(cats, n_words, seconds)
 
 
 def evaluate(
@@ -63,20 +121,21 @@ def evaluate(
     gold: Sequence[Mapping[str, float]],
     *,
     component: str | None = None,
-    threshold: float = 0.5,
+    labels: Sequence[str] | None = None,
+    threshold: Threshold | None = None,
     batch_size: int = 128,
 ) -> Evaluation:
     """Run a pipeline on texts, time it, and score its text classifier.
-
-    Speed is in words per second: spaCy tokens that aren't whitespace, divided by the wall-clock
-    time of `nlp.pipe` with all its components, tokenisation included.
 
     Args:
         nlp: The pipeline.
         texts: The texts.
         gold: For each text its labels with 1.0 or 0.0, as `Doc.cats`; see `score_cats`.
         component: Name of the pipe to score; the first text classifier that has labels by default.
-        threshold: Score from which a label counts as predicted, unless classes are exclusive.
+        labels: The labels to score, in the order that figures should have; by default all of the
+            component's.
+        threshold: Score from which a label counts as predicted, unless classes are exclusive; of
+            each label, or of all. By default the classifier's own.
         batch_size: Texts in a batch of `nlp.pipe`.
 
     Raises:
@@ -86,18 +145,25 @@ def evaluate(
             run if all records are good.
         ValueError: `texts` and `gold` differ in length, or `threshold` isn't from 0 to 1.
     """
-    _, labels, exclusive = find_classifier(nlp, component)
+    classifier = find_classifier(nlp, component)
+    labels = classifier.labels if labels is None else tuple(labels)
+    threshold = classifier.threshold if threshold is None else threshold
     check_arguments(len(texts), len(gold), threshold)
     # before the pipeline runs, which may take minutes
-    read_gold(gold, labels, exclusive=exclusive)
-    predicted: list[dict[str, float]] = []
-    n_words = 0
-    start = time.perf_counter()
-    for doc in nlp.pipe(texts, batch_size=batch_size):
-        predicted.append(dict(doc.cats))
-        n_words += len(doc) - int(doc.to_array("IS_SPACE").sum())
-    seconds = time.perf_counter() - start
-    if len(predicted) != len(texts):
-        raise PipelineError(f"The pipeline returned {len(predicted)} of {len(texts)} texts")
-    evaluation = score_cats(gold, predicted, labels, exclusive=exclusive, threshold=threshold)
-    return replace(evaluation, n_words=n_words, seconds=seconds)
+    read_gold(gold, labels, exclusive=classifier.exclusive)
+    prediction = predict(nlp, texts, batch_size=batch_size)
+    evaluation = score_cats(
+        gold,
+        prediction.cats,
+        labels,
+        exclusive=classifier.exclusive,
+        threshold=threshold,
+    )
+    return replace(evaluation, n_words=prediction.n_words, seconds=prediction.seconds)
+
+
+def _own(pipe: Any) -> Threshold:
+    """The threshold of a component: where it has some for single labels, of each label."""
+    general = float(getattr(pipe, "cfg", {}).get("threshold", DEFAULT_THRESHOLD))
+    tuned = getattr(pipe, "thresholds", None)
+    return {label: tuned.get(label, general) for label in pipe.labels} if tuned else general

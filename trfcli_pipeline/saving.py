@@ -1,4 +1,4 @@
-"""Puts a finished directory where an unfinished one must never be seen."""
+"""Puts a finished file or directory where an unfinished one must never be seen."""
 
 import ctypes
 import errno
@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trfcli_pipeline.errors import OutputError
@@ -38,18 +38,62 @@ def staged_directory(target: Path) -> Iterator[Path]:
         staging = workspace / target.name
         staging.mkdir()
         yield staging
-        _put_in_place(staging, target, workspace / "old")
+        replace_directory(target, staging)
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
 
 
-def _put_in_place(staging: Path, target: Path, old: Path) -> None:
+def check_file(path: Path | str) -> None:
+    """Refuse what can't become a file now, rather than after minutes of work.
+
+    Raises:
+        OutputError: It is a directory, or would be in one that isn't there.
+    """
+    if Path(path).is_dir():
+        raise OutputError(f"{path}: a directory, not a file", hint="Name a file in it")
+    parent = Path(path).parent
+    if not parent.is_dir():
+        raise OutputError(f"{parent}: there is no such directory")
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write a file in UTF-8, which takes an old one's place in one step.
+
+    A pipe or device is written to as it is; putting a file in its place would break it.
+
+    Raises:
+        OutputError: It is a directory, or can't be written.
+    """
+    check_file(path)
+    # Through a link, the file that it leads to is replaced and not the link.
+    target = Path(path).resolve()
+    in_place = target.exists() and not target.is_file()
+    written = target if in_place else target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        written.write_text(text, encoding="utf8")
+        if not in_place:
+            written.replace(target)
+    except OSError as error:
+        raise OutputError(f"{path}: can't be written ({error.strerror or error})") from error
+    finally:
+        if not in_place:
+            with suppress(OSError):
+                written.unlink(missing_ok=True)
+
+
+def replace_directory(target: Path, new: Path) -> None:
+    """Put a directory in the place of another on the same file system, in one step.
+
+    What was there before, if anything, is beside `new` or at `new` afterwards.
+    """
+    target = target.resolve()
     if not target.exists():
-        staging.rename(target)
-    elif not _exchange(staging, target):
+        new.rename(target)
+    elif not _exchange(new, target):
+        old = new.with_name(f"{new.name}-replaced")
         target.rename(old)
         try:
-            staging.rename(target)
+            new.rename(target)
         except BaseException:
             old.rename(target)
             raise

@@ -7,15 +7,19 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from trfcli_pipeline.corpus import Record
 from trfcli_pipeline.errors import DataError, PipelineError
-from trfcli_pipeline.evaluation import evaluate
+from trfcli_pipeline.evaluation import evaluate, find_classifier, gold_cats, predict
 
 Cats = Mapping[str, float]
 
 
 class KeywordClassifier:
-    def __init__(self, exclusive_classes: bool) -> None:
+    def __init__(self, exclusive_classes: bool, thresholds: dict[str, float] | None) -> None:
         self.exclusive_classes = exclusive_classes
+        self.cfg = {"threshold": 0.85}
+        if thresholds is not None:
+            self.thresholds = thresholds
         self.labels = ("HAM", "SPAM")
 
     def __call__(self, doc: Doc) -> Doc:
@@ -25,10 +29,14 @@ class KeywordClassifier:
 
 
 @Language.factory(
-    "test_evaluation_keyword", assigns=["doc.cats"], default_config={"exclusive_classes": True}
+    "test_evaluation_keyword",
+    assigns=["doc.cats"],
+    default_config={"exclusive_classes": True, "thresholds": None},
 )
-def make_keyword_classifier(nlp: Language, name: str, exclusive_classes: bool) -> KeywordClassifier:
-    return KeywordClassifier(exclusive_classes)
+def make_keyword_classifier(
+    nlp: Language, name: str, exclusive_classes: bool, thresholds: dict[str, float] | None
+) -> KeywordClassifier:
+    return KeywordClassifier(exclusive_classes, thresholds)
 
 
 TEXTS = ["free  money\n", "hello there", "feel free", ""]
@@ -68,6 +76,76 @@ def test_evaluate_multilabel() -> None:
     assert evaluation.threshold == 0.95
     assert (evaluation.n_scored, evaluation.accuracy) == (3, 2 / 3)
     assert evaluation.metrics()["confusion_matrix"] is None
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "expected"),
+    [(None, 0.85), ({}, 0.85), ({"SPAM": 0.9}, {"HAM": 0.85, "SPAM": 0.9})],
+)
+def test_threshold_is_the_classifiers_own_unless_given(
+    thresholds: dict[str, float] | None, expected: float | dict[str, float]
+) -> None:
+    nlp = keyword_pipeline(exclusive_classes=False, thresholds=thresholds)
+    assert find_classifier(nlp, "keywords").threshold == expected
+    assert evaluate(nlp, TEXTS, GOLD, component="keywords").threshold == expected
+    given = evaluate(nlp, TEXTS, GOLD, component="keywords", threshold=0.3)
+    assert given.threshold == 0.3
+    each = evaluate(nlp, TEXTS, GOLD, component="keywords", threshold={"HAM": 0.05, "SPAM": 0.95})
+    assert each.threshold == {"HAM": 0.05, "SPAM": 0.95}
+    # The scores of "free money": HAM 0.1, SPAM 0.9
+    assert [mistake.index for mistake in each.mistakes] == [0]
+
+
+def test_exclusive_labels_have_no_threshold() -> None:
+    nlp = keyword_pipeline(thresholds={"SPAM": 0.99})
+    evaluation = evaluate(nlp, TEXTS, GOLD, component="keywords")
+    assert evaluation.threshold is None
+    assert evaluation.accuracy == 3 / 4
+
+
+def test_predict() -> None:
+    prediction = predict(keyword_pipeline(), ["feel free", "", "a  b"], batch_size=2)
+    assert [cats["SPAM"] for cats in prediction.cats] == [0.9, 0.2, 0.2]
+    assert prediction.n_words == 4
+    assert prediction.seconds > 0
+
+
+def test_gold_labels_of_records() -> None:
+    records = [
+        Record("a", {"SPAM": 1.0}, 1),
+        Record("b", {"SPAM": 0.2, "OTHER": 0.0}, 2, partial=True),
+        Record("c", {}, 3),
+    ]
+    exclusive = find_classifier(keyword_pipeline(), "keywords")
+    several = find_classifier(keyword_pipeline(exclusive_classes=False), "keywords")
+    assert gold_cats(records, exclusive, name="a.jsonl") == [
+        {"HAM": 0.0, "SPAM": 1.0},
+        {"HAM": 0.0, "SPAM": 0.2},
+        {"HAM": 0.0, "SPAM": 0.0},
+    ]
+    assert gold_cats(records, several, name="a.jsonl") == [
+        {"HAM": 0.0, "SPAM": 1.0},
+        {"SPAM": 0.2},
+        {"HAM": 0.0, "SPAM": 0.0},
+    ]
+
+
+def test_gold_labels_that_do_not_fit_name_file_and_line() -> None:
+    classifier = find_classifier(keyword_pipeline(), "keywords")
+    records = [Record("a", {"SPAM": 1.0}, 1), Record("b", {"Hamm": 1.0}, 7)]
+    with pytest.raises(DataError) as error:
+        gold_cats(records, classifier, name="a.jsonl")
+    assert error.value.message == "a.jsonl: 1 label is not among the model's: Hamm (line 7)"
+    assert error.value.hint == "Did you mean HAM by Hamm? Known are HAM, SPAM"
+    records = [Record("a", {"SPAM": 1.0, "HAM": 1.0}, 3)]
+    with pytest.raises(DataError) as error:
+        gold_cats(records, classifier, name="-")
+    assert error.value.message == (
+        "stdin: 1 text has more than one label, but the model gives each text one "
+        "(first: line 3, HAM, SPAM)"
+    )
+    several = find_classifier(keyword_pipeline(exclusive_classes=False), "keywords")
+    assert gold_cats(records, several, name="-") == [{"HAM": 1.0, "SPAM": 1.0}]
 
 
 @pytest.mark.parametrize("factory", ["textcat", "textcat_multilabel"])

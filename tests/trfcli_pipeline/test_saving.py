@@ -11,7 +11,7 @@ import pytest
 
 from trfcli_pipeline import saving
 from trfcli_pipeline.errors import OutputError
-from trfcli_pipeline.saving import staged_directory
+from trfcli_pipeline.saving import check_file, staged_directory, write_text
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="renameat2 is Linux's")
 
@@ -199,3 +199,48 @@ def test_a_parent_that_is_a_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="can't be written to"):
         staged_directory(tmp_path / "file" / "model").__enter__()
     assert (tmp_path / "file").is_file()
+
+
+# Files
+
+
+def test_file_is_written_and_replaced_in_one_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.json"
+    write_text(path, "old ü\n")
+    assert path.read_bytes() == "old ü\n".encode()
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OutputError, match=r"a.json: can't be written \(No space left on device\)"):
+        write_text(path, "new")
+    monkeypatch.undo()
+    assert contents(tmp_path) == {"a.json": "old ü\n"}
+    write_text(path, "new")
+    assert contents(tmp_path) == {"a.json": "new"}
+
+
+def test_file_behind_a_link_is_replaced_and_not_the_link(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "link").symlink_to("file")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text() == "new"
+
+
+def test_device_is_written_to() -> None:
+    write_text(os.devnull, "a")
+    assert not Path(os.devnull).is_file()
+
+
+def test_what_cannot_become_a_file(tmp_path: Path) -> None:
+    for check in (check_file, lambda path: write_text(path, "a")):
+        with pytest.raises(OutputError, match="a directory, not a file") as error:
+            check(tmp_path)
+        assert error.value.hint == "Name a file in it"
+        with pytest.raises(OutputError, match="nowhere: there is no such directory"):
+            check(tmp_path / "nowhere" / "a.json")
+    assert list(tmp_path.iterdir()) == []

@@ -1,19 +1,28 @@
 """`trf evaluate`: how good a pipeline's text classifier is on labelled texts."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trfcli import console
-from trfcli.options import BatchSizeOption, DeviceOption, JsonOption, ModelArgument
+from trfcli.options import (
+    BatchSizeOption,
+    DataArgument,
+    DeviceOption,
+    JsonOption,
+    ModelArgument,
+    ThresholdOption,
+)
 
 if TYPE_CHECKING:
     from trfcli_pipeline.corpus import Record
-    from trfcli_pipeline.scores import Evaluation
+    from trfcli_pipeline.scores import Evaluation, Mistake
 
-_SHOWN_MISTAKES = 5
+_SHOWN_CONFUSIONS = 10
+_SHOWN_MISTAKES = 3
 _SHOWN_TEXT = 60
 # A confusion matrix of more labels fits no terminal.
 _MATRIX_LABELS = 12
@@ -21,12 +30,7 @@ _MATRIX_LABELS = 12
 
 def evaluate(
     model: ModelArgument,
-    data: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATA", help="Labelled texts; - for JSONL on stdin.", show_default=False
-        ),
-    ],
+    data: DataArgument,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -37,13 +41,17 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    as_json: JsonOption = False,
-    threshold: Annotated[
-        float,
+    html: Annotated[
+        Path | None,
         typer.Option(
-            min=0, max=1, metavar="SCORE", help="Score from which one of several labels holds."
+            "--html",
+            metavar="FILE",
+            help="Write a report for the browser, too: charts, and the mistakes, on one page.",
+            show_default=False,
         ),
-    ] = 0.5,
+    ] = None,
+    as_json: JsonOption = False,
+    threshold: ThresholdOption = None,
     device: DeviceOption = "auto",
     batch_size: BatchSizeOption = None,
 ) -> None:
@@ -51,77 +59,56 @@ def evaluate(
 
     Example:
       trf evaluate ./model test.jsonl
-      trf evaluate ./model test.csv --output metrics.json
+      trf evaluate ./model test.csv --output metrics.json --html report.html
     """
-    from trfcli_pipeline import evaluation
+    from trfcli_pipeline import evaluation, saving
     from trfcli_pipeline.corpus import read_records
-    from trfcli_pipeline.dataset import complete_cats
     from trfcli_pipeline.pipelines import load_pipeline
 
-    if output is not None:
-        check_file(output)
+    for path in (output, html):
+        if path is not None:
+            saving.check_file(path)
     records = read_records(data, labelled=True)
     nlp = load_pipeline(model, device=device)
     classifier = evaluation.find_classifier(nlp)
-    gold = [
-        {**complete_cats(record, classifier.labels, classifier.exclusive), **(record.cats or {})}
-        for record in records
-    ]
     result = evaluation.evaluate(
         nlp,
         [record.text for record in records],
-        gold,
+        evaluation.gold_cats(records, classifier, name=data),
         component=classifier.name,
         threshold=threshold,
         batch_size=batch_size or nlp.batch_size,
     )
     metrics = json.dumps(result.metrics(), indent=2, ensure_ascii=False)
     if output is not None:
-        output.write_text(f"{metrics}\n", encoding="utf8")
+        saving.write_text(output, f"{metrics}\n")
         console.good(f"Wrote {output}")
+    if html is not None:
+        from trfcli_pipeline.report import Origin, read_history, render_report
+
+        origin = Origin(
+            model=model,
+            pipeline=f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']}",
+            data=data,
+            history=read_history(nlp.path),
+        )
+        saving.write_text(html, render_report(result, records, origin))
+        console.good(f"Wrote {html}")
     if as_json:
         console.data(metrics)
     else:
         show(result, records)
 
 
-def check_file(path: Path) -> None:
-    """Refuse an output that can't be a file now, rather than after minutes of work."""
-    from trfcli_pipeline.errors import OutputError
-
-    if path.is_dir():
-        raise OutputError(f"{path}: a directory, not a file", hint="Name a file in it")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path.parent}: there is no such directory")
-
-
-def show(result: "Evaluation", records: "list[Record]") -> None:
-    """Print the scores, the table of labels, the confusion matrix and the closest mistakes."""
+def show(result: "Evaluation", records: "Sequence[Record]") -> None:
+    """Print the scores, the table of labels, what was confused, and some mistakes."""
     console.data(
         f" {console.plural(result.n_texts, 'text')}, "
         f"{console.plural(result.n_words or 0, 'word')}, "
         f"{console.thousands(result.speed or 0)} words/s"
     )
-    low, high = result.accuracy_interval
-    auc = "not defined" if result.macro_auc is None else f"{result.macro_auc:.3f}"
-    console.data(
-        f" accuracy {result.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f})    "
-        f"macro F {result.macro_f:.3f}    macro AUC {auc}    "
-        f"calibration error {result.ece:.3f}"
-    )
-    console.data_table(
-        ("label", "precision", "recall", "F", "texts"),
-        [
-            (
-                row.label,
-                f"{row.precision:.3f}",
-                f"{row.recall:.3f}",
-                f"{row.f:.3f}",
-                console.thousands(row.support),
-            )
-            for row in result.label_scores
-        ],
-    )
+    show_headline(result)
+    show_labels(result)
     if result.confusion_matrix is not None and len(result.labels) <= _MATRIX_LABELS:
         console.data_table(
             ("", *(f"predicted {label}" for label in result.labels)),
@@ -130,14 +117,90 @@ def show(result: "Evaluation", records: "list[Record]") -> None:
                 for label, counts in zip(result.labels, result.confusion_matrix, strict=True)
             ],
         )
-    if result.mistakes:
-        console.data(" Least sure mistakes:")
-    for mistake in result.mistakes[:_SHOWN_MISTAKES]:
-        record = records[mistake.index]
-        text = console.printable(" ".join(record.text.split()))
-        shown = text if len(text) <= _SHOWN_TEXT else f"{text[: _SHOWN_TEXT - 1]}…"
-        console.data(
-            f'  line {record.line} "{shown}" is {" + ".join(mistake.gold) or "none"}, '
-            f"said {' + '.join(mistake.predicted) or 'none'} "
-            f"({mistake.label} {mistake.score:.2f})"
+    elif result.confusions:
+        console.data(" Most frequent confusions:")
+        console.data_table(
+            ("is", "predicted", "texts"),
+            [
+                (each.gold, each.predicted, console.thousands(each.texts))
+                for each in result.confusions[:_SHOWN_CONFUSIONS]
+            ],
+            left=2,
         )
+    surest = result.mistakes[::-1][:_SHOWN_MISTAKES]
+    show_mistakes("Surest mistakes", surest, records)
+    least_sure = result.mistakes[: len(result.mistakes) - len(surest)][:_SHOWN_MISTAKES]
+    show_mistakes("Least sure mistakes", least_sure, records)
+
+
+def show_headline(result: "Evaluation") -> None:
+    """Print the figures for all labels together."""
+    accuracy = f"accuracy {result.accuracy:.3f} (95 % interval {_interval(result, 'accuracy')})"
+    macro = f"macro F {result.macro_f:.3f} ({_interval(result, 'cats_macro_f')})"
+    figures = [accuracy, macro]
+    if not result.exclusive_classes:
+        # With exclusive classes it is the accuracy.
+        figures.append(f"micro F {result.micro_f:.3f} ({_interval(result, 'cats_micro_f')})")
+    console.data(f" {'    '.join(figures)}")
+    figures = [
+        f"macro AUC {_defined(result.macro_auc)}",
+        f"average precision {_defined(result.macro_average_precision)}",
+        f"MCC {result.mcc:.3f}",
+        f"calibration error {result.ece:.3f}",
+    ]
+    console.data(f" {'    '.join(figures)}")
+    match result.threshold:
+        case float(threshold):
+            console.data(f" A label holds from a score of {threshold:g} on.")
+        case dict(thresholds):
+            low, high = min(thresholds.values()), max(thresholds.values())
+            console.data(f" A label holds from its own score on: {low:g} to {high:g}.")
+
+
+def show_labels(result: "Evaluation") -> None:
+    """Print a row for each label, and the averages below them."""
+    rows = [(each.label, each.precision, each.recall, each.f) for each in result.label_scores]
+    texts = [console.thousands(each.support) for each in result.label_scores]
+    averages = {"micro": result.cats, "macro": result.cats, "weighted": result.weighted}
+    for name, scores in averages.items():
+        prefix = name if name == "weighted" else f"cats_{name}"
+        rows.append((f"{name} average", *(scores[f"{prefix}_{score}"] for score in "prf")))
+        texts.append("")
+    console.data_table(
+        ("label", "precision", "recall", "F", "texts"),
+        [
+            (label, *(f"{value:.3f}" for value in values), number)
+            for (label, *values), number in zip(rows, texts, strict=True)
+        ],
+    )
+
+
+def show_mistakes(title: str, mistakes: "Sequence[Mistake]", records: "Sequence[Record]") -> None:
+    """Print some texts, with what they are and what they were said to be."""
+    if mistakes:
+        console.data(f" {title}:")
+    for mistake in mistakes:
+        record = records[mistake.index]
+        console.data(
+            f'  line {record.line} "{excerpt(record.text)}" is {joined(mistake.gold)}, '
+            f"said {joined(mistake.predicted)} ({mistake.label} {mistake.score:.2f})"
+        )
+
+
+def excerpt(text: str) -> str:
+    """The beginning of a text, on one line."""
+    text = console.printable(" ".join(text.split()))
+    return text if len(text) <= _SHOWN_TEXT else f"{text[: _SHOWN_TEXT - 1]}…"
+
+
+def joined(labels: Sequence[str]) -> str:
+    return " + ".join(labels) or "none"
+
+
+def _interval(result: "Evaluation", name: str) -> str:
+    low, high = result.intervals[name]
+    return f"{low:.3f} to {high:.3f}"
+
+
+def _defined(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.3f}"

@@ -12,8 +12,9 @@ from thinc.api import Config
 from typer.testing import Result
 
 from trfcli_pipeline.pipelines import init_pipeline
+from trfcli_pipeline.recipe import Settings, config_path
 from trfcli_pipeline.scores import Evaluation
-from trfcli_pipeline.training import Settings, config_path, train_textcat
+from trfcli_pipeline.training import train_textcat
 
 Run = Callable[..., Result]
 
@@ -36,7 +37,10 @@ SPACY_SCORES = {
     *("cats_macro_p", "cats_macro_r", "cats_macro_f", "cats_macro_auc"),
     *("cats_f_per_type", "cats_auc_per_type"),
 }
-OWN_SCORES = {"accuracy", "speed", "n_texts"}
+OWN_SCORES = {
+    *("accuracy", "speed", "n_texts", "weighted_p", "weighted_r", "weighted_f", "mcc", "ece"),
+    *("macro_auc", "macro_average_precision", "average_precision_per_type", "intervals"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -108,17 +112,22 @@ def test_table_without_mistakes(run: Run, workspace: Path) -> None:
     result = run("evaluate", "exclusive", "test.jsonl")
     assert result.exit_code == 0
     assert result.stderr == ""
-    first, second, *tables = result.stdout.splitlines()
+    first, second, third, *tables = result.stdout.splitlines()
     assert first.startswith(" 12 texts, 48 words, ")
     assert first.endswith(" words/s")
-    assert second.startswith(
-        " accuracy 1.000 (95 % interval 1.000 to 1.000)    macro F 1.000    macro AUC 1.000    "
-        "calibration error 0."
+    assert second == (
+        " accuracy 1.000 (95 % interval 1.000 to 1.000)    macro F 1.000 (1.000 to 1.000)"
+    )
+    assert third.startswith(
+        " macro AUC 1.000    average precision 1.000    MCC 1.000    calibration error 0."
     )
     assert tables == [
-        " label   precision   recall       F   texts",
-        " BAD         1.000    1.000   1.000       6",
-        " GOOD        1.000    1.000   1.000       6",
+        " label              precision   recall       F   texts",
+        " BAD                    1.000    1.000   1.000       6",
+        " GOOD                   1.000    1.000   1.000       6",
+        " micro average          1.000    1.000   1.000",
+        " macro average          1.000    1.000   1.000",
+        " weighted average       1.000    1.000   1.000",
         "           predicted BAD   predicted GOOD",
         " is BAD                6                0",
         " is GOOD               0                6",
@@ -136,20 +145,22 @@ def test_mistakes_are_named_by_line_and_counted(run: Run, workspace: Path) -> No
     *_, is_bad, is_good, title, mistake = result.stdout.splitlines()
     assert is_bad.split() == ["is", "BAD", "6", "1"]
     assert is_good.split() == ["is", "GOOD", "0", "6"]
-    assert title == " Least sure mistakes:"
+    assert title == " Surest mistakes:"
     shown = f"{GOOD} {CONTROLS}".replace("\x1b", r"\x1b")[:59]
     assert mistake.startswith(f'  line 14 "{shown}…" is BAD, said GOOD (GOOD ')
     assert "\x1b" not in result.stdout
 
 
-def test_no_more_than_five_mistakes_least_sure_first(run: Run, workspace: Path) -> None:
+def test_surest_and_least_sure_mistakes(run: Run, workspace: Path) -> None:
     flipped = {"BAD": "GOOD", "GOOD": "BAD"}
     write(workspace / "flipped.jsonl", [{**r, "label": flipped[r["label"]]} for r in TEXTS])
     lines = run("evaluate", "exclusive", "flipped.jsonl").stdout.splitlines()
-    mistakes = lines[lines.index(" Least sure mistakes:") + 1 :]
-    assert len(mistakes) == 5
-    scores = [float(line.rpartition(" ")[2].rstrip(")")) for line in mistakes]
-    assert scores == sorted(scores)
+    surest, least_sure = lines.index(" Surest mistakes:"), lines.index(" Least sure mistakes:")
+    assert (least_sure - surest, len(lines) - least_sure) == (4, 4)
+    shown = lines[surest + 1 : least_sure] + lines[least_sure + 1 :][::-1]
+    scores = [float(line.rpartition(" ")[2].rstrip(")")) for line in shown]
+    assert scores == sorted(scores, reverse=True)
+    assert len(set(shown)) == 6
 
 
 def test_auc_is_not_made_up_for_a_single_label(run: Run, workspace: Path) -> None:
@@ -162,6 +173,7 @@ def test_multilabel_table_has_no_confusion_matrix(run: Run, workspace: Path) -> 
     result = run("evaluate", "multilabel", "none.jsonl")
     assert result.exit_code == 0
     assert " GOOD " in result.stdout
+    assert "    micro F 0." in result.stdout
     assert "predicted" not in result.stdout
     assert f'line 13 "{GOOD}" is none, said GOOD (GOOD ' in result.stdout
 
@@ -229,6 +241,24 @@ def test_threshold_decides_which_labels_hold(
 def test_threshold_is_one_half_unless_labels_are_exclusive(run: Run, workspace: Path) -> None:
     assert metrics_of(run, "multilabel", "test.jsonl")["threshold"] == 0.5
     assert metrics_of(run, "exclusive", "test.jsonl")["threshold"] is None
+    stdout = run("evaluate", "multilabel", "test.jsonl").stdout
+    assert " A label holds from a score of 0.5 on.\n" in stdout
+    assert "A label holds" not in run("evaluate", "exclusive", "test.jsonl").stdout
+
+
+def test_many_labels_show_the_most_frequent_confusions(
+    run: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trfcli.commands.evaluate._MATRIX_LABELS", 1)
+    write(workspace / "odd.jsonl", [*TEXTS, {"text": GOOD, "label": "BAD"}])
+    lines = run("evaluate", "exclusive", "odd.jsonl").stdout.splitlines()
+    start = lines.index(" Most frequent confusions:")
+    assert lines[start + 1 : start + 4] == [
+        " is    predicted   texts",
+        " BAD   GOOD            1",
+        " Surest mistakes:",
+    ]
+    assert not any("predicted BAD" in line for line in lines)
 
 
 def test_batch_size_reaches_the_pipeline_and_changes_no_score(
@@ -296,8 +326,16 @@ def test_wrong_input_is_one_line_and_changes_nothing(
         (["{}", *TEXTS, "oops"], "data.jsonl, line 1: ", "2 of 14 records"),
         ([*TEXTS, {"text": "a", "lable": "BAD"}], "data.jsonl, line 13: no labels", '"label"'),
         ([{"text": 3, "label": "BAD"}], 'data.jsonl, line 1: "text" is a number', None),
-        ([*TEXTS, {"text": "a", "label": "NEW"}], "Label 'NEW' isn't among", "BAD, GOOD"),
-        ([{"text": "a", "labels": ["BAD", "GOOD"]}], "Text 1 has more than one label", None),
+        (
+            ["", *TEXTS, {"text": "a", "label": "NEW"}],
+            "data.jsonl: 1 label is not among the model's: NEW (line 14)",
+            "Known are BAD, GOOD",
+        ),
+        (
+            [TEXTS[0], {"text": "a", "labels": ["BAD", "GOOD"]}],
+            "data.jsonl: 1 text has more than one label",
+            "--multilabel",
+        ),
     ],
     ids=["broken", "count", "key", "text", "label", "several"],
 )
