@@ -7,8 +7,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trfcli_pipeline.errors import PipelineError
+
+# The names of what an encoder can give beside the rows of tokens.
+KINDS = ("last_hidden_state", "pooler_output", "all_hidden_states", "all_attentions")
+
 # A numpy array; a CuPy array where spaCy was told to use the GPU and CuPy is there.
 Floats = Any
+
+
+def kinds_to_keep(keep: str | Sequence[str]) -> frozenset[str]:
+    """Read the setting `keep`: "all", "tensor" for no kind at all, or a list of names.
+
+    Raises:
+        PipelineError: It names something else.
+    """
+    names = [keep] if isinstance(keep, str) else list(keep)
+    unknown = [name for name in names if name not in ("all", "tensor", *KINDS)]
+    if unknown:
+        raise PipelineError(
+            f"keep: there is no {', '.join(map(repr, unknown))}",
+            hint=f'Use "all", "tensor", or a list of: {", ".join(KINDS)}',
+        )
+    return frozenset(KINDS if "all" in names else names) - {"tensor"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +93,7 @@ class Activations:
         if not parts:
             raise ValueError("Can't join no activations: their width would be unknown")
         hidden, poolers, layers, attentions = (
-            [getattr(part, name) for part in parts]
-            for name in (
-                "last_hidden_state",
-                "pooler_output",
-                "all_hidden_states",
-                "all_attentions",
-            )
+            [getattr(part, name) for part in parts] for name in KINDS
         )
         return cls(
             last_hidden_state=_concatenate(hidden),

@@ -8,42 +8,62 @@ import pytest
 from spacy import registry
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
-from thinc.api import Linear, Model, set_dropout_rate
+from thinc.api import Linear, Model, chain, reduce_mean, set_dropout_rate
 
 import trfcli_pipeline  # noqa: F401  (registers the attributes)
-from trfcli_pipeline.architectures import CLASSIFIERS, make_classifier
+from trfcli_pipeline.architectures import CLASSIFIERS, POOLINGS, make_classifier, set_width
 from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.layers import pooler_outputs
 
 WIDTH = 4
 CLASS_ID = 101
 FEATURES = {
     "trfcli.SoftmaxLastHidden.v1": "trf_mean_last_hidden",
-    "trfcli.SoftmaxClassVector.v1": "trf_mean_class_vector",
-    "trfcli.SoftmaxPoolerOutput.v1": "trf_mean_pooler_output",
+    "trfcli.SoftmaxClassVector.v1": "trf_class_vectors>>reduce_mean",
+    "trfcli.SoftmaxPoolerOutput.v1": "trf_pooler_outputs>>reduce_mean",
 }
+TOKEN_VECTORS = "trfcli.TokenVectors.v1"
 OURS = [
-    each for each in entry_points(group="spacy_architectures") if each.name.startswith("trfcli.")
+    each
+    for each in entry_points(group="spacy_architectures")
+    if each.name.startswith("trfcli.") and each.name != TOKEN_VECTORS
 ]
 
 
-def make_docs() -> list[Doc]:
-    """Two Docs of one sentence, the first of three wordpieces and the second of two."""
+def make_docs(*lengths: list[int]) -> list[Doc]:
+    """Docs with sentences of so many wordpieces, each the only token's."""
     rng = np.random.default_rng(0)
     docs = []
-    for n_pieces in (3, 2):
-        doc = Doc(Vocab(), words=["word"])
-        doc._.trf_word_pieces = [CLASS_ID, *range(1, n_pieces)]
-        doc._.trf_last_hidden_state = rng.normal(size=(n_pieces, WIDTH)).astype("f")
-        doc._.trf_pooler_output = rng.normal(size=(1, WIDTH)).astype("f")
+    for doc_lengths in lengths or ([3], [2]):
+        doc = Doc(Vocab(), words=["word"] * len(doc_lengths))
+        doc._.trf_word_pieces = [CLASS_ID + i for n in doc_lengths for i in range(n)]
+        doc._.trf_segments = np.array(
+            [(i, i + 1, n) for i, n in enumerate(doc_lengths)], "i"
+        ).reshape(-1, 3)
+        doc._.trf_last_hidden_state = rng.normal(size=(sum(doc_lengths), WIDTH)).astype("f")
+        doc._.trf_pooler_output = rng.normal(size=(len(doc_lengths), WIDTH)).astype("f")
+        doc.tensor = token_sums(doc)
         docs.append(doc)
     return docs
 
 
+def token_sums(doc: Doc) -> np.ndarray:
+    return np.array([each.sum(axis=0) for each in sentences(doc)], "f").reshape(-1, WIDTH)
+
+
+def sentences(doc: Doc) -> list[np.ndarray]:
+    """The rows of each sentence."""
+    if not len(doc):
+        return []
+    ends = np.cumsum(doc._.trf_segments[:, 2])
+    return np.split(doc._.trf_last_hidden_state, ends[:-1])
+
+
 def make(name: str, **options: Any) -> Model:
     model = make_classifier(name, **{"exclusive_classes": True, "nO": 3, "nI": WIDTH, **options})
-    features = model.get_ref("features")
-    if "class_token_id" in features.attrs:
-        features.attrs["class_token_id"] = CLASS_ID
+    for layer in model.walk():
+        if "class_token_id" in layer.attrs:
+            layer.attrs["class_token_id"] = CLASS_ID
     return model.initialize()
 
 
@@ -118,14 +138,141 @@ def test_short_and_registered_names_mean_the_same(short: str, registered: str) -
     assert make(short).get_ref("features").name == make(registered).get_ref("features").name
 
 
-def test_an_architecture_of_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    def make_theirs(exclusive_classes: bool, nO: int | None, nI: int | None) -> Model:
-        return Linear(nO, nI)
+def register(monkeypatch: pytest.MonkeyPatch, make_theirs: Callable[..., Model]) -> str:
+    name = "test.Theirs.v1"
+    monkeypatch.setitem(catalogue.REGISTRY, (*registry.architectures.namespace, name), make_theirs)
+    return name
 
-    key = (*registry.architectures.namespace, "test.Theirs.v1")
-    monkeypatch.setitem(catalogue.REGISTRY, key, make_theirs)
-    model = make_classifier("test.Theirs.v1", True, nO=5, nI=7)
-    assert (model.get_dim("nO"), model.get_dim("nI")) == (5, 7)
+
+def test_an_architecture_of_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make_theirs(exclusive_classes: bool, pooling: str, nO: int | None, nI: int | None) -> Model:
+        features, output = chain(pooler_outputs(), reduce_mean()), Linear(nO, nI)
+        model = chain(features, output)
+        model.set_ref("features", features)
+        model.set_ref("output_layer", output)
+        return model
+
+    model = make_classifier(register(monkeypatch, make_theirs), True, nO=5, nI=7)
+    output = model.get_ref("output_layer")
+    assert (output.get_dim("nO"), output.get_dim("nI")) == (5, 7)
+
+
+@pytest.mark.parametrize("name", ["spacy.TextCatBOW.v3", "spacy.TextCatEnsemble.v2", TOKEN_VECTORS])
+def test_an_architecture_of_another_kind_is_an_error(name: str) -> None:
+    with pytest.raises(PipelineError, match=f"{name}: not an architecture of trf_textcat") as e:
+        make_classifier(name, True)
+    assert all(known in e.value.hint for known in CLASSIFIERS)
+
+
+def test_an_architecture_without_the_layers_that_are_needed_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def make_theirs(**options: Any) -> Model:
+        return Linear(options["nO"], options["nI"])
+
+    with pytest.raises(PipelineError, match="no reference to features and output_layer"):
+        make_classifier(register(monkeypatch, make_theirs), True, nO=5, nI=7)
+
+
+# --- pooling over segments ---
+
+
+def test_an_unknown_pooling_is_an_error_that_names_the_known() -> None:
+    for name in CLASSIFIERS:
+        with pytest.raises(PipelineError, match="median: no such pooling") as caught:
+            make_classifier(name, True, "median")
+        assert all(known in caught.value.hint for known in POOLINGS)
+
+
+@pytest.mark.parametrize("pooling", ["max", "attention"])
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_segments_are_pooled(name: str, pooling: str) -> None:
+    docs = make_docs([3, 1, 2], [2])
+    model = make(name, pooling=pooling)
+    found = model.get_ref("features").predict(docs)
+    for doc, row in zip(docs, found, strict=True):
+        vectors = {
+            "softmax_last_hidden": np.stack([each.mean(axis=0) for each in sentences(doc)]),
+            "softmax_class_vector": np.stack([each[0] for each in sentences(doc)]),
+            "softmax_pooler_output": doc._.trf_pooler_output,
+        }[name]
+        if pooling == "max":
+            expected = vectors.max(axis=0)
+        else:
+            weights = np.exp(
+                vectors @ model.get_ref("features").get_ref("attention").get_param("Q")
+            )
+            expected = weights @ vectors / weights.sum()
+        np.testing.assert_allclose(row, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_gradients_are_those_of_finite_differences(name: str, pooling: str) -> None:
+    """Of the activations and of the parameters, through the whole classifier up to the logits."""
+    docs = make_docs([3, 1, 2], [], [2])
+    model = make(name, pooling=pooling)
+    set_weights(model)
+    read = "trf_pooler_output" if name == "softmax_pooler_output" else "trf_last_hidden_state"
+    d_read = read.replace("trf_", "trf_d_")
+    weights = np.random.default_rng(2).normal(size=(3, 3)).astype("f")
+    logits = model.layers[0]
+    assert logits.layers[-1] is model.get_ref("output_layer")
+
+    def loss() -> float:
+        for doc in docs:
+            doc.tensor = token_sums(doc)
+        return float((logits.predict(docs).astype("float64") * weights).sum())
+
+    for doc in docs:
+        doc._.set(d_read, np.zeros_like(doc._.get(read)))
+    _, backprop = logits.begin_update(docs)
+    backprop(weights)
+    for doc in docs:
+        assert_gradient(loss, doc._.get(read), doc._.get(d_read))
+    assert docs[0]._.get(d_read).any()
+    features = model.get_ref("features")
+    if features.has_ref("attention"):
+        attention = features.get_ref("attention")
+        assert_gradient(loss, attention.get_param("Q"), attention.get_grad("Q"))
+        assert attention.get_grad("Q").any()
+
+
+def assert_gradient(loss: Callable[[], float], values: np.ndarray, gradient: np.ndarray) -> None:
+    """Compare with central differences, moving one value at a time, in place."""
+    step = 1e-2
+    for index in np.ndindex(values.shape):
+        before = values[index]
+        values[index] = before + step
+        above = loss()
+        values[index] = before - step
+        below = loss()
+        values[index] = before
+        assert gradient[index] == pytest.approx((above - below) / (2 * step), abs=2e-3)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_a_batch_of_empty_docs_has_no_features(name: str, pooling: str) -> None:
+    features = make(name, pooling=pooling).get_ref("features")
+    assert features.predict(make_docs([], [])).tolist() == [[0.0] * WIDTH] * 2
+
+
+def test_the_width_can_be_set_later() -> None:
+    model = make_classifier("softmax_last_hidden", True, "attention", nO=3)
+    set_width(model, WIDTH)
+    model.initialize()
+    assert model.predict(make_docs()).shape == (2, 3)
+
+
+# --- token vectors ---
+
+
+def test_token_vectors_have_an_entry_point() -> None:
+    (entry_point,) = entry_points(group="spacy_architectures", name=TOKEN_VECTORS)
+    assert entry_point.load() is registry.architectures.get(TOKEN_VECTORS)
+    model = registry.resolve({"model": {"@architectures": TOKEN_VECTORS}})["model"]
+    assert model.has_dim("nO") is None
 
 
 @pytest.mark.parametrize("name", ["softmax", "", "trfcli.SoftmaxLastHidden.v0"])

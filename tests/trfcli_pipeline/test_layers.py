@@ -6,19 +6,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
-from thinc.api import Model, NumpyOps
+from thinc.api import Model, NumpyOps, Ragged, chain, reduce_mean
 
 from trfcli_pipeline.alignment import Alignment
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.extensions import install_extensions
+from trfcli_pipeline.extensions import doc_alignment, install_extensions
 from trfcli_pipeline.layers import (
     add_gradient,
     class_scores,
-    mean_class_vector,
+    class_vectors,
     mean_last_hidden,
-    mean_pooler_output,
     piece_gradients,
+    pooler_outputs,
+    segment_means,
     token_rows,
+    token_vectors,
 )
 
 # No deadline: how long an example takes says more about the machine.
@@ -143,7 +145,11 @@ def make_doc(lengths: list[int], seed: int = 0, *, class_at: int = 0) -> Doc:
     for ids in sentences:
         ids[class_at] = CLASS_ID
     doc._.trf_word_pieces = [id_ for ids in sentences for id_ in ids]
+    segments = [(i, i + 1, length) for i, length in enumerate(lengths)]
+    doc._.trf_segments = np.array(segments, dtype=np.int32).reshape(-1, 3)
+    doc._.trf_alignment = [[] for _ in lengths]
     doc._.trf_last_hidden_state = random_rows(sum(lengths), seed)
+    doc.tensor = token_rows(OPS, doc_alignment(doc).shares(), doc._.trf_last_hidden_state)
     doc._.trf_pooler_output = random_rows(len(lengths), seed + 1)
     doc._.trf_d_last_hidden_state = np.zeros((sum(lengths), WIDTH), "f")
     doc._.trf_d_pooler_output = np.zeros((len(lengths), WIDTH), "f")
@@ -155,10 +161,18 @@ def clear_gradients(docs: list[Doc]) -> None:
         doc._.trf_d_last_hidden_state = doc._.trf_d_pooler_output = None
 
 
-def class_vectors() -> Model:
-    model = mean_class_vector()
-    model.attrs["class_token_id"] = CLASS_ID
-    return model
+def class_vector_means() -> Model:
+    vectors = class_vectors()
+    vectors.attrs["class_token_id"] = CLASS_ID
+    return chain(vectors, reduce_mean())
+
+
+def pooler_means() -> Model:
+    return chain(pooler_outputs(), reduce_mean())
+
+
+def means_of_segments() -> Model:
+    return chain(segment_means(), reduce_mean())
 
 
 def test_mean_last_hidden_is_the_mean_of_all_wordpieces() -> None:
@@ -170,9 +184,32 @@ def test_mean_last_hidden_is_the_mean_of_all_wordpieces() -> None:
 
 def test_mean_pooler_output_is_the_mean_of_the_sentences() -> None:
     docs = [make_doc([3, 2], 0), make_doc([4], 1)]
-    means = mean_pooler_output().predict(docs)
+    means = pooler_means().predict(docs)
     expected = [doc._.trf_pooler_output.mean(axis=0) for doc in docs]
     np.testing.assert_allclose(means, expected, rtol=1e-6)
+
+
+def test_segment_means_are_those_of_the_segments_that_have_wordpieces() -> None:
+    docs = [make_doc([3, 2], 0), make_doc([]), make_doc([4], 1)]
+    # GPT-2 gives a blank sentence no wordpieces.
+    docs[0]._.trf_segments = np.array([(0, 1, 3), (1, 1, 0), (1, 2, 2)], dtype=np.int32)
+    found = segment_means().predict(docs)
+    assert found.lengths.tolist() == [2, 1, 1]
+    rows = [doc._.trf_last_hidden_state for doc in docs]
+    expected = [rows[0][:3].mean(axis=0), rows[0][3:].mean(axis=0), [0.0] * WIDTH]
+    np.testing.assert_allclose(found.dataXd, [*expected, rows[2].mean(axis=0)], rtol=1e-6)
+
+
+def test_gradients_of_segment_means_are_shared_by_their_wordpieces() -> None:
+    docs = [make_doc([3, 2], 0), make_doc([]), make_doc([4], 1)]
+    found, backprop = segment_means().begin_update(docs)
+    d_means = random_rows(4, 2)
+    assert backprop(Ragged(d_means, found.lengths)) == docs
+    expected = np.repeat(d_means[:2] / [[3], [2]], [3, 2], axis=0)
+    np.testing.assert_allclose(docs[0]._.trf_d_last_hidden_state, expected, rtol=1e-6)
+    assert docs[1]._.trf_d_last_hidden_state.shape == (0, WIDTH)
+    expected = np.repeat(d_means[3:] / 4, 4, axis=0)
+    np.testing.assert_allclose(docs[2]._.trf_d_last_hidden_state, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("class_at", [0, -1])
@@ -184,10 +221,10 @@ def test_the_class_vector_is_found_by_its_id(class_at: int) -> None:
         doc._.trf_last_hidden_state[list(which)].mean(axis=0)
         for doc, which in zip(docs, rows, strict=True)
     ]
-    np.testing.assert_allclose(class_vectors().predict(docs), expected, rtol=1e-6)
+    np.testing.assert_allclose(class_vector_means().predict(docs), expected, rtol=1e-6)
 
 
-LAYERS = [mean_last_hidden, mean_pooler_output, class_vectors]
+LAYERS = [mean_last_hidden, means_of_segments, pooler_means, class_vector_means]
 
 
 @pytest.mark.parametrize("make", LAYERS)
@@ -205,8 +242,8 @@ def test_an_empty_doc_has_zeros(make: Callable[[], Model]) -> None:
     ("make", "name", "rows"),
     [
         (mean_last_hidden, "last_hidden_state", [0, 1, 2, 3, 4]),
-        (mean_pooler_output, "pooler_output", [0, 1]),
-        (class_vectors, "last_hidden_state", [0, 3]),
+        (pooler_means, "pooler_output", [0, 1]),
+        (class_vector_means, "last_hidden_state", [0, 3]),
     ],
 )
 def test_gradients_reach_the_rows_that_were_averaged(
@@ -252,6 +289,86 @@ def test_predicting_leaves_the_docs_alone(make: Callable[[], Model]) -> None:
     assert all(doc.user_data[key] is value for key, value in before.items())
 
 
+# --- token vectors, for spaCy's own components ---
+
+
+def make_token_vectors() -> Model:
+    model = token_vectors()
+    model.set_dim("nO", WIDTH)
+    return model.initialize()
+
+
+def make_aligned_doc(batch: list[Segment], seed: int) -> Doc:
+    alignment = make_alignment(batch)
+    doc = Doc(Vocab(), words=["word"] * alignment.n_tokens)
+    doc._.trf_alignment_links, doc._.trf_segments = alignment.links, alignment.segments
+    doc._.trf_last_hidden_state = random_rows(alignment.n_pieces, seed)
+    doc._.trf_d_last_hidden_state = np.zeros_like(doc._.trf_last_hidden_state)
+    doc.tensor = token_rows(OPS, alignment.shares(), doc._.trf_last_hidden_state)
+    return doc
+
+
+@quick
+@given(st.lists(batches, min_size=1, max_size=3), seeds)
+def test_token_vectors_are_the_rows_of_the_tensor(docs_of: list[list[Segment]], seed: int) -> None:
+    docs = [make_aligned_doc(batch, seed + i) for i, batch in enumerate(docs_of)]
+    rows, backprop = make_token_vectors().begin_update(docs)
+    for doc, batch, row in zip(docs, docs_of, rows, strict=True):
+        assert row.shape == (len(doc), WIDTH)
+        np.testing.assert_allclose(
+            row, share_matrix(batch) @ doc._.trf_last_hidden_state, rtol=1e-6, atol=1e-6
+        )
+    d_rows = [random_rows(len(doc), seed + 7 + i) for i, doc in enumerate(docs)]
+    # Two heads, or one that is asked twice: gradients add up.
+    for factor in (1, 2):
+        assert backprop([factor * each for each in d_rows]) == docs
+    for doc, batch, d_row in zip(docs, docs_of, d_rows, strict=True):
+        np.testing.assert_allclose(
+            doc._.trf_d_last_hidden_state, 3 * share_matrix(batch).T @ d_row, rtol=1e-5, atol=1e-5
+        )
+
+
+def test_token_vectors_of_a_frozen_encoder_have_no_gradient() -> None:
+    docs = [make_doc([3, 2]), make_doc([])]
+    clear_gradients(docs)
+    rows, backprop = make_token_vectors().begin_update(docs)
+    assert backprop([np.ones_like(each) for each in rows]) == docs
+    assert all(doc._.trf_d_last_hidden_state is None for doc in docs)
+
+
+def test_without_a_width_there_are_no_token_vectors() -> None:
+    with pytest.raises(PipelineError, match="how wide the token vectors are") as caught:
+        token_vectors().initialize(X=[make_doc([2])])
+    assert "trf_tok2vec" in caught.value.hint
+
+
+def test_before_the_first_update_token_vectors_have_a_shape_only() -> None:
+    model = make_token_vectors()
+    new, empty = Doc(Vocab(), words=["a", "b"]), Doc(Vocab())
+    assert [each.tolist() for each in model.predict([new, empty])] == [[[0.0] * WIDTH] * 2, []]
+    for use in (model.begin_update, model.predict):
+        with pytest.raises(PipelineError, match=r"no token vectors \(doc\.tensor\)"):
+            use([make_doc([2]), new])
+    # A Doc without tokens needs none.
+    assert model.predict([empty])[0].shape == (0, WIDTH)
+
+
+def test_it_is_saved_whether_there_was_an_update() -> None:
+    model, again = make_token_vectors(), token_vectors()
+    model.begin_update([make_doc([2])])
+    again.from_bytes(model.to_bytes())
+    assert again.get_dim("nO") == WIDTH
+    with pytest.raises(PipelineError, match="no token vectors"):
+        again.predict([Doc(Vocab(), words=["a"])])
+
+
+def test_token_vectors_of_another_width_are_an_error() -> None:
+    doc = make_doc([2])
+    doc.tensor = np.zeros((1, WIDTH + 1), "f")
+    with pytest.raises(PipelineError, match=f"{WIDTH + 1} columns, .* made for {WIDTH}"):
+        make_token_vectors().predict([make_doc([2]), doc])
+
+
 def test_add_gradient_replaces_the_array() -> None:
     # That it is another one tells the encoder that a head has been here, even with zeros.
     doc = make_doc([2])
@@ -265,9 +382,10 @@ def test_add_gradient_replaces_the_array() -> None:
 @pytest.mark.parametrize(
     ("make", "name"),
     [
-        (mean_last_hidden, "trf_last_hidden_state"),
-        (mean_pooler_output, "trf_pooler_output"),
-        (class_vectors, "trf_last_hidden_state"),
+        (mean_last_hidden, r"token vectors \(doc\.tensor\)"),
+        (means_of_segments, "trf_last_hidden_state"),
+        (pooler_means, "trf_pooler_output"),
+        (class_vector_means, "trf_last_hidden_state"),
     ],
 )
 def test_a_doc_without_activations_is_an_error(make: Callable[[], Model], name: str) -> None:

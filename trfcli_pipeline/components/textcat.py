@@ -1,34 +1,40 @@
 """trf_textcat: a text classifier on the encoder's activations."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 from spacy.language import Language
 from spacy.pipeline import TextCategorizer
-from spacy.scorer import Scorer
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
-from spacy.util import registry
 from spacy.vocab import Vocab
 from thinc.api import Model
 
 from trfcli_pipeline.activations import Floats
-from trfcli_pipeline.architectures import CLASSIFIERS, ClassifierModel, make_classifier
+from trfcli_pipeline.architectures import (
+    CLASSIFIERS,
+    ClassifierModel,
+    make_classifier,
+    set_width,
+)
 from trfcli_pipeline.components import find_component
+from trfcli_pipeline.components.textcat_scorer import score_textcat
 from trfcli_pipeline.components.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.components.wordpiecer import TransformersWordPiecer
 from trfcli_pipeline.errors import DataError, PipelineError
 from trfcli_pipeline.extensions import install_extensions
+from trfcli_pipeline.losses import exclusive_loss, multilabel_loss
 
 install_extensions()
 
 DEFAULT_SETTINGS: dict[str, Any] = {
     "architecture": "softmax_last_hidden",
+    "pooling": "mean",
     "exclusive_classes": False,
     "threshold": 0.5,
+    "class_weights": {},
+    "focal_gamma": 0.0,
 }
-# Keeps the logarithm of a score finite.
-_SMALLEST_SCORE = 1e-7
 
 
 class TransformersTextCategorizer(TextCategorizer):
@@ -44,8 +50,13 @@ class TransformersTextCategorizer(TextCategorizer):
         name: Name of the component in its pipeline.
         architecture: One of `softmax_last_hidden`, `softmax_class_vector`,
             `softmax_pooler_output`, or the name of a registered architecture.
+        pooling: How the vectors of a text's segments become one: `mean`, `max` or `attention`; see
+            `architectures.make_classifier`.
         exclusive_classes: Whether exactly one label holds for a text.
         threshold: The score from which on a label of several counts as predicted.
+        class_weights: How much the texts of a label count in the loss, where not 1. Of labels that
+            aren't exclusive, those texts that lack the label count 1 all the same.
+        focal_gamma: How much less a text counts that is right already; see `losses.py`.
         scorer: The scoring method; default `Scorer.score_cats`.
     """
 
@@ -56,14 +67,24 @@ class TransformersTextCategorizer(TextCategorizer):
         name: str = "trf_textcat",
         *,
         architecture: str = DEFAULT_SETTINGS["architecture"],
+        pooling: str = DEFAULT_SETTINGS["pooling"],
         exclusive_classes: bool = DEFAULT_SETTINGS["exclusive_classes"],
         threshold: float = DEFAULT_SETTINGS["threshold"],
+        class_weights: Mapping[str, float] | None = None,
+        focal_gamma: float = DEFAULT_SETTINGS["focal_gamma"],
         scorer: Callable[..., dict[str, Any]] | None = None,
     ) -> None:
         if not isinstance(model, Model):
-            model = make_classifier(architecture, exclusive_classes)
+            model = make_classifier(architecture, exclusive_classes, pooling)
         super().__init__(vocab, model, name, threshold=threshold, scorer=scorer or score_textcat)
-        self.cfg.update(architecture=architecture, exclusive_classes=exclusive_classes)
+        self.cfg.update(
+            architecture=architecture,
+            pooling=pooling,
+            exclusive_classes=exclusive_classes,
+            class_weights=dict(class_weights or {}),
+            focal_gamma=focal_gamma,
+            thresholds={},
+        )
 
     @classmethod
     def from_nlp(cls, nlp: Language, **cfg: Any) -> Self:
@@ -77,6 +98,7 @@ class TransformersTextCategorizer(TextCategorizer):
         width: int,
         exclusive_classes: bool = False,
         architecture: str = DEFAULT_SETTINGS["architecture"],
+        pooling: str = DEFAULT_SETTINGS["pooling"],
     ) -> ClassifierModel:
         """Create a classifier.
 
@@ -84,13 +106,29 @@ class TransformersTextCategorizer(TextCategorizer):
             nr_class: Number of labels.
             width: Width of the encoder.
         """
-        model = make_classifier(architecture, exclusive_classes, nO=nr_class, nI=width)
+        model = make_classifier(architecture, exclusive_classes, pooling, nO=nr_class, nI=width)
         model.initialize()
         return model
 
     @property
     def exclusive_classes(self) -> bool:
         return bool(self.cfg["exclusive_classes"])
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The scores from which on labels that aren't exclusive count as predicted.
+
+        Labels that it leaves out have the `threshold` of all. Saved with the component; no part
+        of the pipeline's config, since a label may be any text.
+        """
+        return dict(self.cfg["thresholds"])
+
+    @thresholds.setter
+    def thresholds(self, values: Mapping[str, float]) -> None:
+        self._check_labels("thresholds", values)
+        if any(not 0.0 < value < 1.0 for value in values.values()):
+            raise PipelineError(f"{self.name}: thresholds must be between 0 and 1, got {values}")
+        self.cfg["thresholds"] = {label: float(value) for label, value in values.items()}
 
     @property
     def support_missing_values(self) -> bool:
@@ -148,9 +186,9 @@ class TransformersTextCategorizer(TextCategorizer):
                 hint="Add sentencizer, trf_wordpiecer and trf_tok2vec ahead of trf_textcat",
             )
         self._check_architecture(encoder, wordpiecer)
-        output = self.model.get_ref("output_layer")
-        output.set_dim("nI", encoder.token_vector_width)
-        output.set_dim("nO", len(self.labels))
+        self._check_labels("class_weights", self.cfg["class_weights"])
+        set_width(self.model, encoder.token_vector_width)
+        self.model.get_ref("output_layer").set_dim("nO", len(self.labels))
         self.model.initialize()
 
     def predict(self, docs: Iterable[Doc]) -> Floats:
@@ -181,7 +219,7 @@ class TransformersTextCategorizer(TextCategorizer):
         """Cross-entropy, averaged over the batch, and its gradient.
 
         Exclusive labels: the categorical cross-entropy, over the examples that have a label.
-        Otherwise the binary one, averaged over the labels that are known.
+        Otherwise the binary one, averaged over the labels that are known. See `losses.py`.
 
         Returns:
             The loss, and its gradient with respect to the logits. *Shape:* (texts, labels)
@@ -192,21 +230,25 @@ class TransformersTextCategorizer(TextCategorizer):
         truths: Floats
         known: Floats
         truths, known = self._examples_to_truth(examples)
-        xp = self.model.ops.xp
-        log_scores = xp.log(xp.maximum(scores, _SMALLEST_SCORE))
+        ops: Any = self.model.ops
+        weights = ops.asarray1f([self.cfg["class_weights"].get(each, 1.0) for each in self.labels])
+        gamma = self.cfg["focal_gamma"]
         if self.exclusive_classes:
-            known = truths.any(axis=1, keepdims=True)
-            losses = -truths * log_scores
-        else:
-            known = self.model.ops.asarray2f(known)
-            log_inverse = xp.log(xp.maximum(1 - scores, _SMALLEST_SCORE))
-            losses = -known * (truths * log_scores + (1 - truths) * log_inverse)
-        scale = 1 / max(float(known.sum()), 1.0)
-        return float(losses.sum()) * scale, (scores - truths) * known * xp.float32(scale)
+            return exclusive_loss(ops.xp, scores, truths, weights=weights, gamma=gamma)
+        known = ops.asarray2f(known)
+        return multilabel_loss(ops.xp, scores, truths, known, weights=weights, gamma=gamma)
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         """Score the predicted `doc.cats`; see `spacy.scorer.Scorer.score_cats`."""
-        return super().score(examples, multi_label=not self.exclusive_classes, **kwargs)
+        return super().score(examples, **{"multi_label": not self.exclusive_classes, **kwargs})
+
+    def _check_labels(self, setting: str, values: Mapping[str, float]) -> None:
+        unknown = [label for label in values if label not in self.labels]
+        if unknown:
+            raise PipelineError(
+                f"{self.name}: {setting} names {', '.join(unknown)}, which is no label",
+                hint=f"The labels are: {', '.join(self.labels)}",
+            )
 
     def _validate_categories(self, examples: Iterable[Example]) -> None:
         for eg in examples:
@@ -223,7 +265,6 @@ class TransformersTextCategorizer(TextCategorizer):
         self, encoder: TransformersTok2Vec, wordpiecer: TransformersWordPiecer
     ) -> None:
         """Refuse an architecture that the encoder can't serve; name those that it can."""
-        features = self.model.get_ref("features")
         class_id = wordpiecer.tokenizer.cls_token_id
         has_pooler = getattr(encoder.transformers_model, "pooler", None) is not None
         serves = {
@@ -238,15 +279,22 @@ class TransformersTextCategorizer(TextCategorizer):
                 f"{architecture}: this encoder has no {lacks}",
                 hint=f"Use {' or '.join(name for name in CLASSIFIERS if serves[name])}",
             )
-        if "class_token_id" in features.attrs:
-            features.attrs["class_token_id"] = class_id
+        for layer in self.model.get_ref("features").walk():
+            kind = layer.attrs.get("reads")
+            if kind is not None and kind not in encoder.kept:
+                raise PipelineError(
+                    f"{architecture}: trf_tok2vec doesn't keep the {kind} that it reads",
+                    hint=f'Set keep = ["{kind}"] for trf_tok2vec',
+                )
+            if "class_token_id" in layer.attrs:
+                layer.attrs["class_token_id"] = class_id
 
 
 @Language.factory(
     "trf_textcat",
     default_config={**DEFAULT_SETTINGS, "scorer": {"@scorers": "trfcli.textcat_scorer.v1"}},
     assigns=["doc.cats"],
-    requires=["doc._.trf_last_hidden_state"],
+    requires=["doc.tensor"],
     default_score_weights={
         "cats_score": 1.0,
         "cats_score_desc": None,
@@ -264,25 +312,21 @@ def make_textcat(
     nlp: Language,
     name: str,
     architecture: str,
+    pooling: str,
     exclusive_classes: bool,
     threshold: float,
+    class_weights: dict[str, float],
+    focal_gamma: float,
     scorer: Callable[..., dict[str, Any]] | None,
 ) -> TransformersTextCategorizer:
     return TransformersTextCategorizer.from_nlp(
         nlp,
         name=name,
         architecture=architecture,
+        pooling=pooling,
         exclusive_classes=exclusive_classes,
         threshold=threshold,
+        class_weights=class_weights,
+        focal_gamma=focal_gamma,
         scorer=scorer,
     )
-
-
-def score_textcat(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
-    """Score `doc.cats`."""
-    return Scorer.score_cats(examples, "cats", **kwargs)
-
-
-@registry.scorers("trfcli.textcat_scorer.v1")
-def make_textcat_scorer() -> Callable[..., dict[str, Any]]:
-    return score_textcat

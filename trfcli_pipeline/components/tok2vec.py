@@ -1,7 +1,6 @@
 """trf_tok2vec: the encoder. Its activations go to the Doc, and gradients come back from there."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -10,17 +9,19 @@ import srsly
 from spacy import util
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
-from spacy.tokens import Doc, Span, Token
+from spacy.tokens import Doc
 from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
-from thinc.api import Optimizer, set_dropout_rate
+from thinc.api import Model, Optimizer, set_dropout_rate
 
 from trfcli_pipeline import pretrained
-from trfcli_pipeline.activations import Activations, Floats
+from trfcli_pipeline.activations import KINDS, Activations, kinds_to_keep
 from trfcli_pipeline.alignment import Alignment
+from trfcli_pipeline.components.pending import PendingUpdate
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.extensions import doc_alignment, install_extensions
-from trfcli_pipeline.layers import token_rows
+from trfcli_pipeline.layers import TOKEN_VECTORS, token_rows
+from trfcli_pipeline.vectors import set_vector_hooks
 from trfcli_pipeline.wrapper import Backprop, TransformersWrapper, WordPieces
 
 if TYPE_CHECKING:
@@ -28,67 +29,16 @@ if TYPE_CHECKING:
 
 install_extensions()
 
-DEFAULT_SETTINGS: dict[str, Any] = {
+# The class below has a method of the name that Thinc's type has.
+Layer = Model[Any, Any]
+
+_MODEL_SETTINGS: dict[str, Any] = {
     "words_per_batch": 2000,
     "device": "auto",
     "all_hidden_states": False,
     "all_attentions": False,
 }
-
-# Which gradient attribute belongs to which of the Activations' fields.
-_GRADIENTS = {
-    "last_hidden_state": "trf_d_last_hidden_state",
-    "pooler_output": "trf_d_pooler_output",
-    "all_hidden_states": "trf_d_all_hidden_states",
-    "all_attentions": "trf_d_all_attentions",
-}
-
-
-@dataclass(slots=True)
-class _PendingUpdate:
-    """An update whose heads may still have gradients to add.
-
-    Attributes:
-        zeros: The gradients that the Docs were given at first.
-        backprop: Runs the encoder's backward pass.
-        optimizer: What to take the step with once the gradients are there, if anything.
-    """
-
-    docs: list[Doc]
-    zeros: list[Activations]
-    backprop: Backprop
-    optimizer: Optimizer | None = None
-
-    def has_gradients(self) -> bool:
-        """Whether a head has replaced a gradient, or written to one in place."""
-        return any(
-            _differs(doc._.get(attribute), getattr(zeros, field))
-            for doc, zeros in zip(self.docs, self.zeros, strict=True)
-            for field, attribute in _GRADIENTS.items()
-        )
-
-    def take_gradients(self) -> Activations:
-        """Collect the Docs' gradients, and clear them."""
-        parts = []
-        for doc, zeros in zip(self.docs, self.zeros, strict=True):
-            kinds = {field: doc._.get(attribute) for field, attribute in _GRADIENTS.items()}
-            parts.append(Activations(**kinds, lengths=zeros.lengths, is_grad=True))
-        self.clear()
-        return Activations.join(parts)
-
-    def clear(self) -> None:
-        for doc in self.docs:
-            for attribute in _GRADIENTS.values():
-                doc._.set(attribute, None)
-
-
-def _differs(now: Any, zeros: Any) -> bool:
-    if now is not zeros:
-        return True
-    if now is None:
-        return False
-    arrays = now if isinstance(now, list) else [now]
-    return any(bool(array.any()) for array in arrays)
+DEFAULT_SETTINGS: dict[str, Any] = {**_MODEL_SETTINGS, "keep": "all"}
 
 
 class TransformersTok2Vec(TrainablePipe):
@@ -110,7 +60,12 @@ class TransformersTok2Vec(TrainablePipe):
         trf_name: The encoder that `initialize` loads: a hub id, a directory, or a packaged one.
         name: Name of the component in its pipeline.
         **cfg: `words_per_batch`, `device`, `all_hidden_states` and `all_attentions`, as of
-            `wrapper.TransformersWrapper`.
+            `wrapper.TransformersWrapper`; and `keep`, which activations to put on the Docs of a
+            prediction beside `doc.tensor`: "all", "tensor" for none of them, or a list of
+            `activations.KINDS`. Those of an update have them all.
+
+    Raises:
+        PipelineError: `keep` names no activation.
     """
 
     factory = "trf_tok2vec"
@@ -128,8 +83,11 @@ class TransformersTok2Vec(TrainablePipe):
         self.name = name
         self.trf_name = trf_name
         self.settings = {**DEFAULT_SETTINGS, **cfg}
+        self.kept = kinds_to_keep(self.settings["keep"])
         self.model = model if isinstance(model, TransformersWrapper) else self._make_model()
-        self._pending: _PendingUpdate | None = None
+        # By component, the layers that read the token vectors; see `find_listeners`.
+        self.listener_map: dict[str, list[Layer]] = {}
+        self._pending: PendingUpdate | None = None
 
     @classmethod
     def from_nlp(cls, nlp: Language, **cfg: Any) -> Self:
@@ -151,7 +109,7 @@ class TransformersTok2Vec(TrainablePipe):
     @classmethod
     def Model(cls, name: str, **cfg: Any) -> TransformersWrapper:  # noqa: N802 - spaCy 2's name
         """Create the model with the weights of a pretrained encoder."""
-        wrapper = TransformersWrapper(**{**DEFAULT_SETTINGS, **cfg})
+        wrapper = TransformersWrapper(**{**_MODEL_SETTINGS, **cfg})
         wrapper.load(pretrained.locate(name).path)
         return wrapper
 
@@ -173,6 +131,7 @@ class TransformersTok2Vec(TrainablePipe):
     def load(self) -> None:
         """Load the weights that `trf_name` says."""
         self.model.load(pretrained.locate(self.trf_name).path)
+        self._tell_width()
 
     def initialize(
         self,
@@ -188,13 +147,61 @@ class TransformersTok2Vec(TrainablePipe):
         """Process Docs as a stream, in order; `batch_size` of them are encoded together."""
         yield from super().pipe(stream, batch_size=batch_size)
 
+    # What follows, up to `predict`, is spaCy's protocol for a component whose output others train
+    # on (`spacy.ty.ListenedToComponent`). It is how the encoder gets to know its heads wherever
+    # the pipeline comes from, and how `spacy train` knows to warn if only one side is frozen.
+
+    @property
+    def listening_components(self) -> list[str]:
+        """Names of the components that read the token vectors."""
+        return list(self.listener_map)
+
+    @property
+    def listeners(self) -> list[Layer]:
+        """Their layers of the architecture `trfcli.TokenVectors.v1`."""
+        return [layer for layers in self.listener_map.values() for layer in layers]
+
+    def find_listeners(self, component: Any) -> None:
+        """Find the layers of a component that read the token vectors, and tell them the width.
+
+        spaCy calls it with each component behind this one, whenever the pipeline changes.
+        """
+        model = getattr(component, "model", None)
+        for layer in model.walk() if isinstance(model, Model) else ():
+            if layer.name == TOKEN_VECTORS:
+                self.add_listener(layer, component.name)
+
+    def add_listener(self, listener: Layer, component_name: str) -> None:
+        layers = self.listener_map.setdefault(component_name, [])
+        if listener not in layers:
+            layers.append(listener)
+        self._tell_width()
+
+    def remove_listener(self, listener: Layer, component_name: str) -> bool:
+        layers = self.listener_map.get(component_name, [])
+        if listener not in layers:
+            return False
+        layers.remove(listener)
+        if not layers:
+            del self.listener_map[component_name]
+        return True
+
+    def _tell_width(self) -> None:
+        for layer in self.listeners:
+            if self.model.is_loaded and layer.has_dim("nO") is None:
+                layer.set_dim("nO", self.token_vector_width)
+
     def predict(self, docs: Sequence[Doc]) -> Activations:
         """Encode a batch of Docs, without changing them."""
-        self.complete_update()
+        if self._pending is not None and self._pending.has_gradients():
+            self.complete_update()
         return self.model.predict(_word_pieces(docs))
 
     def set_annotations(self, docs: Sequence[Doc], outputs: Activations) -> None:
-        """Assign activations, token rows and hooks to the Docs that they are for."""
+        """Assign token rows, hooks and the activations to keep to the Docs that they are for."""
+        self._annotate(docs, outputs, self.kept)
+
+    def _annotate(self, docs: Sequence[Doc], outputs: Activations, kinds: Iterable[str]) -> None:
         alignments = [_alignment_of(doc) for doc in docs]
         whole = Alignment.concatenate(alignments)
         rows: Any = token_rows(self.model.ops, whole.shares(), outputs.last_hidden_state)
@@ -203,11 +210,9 @@ class TransformersTok2Vec(TrainablePipe):
         for doc, part in zip(docs, parts, strict=True):
             doc.tensor = rows[start : start + len(doc)]
             start += len(doc)
-            doc._.trf_last_hidden_state = part.last_hidden_state
-            doc._.trf_pooler_output = part.pooler_output
-            doc._.trf_all_hidden_states = part.all_hidden_states
-            doc._.trf_all_attentions = part.all_attentions
-            _set_hooks(doc)
+            for kind in KINDS:
+                doc._.set(f"trf_{kind}", getattr(part, kind) if kind in kinds else None)
+            set_vector_hooks(doc)
 
     def update(
         self,
@@ -231,12 +236,8 @@ class TransformersTok2Vec(TrainablePipe):
         activations, backprop = cast(
             tuple[Activations, Backprop], self.model.begin_update(_word_pieces(docs))
         )
-        self.set_annotations(docs, activations)
-        zeros = _zeros_like(activations).split([len(doc._.trf_segments) for doc in docs])
-        for doc, part in zip(docs, zeros, strict=True):
-            for field, attribute in _GRADIENTS.items():
-                doc._.set(attribute, getattr(part, field))
-        self._pending = _PendingUpdate(docs, zeros, backprop)
+        self._annotate(docs, activations, KINDS)
+        self._pending = PendingUpdate.begin(docs, activations, backprop)
         if sgd not in (None, False):
             self.finish_update(sgd)
         return losses
@@ -275,6 +276,7 @@ class TransformersTok2Vec(TrainablePipe):
         path = Path(path)
         self._restore(srsly.read_json(path / "cfg"))
         self.model.from_disk(path / "model")
+        self._tell_width()
         return self
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
@@ -285,6 +287,7 @@ class TransformersTok2Vec(TrainablePipe):
         data = srsly.msgpack_loads(bytes_data)
         self._restore(data["cfg"])
         self.model.from_bytes(data["model"])
+        self._tell_width()
         return self
 
     def __reduce__(self) -> Any:
@@ -293,7 +296,7 @@ class TransformersTok2Vec(TrainablePipe):
         return super().__reduce__()
 
     def _make_model(self) -> TransformersWrapper:
-        return TransformersWrapper(**self.settings)
+        return TransformersWrapper(**{key: self.settings[key] for key in _MODEL_SETTINGS})
 
     def _backward(self) -> None:
         if self._pending is not None:
@@ -323,6 +326,7 @@ def make_tok2vec(
     device: str,
     all_hidden_states: bool,
     all_attentions: bool,
+    keep: str | list[str],
 ) -> TransformersTok2Vec:
     return TransformersTok2Vec.from_nlp(
         nlp,
@@ -332,6 +336,7 @@ def make_tok2vec(
         device=device,
         all_hidden_states=all_hidden_states,
         all_attentions=all_attentions,
+        keep=keep,
     )
 
 
@@ -361,62 +366,3 @@ def _word_pieces(docs: Sequence[Doc]) -> WordPieces:
 
 def _concatenate(lists: Iterable[list[int]]) -> Any:
     return np.array([each for one in lists for each in one], dtype=np.int64)
-
-
-def _zeros_like(activations: Activations) -> Activations:
-    return Activations(
-        last_hidden_state=_zeros(activations.last_hidden_state),
-        pooler_output=_zeros(activations.pooler_output),
-        all_hidden_states=_zeros(activations.all_hidden_states),
-        all_attentions=_zeros(activations.all_attentions),
-        lengths=activations.lengths,
-        is_grad=True,
-    )
-
-
-def _zeros(values: Any) -> Any:
-    if values is None:
-        return None
-    if isinstance(values, list):
-        return [_zeros(each) for each in values]
-    # numpy dispatches to CuPy where the array is CuPy's.
-    return np.zeros_like(values)
-
-
-def _set_hooks(doc: Doc) -> None:
-    doc.user_hooks["vector"] = _sum_of_rows
-    doc.user_hooks["vector_norm"] = _norm
-    doc.user_hooks["has_vector"] = _has_vector
-    doc.user_hooks["similarity"] = _similarity
-    # No "vector_norm": where it is set, Span.vector_norm calls "vector" instead (spaCy 3.8).
-    doc.user_span_hooks["vector"] = _sum_of_rows
-    doc.user_span_hooks["has_vector"] = _has_vector
-    doc.user_span_hooks["similarity"] = _similarity
-    doc.user_token_hooks["vector"] = _row
-    doc.user_token_hooks["vector_norm"] = _norm
-    doc.user_token_hooks["has_vector"] = _has_vector
-    doc.user_token_hooks["similarity"] = _similarity
-
-
-def _row(token: Token) -> Floats:
-    return token.doc.tensor[token.i]
-
-
-def _sum_of_rows(part: Doc | Span) -> Floats:
-    rows: Any = part.doc.tensor[part.start : part.end] if isinstance(part, Span) else part.tensor
-    return rows.sum(axis=0)
-
-
-def _norm(part: Doc | Span | Token) -> float:
-    vector: Floats = part.vector
-    return float((vector**2).sum() ** 0.5)
-
-
-def _has_vector(part: Doc | Span | Token) -> bool:
-    return bool(part.vector.any())
-
-
-def _similarity(one: Doc | Span | Token, other: Any) -> float:
-    """Cosine; 0.0 where a vector is zero, as that of a truncated token."""
-    norms = _norm(one) * _norm(other)
-    return float(one.vector @ other.vector) / norms if norms else 0.0

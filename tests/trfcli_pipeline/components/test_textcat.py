@@ -22,13 +22,15 @@ LABELS = ("FRUIT", "DOG", "FILM")
 TEXTS = ["Apple pie is delicious!", "The lazy dog. Jumps over!", "I love this film", "", " "]
 
 
-def make(path: Path, *labels: str, weights: bool = True, **config: Any) -> Language:
+def make(
+    path: Path, *labels: str, weights: bool = True, keep: Any = "all", **config: Any
+) -> Language:
     """A pipeline whose classifier has random weights; they are zeros otherwise."""
     # English takes longer to load than all of the rest.
     nlp = TransformersLanguage(meta={"lang": "xx"})
     nlp.add_pipe("sentencizer")
     nlp.add_pipe("trf_wordpiecer", config={"trf_name": str(path)})
-    nlp.add_pipe("trf_tok2vec", config={"trf_name": str(path)})
+    nlp.add_pipe("trf_tok2vec", config={"trf_name": str(path), "keep": keep})
     textcat = nlp.add_pipe("trf_textcat", config=config)
     for label in labels or LABELS:
         textcat.add_label(label)
@@ -289,8 +291,32 @@ def test_the_encoder_has_to_be_there() -> None:
 
 
 def test_activations_have_to_be_there(exclusive: Language) -> None:
-    with pytest.raises(PipelineError, match="has no trf_last_hidden_state"):
+    with pytest.raises(PipelineError, match="has no token vectors"):
         exclusive.get_pipe("trf_textcat")(exclusive.make_doc("I love it"))
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        ({"architecture": CLASS_VECTOR}, "last_hidden_state"),
+        ({"architecture": POOLER_OUTPUT}, "pooler_output"),
+        ({"architecture": LAST_HIDDEN, "pooling": "max"}, "last_hidden_state"),
+    ],
+)
+def test_an_architecture_needs_what_it_reads_to_be_kept(
+    tiny_bert: Path, config: dict[str, str], kind: str
+) -> None:
+    with pytest.raises(PipelineError, match=f"trf_tok2vec doesn't keep the {kind}") as caught:
+        make(tiny_bert, keep="tensor", **config)
+    assert f'keep = ["{kind}"]' in caught.value.hint
+    assert make(tiny_bert, keep=[kind], **config)("I love it").cats.keys() == set(LABELS)
+
+
+def test_the_default_architecture_needs_token_vectors_only(tiny_bert: Path) -> None:
+    every, few = make(tiny_bert), make(tiny_bert, keep="tensor")
+    for one, other in zip(every.pipe(TEXTS), few.pipe(TEXTS), strict=True):
+        assert one.cats == other.cats
+        assert other._.trf_last_hidden_state is None
 
 
 # --- labels ---
@@ -412,6 +438,98 @@ def test_the_threshold_decides_what_is_predicted(tiny_bert: Path) -> None:
     assert found == [1.0, 0.0]
 
 
+# --- thresholds ---
+
+
+def test_thresholds_of_single_labels(tiny_bert: Path, tmp_path: Path) -> None:
+    nlp = make(tiny_bert, exclusive_classes=False, threshold=0.4)
+    textcat = nlp.get_pipe("trf_textcat")
+    assert textcat.thresholds == {}
+    examples = with_cats(nlp, *map(one_hot, (0, 1, 2)))
+    plain = nlp.evaluate(examples)
+    docs = list(nlp.pipe(TEXTS[:3]))
+    # Each of these lies between the first and the second score of its label.
+    chosen = {
+        label: round(float(np.mean(sorted(doc.cats[label] for doc in docs)[:2])), 6)
+        for label in ("FRUIT", "FILM")
+    }
+    textcat.thresholds = chosen
+    scores = nlp.evaluate(examples)
+    for index, label in enumerate(LABELS):
+        threshold = chosen.get(label, 0.4)
+        said = [doc.cats[label] >= threshold for doc in docs]
+        tp = int(said[index])
+        found = scores["cats_f_per_type"][label]
+        assert found["p"] == (tp / sum(said) if any(said) else 0.0)
+        assert found["r"] == tp
+    assert scores["cats_macro_auc"] == plain["cats_macro_auc"]
+    nlp.to_disk(tmp_path)
+    again = spacy.load(tmp_path)
+    assert again.get_pipe("trf_textcat").thresholds == pytest.approx(chosen)
+    assert (
+        again.evaluate(with_cats(again, *map(one_hot, (0, 1, 2))))["cats_f_per_type"]
+        == (scores["cats_f_per_type"])
+    )
+
+
+def test_a_score_at_its_threshold_counts(tiny_bert: Path) -> None:
+    nlp = make(tiny_bert, exclusive_classes=False)
+    textcat = nlp.get_pipe("trf_textcat")
+    cats = nlp(TEXTS[0]).cats
+    truth = dict.fromkeys(LABELS, 1.0)
+    for shift, recall in ((0.0, 1.0), (1e-6, 0.0)):
+        textcat.thresholds = {label: score + shift for label, score in cats.items()}
+        assert nlp.evaluate(with_cats(nlp, truth))["cats_micro_r"] == recall
+
+
+@pytest.mark.parametrize("values", [{"CAT": 0.5}, {"DOG": 0.0}, {"DOG": 1.0}, {"DOG": -1}])
+def test_impossible_thresholds_are_an_error(multilabel: Language, values: dict[str, float]) -> None:
+    textcat = multilabel.get_pipe("trf_textcat")
+    with pytest.raises(PipelineError, match="thresholds"):
+        textcat.thresholds = values
+    assert textcat.thresholds == {}
+
+
+def test_thresholds_mean_nothing_for_exclusive_labels(tiny_bert: Path) -> None:
+    nlp = make(tiny_bert, exclusive_classes=True)
+    examples = with_cats(nlp, *map(one_hot, (0, 1, 2)))
+    before = nlp.evaluate(examples)
+    nlp.get_pipe("trf_textcat").thresholds = {"DOG": 0.999}
+    after = nlp.evaluate(examples)
+    assert after["cats_f_per_type"] == before["cats_f_per_type"]
+
+
+# --- class weights and focal loss (the losses themselves are tested in test_losses.py) ---
+
+
+@pytest.mark.parametrize("exclusive_classes", [True, False])
+@pytest.mark.parametrize("config", [{"class_weights": {"DOG": 5.0}}, {"focal_gamma": 2.0}])
+def test_the_loss_follows_the_settings(
+    tiny_bert: Path, exclusive_classes: bool, config: dict[str, Any]
+) -> None:
+    plain = make(tiny_bert, exclusive_classes=exclusive_classes).get_pipe("trf_textcat")
+    nlp = make(tiny_bert, exclusive_classes=exclusive_classes, **config)
+    examples = with_cats(nlp, one_hot(0), one_hot(1))
+    scores = np.array([[0.2, 0.3, 0.5], [0.2, 0.3, 0.5]], dtype="f")
+    loss, gradient = nlp.get_pipe("trf_textcat").get_loss(examples, scores)
+    plain_loss, plain_gradient = plain.get_loss(examples, scores)
+    if "class_weights" in config:
+        n = 2 if exclusive_classes else 6
+        assert loss == pytest.approx(plain_loss - 4 * np.log(0.3) / n, rel=1e-5)
+        np.testing.assert_allclose(gradient[0], plain_gradient[0], rtol=1e-6)
+        assert (np.abs(gradient[1]) >= np.abs(plain_gradient[1])).all()
+        assert gradient[1, 1] == pytest.approx(5 * plain_gradient[1, 1], rel=1e-5)
+    else:
+        assert 0 < loss < plain_loss
+        assert not np.allclose(gradient, plain_gradient)
+
+
+def test_class_weights_of_unknown_labels_are_an_error(tiny_bert: Path) -> None:
+    with pytest.raises(PipelineError, match="class_weights names CAT, which is no label") as e:
+        make(tiny_bert, class_weights={"CAT": 2.0})
+    assert all(label in e.value.hint for label in LABELS)
+
+
 # --- saving and loading ---
 
 
@@ -430,6 +548,18 @@ def test_a_saved_classifier_predicts_the_same(
     assert textcat.labels == LABELS
     assert textcat.cfg == nlp.get_pipe("trf_textcat").cfg
     assert textcat.exclusive_classes
+    for one, other in zip(nlp.pipe(TEXTS), again.pipe(TEXTS), strict=True):
+        assert one.cats == other.cats
+
+
+def test_settings_are_in_the_config_and_saved(tiny_bert: Path, tmp_path: Path) -> None:
+    settings = {"pooling": "attention", "class_weights": {"DOG": 5.0}, "focal_gamma": 2.0}
+    nlp = make(tiny_bert, exclusive_classes=True, **settings)
+    config = nlp.get_pipe_config("trf_textcat")
+    assert {key: config[key] for key in settings} == settings
+    nlp.to_disk(tmp_path)
+    again = spacy.load(tmp_path)
+    assert again.get_pipe("trf_textcat").cfg == nlp.get_pipe("trf_textcat").cfg
     for one, other in zip(nlp.pipe(TEXTS), again.pipe(TEXTS), strict=True):
         assert one.cats == other.cats
 
