@@ -1,11 +1,11 @@
 """Which wordpieces belong to which tokens, and how a wordpiece's row is shared among them.
 
-A *segment* is what the encoder sees as one row: here, a sentence. Everything is index arithmetic
-on whole batches; the arrays of floats are summed elsewhere (see `layers.py`).
+A *segment* is what the encoder sees as one row, such as a sentence (see `segments.py`). Everything
+is index arithmetic on whole batches; the arrays of floats are summed elsewhere (see `layers.py`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,10 @@ def links_from_indices(indices: Sequence[Sequence[int]]) -> Ints:
     return np.array(pairs, dtype=np.int32).reshape(-1, 2)
 
 
+def _no_tokens() -> Ints:
+    return np.empty(0, np.int32)
+
+
 @dataclass(frozen=True, slots=True)
 class Alignment:
     """The alignment of one doc, or of a batch of docs laid end to end.
@@ -63,13 +67,17 @@ class Alignment:
     Attributes:
         links: Token index and wordpiece index of each link, sorted by token. *Shape:* (links, 2)
         segments: First token, end token and number of wordpieces of each segment. Tokens behind
-            the end token, up to the next segment, were truncated. *Shape:* (segments, 3)
+            the end token, up to the next segment, were truncated. A token that is longer than the
+            encoder takes may be in several segments. *Shape:* (segments, 3)
         n_tokens: Number of tokens, truncated ones included.
+        unseen: Tokens between the first and the end token of a segment that were truncated all
+            the same, as at the end of the first text of a pair; ascending.
     """
 
     links: Ints
     segments: Ints
     n_tokens: int
+    unseen: Ints = field(default_factory=_no_tokens)
 
     @property
     def n_pieces(self) -> int:
@@ -93,7 +101,9 @@ class Alignment:
         segments[:, :2] += np.repeat(
             tokens_before, [len(each.segments) for each in alignments]
         ).reshape(-1, 1)
-        return cls(links.astype(np.int32), segments.astype(np.int32), int(n_tokens.sum()))
+        unseen = np.concatenate([_no_tokens(), *(each.unseen for each in alignments)])
+        unseen += np.repeat(tokens_before, [len(each.unseen) for each in alignments])
+        return cls(links, segments, int(n_tokens.sum()), unseen)
 
     def shares(self) -> "Shares":
         """How each wordpiece's row is divided among tokens.
@@ -107,6 +117,11 @@ class Alignment:
         common_pieces = np.flatnonzero(tokens_of_piece == 0)
         width = self.segments[:, 1] - self.segments[:, 0]
         tokens = np.repeat(self.segments[:, 0], width) + offsets_within(width)
+        if len(self.unseen):
+            seen = ~np.isin(tokens, self.unseen)
+            segment_of_token = np.repeat(np.arange(len(width)), width)
+            width = np.bincount(segment_of_token[seen], minlength=len(width))
+            tokens = tokens[seen]
         return Shares(
             pieces=self.links[:, 1],
             tokens=self.links[:, 0],
@@ -133,7 +148,8 @@ class Shares:
         common_pieces: Wordpieces that all tokens of their segment share.
         common_per_segment: How many of these each segment has. *Shape:* (segments,)
         common_weights: One over the number of tokens seen in the segment. *Shape:* (segments,)
-        seen_tokens: Tokens that were not truncated, by segment.
+        seen_tokens: Tokens that were not truncated, by segment. One that is in several segments
+            comes once for each.
         seen_per_segment: *Shape:* (segments,)
     """
 

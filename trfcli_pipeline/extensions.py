@@ -28,7 +28,7 @@ _BY_SEGMENT = (
     "trf_d_all_attentions",
 )
 # The alignment as arrays; `trf_alignment` shows it as lists. See `alignment.Alignment`.
-_OF_DOC = ("trf_alignment_links", "trf_segments")
+_OF_DOC = ("trf_alignment_links", "trf_segments", "trf_unseen_tokens")
 
 
 def install_extensions() -> None:
@@ -52,7 +52,9 @@ def doc_alignment(doc: Doc) -> Alignment | None:
     """The alignment of a Doc's tokens with its wordpieces; None if it has no wordpieces yet."""
     if doc._.trf_segments is None:
         return None
-    return Alignment(doc._.trf_alignment_links, doc._.trf_segments, len(doc))
+    known = (doc._.trf_alignment_links, doc._.trf_segments, len(doc))
+    unseen = doc._.trf_unseen_tokens
+    return Alignment(*known) if unseen is None else Alignment(*known, unseen)
 
 
 def _install(owner: type[Doc | Span | Token], name: str, **definition: Any) -> None:
@@ -108,8 +110,10 @@ def _segment_slice(part: Span | Token) -> slice:
     if start == end:
         return slice(0, 0)
     firsts = part.doc._.trf_segments[:, 0]
-    first = max(int(np.searchsorted(firsts, start, side="right")) - 1, 0)
-    return slice(first, int(np.searchsorted(firsts, end, side="left")))
+    # A token that was divided is the first of several segments; any other is behind the last
+    # first token ahead of it.
+    first = min(np.searchsorted(firsts, start), np.searchsorted(firsts, start, side="right") - 1)
+    return slice(max(int(first), 0), int(np.searchsorted(firsts, end)))
 
 
 @dataclass(frozen=True, slots=True)

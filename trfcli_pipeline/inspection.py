@@ -7,9 +7,9 @@ from spacy.language import Language
 from trfcli_pipeline.components import find_component
 from trfcli_pipeline.components.wordpiecer import TransformersWordPiecer
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.formats.rows import without_surrogates
 from trfcli_pipeline.language import TransformersLanguage
 from trfcli_pipeline.pipelines import is_pipeline, load_pipeline
+from trfcli_pipeline.surrogates import without_surrogates
 
 DEFAULT_ENCODER = "minilm"
 

@@ -5,7 +5,6 @@ whenever it builds any pipeline, so the import of transformers has to wait until
 """
 
 import importlib.util
-import inspect
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ import torch
 from trfcli_pipeline.errors import EncoderError
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 # Tokenizers without a limit of their own say so with a number like 1e30.
 _NO_LIMIT = 10**6
@@ -68,13 +67,14 @@ class Source:
     revision: str | None = None
 
 
-def locate(name: str, *, revision: str | None = None) -> Source:
+def locate(name: str, *, revision: str | None = None, weights: bool = True) -> Source:
     """Find an encoder's files, downloading them from the Hugging Face hub if need be.
 
     Args:
         name: A packaged encoder (`minilm`), a directory, or a hub id. What looks like a path, or
             exists as a directory, is never looked for on the hub.
         revision: A branch, tag or commit on the hub.
+        weights: Whether the weights are needed too, or only config and tokenizer.
 
     Raises:
         EncoderError: There is nothing of that name, or it can't be reached.
@@ -89,39 +89,43 @@ def locate(name: str, *, revision: str | None = None) -> Source:
     path = Path(name).expanduser()
     if path.exists() or name.startswith((".", "/", "~")) or path.is_absolute():
         return _in_directory(name, path)
-    return _on_hub(name, revision)
+    return _on_hub(name, revision, weights)
 
 
-def load_tokenizer(path: Path) -> "PreTrainedTokenizerFast":
-    """Load the tokenizer of a directory, ready to encode sentences whole (see `encode_whole`).
+def load_tokenizer(path: Path) -> "PreTrainedTokenizerBase":
+    """Load the tokenizer of a directory, ready to encode texts whole (see `encode_whole`).
 
     Raises:
-        EncoderError: The directory has no tokenizer, or one without character offsets.
+        EncoderError: The directory has no tokenizer.
     """
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers import AutoTokenizer
 
-    with _quiet(), _explain(f"{path}: can't load the tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+    with quiet(), _explain(f"{path}: can't load the tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(
+            path,
+            # What a component saved has no config.json: its tokenizer_config.json says it all.
+            config=_load_config(path) if (path / "config.json").exists() else None,
+            local_files_only=True,
+            trust_remote_code=False,
+        )
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         # With only a config.json, transformers makes up a tokenizer of special tokens.
         raise EncoderError(
             f"{path}: has no tokenizer", hint="Add the model's tokenizer.json or vocabulary file"
         )
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise EncoderError(
-            f"{path}: {type(tokenizer).__name__} doesn't give character offsets",
-            hint="Use a model with a tokenizer.json",
-        )
     encode_whole(tokenizer, None)
     return tokenizer
 
 
-def encode_whole(tokenizer: "PreTrainedTokenizerFast", limit: int | None) -> None:
-    """Have a tokenizer encode sentences as they are: unpadded, cut only at the model's limit.
+def encode_whole(tokenizer: "PreTrainedTokenizerBase", limit: int | None) -> None:
+    """Have a tokenizer encode texts as they are: unpadded, cut only at the model's limit.
 
     Text that looks like a special token becomes text. tokenizer.json doesn't keep that setting,
     so it has to be made anew for every copy.
     """
+    tokenizer.truncation_side = "right"
+    if not tokenizer.is_fast:
+        return
     backend = tokenizer.backend_tokenizer
     backend.no_padding()
     backend.encode_special_tokens = True
@@ -144,10 +148,10 @@ def load_encoder(
     Raises:
         EncoderError: The directory has no encoder that can be loaded, or weights are missing.
     """
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
-    with _quiet(), _explain(f"{path}: can't load the encoder"):
-        config = AutoConfig.from_pretrained(path, local_files_only=True)
+    with quiet(), _explain(f"{path}: can't load the encoder"):
+        config = _load_config(path)
         if config.is_encoder_decoder:
             raise EncoderError(
                 f"{path}: {config.model_type} is an encoder-decoder",
@@ -158,6 +162,7 @@ def load_encoder(
             config=config,
             dtype=torch.float32,
             local_files_only=True,
+            trust_remote_code=False,
             output_loading_info=True,
             # SDPA returns no attentions.
             attn_implementation="eager" if all_attentions else None,
@@ -174,13 +179,13 @@ def load_encoder(
     return model.eval().to(device)
 
 
-def max_length(path: Path, tokenizer: "PreTrainedTokenizerFast") -> int | None:
+def max_length(path: Path, tokenizer: "PreTrainedTokenizerBase") -> int | None:
     """The most wordpieces, special tokens included, that the encoder takes; None for no limit."""
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
     limits = [tokenizer.model_max_length]
-    with _quiet(), _explain(f"{path}: can't read the encoder's config"):
-        config = AutoConfig.from_pretrained(path, local_files_only=True)
+    with quiet(), _explain(f"{path}: can't read the encoder's config"):
+        config = _load_config(path)
         limits.append(getattr(config, "max_position_embeddings", None) or _NO_LIMIT)
         with torch.device("meta"):
             model = AutoModel.from_config(config)
@@ -192,23 +197,14 @@ def max_length(path: Path, tokenizer: "PreTrainedTokenizerFast") -> int | None:
     return limit if limit < _NO_LIMIT else None
 
 
-def forward_arguments(model: "PreTrainedModel") -> frozenset[str]:
-    """The names of the arguments that the encoder can be called with."""
-    parameters = inspect.signature(model.forward).parameters
-    names = {name for name, each in parameters.items() if each.kind is not each.VAR_KEYWORD}
-    # Models that pass **kwargs on take these without naming them.
-    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
-        names |= {"return_dict", "output_hidden_states", "output_attentions"}
-    return frozenset(names)
-
-
 def describe_config(config: "PretrainedConfig") -> dict[str, Any]:
     """The facts of a config that people know models by."""
     return {
         "model_type": config.model_type,
         "layers": config.num_hidden_layers,
         "width": config.hidden_size,
-        "heads": config.num_attention_heads,
+        # Some have none: FNet mixes wordpieces by a Fourier transform.
+        "heads": getattr(config, "num_attention_heads", None),
     }
 
 
@@ -236,8 +232,24 @@ def from_files(files: dict[str, bytes]) -> Iterator[Path]:
 
 def save(save_pretrained: Callable[[Path], Any], path: Path) -> None:
     """Let a tokenizer or model write its files, without the progress bar."""
-    with _quiet():
+    with quiet():
         save_pretrained(path)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence transformers' remarks and progress bars, and put its settings back afterwards."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _in_package(name: str) -> Source:
@@ -274,7 +286,7 @@ def _in_directory(name: str, path: Path) -> Source:
     return Source(title=path.resolve().name, origin=str(path), path=path)
 
 
-def _on_hub(name: str, revision: str | None) -> Source:
+def _on_hub(name: str, revision: str | None, weights: bool) -> Source:
     from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
     from huggingface_hub import errors as hub
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
@@ -305,14 +317,14 @@ def _on_hub(name: str, revision: str | None) -> Source:
     except Exception as error:
         # No connection shows as an exception of whichever HTTP library the client uses.
         cached = try_to_load_from_cache(name, "config.json", revision=revision)
-        if not isinstance(cached, str):
+        if not isinstance(cached, str) or (weights and not _has_weights(Path(cached).parent)):
             raise EncoderError(
                 f"{name}: not in the local cache, and the Hugging Face hub can't be reached",
                 hint=_FALLBACK_HINT,
             ) from error
         path = Path(cached).parent
     else:
-        files = _files_to_load([file.rfilename for file in info.siblings or []])
+        files = _files_to_load([file.rfilename for file in info.siblings or []], weights)
         try:
             # By the name of the revision, not by its commit: only a name is looked up in the cache
             # when the hub can't be reached.
@@ -334,13 +346,64 @@ def _on_hub(name: str, revision: str | None) -> Source:
     )
 
 
-def _files_to_load(names: list[str]) -> list[str]:
+def _files_to_load(names: list[str], weights: bool) -> list[str]:
     """Config, tokenizer and one kind of weights, out of all that a hub repository has."""
     top = [name for name in names if "/" not in name]
-    weights = [name for name in top if name.endswith(".safetensors")] or [
-        name for name in top if name.startswith("pytorch_model") and name.endswith(".bin")
+    texts = [name for name in top if name.endswith(_TEXT_FILES)]
+    return texts + _weights_among(top) if weights else texts
+
+
+def _weights_among(names: list[str]) -> list[str]:
+    return [name for name in names if name.endswith(".safetensors")] or [
+        name for name in names if name.startswith("pytorch_model") and name.endswith(".bin")
     ]
-    return [name for name in top if name.endswith(_TEXT_FILES)] + weights
+
+
+def _has_weights(path: Path) -> bool:
+    return bool(_weights_among([each.name for each in path.iterdir()]))
+
+
+def _load_config(path: Path) -> "PretrainedConfig":
+    """Read the config of a directory.
+
+    One from before transformers knew model types is taken for that of its architecture
+    ("BertForMaskedLM"), or of the type that the directory's name, or that of the nearest
+    directory around it, contains ("scibert-scivocab-uncased").
+    """
+    from transformers import AutoConfig, PretrainedConfig
+
+    facts, _ = PretrainedConfig.get_config_dict(path, local_files_only=True)
+    if "model_type" in facts:
+        return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    model_type = _type_of_architectures(facts.get("architectures") or []) or _type_of_path(path)
+    if model_type is None:
+        raise EncoderError(
+            f"{path}: its config.json doesn't say what kind of model it is",
+            hint='Add a line such as "model_type": "bert" to it',
+        )
+    return AutoConfig.for_model(model_type, **facts)
+
+
+def _type_of_architectures(names: list[str]) -> str | None:
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+
+    for model_type, base in MODEL_MAPPING_NAMES.items():
+        # The heads on a BertModel are called BertForMaskedLM and so on.
+        if isinstance(base, str) and base.endswith("Model"):
+            heads = base.removesuffix("Model") + "For"
+            if any(name == base or name.startswith(heads) for name in names):
+                return model_type
+    return None
+
+
+def _type_of_path(path: Path) -> str | None:
+    from transformers import CONFIG_MAPPING
+
+    for folder in (path.resolve(), *path.resolve().parents):
+        found = [each for each in CONFIG_MAPPING if each in folder.name.lower()]
+        if found:
+            return max(found, key=len)
+    return None
 
 
 @contextmanager
@@ -355,19 +418,3 @@ def _explain(problem: str) -> Iterator[None]:
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise EncoderError(f"{problem}: {reason}") from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence transformers' remarks and progress bars, and put its settings back afterwards."""
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()

@@ -1,7 +1,7 @@
 """The Thinc model around the torch encoder, with an AdamW of its own."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from trfcli_pipeline.activations import Activations, Floats
 from trfcli_pipeline.devices import free_bytes, graph_bytes_per_piece, resolve_device
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.subbatching import group_by_length
+from trfcli_pipeline.traits import Traits, call_options, find_traits, pad_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -114,7 +115,7 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         self._adamw: torch.optim.AdamW | None = None
         # The trained rates of the dropout layers, to tell those that were off for good.
         self._dropouts: list[torch.nn.Dropout] = []
-        self._accepts: frozenset[str] = frozenset()
+        self._traits = Traits()
 
     @property
     def is_loaded(self) -> bool:
@@ -139,13 +140,13 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         module = pretrained.load_encoder(
             path, all_attentions=self.all_attentions, device=self.device
         )
+        self._traits = find_traits(module)
         self._module = module
         self._adamw = None
         self._dropouts = [
             part for part in module.modules() if isinstance(part, torch.nn.Dropout) and part.p
         ]
-        self._accepts = pretrained.forward_arguments(module)
-        self.set_dim("nO", module.config.hidden_size, force=True)
+        self.set_dim("nO", self._traits.width, force=True)
 
     def to(self, device: str) -> None:
         """Move the encoder to another device."""
@@ -174,6 +175,30 @@ class TransformersWrapper(Model[WordPieces, Activations]):
             torch.nn.utils.clip_grad_norm_(parameters, optimizer.grad_clip)
         self._adamw.step()
         self._adamw.zero_grad(set_to_none=True)
+
+    def training_state(self) -> dict[str, torch.Tensor]:
+        """The weights, and what AdamW remembers about them; see `restore_training_state`."""
+        state = {f"encoder.{name}": each for name, each in self.module.named_parameters()}
+        if self._adamw is not None:
+            for index, memory in self._adamw.state_dict()["state"].items():
+                state |= {f"adamw.{index}.{name}": each for name, each in memory.items()}
+        return {name: each.detach() for name, each in state.items()}
+
+    def restore_training_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take over what `training_state` returned."""
+        with torch.no_grad():
+            for name, parameter in self.module.named_parameters():
+                parameter.copy_(state[f"encoder.{name}"])
+        memories: dict[int, dict[str, torch.Tensor]] = {}
+        for key, value in state.items():
+            if key.startswith("adamw."):
+                _, index, name = key.split(".")
+                memories.setdefault(int(index), {})[name] = value
+        self._adamw = None
+        if memories:
+            self._adamw = _make_adamw(self.module)
+            groups = self._adamw.state_dict()["param_groups"]
+            self._adamw.load_state_dict({"state": memories, "param_groups": groups})
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A module that has returned hidden states carries hooks of transformers that don't pickle.
@@ -204,16 +229,15 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         """Pad the segments, sub-batch by sub-batch. Segments without wordpieces are left out."""
         starts = np.cumsum(X.lengths, dtype=np.int64) - X.lengths
         filled = np.flatnonzero(X.lengths)
-        pad_id = self.module.config.pad_token_id or 0
-        for group in group_by_length(X.lengths[filled], self.attrs["words_per_batch"]):
-            segments = filled[group]
+        padding = pad_id(self.module)
+        for segments in self._groups(filled, X.lengths[filled]):
             lengths = X.lengths[segments, None]
             columns = np.arange(int(lengths.max()))
             mask = columns < lengths
             # What is masked may point anywhere within bounds.
             source = np.where(mask, starts[segments, None] + columns, 0)
-            inputs = {"input_ids": np.where(mask, X.ids[source], pad_id)}
-            if X.type_ids is not None and "token_type_ids" in self._accepts:
+            inputs = {"input_ids": np.where(mask, X.ids[source], padding)}
+            if X.type_ids is not None and self._traits.has_types:
                 inputs["token_type_ids"] = np.where(mask, X.type_ids[source], 0)
             if not mask.all():
                 inputs["attention_mask"] = mask.astype(np.int64)
@@ -226,16 +250,27 @@ class TransformersWrapper(Model[WordPieces, Activations]):
 
     def encode(self, batch: _SubBatch) -> Any:
         """Run the encoder on a sub-batch. Returns the transformers ModelOutput."""
-        asked_for = {
-            "return_dict": True,
-            "output_hidden_states": self.all_hidden_states,
-            "output_attentions": self.all_attentions,
-            # Only generating text gains from what earlier calls computed.
-            "use_cache": False,
-            "use_mems": False,
-        }
-        options = {key: value for key, value in asked_for.items() if key in self._accepts}
+        options = call_options(
+            self._traits.arguments,
+            output_hidden_states=self.all_hidden_states,
+            output_attentions=self.all_attentions,
+        )
         return self.module(**batch.inputs, **options)
+
+    def _groups(
+        self, segments: NDArray[np.intp], lengths: NDArray[np.int32]
+    ) -> Iterator[NDArray[np.intp]]:
+        """The segments of each sub-batch; all of one length if padding would change the result."""
+        words_per_batch = self.attrs["words_per_batch"]
+        kinds = (
+            [lengths > 0]
+            if self._traits.ignores_padding
+            else lengths == np.unique(lengths)[:, None]
+        )
+        for kind in kinds:
+            same = np.flatnonzero(kind)
+            for group in group_by_length(lengths[same], words_per_batch):
+                yield segments[same[group]]
 
     def set_training(self, dropout: float) -> None:
         """Prepare for a forward or backward pass with this dropout rate; 0.0 is no training."""
@@ -423,17 +458,22 @@ def _pad_rows(array: Floats, batch: _SubBatch) -> torch.Tensor:
 
 
 def _make_adamw(module: torch.nn.Module) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices only: biases and LayerNorms are vectors."""
-    trained = [each for each in module.parameters() if each.requires_grad]
+    """AdamW with weight decay on matrices only: not on biases and norms."""
+    trained = [(name, each) for name, each in module.named_parameters() if each.requires_grad]
     groups: list[dict[str, Any]] = [
-        {"params": [each for each in trained if each.ndim > 1]},
-        {"params": [each for each in trained if each.ndim <= 1], "weight_decay": 0.0},
+        {"params": [each for name, each in trained if _decays(name, each)]},
+        {"params": [each for name, each in trained if not _decays(name, each)], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(
         groups,
         # One kernel a step: on a CPU, six times faster than a loop over the parameters.
         fused=True,
     )
+
+
+def _decays(name: str, parameter: torch.nn.Parameter) -> bool:
+    # The weights of every norm are vectors, but not all biases are: XLNet has some for each head.
+    return parameter.ndim > 1 and not name.endswith("bias")
 
 
 def _random_state(device: torch.device) -> list[torch.Tensor]:

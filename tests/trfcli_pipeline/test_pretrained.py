@@ -478,13 +478,6 @@ def test_attentions_come_from_a_model_that_was_loaded_for_them(tiny_bert: Path) 
     assert [each.shape for each in output.attentions] == [(1, 4, 3, 3)] * 2
 
 
-def test_forward_arguments(tiny_bert: Path, tiny_gpt2: Path) -> None:
-    bert = pretrained.forward_arguments(pretrained.load_encoder(tiny_bert))
-    assert {"input_ids", "attention_mask", "token_type_ids", "output_hidden_states"} <= bert
-    assert "use_mems" not in bert
-    assert "input_ids" in pretrained.forward_arguments(pretrained.load_encoder(tiny_gpt2))
-
-
 def test_describe_config(tiny_bert: Path) -> None:
     config = pretrained.load_encoder(tiny_bert).config
     assert pretrained.describe_config(config) == {

@@ -1,17 +1,15 @@
 """trf_wordpiecer: the encoder's wordpieces on the Doc, aligned with its tokens."""
 
-import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import srsly
-from numpy.typing import NDArray
 from spacy import util
-from spacy.attrs import IDX, LENGTH, SENT_START
 from spacy.language import Language
 from spacy.pipeline import Pipe
 from spacy.tokens import Doc
@@ -20,20 +18,20 @@ from spacy.vocab import Vocab
 
 from trfcli_pipeline import pretrained
 from trfcli_pipeline.alignment import Ints, link_spans
+from trfcli_pipeline.encodings import Encoding, encode
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.extensions import install_extensions
+from trfcli_pipeline.segments import Indices, Layout, Rows, Segmentation, fit, lay_out, pack
 
 if TYPE_CHECKING:
-    from tokenizers import Encoding
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerBase
 
 install_extensions()
 
-# Halves of a character that stand alone: no text to a tokenizer. U+FFFD keeps the offsets.
-_LONE_SURROGATES = re.compile("[\ud800-\udfff]")
-
 # What components declare to assign if they set sentence boundaries.
 _SENTENCES = {"token.is_sent_start", "doc.sents"}
+
+_NO_SPANS: Indices = np.empty((0, 2), np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ class DocPieces:
 
     Attributes:
         ids, strings, type_ids: Of each wordpiece; type_ids None where all are 0.
-        links, segments: See `alignment.Alignment`.
+        links, segments, unseen: See `alignment.Alignment`; unseen None where there are none.
     """
 
     ids: list[int]
@@ -50,6 +48,7 @@ class DocPieces:
     type_ids: list[int] | None
     links: Ints
     segments: Ints
+    unseen: Ints | None
 
 
 class TransformersWordPiecer(Pipe):
@@ -63,16 +62,29 @@ class TransformersWordPiecer(Pipe):
         trf_name: The encoder whose tokenizer `initialize` loads: a hub id, a directory, or a
             packaged encoder.
         name: Name of the component in its pipeline.
+        **cfg: `segments`, `long_sentences`, `max_length` and `separator`, as of
+            `segments.Segmentation`.
+
+    Raises:
+        PipelineError: A setting has a value that it can't have.
     """
 
     factory = "trf_wordpiecer"
 
-    def __init__(self, vocab: Vocab, trf_name: str = "", *, name: str = "trf_wordpiecer") -> None:
+    def __init__(
+        self,
+        vocab: Vocab,
+        trf_name: str = "",
+        *,
+        name: str = "trf_wordpiecer",
+        **cfg: Any,
+    ) -> None:
         self.vocab = vocab
         self.name = name
         self.trf_name = trf_name
-        self._tokenizer: PreTrainedTokenizerFast | None = None
-        self._max_length: int | None = None
+        self.settings = Segmentation(**cfg)
+        self._tokenizer: PreTrainedTokenizerBase | None = None
+        self._encoder_limit: int | None = None
         self._nlp: Callable[[], Language | None] = _no_pipeline
 
     @classmethod
@@ -97,10 +109,10 @@ class TransformersWordPiecer(Pipe):
     @property
     def cfg(self) -> dict[str, Any]:
         """The settings that the component's factory takes."""
-        return {"trf_name": self.trf_name}
+        return {"trf_name": self.trf_name, **asdict(self.settings)}
 
     @property
-    def tokenizer(self) -> "PreTrainedTokenizerFast":
+    def tokenizer(self) -> "PreTrainedTokenizerBase":
         """The transformers tokenizer.
 
         Raises:
@@ -115,12 +127,13 @@ class TransformersWordPiecer(Pipe):
 
     @property
     def max_length(self) -> int | None:
-        """The most wordpieces of a sentence, special tokens included; None for no limit."""
-        return self._max_length
+        """The most wordpieces of a segment, special tokens included; None for no limit."""
+        limits = (self._encoder_limit, self.settings.max_length)
+        return min((limit for limit in limits if limit is not None), default=None)
 
     def load(self) -> None:
         """Load the tokenizer that `trf_name` says."""
-        path = pretrained.locate(self.trf_name).path
+        path = pretrained.locate(self.trf_name, weights=False).path
         tokenizer = pretrained.load_tokenizer(path)
         self._set_tokenizer(tokenizer, pretrained.max_length(path, tokenizer))
 
@@ -168,13 +181,27 @@ class TransformersWordPiecer(Pipe):
         self.set_annotations(docs, self.predict(docs))
 
     def predict(self, docs: Sequence[Doc]) -> list[DocPieces]:
-        """Find the wordpieces of a batch of Docs and align them, sentence by sentence."""
-        layouts = [_layout(doc) for doc in docs]
-        texts = [text for layout in layouts for text in layout.texts]
-        encodings = self.tokenizer.backend_tokenizer.encode_batch(texts)
-        lengths = np.fromiter(map(len, encodings), np.int32, len(encodings))
-        links, ends = _align(layouts, encodings, lengths, self._max_length)
-        return _split(layouts, encodings, lengths, links, ends)
+        """Find the wordpieces of a batch of Docs and align them, segment by segment."""
+        if not docs:
+            return []
+        limit, settings = self.max_length, self.settings
+        layouts = [lay_out(doc, settings) for doc in docs]
+        encodings = self._encode(layouts)
+        if settings.segments == "windows":
+            added = self.tokenizer.num_special_tokens_to_add()
+            room = None if limit is None else limit - added
+            layouts, encodings = pack(layouts, encodings, self._encode, room)
+        rows = [
+            fit(layout, own, limit, settings.long_sentences)
+            for layout, own in zip(layouts, encodings, strict=True)
+        ]
+        lengths = [
+            np.fromiter(map(len, each.encodings), np.int64, len(each.encodings)) for each in rows
+        ]
+        links = _link(layouts, rows, lengths)
+        # Many tokenizers number the texts of a pair for models that don't know of it.
+        typed = "token_type_ids" in self.tokenizer.model_input_names
+        return _split(layouts, rows, lengths, links, typed=typed)
 
     def set_annotations(self, docs: Sequence[Doc], outputs: Sequence[DocPieces]) -> None:
         """Assign what `predict` returned."""
@@ -184,6 +211,7 @@ class TransformersWordPiecer(Pipe):
             doc._.trf_token_type_ids = pieces.type_ids
             doc._.trf_alignment_links = pieces.links
             doc._.trf_segments = pieces.segments
+            doc._.trf_unseen_tokens = pieces.unseen
 
     def to_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> None:
         util.to_disk(
@@ -217,6 +245,14 @@ class TransformersWordPiecer(Pipe):
         state = {**self.__dict__, "_nlp": _no_pipeline}
         return _from_state, (type(self), self.vocab, self.name, state)
 
+    def _encode(self, layouts: Sequence[Layout]) -> list[list[Encoding]]:
+        """Find the wordpieces of all segments by one call of the tokenizer."""
+        texts = [layout.texts() for layout in layouts]
+        together = iter(
+            encode(self.tokenizer, [each for own in texts for each in own], self.max_length)
+        )
+        return [list(islice(together, len(own))) for own in texts]
+
     def _sentence_setters(self) -> list[Callable[[Doc], Doc]]:
         """The components ahead of this one that set sentence boundaries."""
         nlp = self._nlp()
@@ -226,7 +262,7 @@ class TransformersWordPiecer(Pipe):
         return [pipe for name, pipe in ahead if _SENTENCES & set(nlp.get_pipe_meta(name).assigns)]
 
     def _saved_cfg(self) -> dict[str, Any]:
-        return {**self.cfg, "max_length": self._max_length}
+        return {**self.cfg, "encoder_limit": self._encoder_limit}
 
     def _write_cfg(self, path: Path) -> None:
         srsly.write_json(path, self._saved_cfg())
@@ -234,24 +270,54 @@ class TransformersWordPiecer(Pipe):
     def _write_tokenizer(self, path: Path) -> None:
         pretrained.save(self.tokenizer.save_pretrained, path)
 
-    def _restore(self, cfg: dict[str, Any], tokenizer: "PreTrainedTokenizerFast") -> None:
+    def _restore(self, cfg: dict[str, Any], tokenizer: "PreTrainedTokenizerBase") -> None:
+        # The other settings come from the pipeline's config, where people may have edited them.
         self.trf_name = cfg["trf_name"]
-        self._set_tokenizer(tokenizer, cfg["max_length"])
+        self._set_tokenizer(tokenizer, cfg["encoder_limit"])
 
-    def _set_tokenizer(self, tokenizer: "PreTrainedTokenizerFast", max_length: int | None) -> None:
-        pretrained.encode_whole(tokenizer, max_length)
+    def _set_tokenizer(
+        self, tokenizer: "PreTrainedTokenizerBase", encoder_limit: int | None
+    ) -> None:
         self._tokenizer = tokenizer
-        self._max_length = max_length
+        self._encoder_limit = encoder_limit
+        self._check_max_length()
+        pretrained.encode_whole(tokenizer, self.max_length)
+
+    def _check_max_length(self) -> None:
+        """Make sure that there is room for a wordpiece of each text beside the special tokens."""
+        paired = bool(self.settings.separator)
+        least = self.tokenizer.num_special_tokens_to_add(pair=paired) + 1 + paired
+        if self.max_length is not None and self.max_length < least:
+            raise PipelineError(
+                f"{self.name}: max_length {self.max_length} leaves no room for text",
+                hint=f"Use {least} or more: this encoder adds {least - 1 - paired} special tokens",
+            )
 
 
 @Language.factory(
     "trf_wordpiecer",
-    default_config={"trf_name": ""},
+    default_config={"trf_name": "", **asdict(Segmentation())},
     assigns=["doc._.trf_word_pieces", "doc._.trf_word_pieces_", "doc._.trf_alignment"],
     requires=["token.is_sent_start"],
 )
-def make_wordpiecer(nlp: Language, name: str, trf_name: str) -> TransformersWordPiecer:
-    return TransformersWordPiecer.from_nlp(nlp, name=name, trf_name=trf_name)
+def make_wordpiecer(
+    nlp: Language,
+    name: str,
+    trf_name: str,
+    segments: str,
+    long_sentences: str,
+    max_length: int | None,
+    separator: str,
+) -> TransformersWordPiecer:
+    return TransformersWordPiecer.from_nlp(
+        nlp,
+        name=name,
+        trf_name=trf_name,
+        segments=segments,
+        long_sentences=long_sentences,
+        max_length=max_length,
+        separator=separator,
+    )
 
 
 def _no_pipeline() -> None:
@@ -265,127 +331,60 @@ def _from_state(
     self.__dict__.update(state)
     if self._tokenizer is not None:
         # Tokenizers don't pickle all of their settings.
-        pretrained.encode_whole(self._tokenizer, self._max_length)
+        pretrained.encode_whole(self._tokenizer, self.max_length)
     return self
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """Where the sentences and tokens of a Doc are.
+def _link(layouts: Sequence[Layout], rows: Sequence[Rows], lengths: Sequence[Indices]) -> Ints:
+    """Link the tokens and wordpieces of all Docs at once, counted over the whole batch.
 
-    Attributes:
-        texts: The sentences.
-        firsts: First token of each sentence.
-        n_tokens: Tokens in the Doc.
-        token_spans: Start and end character of each token, from its sentence's start.
-        sentence_of_token: Index of each token's sentence.
+    The Docs are laid out one behind the other on a common line of characters, with a gap between
+    them so that spans of two Docs never touch.
     """
-
-    texts: list[str]
-    firsts: NDArray[np.int64]
-    n_tokens: int
-    token_spans: NDArray[np.int64]
-    sentence_of_token: NDArray[np.int64]
-
-
-def _layout(doc: Doc) -> _Layout:
-    attrs = doc.to_array([IDX, LENGTH, SENT_START]).astype(np.int64).reshape(-1, 3)
-    starts_sentence = attrs[:, 2] == 1
-    starts_sentence[:1] = True
-    firsts = np.flatnonzero(starts_sentence)
-    starts = attrs[:, 0]
-    ends = starts + attrs[:, 1]
-    sentence_of_token = np.cumsum(starts_sentence) - 1
-    sentence_starts = starts[firsts]
-    sentence_ends = ends[np.append(firsts[1:], len(doc)) - 1] if len(doc) else firsts
-    text = _LONE_SURROGATES.sub("\ufffd", doc.text)
-    return _Layout(
-        texts=[
-            text[start:end]
-            for start, end in zip(sentence_starts.tolist(), sentence_ends.tolist(), strict=True)
-        ],
-        firsts=firsts,
-        n_tokens=len(doc),
-        token_spans=np.stack([starts, ends], axis=1)
-        - sentence_starts[sentence_of_token].reshape(-1, 1),
-        sentence_of_token=sentence_of_token,
-    )
-
-
-def _align(
-    layouts: Sequence[_Layout],
-    encodings: Sequence["Encoding"],
-    lengths: NDArray[np.int32],
-    max_length: int | None,
-) -> tuple[Ints, NDArray[np.int64]]:
-    """Link the tokens and wordpieces of all sentences at once.
-
-    The sentences are laid out one behind the other on a common line of characters, with a gap
-    between them so that spans of two sentences never touch.
-
-    Returns:
-        The links, indices counted over the whole batch, and the end token of each sentence: the
-        first that was truncated, or that of the next sentence.
-    """
-    sizes = np.array([len(text) for layout in layouts for text in layout.texts], dtype=np.int64)
-    line_starts = np.cumsum(sizes + 1) - (sizes + 1)
-    n_sentences = [len(layout.texts) for layout in layouts]
-    n_tokens = [layout.n_tokens for layout in layouts]
-    sentences_before = np.cumsum([0, *n_sentences])[:-1]
-    tokens_before = np.cumsum([0, *n_tokens])[:-1]
-    sentence_of_token = np.concatenate(
-        [np.empty(0, np.int64), *(layout.sentence_of_token for layout in layouts)]
-    ) + np.repeat(sentences_before, n_tokens)
-    token_spans = np.concatenate(
-        [np.empty((0, 2), np.int64), *(layout.token_spans for layout in layouts)]
-    )
+    sizes = np.array([len(layout.text) + 1 for layout in layouts])
+    n_tokens = [len(layout.token_spans) for layout in layouts]
+    line_starts = np.cumsum(sizes) - sizes
+    token_spans = np.concatenate([_NO_SPANS, *(layout.token_spans for layout in layouts)])
     piece_spans = np.array(
-        [span for encoding in encodings for span in encoding.offsets], dtype=np.int64
+        [span for each in rows for encoding in each.encodings for span in encoding.offsets],
+        dtype=np.int64,
     ).reshape(-1, 2)
-    links = link_spans(
-        token_spans + line_starts[sentence_of_token].reshape(-1, 1),
-        piece_spans + np.repeat(line_starts, lengths).reshape(-1, 1),
+    starts = np.concatenate(
+        [
+            np.repeat(each.starts + line_start, own)
+            for each, line_start, own in zip(rows, line_starts, lengths, strict=True)
+        ]
     )
-    firsts = np.concatenate(
-        [np.empty(0, np.int64), *(layout.firsts for layout in layouts)]
-    ) + np.repeat(tokens_before, n_sentences)
-    ends = np.append(firsts[1:], len(token_spans))[: len(firsts)]
-    for sentence in np.flatnonzero(lengths == (max_length or 0)).tolist():
-        if encodings[sentence].overflowing:
-            cut = max(end for _, end in encodings[sentence].offsets)
-            starts = token_spans[firsts[sentence] : ends[sentence], 0]
-            # The first token counts as seen in any case: the special tokens have to go somewhere.
-            ends[sentence] = firsts[sentence] + np.searchsorted(starts, max(cut, 1))
-    return links, ends
+    return link_spans(
+        token_spans + np.repeat(line_starts, n_tokens).reshape(-1, 1),
+        piece_spans + starts.reshape(-1, 1),
+    )
 
 
 def _split(
-    layouts: Sequence[_Layout],
-    encodings: Sequence["Encoding"],
-    lengths: NDArray[np.int32],
+    layouts: Sequence[Layout],
+    rows: Sequence[Rows],
+    lengths: Sequence[Indices],
     links: Ints,
-    ends: NDArray[np.int64],
+    *,
+    typed: bool,
 ) -> list[DocPieces]:
     """Give each Doc its part of the batch, with indices counted from its own start."""
     outputs = []
-    sentence = token = piece = link = 0
-    for layout in layouts:
-        sentences = slice(sentence, sentence + len(layout.texts))
-        own = encodings[sentences]
-        n_pieces = int(lengths[sentences].sum())
-        last_link = int(np.searchsorted(links[:, 0], token + layout.n_tokens))
-        type_ids = [type_id for encoding in own for type_id in encoding.type_ids]
+    token = piece = link = 0
+    for layout, own, counts in zip(layouts, rows, lengths, strict=True):
+        last_token = token + len(layout.token_spans)
+        last_link = int(np.searchsorted(links[:, 0], last_token))
+        type_ids = [type_id for encoding in own.encodings for type_id in encoding.type_ids]
         outputs.append(
             DocPieces(
-                ids=[id_ for encoding in own for id_ in encoding.ids],
-                strings=[string for encoding in own for string in encoding.tokens],
-                type_ids=type_ids if any(type_ids) else None,
+                ids=[id_ for encoding in own.encodings for id_ in encoding.ids],
+                strings=[string for encoding in own.encodings for string in encoding.tokens],
+                type_ids=type_ids if typed and any(type_ids) else None,
                 links=(links[link:last_link] - (token, piece)).astype(np.int32),
-                segments=np.stack(
-                    [layout.firsts, ends[sentences] - token, lengths[sentences]], axis=1
-                ).astype(np.int32),
+                segments=np.stack([own.firsts, own.ends, counts], axis=1).astype(np.int32),
+                unseen=None if own.unseen is None else own.unseen.astype(np.int32),
             )
         )
-        sentence, token = sentences.stop, token + layout.n_tokens
-        piece, link = piece + n_pieces, last_link
+        token, piece, link = last_token, piece + int(counts.sum()), last_link
     return outputs
