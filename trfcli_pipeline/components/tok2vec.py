@@ -345,7 +345,8 @@ def _alignment_of(doc: Doc) -> Alignment:
     if alignment is None:
         raise PipelineError(
             "A Doc has no wordpieces",
-            hint="Add trf_wordpiecer to the pipeline, ahead of trf_tok2vec",
+            hint="Add trf_wordpiecer to the pipeline, ahead of trf_tok2vec; if it is frozen, "
+            "name it in annotating_components",
         )
     return alignment
 
