@@ -31,14 +31,21 @@ SENTENCES = [
 WIDTH = 16
 
 
+def wordpiece_vocabulary() -> dict[str, int]:
+    """The words and letters of SENTENCES. Training a vocabulary would differ from run to run."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    text = normalizers.BertNormalizer(lowercase=True).normalize_str(" ".join(SENTENCES))
+    words = [word for word, _ in pre_tokenizers.BertPreTokenizer().pre_tokenize_str(text)]
+    letters = sorted({letter for word in words for letter in word})
+    pieces = [*letters, *(f"##{letter}" for letter in letters), "##s", "##ing", *sorted(set(words))]
+    return {piece: id_ for id_, piece in enumerate(dict.fromkeys([*special, *pieces]))}
+
+
 def save_tiny_bert(path: Path, *, pooler: bool = True, max_length: int = 64) -> Path:
     """A BERT of two layers, with random weights and a WordPiece tokenizer."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece(wordpiece_vocabulary(), unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=300, special_tokens=special)
-    tokenizer.train_from_iterator(SENTENCES, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",

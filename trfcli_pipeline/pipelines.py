@@ -84,18 +84,12 @@ def is_pipeline(model: str) -> bool:
     return (Path(model).expanduser() / "config.cfg").exists() or spacy.util.is_package(model)
 
 
-def load_pipeline(model: str, *, device: str = "auto", exclude: Sequence[str] = ()) -> Language:
-    """Load a pipeline from a directory or an installed package.
-
-    Args:
-        device: Where its encoder is to run.
-        exclude: Names of components to leave out.
+def check_pipeline(model: str) -> None:
+    """Make sure that a name means a pipeline, without loading it.
 
     Raises:
-        PipelineError: There is none of that name, or it can't be loaded.
-        DeviceError: The machine has no such device.
+        PipelineError: There is none of that name.
     """
-    resolve_device(device)
     path = Path(model).expanduser()
     if path.exists():
         if not path.is_dir():
@@ -112,6 +106,22 @@ def load_pipeline(model: str, *, device: str = "auto", exclude: Sequence[str] = 
             f"{model}: there is no such directory, and no installed pipeline of that name",
             hint="Make one: trf init minilm ./model",
         )
+
+
+def load_pipeline(model: str, *, device: str = "auto", exclude: Sequence[str] = ()) -> Language:
+    """Load a pipeline from a directory or an installed package.
+
+    Args:
+        device: Where its encoder is to run.
+        exclude: Names of components to leave out.
+
+    Raises:
+        PipelineError: There is none of that name, or it can't be loaded.
+        DeviceError: The machine has no such device.
+    """
+    resolve_device(device)
+    check_pipeline(model)
+    path = Path(model).expanduser()
     try:
         nlp = spacy.load(path if path.exists() else model, exclude=exclude)
     except (OSError, ValueError, KeyError, ImportError) as error:
@@ -187,6 +197,15 @@ def check_free(output: Path, *, force: bool) -> None:
 
 def directory_bytes(path: Path) -> int:
     return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
+
+
+def directory_digest(path: Path) -> str:
+    """A hash of the names and contents of all files in a directory."""
+    found = hashlib.sha256()
+    for each in sorted(path.rglob("*")):
+        if each.is_file():
+            found.update(f"{each.relative_to(path)} {sha256(each)}\n".encode())
+    return found.hexdigest()
 
 
 def sha256(path: str | Path) -> str:

@@ -27,14 +27,14 @@ from trfcli_pipeline.errors import (
 )
 from trfcli_pipeline.evaluation import Evaluation
 from trfcli_pipeline.pipelines import init_pipeline
+from trfcli_pipeline.recipe import Settings, config_path
 from trfcli_pipeline.training import (
+    Checkpointed,
     Evaluated,
     Event,
     Finished,
     Planned,
-    Settings,
     Stepped,
-    config_path,
     train_textcat,
 )
 
@@ -168,7 +168,8 @@ def test_events_come_in_order_and_the_model_stays_until_the_last(model: Path, da
     assert (plan.train_texts, plan.dev_texts, plan.batch_size) == (36, 4, 8)
     assert plan.steps == 2 * math.ceil(36 / 8) == 10
     kinds = [type(event) for event in middle]
-    assert kinds == ([Stepped] * 5 + [Evaluated]) * 2
+    # No checkpoint at the end, where there is nothing to resume.
+    assert kinds == [*[Stepped] * 5, Evaluated, Checkpointed, *[Stepped] * 5, Evaluated]
     steps = [event.step for event in middle if isinstance(event, Stepped)]
     assert steps == list(range(1, 11))
     evaluated = [event for event in middle if isinstance(event, Evaluated)]
@@ -277,8 +278,13 @@ def test_the_same_seed_gives_the_same_model(model: Path, data: str, tmp_path: Pa
 # --- what goes wrong ---
 
 
+def hidden(model: Path) -> Path:
+    """Where an unfinished training of the model is kept."""
+    return model.parent / f".{model.name}.training"
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, GeneratorExit])
-@pytest.mark.parametrize("kind", [Planned, Stepped, Evaluated])
+@pytest.mark.parametrize("kind", [Planned, Stepped, Evaluated, Checkpointed])
 def test_an_interruption_leaves_the_model_as_it_was(
     model: Path, data: str, error: type[BaseException], kind: type[Event]
 ) -> None:
@@ -289,16 +295,8 @@ def test_an_interruption_leaves_the_model_as_it_was(
     with pytest.raises(error):
         events.throw(error)
     assert snapshot(model) == before
-    assert list(model.parent.iterdir()) == [model]
-
-
-def test_a_generator_that_is_left_leaves_the_model_as_it_was(model: Path, data: str) -> None:
-    before = snapshot(model)
-    for event in train_textcat(str(model), data, settings=QUICK):
-        if isinstance(event, Evaluated):
-            break
-    assert snapshot(model) == before
-    assert list(model.parent.iterdir()) == [model]
+    beside = {hidden(model)} if kind is Checkpointed else set()
+    assert set(model.parent.iterdir()) == {model} | beside
 
 
 def test_an_error_in_the_middle_leaves_the_model_as_it_was(
@@ -320,27 +318,149 @@ def test_an_error_in_the_middle_leaves_the_model_as_it_was(
         list(train_textcat(str(model), data, settings=QUICK))
     assert calls == 2
     assert snapshot(model) == before
+
+
+# --- going on ---
+
+
+def results(model: Path) -> dict[str, str]:
+    """Hashes of all that a training makes, but for the time that it took."""
+    found = snapshot(model)
+    meta = srsly.read_json(model / "meta.json")
+    del found["meta.json"], meta["trf"]["training"]["seconds"]
+    return {**found, "meta": srsly.json_dumps(meta, sort_keys=True)}
+
+
+# Checkpoints in the middle of an epoch, and where it ends; evaluations at other steps.
+LONG = replace(QUICK, epochs=3, eval_every=4, checkpoint_every=3)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """Data, and the result of a training with LONG."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    data = write(folder / "train.jsonl", rows("FRUIT", "FILM"))
+    list(train_textcat(str(untrained), data, output=folder / "model", settings=LONG))
+    return data, folder / "model"
+
+
+@pytest.mark.parametrize("steps", [(2,), (3,), (7,), (10,), (15,), (4, 6, 9, 13)])
+def test_a_resumed_training_ends_as_an_uninterrupted_one(
+    model: Path, uninterrupted: tuple[str, Path], steps: tuple[int, ...]
+) -> None:
+    data, result = uninterrupted
+    for stop in steps:
+        events = train_textcat(str(model), data, settings=LONG, resume=True)
+        for event in events:
+            if isinstance(event, Stepped) and event.step == stop:
+                break
+        events.close()
+        random.seed(stop)
+    events = train_textcat(str(model), data, settings=LONG, resume=True)
+    plan = next(events)
+    assert isinstance(plan, Planned)
+    assert plan.done_steps == (steps[-1] - 1) // 3 * 3
+    finish(events)
     assert list(model.parent.iterdir()) == [model]
+    assert results(model) | {"meta": ""} == results(result) | {"meta": ""}
+    one, other = (srsly.read_json(path / "meta.json") for path in (model, result))
+    # Where the result goes is part of what was asked for.
+    for meta in (one, other):
+        del meta["trf"]["training"]["seconds"], meta["trf"]["training"]["request"]
+    assert one == other
 
 
 KILLED = """
 import os, signal, sys
 import torch
 torch.set_num_threads(1)
-from trfcli_pipeline.training import Evaluated, Settings, train_textcat
+from trfcli_pipeline.recipe import Settings
+from trfcli_pipeline.training import Checkpointed, train_textcat
 
-for event in train_textcat(sys.argv[1], sys.argv[2], settings=Settings(epochs=2, batch_size=8)):
-    if isinstance(event, Evaluated):
+settings = Settings(
+    epochs=3, batch_size=8, seed=1, learn_rate=5e-3, eval_every=4, checkpoint_every=3
+)
+for event in train_textcat(sys.argv[1], sys.argv[2], settings=settings):
+    if isinstance(event, Checkpointed) and event.step == 9:
         os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_a_killed_process_leaves_the_model_as_it_was(model: Path, data: str) -> None:
+def test_a_killed_training_leaves_the_model_and_can_be_resumed(
+    model: Path, uninterrupted: tuple[str, Path]
+) -> None:
+    data, result = uninterrupted
     before = snapshot(model)
     command = [sys.executable, "-c", KILLED, str(model), data]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
-    assert result.returncode == -signal.SIGKILL, result.stderr
+    process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert process.returncode == -signal.SIGKILL, process.stderr
     assert snapshot(model) == before
+    finish(train_textcat(str(model), data, settings=LONG, resume=True))
+    for part in ("trf_tok2vec", "trf_textcat"):
+        assert snapshot(model / part) == snapshot(result / part)
+
+
+def test_a_kill_before_the_old_files_are_gone_is_no_harm(model: Path, data: str) -> None:
+    """The result is in its place, the checkpoint isn't removed yet."""
+    kept = model.parent.parent / "kept"
+    for event in train_textcat(str(model), data, settings=QUICK):
+        if isinstance(event, Checkpointed):
+            shutil.copytree(hidden(model), kept)
+    trained = snapshot(model)
+    kept.rename(hidden(model))
+    (end,) = train_textcat(str(model), data, settings=QUICK, resume=True)
+    assert isinstance(end, Finished)
+    assert end.was_finished
+    assert snapshot(model) == trained
+    assert list(model.parent.iterdir()) == [model]
+    facts = srsly.read_json(model / "meta.json")["trf"]["training"]
+    assert (end.best_step, end.score) == (facts["best_step"], facts["score"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"settings": replace(QUICK, learn_rate=1e-3)}, "the settings differ"),
+        ({"settings": replace(QUICK, freeze_encoder=True)}, "the settings differ"),
+        ({"train": "other.jsonl"}, "the training texts and the dev texts differ"),
+    ],
+)
+def test_another_training_is_not_resumed(
+    model: Path, data: str, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    for event in train_textcat(str(model), data, settings=QUICK):
+        if isinstance(event, Checkpointed):
+            break
+    kept = snapshot(hidden(model))
+    write(tmp_path / "other.jsonl", rows("FRUIT", "FILM")[::-1])
+    arguments: dict[str, Any] = {"train": data, "settings": QUICK, **change}
+    if "train" in change:
+        arguments["train"] = str(tmp_path / change["train"])
+    with pytest.raises(PipelineError, match=message):
+        list(train_textcat(str(model), **arguments, resume=True))
+    assert snapshot(hidden(model)) == kept
+    # Without --resume it is given up, which is said.
+    plan = start(str(model), data, settings=QUICK)
+    assert plan.remarks[-1].endswith("(step 5) is given up: no --resume")
+
+
+def test_no_checkpoints(model: Path, data: str) -> None:
+    settings = replace(QUICK, checkpoint_every=0)
+    events = list(train_textcat(str(model), data, settings=settings))
+    assert not any(isinstance(event, Checkpointed) for event in events)
+
+
+def test_the_history_of_scores_is_kept(uninterrupted: tuple[str, Path]) -> None:
+    _, result = uninterrupted
+    history = list(srsly.read_jsonl(result / "training.jsonl"))
+    assert [row["step"] for row in history] == [4, 8, 12, 15]
+    best = [row for row in history if row["is_best"]][-1]
+    facts = srsly.read_json(result / "meta.json")["trf"]["training"]
+    assert (best["step"], best["score"]) == (facts["best_step"], facts["score"])
+    assert best["score"] == best["cats_macro_f"]
+
+
+# --- what goes wrong, continued ---
 
 
 def test_labels_that_only_dev_has_are_an_error(model: Path, data: str, tmp_path: Path) -> None:
@@ -395,8 +515,13 @@ def _without_encoder(path: Path) -> str:
         ),
         (
             DataError,
-            "too few texts",
+            "all texts have the same label, A",
             lambda t: {"train": write(t / "a.jsonl", [{"text": "a", "label": "A"}])},
+        ),
+        (
+            DataError,
+            "too few texts",
+            lambda t: {"train": write(t / "a.jsonl", [{"text": x, "label": x} for x in "AB"])},
         ),
         (DeviceError, "abacus", lambda t: {"settings": Settings(device="abacus")}),
         (DataError, "no such config", lambda t: {"settings": Settings(config=t / "absent.cfg")}),
@@ -407,7 +532,7 @@ def _without_encoder(path: Path) -> str:
         ),
         (
             DataError,
-            "not every text has exactly one label",
+            r"a\.jsonl, line 1: no labels, but every text should have exactly one",
             lambda t: {
                 "train": write(t / "a.jsonl", [{"text": str(n), "labels": []} for n in range(20)]),
                 "settings": Settings(exclusive=True),
@@ -542,6 +667,19 @@ def test_patience_ends_the_training(model: Path, data: str, scores: Callable[...
     assert end.score == 0.7
 
 
+def test_patience_ends_a_training_that_stands_still(
+    model: Path, data: str, scores: Callable[..., None]
+) -> None:
+    scores(0.5, 0.7, 0.7, 0.7, 0.7)
+    settings = replace(QUICK, epochs=10, patience=2)
+    events = list(train_textcat(str(model), data, settings=settings))
+    assert sum(isinstance(event, Evaluated) for event in events) == 4
+    end = finish(iter(events))
+    assert end.stopped_early
+    # Of equal scores the later one.
+    assert end.best_step == 20
+
+
 def test_patience_that_lasts_is_no_early_end(
     model: Path, data: str, scores: Callable[..., None]
 ) -> None:
@@ -563,10 +701,10 @@ def test_at_most_so_many_texts(model: Path, data: str, tmp_path: Path) -> None:
     assert sum(plan.label_counts.values()) == 12
     plan = start(str(model), data, settings=replace(QUICK, max_texts=1000))
     assert plan.train_texts == 36
-    # A label that is left out of them, but not out of dev, shows at once.
+    # A label that none of them has is known all the same.
     dev = write(tmp_path / "dev.jsonl", rows("FRUIT", "FILM"))
-    with pytest.raises(DataError, match="not in the training data"):
-        next(train_textcat(str(model), data, dev=dev, settings=replace(QUICK, max_texts=1)))
+    plan = start(str(model), data, dev=dev, settings=replace(QUICK, max_texts=1))
+    assert sorted(plan.label_counts.values()) == [0, 1]
 
 
 def test_how_much_is_held_out(model: Path, data: str) -> None:

@@ -151,6 +151,24 @@ def train_textcat(
         ),
     ] = None,
     device: DeviceOption = "auto",
+    checkpoint_every: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="STEPS",
+            help="Steps from one checkpoint to the next; 0 for none.",
+            rich_help_panel="Result",
+            show_default="as --eval-every",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on from the last checkpoint of a training that was interrupted.",
+            rich_help_panel="Result",
+        ),
+    ] = False,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -170,6 +188,7 @@ def train_textcat(
       trf train ./model train.csv --dev dev.csv --epochs 5 --output ./trained
     """
     from trfcli_pipeline import training
+    from trfcli_pipeline.recipe import Settings
 
     console.if_interrupted(f"{output or model} is as it was")
     events = training.train_textcat(
@@ -177,7 +196,7 @@ def train_textcat(
         train,
         dev=dev,
         output=output,
-        settings=training.Settings(
+        settings=Settings(
             config=config,
             dev_split=dev_split,
             exclusive=exclusive,
@@ -187,30 +206,38 @@ def train_textcat(
             learn_rate=learn_rate,
             patience=patience,
             eval_every=eval_every,
+            checkpoint_every=checkpoint_every,
             freeze_encoder=freeze_encoder,
             seed=seed,
             device=device,
             max_texts=max_texts,
         ),
+        resume=resume,
     )
     table = console.ProgressTable(_COLUMNS)
     with console.progress(0, "training", unit="steps") as bar:
         for event in events:
             match event:
                 case training.Planned():
-                    describe_plan(event)
+                    describe_plan(event, resume=resume)
                     bar.reset(total=event.steps)
+                    bar.update(event.done_steps)
                 case training.Stepped():
                     bar.set_postfix_str(f"loss {event.loss:.3f}", refresh=False)
                     bar.update()
                 case training.Evaluated():
                     add_row(table, event)
+                case training.Checkpointed():
+                    console.if_interrupted(
+                        f"{output or model} is as it was; the same command with --resume goes on "
+                        f"from step {event.step:,}"
+                    )
                 case training.Finished():
                     bar.close()
                     describe_end(event)
 
 
-def describe_plan(plan: "Planned") -> None:
+def describe_plan(plan: "Planned", *, resume: bool) -> None:
     """Say what was read and decided."""
     total = sum(plan.label_counts.values())
     common = sorted(plan.label_counts.items(), key=lambda item: -item[1])
@@ -231,6 +258,10 @@ def describe_plan(plan: "Planned") -> None:
         f"warm-up {plan.warmup_steps:,}; mean length {plan.mean_length:.0f} wordpieces; "
         f"{plan.classifier}"
     )
+    if plan.done_steps:
+        console.info(f"Goes on after step {plan.done_steps:,} of {plan.steps:,}")
+    elif resume:
+        console.info("There is no checkpoint to go on from; starts from the beginning")
 
 
 def add_row(table: console.ProgressTable, event: "Evaluated") -> None:
@@ -248,6 +279,8 @@ def add_row(table: console.ProgressTable, event: "Evaluated") -> None:
 
 def describe_end(finished: "Finished") -> None:
     """Say what was reached, where it is, and what to do next."""
+    if finished.was_finished:
+        console.info(f"This training had already ended: {finished.path} is its result")
     metric = finished.metric.removeprefix("cats_").replace("_f", " F")
     early = "; ended early, for want of a better score" if finished.stopped_early else ""
     was = f" (was: {finished.was})" if finished.was else ""

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from threading import Timer
@@ -18,9 +19,10 @@ import spacy
 from thinc.api import Config
 from typer.testing import Result
 
-from trfcli_pipeline import training
+from trfcli_pipeline import recipe, training
 from trfcli_pipeline.pipelines import init_pipeline
-from trfcli_pipeline.training import Evaluated, Event, Finished, Planned, Settings, Stepped
+from trfcli_pipeline.recipe import Settings
+from trfcli_pipeline.training import Evaluated, Event, Finished, Planned, Stepped
 
 Run = Callable[..., Result]
 
@@ -66,7 +68,7 @@ def workspace(
 @pytest.fixture
 def fast(workspace: Path) -> str:
     """A config with which the classifier learns within a few steps, on a frozen encoder."""
-    config = Config().from_disk(training.config_path("textcat.cfg"), interpolate=False)
+    config = Config().from_disk(recipe.config_path("textcat.cfg"), interpolate=False)
     config["training"]["optimizer"]["learn_rate"]["initial_rate"] = 0.3
     config["training"]["dropout"] = 0.0
     config["training"]["max_epochs"] = 5
@@ -241,7 +243,9 @@ def test_patience_ends_training_that_makes_things_worse(
     assert "; ended early, for want of a better score; saved to" in result.stderr
     rows = rows_of(result.stderr)
     best = [number for number, cells in enumerate(rows) if cells[-1] == "best"]
-    assert len(rows) == best[-1] + 1 + 2
+    scores = [float(cells[4]) for cells in rows]
+    # Standing still is no rise.
+    assert len(rows) == scores.index(max(scores)) + 1 + 2
     assert training_of(workspace / "model")["best_step"] == int(rows[best[-1]][0])
 
 
@@ -405,6 +409,7 @@ def test_figures_are_for_people(run: Run, replayed: Callable[..., dict[str, Any]
         (["--exclusive"], "exclusive", True),
         (["--multilabel"], "exclusive", False),
         (["--max-texts", "10"], "max_texts", 10),
+        (["--checkpoint-every", "0"], "checkpoint_every", 0),
         (["-c", "my.cfg"], "config", Path("my.cfg")),
     ],
     ids=lambda value: " ".join(value) or "none" if isinstance(value, list) else "",
@@ -425,7 +430,19 @@ def test_each_option_changes_one_setting(
         "dev": None,
         "output": None,
         "settings": Settings(**changed),  # type: ignore[arg-type]
+        "resume": False,
     }
+
+
+def test_resume_is_passed_on(run: Run, replayed: Callable[..., dict[str, Any]]) -> None:
+    asked = replayed(replace(PLAN, done_steps=40), FINISHED)
+    result = run("train", "model", "train.csv", "--resume")
+    assert asked["resume"] is True
+    assert "ℹ Goes on after step 40 of 4,240" in result.stderr.splitlines()
+    replayed(PLAN, replace(FINISHED, was_finished=True))
+    result = run("train", "model", "train.csv", "--resume")
+    assert "ℹ There is no checkpoint to go on from; starts from the beginning" in result.stderr
+    assert "ℹ This training had already ended: trained is its result" in result.stderr
 
 
 def test_dev_and_output_have_short_names(run: Run, replayed: Callable[..., dict[str, Any]]) -> None:
@@ -474,7 +491,7 @@ def test_wrong_input_is_one_line_and_changes_nothing(
         ([*TEXTS, {"text": "a", "lable": "BAD"}], "data.jsonl, line 25: no labels", '"label"'),
         ([*TEXTS, {"text": 3, "label": "BAD"}], 'data.jsonl, line 25: "text" is a number', None),
         ([*TEXTS, {"text": "a", "label": 1}], 'data.jsonl, line 25: "label" is a number', "name"),
-        (TEXTS[::2], "at least 2", ""),
+        (TEXTS[::2], "data.jsonl: all texts have the same label, BAD", "at least two"),
         (TEXTS[:2], "data.jsonl: too few texts", "--dev"),
     ],
     ids=["broken", "count", "key", "text", "label", "one label", "few"],
@@ -501,7 +518,7 @@ def test_labels_that_train_lacks_are_named(run: Run, workspace: Path) -> None:
 def test_several_labels_though_exclusive_was_asked_for(run: Run, workspace: Path) -> None:
     write(workspace / "train.jsonl", [*TEXTS, {"text": "both", "labels": LABELS}])
     args = ["model", "train.jsonl", "--exclusive"]
-    check_failure(run, workspace, args, "train.jsonl: not every text", "--multilabel")
+    check_failure(run, workspace, args, "train.jsonl, line 25: 2 labels", "--multilabel")
 
 
 def check_failure(

@@ -1,0 +1,210 @@
+"""What a training does: the settings of a config file, of the user, and of the data's size."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from spacy.language import Language
+from spacy.schemas import ConfigSchemaTraining
+from spacy.util import registry
+from thinc.api import Config, ConfigValidationError, Optimizer
+
+from trfcli_pipeline.errors import DataError
+
+TEXTCAT = "trf_textcat"
+_WARMUP_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a user can ask of a training; None leaves a thing to the config or the data.
+
+    Attributes:
+        config: A config file to take the other defaults from.
+        dev_split: Share of the training texts to hold out where there is no dev file.
+        exclusive: Whether exactly one label holds for a text.
+        learn_rate: Of the encoder.
+        patience: Evaluations without a better score after which to end.
+        eval_every: Steps from one evaluation to the next; an epoch's if None.
+        checkpoint_every: Steps from one checkpoint to the next; those of `eval_every` if None, 0
+            for no checkpoints.
+        max_texts: The most texts to train on, drawn at random.
+    """
+
+    config: Path | None = None
+    dev_split: float = 0.1
+    exclusive: bool | None = None
+    architecture: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    learn_rate: float | None = None
+    patience: int | None = None
+    eval_every: int | None = None
+    checkpoint_every: int | None = None
+    freeze_encoder: bool = False
+    seed: int | None = None
+    device: str = "auto"
+    max_texts: int | None = None
+
+
+def config_path(name: str) -> Path:
+    """A config file that the package ships."""
+    installed = Path(str(files("trfcli_pipeline"))) / "configs" / name
+    # In a checkout they stand beside the package.
+    return installed if installed.exists() else installed.parents[2] / "configs" / name
+
+
+class Recipe:
+    """A config file with what the user asks for; after `fit` also with what the data asks for.
+
+    Args:
+        exclusive: Whether exactly one label holds for a text.
+
+    Raises:
+        DataError: The config file can't be used.
+    """
+
+    def __init__(self, settings: Settings, *, exclusive: bool) -> None:
+        default = "textcat.cfg" if exclusive else "textcat_multilabel.cfg"
+        self.path = settings.config or config_path(default)
+        self.settings = settings
+        self.exclusive = exclusive
+        if not self.path.is_file():
+            raise DataError(f"{self.path}: there is no such config file")
+        with self._explained():
+            self._raw = Config().from_disk(self.path, interpolate=False)
+            self._ask(exclusive)
+            self.config = self._raw.interpolate()
+            self.seed: int = self.config["system"]["seed"]
+
+    def fit(self, n_texts: int) -> None:
+        """Work out the steps for so many training texts, and the schedules that depend on them.
+
+        Raises:
+            DataError: The config file can't be used.
+        """
+        with self._explained():
+            self._set_steps(n_texts)
+            self.config = self._raw.interpolate()
+            self.T: Mapping[str, Any] = registry.resolve(
+                self.config["training"], schema=ConfigSchemaTraining
+            )
+
+    @property
+    def optimizer(self) -> Optimizer:
+        return self.T["optimizer"]
+
+    @property
+    def trf_lr(self) -> float | None:
+        """Peak rate of the encoder, None if it isn't trained."""
+        if self.settings.freeze_encoder:
+            return None
+        return _peak(self.config["training"]["optimizer"]["trf_lr"])
+
+    @property
+    def learn_rate(self) -> float:
+        """Peak rate of the head."""
+        return _peak(self.config["training"]["optimizer"]["learn_rate"])
+
+    @property
+    def batch_size(self) -> int:
+        return self.config["training"]["batcher"]["size"]
+
+    @property
+    def epochs(self) -> int:
+        return self.config["training"]["max_epochs"]
+
+    @property
+    def steps(self) -> int:
+        return self.config["training"]["max_steps"]
+
+    @property
+    def warmup_steps(self) -> int:
+        return self.config["schedule"]["warmup_steps"]
+
+    @property
+    def checkpoint_every(self) -> int:
+        """Steps from one checkpoint to the next, 0 for none."""
+        asked = self.settings.checkpoint_every
+        return self.T["eval_frequency"] if asked is None else asked
+
+    @property
+    def classifier(self) -> dict[str, Any]:
+        """Factory and settings of the text classifier."""
+        return dict(self.config["components"][TEXTCAT])
+
+    def _ask(self, exclusive: bool) -> None:
+        """Put what the user asks for in the place of the file's."""
+        settings, optimizer = self.settings, self._raw["training"]["optimizer"]
+        wanted: dict[tuple[str, ...], Any] = {
+            ("training", "max_epochs"): settings.epochs,
+            ("training", "batcher", "size"): settings.batch_size,
+            ("components", TEXTCAT, "architecture"): settings.architecture,
+            ("components", TEXTCAT, "exclusive_classes"): exclusive,
+            ("system", "seed"): settings.seed,
+        }
+        if isinstance(optimizer["trf_lr"], Mapping):
+            wanted["training", "optimizer", "trf_lr", "initial_rate"] = settings.learn_rate
+        else:
+            wanted["training", "optimizer", "trf_lr"] = settings.learn_rate
+        for (*sections, key), value in wanted.items():
+            if value is not None:
+                section = self._raw
+                for name in sections:
+                    section = section[name]
+                section[key] = value
+
+    def _set_steps(self, n_texts: int) -> None:
+        training, settings = self._raw["training"], self.settings
+        steps_an_epoch = math.ceil(n_texts / training["batcher"]["size"])
+        steps = steps_an_epoch * training["max_epochs"]
+        training["max_steps"] = steps
+        training["eval_frequency"] = settings.eval_every or steps_an_epoch
+        if settings.patience is not None:
+            training["patience"] = settings.patience * training["eval_frequency"]
+        self._raw.setdefault("schedule", {})["warmup_steps"] = math.ceil(_WARMUP_SHARE * steps)
+        # Last, or spaCy's defaults would stand in for what the file lacks.
+        defaults = Language.default_config["training"]
+        self._raw["training"] = Config(defaults).merge(training)
+
+    def _explained(self) -> "_Explained":
+        return _Explained(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Explained:
+    """Turns what is wrong with a config file into one line of ours."""
+
+    path: Path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, KeyError):
+            raise DataError(
+                f"{self.path}: lacks {error}",
+                hint="Start from a config that is there: configs/textcat.cfg",
+            ) from error
+        if isinstance(error, ValueError):
+            raise DataError(f"{self.path}: {_what_is_wrong(error)}") from error
+
+
+def _what_is_wrong(error: ValueError) -> str:
+    """The gist of what spaCy says about a config, in one line."""
+    for each in getattr(error, "errors", None) or ():
+        return f"{'.'.join(map(str, each['loc']))}: {each['msg']}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # Validation errors begin with a headline of their own.
+    return (
+        " ".join(lines[1:4])
+        if len(lines) > 1 and isinstance(error, ConfigValidationError)
+        else lines[0]
+    )
+
+
+def _peak(rate: float | Mapping[str, Any]) -> float:
+    return rate["initial_rate"] if isinstance(rate, Mapping) else rate
