@@ -12,6 +12,8 @@ from typer.core import TyperCommand, TyperGroup
 
 from trfcli import console
 from trfcli.commands import (
+    annotate,
+    compare,
     evaluate,
     info,
     init_model,
@@ -40,6 +42,8 @@ COMMANDS = (
     Entry(inspect_alignment.inspect_alignment, "inspect-alignment", "inspect"),
     Entry(train_textcat.train_textcat, "train-textcat", "train"),
     Entry(evaluate.evaluate, "evaluate"),
+    Entry(compare.compare, "compare"),
+    Entry(annotate.annotate, "annotate"),
     Entry(package.package, "package"),
     Entry(info.info, "info"),
 )

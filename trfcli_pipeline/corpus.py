@@ -1,21 +1,16 @@
-"""Labelled and plain texts: from the raw rows of a file to checked records, and back to JSONL."""
+"""Labelled and plain texts: from the raw rows of a file to checked records."""
 
-import gzip
 import json
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from trfcli_pipeline.errors import DataError, OutputError
-from trfcli_pipeline.formats import STDIN, open_rows
-from trfcli_pipeline.formats.rows import LABEL_KEYS, BadRowError, quoted, without_surrogates
+from trfcli_pipeline.errors import DataError
+from trfcli_pipeline.formats import STDIN, open_rows, place_name
+from trfcli_pipeline.formats.rows import LABEL_KEYS, BadRowError, quoted
+from trfcli_pipeline.surrogates import without_surrogates
 
 # From this value on, a label holds.
 HOLDS = 0.5
@@ -97,42 +92,12 @@ def iter_records(path: Path | str, *, labelled: bool) -> Iterator[Record]:
     return _checked(name, format.place, rows, labelled=labelled)
 
 
-def write_jsonl(path: Path | str, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Write each row as a line of JSON and return their number.
-
-    The file appears, or replaces an older one, in one step after the last row; when `rows` raises,
-    nothing is changed. So the rows may well be read from the very file that is written.
-
-    Args:
-        path: The file, compressed if its name ends with .gz; "-" is stdout.
-        rows: What to write. Numpy values become numbers and lists; other values that JSON has no
-            form for, such as dates, become strings.
-
-    Raises:
-        OutputError: The file can't be written.
-    """
-    if str(path) == STDIN:
-        return _write_lines(sys.stdout.buffer.write, rows)
-    # Through a link, the file that it leads to is replaced and not the link.
-    target = Path(path).resolve()
-    if target.is_dir():
-        raise OutputError(f"{path}: a directory, not a file", hint="Name a file in it")
-    # A pipe or device is written to; putting a file in its place would break it.
-    in_place = target.exists() and not target.is_file()
-    written = target if in_place else target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    opener = gzip.open if target.suffix.lower() == ".gz" else open
-    try:
-        with opener(written, "wb") as stream:
-            number = _write_lines(stream.write, rows)
-        if not in_place:
-            written.replace(target)
-    except OSError as error:
-        raise OutputError(f"{path}: can't be written ({error.strerror or error})") from error
-    finally:
-        if not in_place:
-            with suppress(OSError):
-                written.unlink(missing_ok=True)
-    return number
+def where(path: Path | str, first: int, last: int | None = None) -> str:
+    """Where records are, as a message begins: "data.jsonl, line 3", "stdin, lines 3 to 9"."""
+    name, place = "stdin" if str(path) == STDIN else str(path), place_name(path)
+    if last is None or last == first:
+        return f"{name}, {place} {first}"
+    return f"{name}, {place}s {first} to {last}"
 
 
 def _checked(
@@ -179,12 +144,24 @@ def _to_record(row: Any, line: int, *, labelled: bool) -> Record:
     given = [key for key in LABEL_KEYS if key in fields]
     if not given:
         raise BadRowError(f"no labels in the record ({_keys(fields)})", advice=_meant_label(fields))
+    if given == ["cats", "labels"]:
+        return _annotated(text, line, fields)
     if len(given) > 1:
         both = " and ".join(f'"{key}"' for key in given)
         raise BadRowError(f"labels given more than once, in {both}", advice="Keep one of them")
     key = given[0]
     cats = _cats(key, fields.pop(key))
     return Record(text, cats, line, fields, partial=key == "cats")
+
+
+def _annotated(text: str, line: int, fields: dict[str, Any]) -> Record:
+    """A record as `trf annotate` writes it: `labels` says which labels of `cats` hold."""
+    scores, holding = (_cats(key, fields.pop(key)) for key in ("cats", "labels"))
+    unknown = sorted(holding.keys() - scores.keys())
+    if unknown:
+        problem = f'"labels" has {quoted(unknown[0])}, but "cats" has no value for it'
+        raise BadRowError(problem, advice="Keep one of them")
+    return Record(text, {**dict.fromkeys(scores, 0.0), **holding}, line, fields)
 
 
 def _fields(row: Any) -> dict[str, Any]:
@@ -268,17 +245,3 @@ def _meant_label(fields: Mapping[str, Any]) -> str:
             meant = _LABEL_WORDS[close[0]]
             return f'Did you mean "{meant}" by {quoted(key)}? {_LABEL_FORMS}'
     return _LABEL_FORMS
-
-
-def _write_lines(write: Callable[[bytes], object], rows: Iterable[Mapping[str, Any]]) -> int:
-    number = 0
-    for row in rows:
-        line = json.dumps(row, ensure_ascii=False, default=_plain)
-        # A lone surrogate, kept from the input, is written as JSON's own escape: \ud800.
-        write(line.encode("utf-8", errors="backslashreplace") + b"\n")
-        number += 1
-    return number
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)

@@ -41,3 +41,9 @@ class OutputError(TrfError):
 
 class DeviceError(TrfError):
     """A device isn't there, or has no memory for the work."""
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong in another library, as one line: its kind, and its message's first line."""
+    first, *_ = [*str(error).strip().splitlines(), ""]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__

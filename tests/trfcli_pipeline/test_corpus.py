@@ -1,16 +1,13 @@
 import csv
-import datetime
 import gzip
 import io
 import json
 import math
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
@@ -19,8 +16,9 @@ from hypothesis import strategies as st
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
-from trfcli_pipeline.corpus import Record, iter_records, read_records, write_jsonl
-from trfcli_pipeline.errors import DataError, OutputError
+from trfcli_pipeline.corpus import Record, iter_records, read_records, where
+from trfcli_pipeline.errors import DataError
+from trfcli_pipeline.formats.json import JsonlWriter
 
 LABELS = 'Labels are read from "cats", "label" or "labels"'
 UTF8 = "Save the file as UTF-8"
@@ -151,29 +149,6 @@ def test_plain_text_comes_back_as_written(scratch: Path, lines: list[str]) -> No
         assert all(record.cats is None for record in records)
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts,
-    lambda children: st.lists(children, max_size=3) | st.dictionaries(texts, children, max_size=3),
-    max_leaves=4,
-)
-
-
-other_keys = st.dictionaries(texts.filter(lambda key: key != "text"), json_values, max_size=3)
-
-
-@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz"])
-@settings(max_examples=40, deadline=None)
-@given(rows=st.lists(st.tuples(texts, other_keys), min_size=1, max_size=4))
-def test_what_is_written_is_read_with_its_other_keys(
-    scratch: Path, suffix: str, rows: list[tuple[str, dict[str, Any]]]
-) -> None:
-    path = scratch / f"written{suffix}"
-    assert write_jsonl(path, ({"text": text, **extra} for text, extra in rows)) == len(rows)
-    records = read_records(path, labelled=False)
-    assert [(record.text, record.extra) for record in records] == rows
-    assert [record.line for record in records] == list(range(1, len(rows) + 1))
-
-
 @settings(max_examples=200, deadline=None)
 @given(content=st.binary(), suffix=st.sampled_from([".jsonl", ".json", ".csv", ".tsv", ".txt"]))
 def test_any_bytes_are_read_or_refused(scratch: Path, content: bytes, suffix: str) -> None:
@@ -186,32 +161,6 @@ def test_any_bytes_are_read_or_refused(scratch: Path, content: bytes, suffix: st
     else:
         for record in records:
             record.text.encode("utf-8")
-
-
-json_like = st.text('[]{},:" \n1e.textcatslabel', max_size=60)
-
-
-def text_of(row: Any) -> str | None:
-    match row:
-        case {"text": str() as text} | [str() as text, dict()]:
-            return text
-    return None
-
-
-@settings(max_examples=200, deadline=None)
-@given(text=json_like | json_values.map(json.dumps))
-def test_json_list_is_read_iff_it_is_valid_json(scratch: Path, text: str) -> None:
-    text = f'[{{"text": "a"}}, {text}]'
-    path = put(scratch / "maybe.json", text.encode())
-    try:
-        found = [text_of(row) for row in json.loads(text)]
-    except ValueError:
-        found = [None]
-    if None in found:
-        with pytest.raises(DataError, match=r'not valid JSON|the record is|"text"'):
-            read_records(path, labelled=False)
-    else:
-        assert [record.text for record in read_records(path, labelled=False)] == found
 
 
 def test_shapes_of_records_mix_in_one_file(tmp_path: Path) -> None:
@@ -276,7 +225,7 @@ def test_lone_surrogates_are_replaced_and_pairs_are_joined(tmp_path: Path) -> No
     [record] = read_records(path, labelled=True)
     assert record == Record("\ufffda\ufffd\ufffd 😀", {"\ufffd": 1.0}, 1, {"id": "\ud800"})
     # What isn't read isn't changed, even where UTF-8 has no form for it.
-    write_jsonl(path, [{"text": record.text, **record.extra}])
+    put(path, JsonlWriter().add([{"text": record.text, **record.extra}]))
     assert read_records(path, labelled=False) == [
         Record(record.text, None, 1, {"id": "\ud800"}),
     ]
@@ -731,67 +680,17 @@ def test_damaged_file(tmp_path: Path, name: str, content: bytes, problem: str) -
     assert caught.value.message.startswith(f"{path}: {problem}")
 
 
-def test_written_values_are_plain_json(tmp_path: Path) -> None:
-    row = {
-        "text": "é",
-        "score": np.float32(0.5),
-        "vector": np.arange(2),
-        "day": datetime.date(2020, 1, 2),
-    }
-    write_jsonl(tmp_path / "o.jsonl", [row])
-    assert (tmp_path / "o.jsonl").read_text(encoding="utf-8") == (
-        '{"text": "é", "score": 0.5, "vector": [0, 1], "day": "2020-01-02"}\n'
-    )
+def test_where_records_are() -> None:
+    assert where("a/data.csv", 3) == "a/data.csv, line 3"
+    assert where("data.parquet", 3, 3) == "data.parquet, row 3"
+    assert where("data.spacy.gz", 3, 9) == "data.spacy.gz, docs 3 to 9"
+    assert where("-", 1, 2) == "stdin, lines 1 to 2"
 
 
-def test_file_is_replaced_in_one_step(tmp_path: Path) -> None:
-    path = put(tmp_path / "a.jsonl", jsonl({"text": "a"}, {"text": "b"}))
-    rows = ({"text": record.text * 2} for record in iter_records(path, labelled=False))
-    assert write_jsonl(path, rows) == 2
-    assert plain(read_records(path, labelled=False)) == [("aa", None), ("bb", None)]
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_failure_half_way_changes_nothing(tmp_path: Path) -> None:
-    path = put(tmp_path / "a.jsonl", b"old")
-
-    def rows() -> Iterator[dict[str, str]]:
-        yield {"text": "a"}
-        raise DataError("half way")
-
-    with pytest.raises(DataError, match="half way"):
-        write_jsonl(path, rows())
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_link_is_kept_and_its_target_replaced(tmp_path: Path) -> None:
-    target = put(tmp_path / "target.jsonl", b"old")
-    link = tmp_path / "link.jsonl"
-    link.symlink_to(target)
-    write_jsonl(link, [{"text": "new"}])
-    assert link.is_symlink()
-    assert target.read_bytes() == b'{"text": "new"}\n'
-
-
-def test_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
-    before = os.stat(os.devnull)
-    assert write_jsonl(os.devnull, [{"text": "a"}]) == 1
-    assert os.stat(os.devnull).st_rdev == before.st_rdev != 0
-
-
-def test_write_to_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
-    written = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
-    assert write_jsonl("-", [{"text": "é"}]) == 1
-    assert written.getvalue() == '{"text": "é"}\n'.encode()
-
-
-def test_unwritable_path(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="a directory, not a file"):
-        write_jsonl(tmp_path, [])
-    with pytest.raises(OutputError, match=r"can't be written \(No such file or directory\)"):
-        write_jsonl(tmp_path / "nowhere" / "a.jsonl", [])
-    inside_a_file = put(tmp_path / "a.txt", b"") / "a.jsonl"
-    with pytest.raises(OutputError, match=r"can't be written \(Not a directory\)"):
-        write_jsonl(inside_a_file, [])
+def test_annotated_texts_say_themselves_which_labels_hold(tmp_path: Path) -> None:
+    row = {"text": "a", "cats": {"A": 0.4, "B": 0.9, "C": 0.6}, "labels": ["A", "B"]}
+    (record,) = read_records(put(tmp_path / "a.jsonl", jsonl(row)), labelled=True)
+    assert record == Record("a", {"A": 1.0, "B": 1.0, "C": 0.0}, 1, partial=False)
+    put(tmp_path / "a.jsonl", jsonl({**row, "labels": ["D"]}))
+    with pytest.raises(DataError, match='"labels" has "D", but "cats" has no value for it'):
+        read_records(tmp_path / "a.jsonl", labelled=True)

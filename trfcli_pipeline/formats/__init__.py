@@ -11,16 +11,18 @@ as text, and a .spacy file as its arrays.
 import gzip
 import sys
 import zlib
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from trfcli_pipeline.errors import DataError
-from trfcli_pipeline.formats.docbin import DOCBIN
-from trfcli_pipeline.formats.json import JSON, JSONL
-from trfcli_pipeline.formats.rows import Format, Rows
-from trfcli_pipeline.formats.tables import CSV, PARQUET, TSV
+from trfcli_pipeline.formats.docbin import DOCBIN, DocBinWriter
+from trfcli_pipeline.formats.json import JSON, JSONL, JsonlWriter
+from trfcli_pipeline.formats.rows import Format, Rows, Writer
+from trfcli_pipeline.formats.tables import CSV, PARQUET, TSV, TableWriter
 from trfcli_pipeline.formats.txt import TXT
 
 STDIN = "-"
@@ -33,6 +35,14 @@ FORMATS = {
     ".spacy": DOCBIN,
     ".txt": TXT,
 }
+WRITERS: dict[str, Callable[[], Writer]] = {
+    ".jsonl": JsonlWriter,
+    ".csv": partial(TableWriter, ","),
+    ".tsv": partial(TableWriter, "\t"),
+    ".spacy": DocBinWriter,
+}
+
+_Known = TypeVar("_Known")
 
 
 def open_rows(path: Path | str, *, labelled: bool) -> tuple[str, Format, Rows]:
@@ -55,17 +65,31 @@ def open_rows(path: Path | str, *, labelled: bool) -> tuple[str, Format, Rows]:
         raise _unreadable(name, error) from error
     if path.is_dir():
         raise DataError(f"{name}: a directory, not a file", hint="Name one file in it")
-    inner = path.with_suffix("") if path.suffix.lower() == ".gz" else path
-    suffix = inner.suffix.lower()
-    if suffix not in FORMATS:
-        problem = f'unknown suffix "{suffix}"' if suffix else "no suffix that tells its format"
-        known = f"{', '.join(FORMATS)}, each also with .gz; - is JSONL on stdin"
-        raise DataError(f"{name}: {problem}", hint=f"Known: {known}")
-    if labelled and not FORMATS[suffix].has_labels:
+    suffix, format = _by_suffix(path, FORMATS, "stdin")
+    if labelled and not format.has_labels:
         usable = ", ".join(known for known, format in FORMATS.items() if format.has_labels)
         problem = f"a {suffix} file has no labels, and they are needed"
         raise DataError(f"{name}: {problem}", hint=f"Use one of {usable}")
-    return name, FORMATS[suffix], _read(path, FORMATS[suffix], name)
+    return name, format, _read(path, format, name)
+
+
+def open_writer(path: Path | str) -> Writer:
+    """Choose by suffix how an output is written; "-" is JSONL on stdout.
+
+    Raises:
+        DataError: The suffix is unknown, or of a format that is only read.
+    """
+    if str(path) == STDIN:
+        return JsonlWriter()
+    _, writer = _by_suffix(Path(path), WRITERS, "stdout")
+    return writer()
+
+
+def place_name(path: Path | str) -> str:
+    """What the place of a row is called in a file of a known suffix, e.g. "line"."""
+    if str(path) == STDIN:
+        return JSONL.place
+    return _by_suffix(Path(path), FORMATS, "stdin")[1].place
 
 
 def _read(path: Path | None, format: Format, name: str) -> Rows:
@@ -86,6 +110,16 @@ def _open(path: Path | None) -> Any:
     if path is None:
         return nullcontext(sys.stdin.buffer)
     return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def _by_suffix(path: Path, known: Mapping[str, _Known], stream: str) -> tuple[str, _Known]:
+    inner = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    suffix = inner.suffix.lower()
+    if suffix not in known:
+        problem = f'unknown suffix "{suffix}"' if suffix else "no suffix that tells its format"
+        hint = f"Known: {', '.join(known)}, each also with .gz; - is JSONL on {stream}"
+        raise DataError(f"{path}: {problem}", hint=hint)
+    return suffix, known[suffix]
 
 
 def _similar_file(path: Path) -> str | None:

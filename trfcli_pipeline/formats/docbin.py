@@ -1,6 +1,6 @@
-"""Reads .spacy, the DocBin of spaCy."""
+"""Reads and writes .spacy, the DocBin of spaCy."""
 
-from typing import IO
+from typing import IO, Any
 
 from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.formats.rows import Format, Rows
@@ -18,6 +18,27 @@ def _read_spacy(stream: IO[bytes], name: str) -> Rows:
             yield place, {"text": doc.text, **cats}
     except Exception as error:  # damage shows in zlib, msgpack or spaCy, each with its own errors
         raise DataError(f"{name}: not a DocBin of spaCy 3, or a damaged one") from error
+
+
+class DocBinWriter:
+    """Gathers Docs, since a DocBin can only be written as a whole."""
+
+    streams = False
+    takes_docs = True
+
+    def __init__(self) -> None:
+        from spacy.tokens import DocBin
+
+        self.state: dict[str, Any] = {}
+        self.left_out: set[str] = set()
+        self._docs = DocBin()
+
+    def add(self, batch: bytes) -> bytes:
+        self._docs.merge(type(self._docs)().from_bytes(batch))
+        return b""
+
+    def end(self) -> bytes:
+        return self._docs.to_bytes()
 
 
 DOCBIN = Format(_read_spacy, place="doc")

@@ -1,9 +1,12 @@
-"""Reads .jsonl and .json."""
+"""Reads .jsonl and .json, and writes .jsonl."""
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
+from typing import Any
+
+import numpy as np
 
 from trfcli_pipeline.formats.rows import BadRowError, Format, Rows, bad_utf8, lines
 
@@ -91,6 +94,38 @@ def _bad_json(error: ValueError | RecursionError, advice: str | None = None) -> 
         case _:
             reason = "a number with too many digits"
     return BadRowError(f"not valid JSON ({reason})", advice=advice)
+
+
+class JsonlWriter:
+    """Writes a row as a line of JSON.
+
+    Numpy values become numbers and lists; other values that JSON has no form for, such as dates,
+    become strings.
+    """
+
+    streams = True
+    takes_docs = False
+
+    def __init__(self) -> None:
+        self.state: dict[str, Any] = {}
+        self.left_out: set[str] = set()
+
+    def add(self, batch: Iterable[Mapping[str, Any]]) -> bytes:
+        text = "".join(f"{to_json(row)}\n" for row in batch)
+        # A lone surrogate, kept from the input, is written as JSON's own escape: \ud800.
+        return text.encode("utf-8", errors="backslashreplace")
+
+    def end(self) -> bytes:
+        return b""
+
+
+def to_json(value: Any) -> str:
+    """A value as JSON on one line."""
+    return json.dumps(value, ensure_ascii=False, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)
 
 
 JSONL = Format(_read_jsonl)

@@ -1,14 +1,13 @@
-"""What the readers of all formats share: raw rows, and what is said about bad ones."""
+"""What all formats share: what a reader and a writer are, and how a bad row is described."""
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, Protocol
+
+from trfcli_pipeline.surrogates import without_surrogates
 
 LABEL_KEYS = ("cats", "label", "labels")
-
-SURROGATE = re.compile("[\ud800-\udfff]")
 
 _SAVE_AS_UTF8 = "Save the file as UTF-8"
 _LONGEST_QUOTE = 40
@@ -26,6 +25,26 @@ class BadRowError(Exception):
 Rows = Iterator[tuple[int, Any]]
 
 
+class Writer(Protocol):
+    """Turns the rows of an output into the bytes of a file, batch by batch.
+
+    Attributes:
+        streams: Whether `add` returns what belongs in the file; if not, `end` returns all of it.
+        takes_docs: Whether a batch is a DocBin, as bytes, rather than a list of rows.
+        state: What another writer needs to go on where this one is.
+        left_out: Keys of rows that the file has no place for.
+    """
+
+    streams: bool
+    takes_docs: bool
+    state: dict[str, Any]
+    left_out: set[str]
+
+    def add(self, batch: Any) -> bytes: ...
+
+    def end(self) -> bytes: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """How one kind of file is read.
@@ -39,11 +58,6 @@ class Format:
     read: Callable[[IO[bytes], str], Rows]
     place: str = "line"
     has_labels: bool = True
-
-
-def without_surrogates(text: str) -> str:
-    """Replace each lone surrogate, which neither UTF-8 nor a tokenizer can encode, by U+FFFD."""
-    return SURROGATE.sub("\ufffd", text)
 
 
 def quoted(name: str) -> str:

@@ -1,19 +1,21 @@
-"""Reads .csv, .tsv and .parquet."""
+"""Reads .csv, .tsv and .parquet, and writes .csv and .tsv."""
 
 import csv
-from collections.abc import Iterable
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
-from trfcli_pipeline.errors import DataError
+from trfcli_pipeline.errors import DataError, OutputError
+from trfcli_pipeline.formats.json import to_json
 from trfcli_pipeline.formats.rows import (
     LABEL_KEYS,
-    SURROGATE,
     BadRowError,
     Format,
     Rows,
     bad_utf8,
     quoted,
 )
+from trfcli_pipeline.surrogates import SURROGATE, without_surrogates
 
 _CSV_QUOTES = 'A field with quotes or line ends stands in quotes; a quote inside it is doubled ("")'
 # The csv module's own limit, 131,072 characters, is less than a book has.
@@ -109,6 +111,63 @@ def _read_parquet(stream: IO[bytes], name: str) -> Rows:
             yield place, _with_label_list(row)
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise DataError(f"{name}: not a Parquet file, or a damaged one") from error
+
+
+class TableWriter:
+    """Writes rows under a header, which the first row decides.
+
+    Of the labels, `{"cats": {"A": 0.9}, "labels": ["A"]}`, the table has a column `labels`,
+    separated by "|", and a column `score_A` for each of `cats`. Lists and objects are JSON.
+    """
+
+    streams = True
+    takes_docs = False
+
+    def __init__(self, delimiter: str) -> None:
+        self.delimiter = delimiter
+        self.state: dict[str, Any] = {}
+        self.left_out: set[str] = set()
+
+    def add(self, batch: Iterable[Mapping[str, Any]]) -> bytes:
+        lines: list[str] = []
+        for row in batch:
+            flat = _flat(row)
+            if "columns" not in self.state:
+                self.state["columns"] = list(flat)
+                lines.append(self._line(self.state["columns"]))
+            columns = self.state["columns"]
+            lines.append(self._line([_cell(flat.get(column)) for column in columns]))
+            self.left_out.update(flat.keys() - set(columns))
+        return without_surrogates("".join(lines)).encode("utf-8")
+
+    def end(self) -> bytes:
+        return b""
+
+    def _line(self, cells: Sequence[Any]) -> str:
+        line = io.StringIO(newline="")
+        # With \n alone as its line end, csv would leave an \r in a cell without quotes.
+        csv.writer(line, delimiter=self.delimiter, lineterminator="\r\n").writerow(cells)
+        return line.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    flat = dict(row)
+    flat |= {f"score_{label}": score for label, score in flat.pop("cats", {}).items()}
+    if "labels" in flat:
+        flat["labels"] = _joined(flat["labels"])
+    return flat
+
+
+def _joined(labels: Sequence[str]) -> str:
+    for label in labels:
+        if "|" in label:
+            problem = f'{quoted(label)}: in a table, "|" separates labels'
+            raise OutputError(problem, hint="Write .jsonl")
+    return "|".join(labels)
+
+
+def _cell(value: Any) -> Any:
+    return to_json(value) if isinstance(value, list | dict | bool) else value
 
 
 CSV = Format(_read_csv)

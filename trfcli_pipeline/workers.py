@@ -1,0 +1,190 @@
+"""Processes that share the work on a stream, and what they have in memory, and keep its order."""
+
+import gc
+import multiprocessing
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from types import TracebackType
+from typing import Any, Generic, NamedTuple, Self, TypeVar
+
+import torch
+
+from trfcli_pipeline.errors import PipelineError, TrfError, one_line
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# Results that may wait for a slower one ahead of them, for each worker.
+_WAITING = 4
+
+
+class _Failure(NamedTuple):
+    message: str
+    hint: str | None
+
+
+class Workers(Generic[Item, Result]):
+    """Some processes that apply a function to items; to be used in a `with` statement.
+
+    A worker is a fork of this process, which shares the memory that neither of them changes, such
+    as the weights of a model. Where a fork isn't safe (macOS) or there is none (Windows), workers
+    are new processes, to which the function is pickled. Each worker computes with one thread.
+
+    Leaving the `with` statement ends the workers at once. They also end when this process does,
+    however that comes about, and leave Ctrl-C to it.
+
+    Args:
+        function: What to apply. Its results must be picklable.
+        number: Number of processes; with 1, this process does the work.
+        start_method: "fork" or "spawn"; by default what the system allows.
+    """
+
+    def __init__(
+        self, function: Callable[[Item], Result], number: int, *, start_method: str | None = None
+    ) -> None:
+        self.function = function
+        self.number = number
+        self.start_method = start_method or ("fork" if sys.platform == "linux" else "spawn")
+        self._processes: dict[Connection, BaseProcess] = {}
+
+    def __enter__(self) -> Self:
+        if self.number == 1:
+            return self
+        # Python's garbage collector writes to every object that it looks at, and a page that is
+        # written to is no longer shared. It doesn't look at frozen ones.
+        gc.collect()
+        gc.freeze()
+        try:
+            for _ in range(self.number):
+                self._start()
+        except BaseException:
+            self._end()
+            raise
+        finally:
+            gc.unfreeze()
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def map(self, items: Iterable[Item]) -> Iterator[Result]:
+        """Apply the function to each item; the results come in the order of the items.
+
+        Items are taken as workers become free, so an endless stream is all right.
+
+        Raises:
+            PipelineError: A worker was killed; or the function raised an exception in a worker,
+                which shows after the results ahead of it.
+        """
+        if self.number == 1:
+            yield from map(self.function, items)
+            return
+        queue = enumerate(items)
+        idle = list(self._processes)
+        busy: dict[Connection, int] = {}
+        results: dict[int, Result | _Failure] = {}
+        delivered = 0
+        exhausted = False
+        while True:
+            while idle and not exhausted and len(busy) + len(results) < _WAITING * self.number:
+                try:
+                    number, item = next(queue)
+                except StopIteration:
+                    exhausted = True
+                    break
+                connection = idle.pop()
+                busy[connection] = number
+                self._send(connection, item)
+            while delivered in results:
+                result = results.pop(delivered)
+                if isinstance(result, _Failure):
+                    raise PipelineError(result.message, hint=result.hint)
+                yield result
+                delivered += 1
+            if exhausted and not busy:
+                return
+            # Nobody is busy if all that may wait were waiting for the one that came last.
+            for ready in wait(list(busy)) if busy else ():
+                connection = next(each for each in busy if each is ready)
+                results[busy.pop(connection)] = self._receive(connection)
+                idle.append(connection)
+
+    def _end(self) -> None:
+        for process in self._processes.values():
+            process.terminate()
+        for connection, process in self._processes.items():
+            process.join()
+            connection.close()
+        self._processes.clear()
+
+    def _start(self) -> None:
+        context: Any = multiprocessing.get_context(self.start_method)
+        ours, theirs = context.Pipe()
+        # A fork has the other workers' connections too. It must close them: as long as one end is
+        # open anywhere, the other end doesn't see that this process has gone.
+        inherited = [*self._processes, ours] if self.start_method == "fork" else []
+        process = context.Process(
+            target=_work, args=(self.function, theirs, inherited), daemon=True
+        )
+        with warnings.catch_warnings():
+            # "multi-threaded ... may lead to deadlocks": torch's threads are left alone there.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process.start()
+        theirs.close()
+        self._processes[ours] = process
+
+    def _send(self, connection: Connection, item: Item) -> None:
+        try:
+            connection.send(item)
+        except OSError as error:
+            raise self._death(connection) from error
+
+    def _receive(self, connection: Connection) -> Result | _Failure:
+        try:
+            answer: Result | _Failure = connection.recv()
+        except (EOFError, OSError) as error:
+            raise self._death(connection) from error
+        return answer
+
+    def _death(self, connection: Connection) -> PipelineError:
+        process = self._processes[connection]
+        process.join()
+        code = process.exitcode or 0
+        how = f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended (code {code})"
+        return PipelineError(
+            f"A worker process {how}", hint="If memory ran out: use fewer processes"
+        )
+
+
+def _work(
+    function: Callable[[Any], Any], connection: Connection, inherited: list[Connection]
+) -> None:
+    """What a worker does until the connection ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for each in inherited:
+        each.close()
+    torch.set_num_threads(1)
+    while True:
+        try:
+            connection.send(_apply(function, connection.recv()))
+        except (EOFError, OSError):
+            return
+
+
+def _apply(function: Callable[[Item], Result], item: Item) -> Result | _Failure:
+    try:
+        return function(item)
+    except TrfError as error:
+        return _Failure(error.message, error.hint)
+    except Exception as error:
+        return _Failure(one_line(error), None)
