@@ -20,6 +20,7 @@ from trfcli_pipeline.components.wordpiecer import TransformersWordPiecer
 from trfcli_pipeline.devices import installed_version
 from trfcli_pipeline.extensions import install_extensions
 from trfcli_pipeline.optimizers import default_optimizer
+from trfcli_pipeline.surrogates import without_surrogates
 
 _DEFAULT_LANG = "en"
 _TOKENIZER = "trfcli.LanguageTokenizer.v1"
@@ -155,6 +156,10 @@ class TransformersLanguage(Language):
         self._link_components()
         return component
 
+    def make_doc(self, text: str) -> Doc:
+        """Turn a text into a Doc. Lone surrogates, which spaCy can't hold, become U+FFFD."""
+        return super().make_doc(without_surrogates(text))
+
     def update(
         self,
         examples: Iterable[Example | Doc | str],
@@ -175,14 +180,15 @@ class TransformersLanguage(Language):
             sgd: The optimizer; None for the pipeline's own, False to gather gradients and leave
                 the step for later.
 
-        The other arguments are those of `Language.update`. An encoder that is excluded sets its
-        output on the Docs without being named in `annotates`.
+        The other arguments are those of `Language.update`. What the heads need is set on the Docs
+        whatever is excluded, without being named in `annotates`: wordpieces, and the output of an
+        encoder that stays as it is.
         """
         examples = self._make_examples(examples, annotations)
         if sgd is None:
             self._optimizer = sgd = self._optimizer or self.create_optimizer()
-        exclude = set(exclude)
-        encoders = [name for name, pipe in self.pipeline if isinstance(pipe, TransformersTok2Vec)]
+        # Wordpiecers don't learn: their update gives the Docs sentences and wordpieces.
+        exclude = set(exclude) - self._names_of(TransformersWordPiecer)
         losses = super().update(
             examples,
             drop=drop,
@@ -190,7 +196,7 @@ class TransformersLanguage(Language):
             losses=losses,
             component_cfg=component_cfg,
             exclude=exclude,
-            annotates={*annotates, *(name for name in encoders if name in exclude)},
+            annotates={*annotates, *(exclude & self._names_of(TransformersTok2Vec))},
         )
         if sgd:
             # After all of them: the encoder's gradients are complete only now.
@@ -212,6 +218,9 @@ class TransformersLanguage(Language):
         if configured == Language.default_config["training"]["optimizer"]:
             return default_optimizer()
         return super().create_optimizer()
+
+    def _names_of(self, kind: type) -> set[str]:
+        return {name for name, pipe in self.pipeline if isinstance(pipe, kind)}
 
     def _recipe(self, component: Any) -> tuple[str, dict[str, Any]]:
         """The factory and the config that would build the component anew."""
