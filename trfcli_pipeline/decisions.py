@@ -73,7 +73,7 @@ class Decisions:
     @cached_property
     def correct(self) -> Bools:
         """Which texts have all their labels right. *Shape:* (texts,)"""
-        correct: Bools = ~self.wrong.any(axis=1)
+        correct: Bools = np.logical_and.reduce(~self.wrong, axis=1)
         return correct
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "count",
     "matthews_correlation",
     "mean_of_defined",
+    "precision_recall_curve",
     "precision_recall_f",
     "roc_auc",
     "spacy_scores",
@@ -124,6 +125,27 @@ def average_precision(decisions: Decisions) -> list[float | None]:
     from sklearn.metrics import average_precision_score
 
     return _per_label(decisions, average_precision_score)
+
+
+def precision_recall_curve(
+    decisions: Decisions, column: int | None = None, *, points: int = 100
+) -> list[tuple[float, float]]:
+    """Recall and precision as the threshold falls, of one label or of all together.
+
+    Args:
+        points: About so many, at recalls evenly apart.
+    """
+    from sklearn import metrics
+
+    chosen = slice(None) if column is None else slice(column, column + 1)
+    known = decisions.known[:, chosen]
+    precision, recall, _ = metrics.precision_recall_curve(
+        decisions.is_gold[:, chosen][known], decisions.predicted[:, chosen][known]
+    )
+    # From the highest threshold on; of points with the same recall, the first has most precision.
+    precision, recall = precision[::-1], recall[::-1]
+    places = np.unique(np.searchsorted(recall, np.linspace(0, 1, points + 1)))
+    return list(zip(recall[places].tolist(), precision[places].tolist(), strict=True))
 
 
 def mean_of_defined(values: Sequence[float | None]) -> float | None:

@@ -61,7 +61,7 @@ def evaluate(
       trf evaluate ./model test.jsonl
       trf evaluate ./model test.csv --output metrics.json --html report.html
     """
-    from trfcli_pipeline import evaluation, saving
+    from trfcli_pipeline import evaluation, report, saving
     from trfcli_pipeline.corpus import read_records
     from trfcli_pipeline.pipelines import load_pipeline
 
@@ -71,10 +71,12 @@ def evaluate(
     records = read_records(data, labelled=True)
     nlp = load_pipeline(model, device=device)
     classifier = evaluation.find_classifier(nlp)
+    gold = evaluation.gold_cats(records, classifier, name=data)
+    history = [] if html is None else report.read_history(nlp.path)
     result = evaluation.evaluate(
         nlp,
         [record.text for record in records],
-        evaluation.gold_cats(records, classifier, name=data),
+        gold,
         component=classifier.name,
         threshold=threshold,
         batch_size=batch_size or nlp.batch_size,
@@ -84,15 +86,9 @@ def evaluate(
         saving.write_text(output, f"{metrics}\n")
         console.good(f"Wrote {output}")
     if html is not None:
-        from trfcli_pipeline.report import Origin, read_history, render_report
-
-        origin = Origin(
-            model=model,
-            pipeline=f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']}",
-            data=data,
-            history=read_history(nlp.path),
-        )
-        saving.write_text(html, render_report(result, records, origin))
+        pipeline = f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']}"
+        origin = report.Origin(model, pipeline, data, history)
+        saving.write_text(html, report.render_report(result, records, origin))
         console.good(f"Wrote {html}")
     if as_json:
         console.data(metrics)

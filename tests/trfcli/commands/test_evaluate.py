@@ -12,9 +12,9 @@ from thinc.api import Config
 from typer.testing import Result
 
 from trfcli_pipeline.pipelines import init_pipeline
-from trfcli_pipeline.recipe import Settings, config_path
 from trfcli_pipeline.scores import Evaluation
 from trfcli_pipeline.training import train_textcat
+from trfcli_pipeline.training.recipe import Settings, config_path
 
 Run = Callable[..., Result]
 
@@ -219,6 +219,26 @@ def test_file_beside_the_table(run: Run, workspace: Path) -> None:
     assert json.loads((workspace / "metrics.json").read_text())["accuracy"] == 1.0
 
 
+def test_report(run: Run, workspace: Path) -> None:
+    write(workspace / "odd.jsonl", [*TEXTS, {"text": f"<b>{GOOD}</b>", "label": "BAD"}])
+    (workspace / "report.html").write_text("old")
+    result = run("evaluate", "exclusive", "odd.jsonl", "--html", "report.html")
+    assert result.exit_code == 0
+    assert result.stderr == "✔ Wrote report.html\n"
+    html = (workspace / "report.html").read_text(encoding="utf8")
+    assert html.startswith("<!DOCTYPE html>")
+    assert "13 texts of <b>odd.jsonl</b>, with the model <b>exclusive</b>" in html
+    assert f"&lt;b&gt;{GOOD}&lt;/b&gt;" in html
+    assert not list(workspace.glob(".report*"))
+
+
+def test_report_shows_how_the_model_was_trained(run: Run, workspace: Path) -> None:
+    row = {"step": 7, "epoch": 1.0, "loss": 0.5, "score": 0.8, "accuracy": 0.9, "cats_macro_f": 0.8}
+    (workspace / "exclusive" / "training.jsonl").write_text(f"{json.dumps(row)}\n")
+    assert run("evaluate", "exclusive", "test.jsonl", "--html", "a.html").exit_code == 0
+    assert "Learning: loss" in (workspace / "a.html").read_text(encoding="utf8")
+
+
 def test_labels_are_written_as_they_are(run: Run, workspace: Path) -> None:
     nlp = spacy.load(workspace / "exclusive")
     nlp.get_pipe("trf_textcat").cfg["labels"] = ["schön", "übel"]
@@ -310,6 +330,8 @@ def test_nothing_but_the_output_is_written(run: Run, workspace: Path) -> None:
         (["exclusive", "test.jsonl", "--device", "warp"], "warp: not a device", "cpu"),
         (["exclusive", "test.jsonl", "-o", "folder"], "folder: a directory, not a file", "file"),
         (["exclusive", "test.jsonl", "-o", "no/m.json"], "no: there is no such directory", None),
+        (["exclusive", "test.jsonl", "--html", "folder"], "folder: a directory, not a", "file"),
+        (["exclusive", "test.jsonl", "--html", "no/r.html"], "no: there is no such dir", None),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -376,8 +398,13 @@ def test_output_is_checked_before_the_work(
         raise AssertionError("the pipeline ran")
 
     monkeypatch.setattr(evaluation, "evaluate", evaluate)
-    result = run("evaluate", "exclusive", "test.jsonl", "-o", "folder")
-    assert result.stderr.startswith("✘ folder: a directory, not a file\n")
+    for option in ("-o", "--html"):
+        result = run("evaluate", "exclusive", "test.jsonl", option, "folder")
+        assert result.stderr.startswith("✘ folder: a directory, not a file\n")
+    (workspace / "exclusive" / "training.jsonl").write_text("{\n")
+    result = run("evaluate", "exclusive", "test.jsonl", "--html", "report.html")
+    assert result.stderr == "✘ exclusive/training.jsonl, line 1: not valid JSON\n"
+    assert not (workspace / "report.html").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,197 @@
+"""Charts as SVG, for a page that gives them their colours: `s1` to `s6`, `grid`, `guide` and so on.
+
+Each function takes plain numbers and strings and returns an element as text. The XML writer escapes
+whatever stands in labels.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+from xml.etree import ElementTree as ET
+
+__all__ = ["Axis", "Bars", "Line", "bar_chart", "line_chart", "nice_axis", "swatch"]
+
+WIDTH, HEIGHT = 400, 280
+# What ticks and names of axes take.
+LEFT, RIGHT, TOP, BOTTOM = 48, 12, 12, 42
+
+
+class Axis(NamedTuple):
+    """An axis: its name, what it reaches from and to, and where its ticks are."""
+
+    name: str
+    low: float
+    high: float
+    ticks: Sequence[float]
+
+
+UNIT_TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line through some points.
+
+    Attributes:
+        name: Shown where the pointer rests on it.
+        style: Its class: "s1" to "s6" differ in colour and dashes, "faint" is for many.
+        marked: Whether each point is marked.
+    """
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    style: str = "s1"
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bars of equal width from 0 to 1 on the x axis.
+
+    Attributes:
+        name: What is counted.
+        counts: One for each bar.
+    """
+
+    name: str
+    counts: Sequence[int]
+    style: str
+
+
+def unit_axis(name: str) -> Axis:
+    """From 0 to 1."""
+    return Axis(name, 0.0, 1.0, UNIT_TICKS)
+
+
+def nice_axis(name: str, values: Sequence[float]) -> Axis:
+    """An axis from 0 that holds all values, with some round ticks."""
+    top = max((value for value in values if math.isfinite(value)), default=0.0)
+    top = top if top > 0 else 1.0
+    magnitude = 10 ** math.floor(math.log10(top))
+    step = next(
+        factor * magnitude for factor in (0.2, 0.5, 1, 2) if top / (factor * magnitude) <= 5
+    )
+    n_steps = math.ceil(top / step - 1e-9)
+    return Axis(name, 0.0, n_steps * step, [number * step for number in range(n_steps + 1)])
+
+
+def line_chart(lines: Sequence[Line], *, title: str, x: Axis, y: Axis, guide: bool = False) -> str:
+    """Lines in a frame with ticks.
+
+    Args:
+        guide: Whether to draw the diagonal.
+    """
+    svg = _canvas(title)
+    _draw_axes(svg, x, y)
+    if guide:
+        start, end = _place((x.low, y.low), x, y), _place((x.high, y.high), x, y)
+        _add(svg, "path", {"class": "guide", "d": _path([start, end])})
+    for line in lines:
+        points = [_place(point, x, y) for point in line.points if all(map(math.isfinite, point))]
+        group = _add(svg, "g", {"class": f"line {line.style}"})
+        _add(group, "title").text = line.name
+        _add(group, "path", {"d": _path(points)})
+        for across, down in points if line.marked else []:
+            _add(group, "circle", {"cx": _number(across), "cy": _number(down), "r": "3"})
+    return _text(svg)
+
+
+def bar_chart(up: Bars, down: Bars, *, title: str, name: str) -> str:
+    """Two histograms over the same scores, one upwards and one downwards, each on its own scale."""
+    svg = _canvas(title)
+    x = unit_axis(name)
+    middle = (TOP + HEIGHT - BOTTOM) / 2
+    _draw_x_ticks(svg, x)
+    for bars, sign in ((up, -1), (down, 1)):
+        highest, total = max(bars.counts, default=0), sum(bars.counts)
+        width = (WIDTH - LEFT - RIGHT) / max(len(bars.counts), 1)
+        group = _add(svg, "g", {"class": f"bars {bars.style}"})
+        for place, count in enumerate(bars.counts):
+            size = count / highest * (middle - TOP - 16) if highest else 0.0
+            bar = _add(
+                group,
+                "rect",
+                {
+                    "x": _number(LEFT + place * width + 0.5),
+                    "y": _number(middle - size if sign < 0 else middle),
+                    "width": _number(width - 1),
+                    "height": _number(size),
+                },
+            )
+            low, high = place / len(bars.counts), (place + 1) / len(bars.counts)
+            _add(
+                bar, "title"
+            ).text = f"{bars.name}, {low:.2f} to {high:.2f}: {count:,} of {total:,}"
+        text = f"{bars.name}: {total:,}, at most {highest:,} a bar"
+        down_by = TOP + 8 if sign < 0 else HEIGHT - BOTTOM - 4
+        _add(svg, "text", {"x": str(LEFT + 4), "y": _number(down_by)}).text = text
+    _add(svg, "path", {"class": "frame", "d": _path([(LEFT, middle), (WIDTH - RIGHT, middle)])})
+    return _text(svg)
+
+
+def swatch(style: str) -> str:
+    """A sample of a line, for a legend."""
+    svg = ET.Element("svg", {"class": "swatch", "viewBox": "0 0 28 8", "aria-hidden": "true"})
+    group = _add(svg, "g", {"class": f"line {style}"})
+    _add(group, "path", {"d": "M0,4 28,4"})
+    return _text(svg)
+
+
+def _canvas(title: str) -> ET.Element:
+    return ET.Element(
+        "svg",
+        {
+            "class": "chart",
+            "viewBox": f"0 0 {WIDTH} {HEIGHT}",
+            "role": "img",
+            "aria-label": title,
+        },
+    )
+
+
+def _draw_axes(svg: ET.Element, x: Axis, y: Axis) -> None:
+    _draw_x_ticks(svg, x)
+    for tick in y.ticks:
+        start, end = _place((x.low, tick), x, y), _place((x.high, tick), x, y)
+        _add(svg, "path", {"class": "grid", "d": _path([start, end])})
+        place = {"x": _number(LEFT - 6), "y": _number(start[1] + 4), "text-anchor": "end"}
+        _add(svg, "text", place).text = f"{tick:g}"
+    middle = (TOP + HEIGHT - BOTTOM) / 2
+    turned = {"transform": f"translate(12 {_number(middle)}) rotate(-90)", "text-anchor": "middle"}
+    _add(svg, "text", turned).text = y.name
+
+
+def _draw_x_ticks(svg: ET.Element, x: Axis) -> None:
+    y = unit_axis("")
+    for tick in x.ticks:
+        start, end = _place((tick, 0), x, y), _place((tick, 1), x, y)
+        _add(svg, "path", {"class": "grid", "d": _path([start, end])})
+        place = {"x": _number(start[0]), "y": str(HEIGHT - BOTTOM + 16), "text-anchor": "middle"}
+        _add(svg, "text", place).text = f"{tick:g}"
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    place = {"x": _number(middle), "y": str(HEIGHT - 8), "text-anchor": "middle"}
+    _add(svg, "text", place).text = x.name
+
+
+def _place(point: tuple[float, float], x: Axis, y: Axis) -> tuple[float, float]:
+    """Where a point is on the canvas, whose y axis points down."""
+    across = (point[0] - x.low) / (x.high - x.low)
+    up = (point[1] - y.low) / (y.high - y.low)
+    return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+
+
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    return "M" + " ".join(f"{_number(x)},{_number(y)}" for x, y in points) if points else ""
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def _add(parent: ET.Element, tag: str, attributes: dict[str, str] | None = None) -> ET.Element:
+    return ET.SubElement(parent, tag, attributes or {})
+
+
+def _text(element: ET.Element) -> str:
+    return ET.tostring(element, encoding="unicode")
