@@ -1,20 +1,18 @@
-"""What a set of records says as a whole: its labels, a dev part of it, and what is odd about it."""
+"""What a set of records says as a whole: its labels, and a dev part of it."""
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from math import floor
 
 from trfcli_pipeline.corpus import Record
 from trfcli_pipeline.errors import DataError
 
-# Below this many texts, a label is rarely learnt.
-FEW_TEXTS = 10
-# From this share on, always guessing the commonest label looks like a good result.
-ONE_SIDED = 0.9
-# Up to this share, texts without exactly one label look like slips in otherwise exclusive labels.
-SLIPS = 0.05
+# Not those that carry meaning by themselves, such as + and #.
+_WITHOUT_PUNCTUATION = str.maketrans(
+    "", "", ".,:;!?'\"()[]{}-*“”‘’‚„«»‹›…–—¿¡。、！？，：；（）「」"
+)
 
 _SHOWN = 5
 
@@ -44,9 +42,17 @@ def complete_cats(record: Record, labels: Iterable[str], exclusive: bool) -> dic
     return {label: given.get(label, 0.0) for label in labels}
 
 
-def repeated_texts(records: Iterable[Record]) -> int:
-    """Number of texts that occur more than once, whitespace aside."""
-    return sum(times > 1 for times in Counter(_folded(record) for record in records).values())
+def normal_form(text: str) -> str:
+    """What is left of a text when case, punctuation and white space don't count.
+
+    Of a text that is nothing else, such as "...", all but the white space is left.
+    """
+    return fold(text.casefold().translate(_WITHOUT_PUNCTUATION)) or fold(text)
+
+
+def fold(text: str) -> str:
+    """The text with one blank for any white space in it, and none around it."""
+    return " ".join(text.split())
 
 
 def stratified_split(
@@ -58,8 +64,8 @@ def stratified_split(
     the sum comes to `fraction` of them all. Otherwise labels are served from the rarest to the
     commonest, which keeps all of them close to their share (the idea of iterative stratification:
     Sechidis, Tsoumakas and Vlahavas, ECML PKDD 2011). The last record of a label never leaves
-    train, nor does a text that occurs more than once, whitespace aside: so dev may come out
-    smaller, and even empty. Both parts keep the order of `records`.
+    train, nor does a text whose `normal_form` occurs more than once: so dev may come out smaller,
+    and even empty. Both parts keep the order of `records`.
 
     Args:
         records: Records with labels.
@@ -83,7 +89,8 @@ def stratified_split(
             members.setdefault(label, []).append(index)
     sizes = {label: len(indices) for label, indices in members.items()}
     wanted = _shares(sizes, fraction, rng)
-    times = Counter(_folded(record) for record in records)
+    forms = [normal_form(record.text) for record in records]
+    times = Counter(forms)
 
     taken: Counter[str] = Counter()
     dev: set[int] = set()
@@ -96,7 +103,7 @@ def stratified_split(
             if taken[label] >= wanted[label]:
                 break
             stay = all(sizes[other] - taken[other] > 1 for other in labels[index])
-            if stay and times[_folded(records[index])] == 1:
+            if stay and times[forms[index]] == 1:
                 dev.add(index)
                 taken.update(labels[index])
     return (
@@ -146,8 +153,8 @@ def check_known_labels(
         return
     found = [f"{label} (line {line})" for label, line in first_lines.items()]
     verb = "label is" if len(found) == 1 else "labels are"
-    message = f"{name}: {len(found)} {verb} not {known_as}: {_listed(found)}"
-    advice = advice or f"Known are {_listed(known)}"
+    message = f"{name}: {len(found)} {verb} not {known_as}: {listed(found)}"
+    advice = advice or f"Known are {listed(known)}"
     by_lower = {label.lower(): label for label in known}
     for label in first_lines:
         close = get_close_matches(label.lower(), by_lower, n=1)
@@ -169,17 +176,9 @@ def check_single_labels(records: Iterable[Record], *, name: str) -> None:
         verb = "text has" if len(several) == 1 else "texts have"
         raise DataError(
             f"{name}: {len(several):,} {verb} more than one label, but the model gives each text "
-            f"one (first: line {first.line}, {_listed(sorted(first.labels))})",
+            f"one (first: line {first.line}, {listed(sorted(first.labels))})",
             hint="Correct the data, or train the model with --multilabel",
         )
-
-
-def remarks(train: Sequence[Record], dev: Sequence[Record]) -> list[str]:
-    """What is worth knowing before training, one sentence each, without a full stop."""
-    found = [*_overlap(train, dev)]
-    for name, part in (("train", train), ("dev", dev)):
-        found += [*_conflicts(name, part), *_empty_texts(name, part), *_slips(name, part)]
-    return [*found, *_counts(train, dev)]
 
 
 def _shares(sizes: dict[str, int], fraction: float, rng: random.Random) -> dict[str, int]:
@@ -198,85 +197,7 @@ def _shares(sizes: dict[str, int], fraction: float, rng: random.Random) -> dict[
     return shares
 
 
-def _overlap(train: Iterable[Record], dev: Sequence[Record]) -> Iterator[str]:
-    seen = {_folded(record) for record in train}
-    lines = [record.line for record in dev if _folded(record) in seen]
-    if lines:
-        verb = "occurs" if len(lines) == 1 else "occur"
-        yield (
-            f"{len(lines):,} of {_texts(len(dev))} in dev {verb} in train too, "
-            f"which makes scores on dev too good (first: line {lines[0]})"
-        )
-
-
-def _conflicts(name: str, records: Iterable[Record]) -> Iterator[str]:
-    first: dict[str, Record] = {}
-    conflicts: dict[str, tuple[int, int]] = {}
-    for record in records:
-        text = _folded(record)
-        earlier = first.setdefault(text, record)
-        if earlier.labels != record.labels:
-            conflicts.setdefault(text, (earlier.line, record.line))
-    if conflicts:
-        one, other = min(conflicts.values())
-        verb = "occurs" if len(conflicts) == 1 else "occur"
-        yield (
-            f"{_texts(len(conflicts))} in {name} {verb} with different labels "
-            f"(first: lines {one} and {other})"
-        )
-
-
-def _empty_texts(name: str, records: Iterable[Record]) -> Iterator[str]:
-    lines = [record.line for record in records if not record.text.strip()]
-    if lines:
-        verb = "is" if len(lines) == 1 else "are"
-        yield f"{_texts(len(lines))} in {name} {verb} empty (first: line {lines[0]})"
-
-
-def _slips(name: str, records: Sequence[Record]) -> Iterator[str]:
-    odd = [record for record in records if len(record.labels) != 1]
-    if odd and len(odd) <= SLIPS * len(records):
-        without = sum(not record.labels for record in odd)
-        verb = "doesn't" if len(odd) == 1 else "don't"
-        yield (
-            f"{len(odd):,} of {_texts(len(records))} in {name} {verb} have exactly one label "
-            f"({without:,} none, {len(odd) - without:,} several), so labels are not exclusive "
-            f"(first: line {odd[0].line})"
-        )
-
-
-def _counts(train: Sequence[Record], dev: Sequence[Record]) -> Iterator[str]:
-    in_train = Counter(label for record in train for label in record.labels)
-    in_dev = {label for record in dev for label in record.labels}
-    names = label_names(train)
-    few = sorted((in_train[label], label) for label in names if in_train[label] < FEW_TEXTS)
-    if few:
-        found = _listed([f"{label} ({number})" for number, label in few])
-        verb = "label has" if len(few) == 1 else "labels have"
-        yield f"{len(few):,} {verb} fewer than {FEW_TEXTS} texts in train: {found}"
-    for label, number in in_train.most_common(1):
-        share = number / len(train)
-        if number == len(train):
-            yield f"{label} holds for every text in train, so there is nothing to tell it from"
-        elif share >= ONE_SIDED:
-            yield (
-                f"{label} holds for {100 * share:.1f} % of the texts in train: "
-                "accuracy says little, look at macro F"
-            )
-    unseen = [label for label in names if label not in in_dev]
-    if dev and unseen:
-        verb = "label has" if len(unseen) == 1 else "labels have"
-        yield f"{len(unseen):,} {verb} no text in dev: {_listed(unseen)}"
-
-
-def _folded(record: Record) -> str:
-    return " ".join(record.text.split())
-
-
-def _texts(number: int) -> str:
-    return "1 text" if number == 1 else f"{number:,} texts"
-
-
-def _listed(found: Sequence[str]) -> str:
+def listed(found: Sequence[str]) -> str:
+    """The first few of some items, and how many there are more."""
     more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
     return ", ".join(found[:_SHOWN]) + more
