@@ -111,6 +111,53 @@ def train_textcat(
             show_default="of the config",
         ),
     ] = None,
+    segments: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="What the encoder sees at once: windows (as many sentences as fit), sentences, "
+            "or doc.",
+            rich_help_panel="Training",
+            show_default="of the config",
+        ),
+    ] = None,
+    pooling: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="How the segments of a text become one vector: mean, max or attention.",
+            rich_help_panel="Training",
+            show_default="of the config",
+        ),
+    ] = None,
+    balance: Annotated[
+        bool,
+        typer.Option(
+            "--balance",
+            help="Weigh rare labels more than common ones.",
+            rich_help_panel="Training",
+        ),
+    ] = False,
+    focal_gamma: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="GAMMA",
+            help="Focal loss: count texts less that are right already.",
+            rich_help_panel="Training",
+            show_default="of the config",
+        ),
+    ] = None,
+    accumulate: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Batches whose gradients make one step.",
+            rich_help_panel="Training",
+            show_default="of the config",
+        ),
+    ] = None,
     freeze_encoder: Annotated[
         bool,
         typer.Option(
@@ -188,7 +235,7 @@ def train_textcat(
       trf train ./model train.csv --dev dev.csv --epochs 5 --output ./trained
     """
     from trfcli_pipeline import training
-    from trfcli_pipeline.recipe import Settings
+    from trfcli_pipeline.training.recipe import Settings
 
     console.if_interrupted(f"{output or model} is as it was")
     events = training.train_textcat(
@@ -211,6 +258,11 @@ def train_textcat(
             seed=seed,
             device=device,
             max_texts=max_texts,
+            segments=segments,
+            pooling=pooling,
+            balance=balance,
+            focal_gamma=focal_gamma,
+            accumulate=accumulate,
         ),
         resume=resume,
     )
@@ -255,7 +307,8 @@ def describe_plan(plan: "Planned", *, resume: bool) -> None:
     console.info(
         f"{plan.device.upper()}, {console.plural(plan.threads, 'thread')}; {encoder}, "
         f"head rate {plan.learn_rate:.0e}, batch {plan.batch_size}, {plan.steps:,} steps, "
-        f"warm-up {plan.warmup_steps:,}; mean length {plan.mean_length:.0f} wordpieces; "
+        f"warm-up {plan.warmup_steps:,}; {plan.segments}, mean length {plan.mean_length:.0f} "
+        f"wordpieces; "
         f"{plan.classifier}"
     )
     if plan.done_steps:

@@ -21,8 +21,8 @@ from typer.testing import Result
 
 from trfcli_pipeline import recipe, training
 from trfcli_pipeline.pipelines import init_pipeline
-from trfcli_pipeline.recipe import Settings
 from trfcli_pipeline.training import Evaluated, Event, Finished, Planned, Stepped
+from trfcli_pipeline.training.recipe import Settings
 
 Run = Callable[..., Result]
 
@@ -127,7 +127,7 @@ def test_replaces_the_model_and_tells_the_story(run: Run, workspace: Path) -> No
     )
     assert re.fullmatch(
         r"ℹ CPU, \d+ threads?; encoder rate 1e-04, head rate 1e-03, batch 8, 6 steps, warm-up 1; "
-        r"mean length \d+ wordpieces; new classifier",
+        r"sentences together, up to 64 wordpieces, mean length \d+ wordpieces; new classifier",
         decided,
     )
     assert header.split() == ["step", "epoch", "loss", "accuracy", "macro", "F", "words/s"]
@@ -348,6 +348,7 @@ PLAN = Planned(
     warmup_steps=1042,
     mean_length=20.6,
     classifier="new classifier",
+    segments="single sentences",
 )
 FINISHED = Finished(
     best_step=2820,
@@ -383,7 +384,7 @@ def test_figures_are_for_people(run: Run, replayed: Callable[..., dict[str, Any]
         "⚠ one thing",
         "⚠ another",
         "ℹ MPS, 1 thread; encoder rate 5e-05, head rate 1e-03, batch 32, 4,240 steps, "
-        "warm-up 1,042; mean length 21 wordpieces; new classifier",
+        "warm-up 1,042; single sentences, mean length 21 wordpieces; new classifier",
         "   step   epoch     loss  accuracy  macro F   words/s",
         "  1,410    1.00    0.042     0.982    0.961    13,410  ← best",
         "  2,820    2.00    0.042     0.982    0.961    13,410",
@@ -410,6 +411,11 @@ def test_figures_are_for_people(run: Run, replayed: Callable[..., dict[str, Any]
         (["--multilabel"], "exclusive", False),
         (["--max-texts", "10"], "max_texts", 10),
         (["--checkpoint-every", "0"], "checkpoint_every", 0),
+        (["--segments", "doc"], "segments", "doc"),
+        (["--pooling", "max"], "pooling", "max"),
+        (["--balance"], "balance", True),
+        (["--focal-gamma", "2"], "focal_gamma", 2.0),
+        (["--accumulate", "2"], "accumulate", 2),
         (["-c", "my.cfg"], "config", Path("my.cfg")),
     ],
     ids=lambda value: " ".join(value) or "none" if isinstance(value, list) else "",

@@ -14,7 +14,7 @@ from thinc.api import Config, ConfigValidationError, Optimizer
 
 from trfcli_pipeline.errors import DataError
 
-TEXTCAT = "trf_textcat"
+TEXTCAT, WORDPIECER = "trf_textcat", "trf_wordpiecer"
 _WARMUP_SHARE = 0.1
 
 
@@ -32,6 +32,10 @@ class Settings:
         checkpoint_every: Steps from one checkpoint to the next; those of `eval_every` if None, 0
             for no checkpoints.
         max_texts: The most texts to train on, drawn at random.
+        segments, pooling: As of `segments.Segmentation` and `architectures.make_classifier`.
+        balance: Whether to weigh labels by how rare they are.
+        focal_gamma: How much less a text counts that is right already; see `losses.py`.
+        accumulate: Batches whose gradients make one step.
     """
 
     config: Path | None = None
@@ -48,6 +52,11 @@ class Settings:
     seed: int | None = None
     device: str = "auto"
     max_texts: int | None = None
+    segments: str | None = None
+    pooling: str | None = None
+    balance: bool = False
+    focal_gamma: float | None = None
+    accumulate: int | None = None
 
 
 def config_path(name: str) -> Path:
@@ -136,6 +145,12 @@ class Recipe:
         """Factory and settings of the text classifier."""
         return dict(self.config["components"][TEXTCAT])
 
+    @property
+    def segmentation(self) -> dict[str, Any]:
+        """How texts are to be divided into segments, where the config says it."""
+        settings = self.config["components"].get(WORDPIECER, {})
+        return {name: settings[name] for name in ("segments", "long_sentences") if name in settings}
+
     def _ask(self, exclusive: bool) -> None:
         """Put what the user asks for in the place of the file's."""
         settings, optimizer = self.settings, self._raw["training"]["optimizer"]
@@ -143,7 +158,11 @@ class Recipe:
             ("training", "max_epochs"): settings.epochs,
             ("training", "batcher", "size"): settings.batch_size,
             ("components", TEXTCAT, "architecture"): settings.architecture,
+            ("components", TEXTCAT, "pooling"): settings.pooling,
+            ("components", TEXTCAT, "focal_gamma"): settings.focal_gamma,
             ("components", TEXTCAT, "exclusive_classes"): exclusive,
+            ("components", WORDPIECER, "segments"): settings.segments,
+            ("training", "accumulate_gradient"): settings.accumulate,
             ("system", "seed"): settings.seed,
         }
         if isinstance(optimizer["trf_lr"], Mapping):
@@ -159,7 +178,8 @@ class Recipe:
 
     def _set_steps(self, n_texts: int) -> None:
         training, settings = self._raw["training"], self.settings
-        steps_an_epoch = math.ceil(n_texts / training["batcher"]["size"])
+        batches = math.ceil(n_texts / training["batcher"]["size"])
+        steps_an_epoch = math.ceil(batches / training.get("accumulate_gradient", 1))
         steps = steps_an_epoch * training["max_epochs"]
         training["max_steps"] = steps
         training["eval_frequency"] = settings.eval_every or steps_an_epoch

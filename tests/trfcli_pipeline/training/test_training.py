@@ -17,7 +17,6 @@ import spacy
 import srsly
 from spacy.training import Example
 
-from trfcli_pipeline import training
 from trfcli_pipeline.errors import (
     DataError,
     DeviceError,
@@ -25,18 +24,21 @@ from trfcli_pipeline.errors import (
     PipelineError,
     TrfError,
 )
-from trfcli_pipeline.evaluation import Evaluation
+from trfcli_pipeline.evaluation import Prediction
 from trfcli_pipeline.pipelines import init_pipeline
-from trfcli_pipeline.recipe import Settings, config_path
+from trfcli_pipeline.scores import Evaluation
 from trfcli_pipeline.training import (
     Checkpointed,
     Evaluated,
     Event,
     Finished,
     Planned,
+    Settings,
     Stepped,
+    loop,
     train_textcat,
 )
+from trfcli_pipeline.training.recipe import config_path
 
 WORDS = {
     "FRUIT": ["apple pie", "delicious apple", "apple shares", "a free apple"],
@@ -140,13 +142,11 @@ def scores(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def set_scores(*values: float) -> None:
         found = chain(values, repeat(values[-1]))
-        evaluate = training.evaluate
 
-        def evaluate_and_replace(*args: Any, **kwargs: Any) -> Evaluation:
-            evaluation = evaluate(*args, **kwargs)
-            return replace(evaluation, cats={**evaluation.cats, "cats_macro_f": next(found)})
+        def score(self: Any, evaluation: Evaluation) -> float:
+            return next(found)
 
-        monkeypatch.setattr(training, "evaluate", evaluate_and_replace)
+        monkeypatch.setattr(loop.Loop, "_score", score)
 
     return set_scores
 
@@ -251,7 +251,7 @@ def test_the_best_state_is_kept(
         meta = srsly.read_json(tmp_path / name / "meta.json")
         assert meta["trf"]["training"]["best_step"] == end.best_step
         assert meta["trf"]["training"]["steps"] == 5 * epochs
-        assert meta["performance"]["cats_macro_f"] == 0.9
+        assert meta["trf"]["training"]["score"] == 0.9
     for part in ("trf_tok2vec", "trf_textcat"):
         one, three, late = (snapshot(tmp_path / each / part) for each in ("one", "three", "late"))
         assert one == three
@@ -303,17 +303,17 @@ def test_an_error_in_the_middle_leaves_the_model_as_it_was(
     model: Path, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = snapshot(model)
-    evaluate = training.evaluate
+    predict = loop.predict
     calls = 0
 
-    def fail_later(*args: Any, **kwargs: Any) -> Evaluation:
+    def fail_later(*args: Any, **kwargs: Any) -> Prediction:
         nonlocal calls
         calls += 1
         if calls == 2:
             raise MemoryError
-        return evaluate(*args, **kwargs)
+        return predict(*args, **kwargs)
 
-    monkeypatch.setattr(training, "evaluate", fail_later)
+    monkeypatch.setattr(loop, "predict", fail_later)
     with pytest.raises(MemoryError):
         list(train_textcat(str(model), data, settings=QUICK))
     assert calls == 2
@@ -374,8 +374,7 @@ KILLED = """
 import os, signal, sys
 import torch
 torch.set_num_threads(1)
-from trfcli_pipeline.recipe import Settings
-from trfcli_pipeline.training import Checkpointed, train_textcat
+from trfcli_pipeline.training import Checkpointed, Settings, train_textcat
 
 settings = Settings(
     epochs=3, batch_size=8, seed=1, learn_rate=5e-3, eval_every=4, checkpoint_every=3
@@ -626,6 +625,56 @@ def test_several_labels_at_once(model: Path, tmp_path: Path) -> None:
 
 
 # --- settings ---
+
+
+def test_accumulated_batches_make_one_step(model: Path, data: str, tmp_path: Path) -> None:
+    """Two batches of four have the gradient of one batch of eight, when all are of that size."""
+    config = constant_rates(tmp_path / "a.cfg", head=0.02, encoder=1e-3, dropout=0.0)
+    losses = {}
+    for size, accumulate in ((8, 1), (4, 2)):
+        settings = Settings(
+            config=config, epochs=2, batch_size=size, accumulate=accumulate, seed=1, dev_split=0.2
+        )
+        events = list(train_textcat(str(model), data, output=tmp_path / "o", settings=settings))
+        assert isinstance(events[0], Planned)
+        assert events[0].steps == 8
+        losses[size] = [event.loss for event in events if isinstance(event, Stepped)]
+    # The same texts, but in other batches after the first step.
+    assert losses[4][0] == pytest.approx(losses[8][0], abs=1e-6)
+    assert sum(losses[4]) == pytest.approx(sum(losses[8]), rel=0.2)
+
+
+def test_what_the_encoder_sees_at_once(model: Path, data: str) -> None:
+    together = start(str(model), data, settings=QUICK)
+    assert together.segments == "sentences together, up to 64 wordpieces"
+    single = start(str(model), data, settings=replace(QUICK, segments="sentences"))
+    assert single.segments == "single sentences"
+    # Two sentences each: one pair of special tokens more.
+    assert single.mean_length == pytest.approx(together.mean_length + 2)
+    finish(train_textcat(str(model), data, settings=replace(QUICK, epochs=1)))
+    nlp = spacy.load(model)
+    assert nlp.get_pipe("trf_wordpiecer").settings.segments == "windows"
+    assert len(nlp("One. Two.")._.trf_segments) == 1
+
+
+def test_rare_labels_can_weigh_more(model: Path, tmp_path: Path) -> None:
+    train = write(tmp_path / "a.jsonl", [*rows("FRUIT"), *rows("FILM")[:10]])
+    settings = replace(QUICK, epochs=1, balance=True, dev_split=0.2, focal_gamma=1.0)
+    finish(train_textcat(str(model), train, settings=settings))
+    cfg = spacy.load(model).get_pipe("trf_textcat").cfg
+    # 16 and 8 of 24 texts.
+    assert cfg["class_weights"] == {"FILM": 1.5, "FRUIT": 0.75}
+    assert cfg["focal_gamma"] == 1.0
+
+
+def test_thresholds_are_tuned_for_several_labels(model: Path, tmp_path: Path) -> None:
+    data = [{"text": row["text"], "labels": [row["label"]]} for row in rows("FRUIT", "FILM")]
+    data += [{"text": "neither", "labels": []}]
+    train = write(tmp_path / "a.jsonl", data)
+    finish(train_textcat(str(model), train, dev=train, settings=replace(QUICK, epochs=1)))
+    classifier = spacy.load(model).get_pipe("trf_textcat")
+    assert classifier.thresholds.keys() == {"FRUIT", "FILM"}
+    assert len(set(classifier.thresholds.values()) | {0.5}) > 1
 
 
 def test_a_frozen_encoder_stays_as_it_is(model: Path, data: str) -> None:

@@ -1,0 +1,216 @@
+"""Fine-tunes an encoder and a text classifier, and keeps the best state by dev score."""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import srsly
+import torch
+from thinc.api import fix_random_seed
+
+from trfcli_pipeline.batching import make_examples
+from trfcli_pipeline.errors import OutputError
+from trfcli_pipeline.pipelines import check_pipeline, load_pipeline
+from trfcli_pipeline.remarks import remarks
+from trfcli_pipeline.saving import replace_directory, staged_directory
+from trfcli_pipeline.training.checkpoints import Workspace
+from trfcli_pipeline.training.data import read_data
+from trfcli_pipeline.training.events import (
+    Checkpointed,
+    Evaluated,
+    Event,
+    Finished,
+    Planned,
+    Stepped,
+)
+from trfcli_pipeline.training.loop import Loop
+from trfcli_pipeline.training.preparation import (
+    describe_classifier,
+    prepare_docs,
+    require_encoder,
+    set_classifier,
+    set_segments,
+)
+from trfcli_pipeline.training.provenance import (
+    check_identity,
+    complete_meta,
+    describe_training,
+    digest,
+    finished_before,
+    identify,
+)
+from trfcli_pipeline.training.recipe import Settings
+
+__all__ = [
+    "Checkpointed",
+    "Evaluated",
+    "Event",
+    "Finished",
+    "Planned",
+    "Settings",
+    "Stepped",
+    "train_textcat",
+]
+
+_OWN_ENTRIES = {"config.cfg", "meta.json", "tokenizer", "vocab", "training.jsonl"}
+
+
+def train_textcat(
+    model: str,
+    train: str,
+    *,
+    dev: str | None = None,
+    output: Path | None = None,
+    settings: Settings | None = None,
+    resume: bool = False,
+) -> Iterator[Event]:
+    """Train a pipeline's text classifier, together with its encoder.
+
+    The pipeline at `model` stays as it is until training has ended well.
+
+    Args:
+        model: Directory or name of a pipeline with trf_tok2vec.
+        train, dev: Files with labelled texts.
+        output: Where the trained pipeline goes; by default to `model`, in place of what it was.
+        resume: Go on from the last checkpoint of a training that didn't end, to the same result;
+            without one, start from the beginning.
+
+    Yields:
+        What happens, as it happens: Planned, then Stepped, Evaluated and Checkpointed, then
+        Finished.
+
+    Raises:
+        DataError, PipelineError, DeviceError, OutputError: Something can't be used. All but
+            running out of memory show before the first step.
+    """
+    settings = settings or Settings()
+    shown = Path(model) if output is None else output
+    target = _check_output(model, output)
+    workspace = Workspace.beside(target)
+    data, recipe = read_data(train, dev, settings)
+
+    nlp = load_pipeline(model, device=settings.device)
+    identity = identify(recipe, nlp.path, data)
+    # In place, the pipeline is another one once training has ended.
+    request = digest({**identity, "the pipeline": output and identity["the pipeline"]})
+    if resume and (finished := finished_before(target, shown, request)) is not None:
+        workspace.remove()
+        yield finished
+        return
+    resumed = resume and workspace.can_resume
+    if resumed:
+        check_identity(workspace, identity)
+
+    encoder = require_encoder(nlp)
+    was = describe_classifier(nlp)
+    fix_random_seed(recipe.seed)
+    segments = set_segments(nlp, recipe)
+    classifier, classifier_phrase = set_classifier(nlp, recipe, data)
+    examples = make_examples(nlp, data.train, data.labels, exclusive=recipe.exclusive)
+    lengths = prepare_docs(nlp, examples, encode=settings.freeze_encoder)
+    counts = Counter(label for record in data.train for label in record.labels)
+    loop = Loop(nlp, encoder, classifier, examples, data.dev, recipe)
+    if resumed:
+        loop.restore(workspace)
+    plan = Planned(
+        train_texts=len(data.train),
+        dev_texts=len(data.dev),
+        dev_origin=data.dev_origin,
+        label_counts={label: counts[label] for label in data.labels},
+        exclusive=recipe.exclusive,
+        remarks=[*remarks(data.train, data.dev), *_given_up(workspace, shown, resumed)],
+        device=str(encoder.model.device),
+        threads=torch.get_num_threads(),
+        trf_lr=recipe.trf_lr,
+        learn_rate=recipe.learn_rate,
+        batch_size=recipe.batch_size,
+        steps=recipe.steps,
+        warmup_steps=recipe.warmup_steps,
+        mean_length=sum(lengths) / len(lengths),
+        segments=segments,
+        classifier=classifier_phrase,
+        done_steps=loop.progress.step,
+    )
+    yield plan
+
+    if not resumed:
+        workspace.remove()
+    try:
+        for event in loop.run():
+            if isinstance(event, Evaluated) and event.is_best:
+                describe_training(nlp, classifier, recipe, plan, event, [train, dev])
+                with staged_directory(workspace.best) as staging:
+                    nlp.to_disk(staging)
+            if isinstance(event, Checkpointed):
+                workspace.save({**loop.state(), "identity": identity}, loop.tensors())
+            yield event
+    except BaseException:
+        if not workspace.can_resume:
+            workspace.remove()
+        raise
+    progress = loop.progress
+    complete_meta(workspace.best, progress, request)
+    previous = _put_in_place(workspace, target, was if _is_same(target, model) else None)
+    yield Finished(
+        best_step=progress.best_step,
+        metric=" + ".join(loop.weights),
+        score=progress.best_score,
+        path=shown,
+        was=previous,
+        stopped_early=progress.stopped_early,
+        seconds=progress.seconds,
+    )
+
+
+def _check_output(model: str, output: Path | None) -> Path:
+    check_pipeline(model)
+    target = (Path(model) if output is None else output).expanduser().absolute()
+    if output is None and not target.is_dir():
+        raise OutputError(
+            f"{model}: an installed pipeline can't be replaced",
+            hint="Say where the trained one should go: --output DIR",
+        )
+    if target.exists() and not target.is_dir():
+        raise OutputError(f"{output}: is a file", hint="Name a directory")
+    if target.is_dir() and any(target.iterdir()) and not (target / "config.cfg").exists():
+        raise OutputError(
+            f"{output}: exists and is no spaCy pipeline", hint="Name another directory"
+        )
+    return target
+
+
+def _given_up(workspace: Workspace, shown: Path, resumed: bool) -> Iterator[str]:
+    if workspace.can_resume and not resumed:
+        step = workspace.progress()["progress"]["step"]
+        yield f"an unfinished training of {shown} (step {step:,}) is given up: no --resume"
+
+
+def _is_same(target: Path, model: str) -> bool:
+    return target.resolve() == Path(model).expanduser().resolve()
+
+
+def _put_in_place(workspace: Workspace, target: Path, was: str | None) -> str | None:
+    """Put the best pipeline where it was asked for. Returns what was there, as a phrase."""
+    previous = None
+    if target.exists():
+        previous = was or "another pipeline"
+        _keep_foreign_files(target, workspace.best)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    replace_directory(target, workspace.best)
+    workspace.remove()
+    return previous
+
+
+def _keep_foreign_files(old: Path, new: Path) -> None:
+    """Copy what people put beside a pipeline's own files, such as a README or the data."""
+    if not (old / "meta.json").exists():
+        return
+    own = _OWN_ENTRIES | set(srsly.read_json(old / "meta.json").get("components", []))
+    for entry in old.iterdir():
+        if entry.name in own or (new / entry.name).exists():
+            continue
+        if entry.is_dir():
+            shutil.copytree(entry, new / entry.name, symlinks=True)
+        else:
+            shutil.copy2(entry, new / entry.name, follow_symlinks=False)

@@ -1,0 +1,92 @@
+"""Reads what to train on, and holds out what to choose the best state by."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trfcli_pipeline.corpus import Record, read_records
+from trfcli_pipeline.dataset import check_labels, is_exclusive, label_names, stratified_split
+from trfcli_pipeline.errors import DataError
+from trfcli_pipeline.training.recipe import Recipe, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What to train on and what to choose the best state by.
+
+    Attributes:
+        dev_origin: Where the dev texts come from, as a phrase.
+        labels: Of all training texts that there are, also where only some of these are used.
+    """
+
+    train: list[Record]
+    dev: list[Record]
+    dev_origin: str
+    labels: list[str]
+
+
+def read_data(train: str, dev: str | None, settings: Settings) -> tuple["Data", Recipe]:
+    train_records = read_records(train, labelled=True)
+    dev_records = None if dev is None else read_records(dev, labelled=True)
+    exclusive = _check_exclusive(train, train_records, dev, dev_records, settings)
+    recipe = Recipe(settings, exclusive=exclusive)
+    train_records, dev_records, origin = _parts(train, train_records, dev, dev_records, recipe)
+    labels = label_names(train_records)
+    if settings.max_texts is not None and settings.max_texts < len(train_records):
+        train_records = random.Random(recipe.seed).sample(train_records, settings.max_texts)
+    recipe.fit(len(train_records))
+    return Data(train_records, dev_records, origin, labels), recipe
+
+
+def _check_exclusive(
+    train: str,
+    train_records: Sequence[Record],
+    dev: str | None,
+    dev_records: Sequence[Record] | None,
+    settings: Settings,
+) -> bool:
+    """Whether exactly one label holds for a text, as the user says or the data shows."""
+    exclusive = settings.exclusive
+    if exclusive is None:
+        exclusive = is_exclusive(train_records)
+        if not exclusive:
+            return False
+    for name, records in ((train, train_records), (dev, dev_records or ())):
+        odd = next((each for each in records if exclusive and len(each.labels) != 1), None)
+        if odd is not None:
+            raise DataError(
+                f"{name}, line {odd.line}: {len(odd.labels) or 'no'} labels, "
+                "but every text should have exactly one",
+                hint="Train with --multilabel, or correct the data",
+            )
+    if exclusive and len(label_names(train_records)) == 1:
+        raise DataError(
+            f"{train}: all texts have the same label, {label_names(train_records)[0]}",
+            hint="A classifier needs texts of at least two labels",
+        )
+    return exclusive
+
+
+def _parts(
+    train: str,
+    train_records: list[Record],
+    dev: str | None,
+    dev_records: list[Record] | None,
+    recipe: Recipe,
+) -> tuple[list[Record], list[Record], str]:
+    """The records to train on, those to choose the best state by, and where these come from."""
+    settings = recipe.settings
+    if dev_records is None:
+        train_records, dev_records = stratified_split(
+            train_records, settings.dev_split, recipe.seed
+        )
+        origin = f"held out, stratified {100 * settings.dev_split:g} %, seed {recipe.seed}"
+        if not dev_records:
+            raise DataError(
+                f"{train}: too few texts to hold some out for dev",
+                hint="Give a file with --dev, or a larger --dev-split",
+            )
+    else:
+        origin = f"from {dev}"
+        check_labels(train_records, dev_records, dev_name=str(dev))
+    return train_records, dev_records, origin

@@ -1,0 +1,257 @@
+"""The steps of a training, with an evaluation and a checkpoint every so often."""
+
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, cast
+
+import torch
+from spacy.language import Language
+from spacy.training import Example
+from spacy.util import minibatch
+from thinc.api import Model, xp2torch
+
+from trfcli_pipeline.components.textcat import TransformersTextCategorizer
+from trfcli_pipeline.components.tok2vec import TransformersTok2Vec
+from trfcli_pipeline.corpus import Record
+from trfcli_pipeline.dataset import complete_cats
+from trfcli_pipeline.decisions import DEFAULT_THRESHOLD, Threshold
+from trfcli_pipeline.evaluation import predict
+from trfcli_pipeline.scores import Evaluation, score_cats
+from trfcli_pipeline.thresholds import tune_thresholds
+from trfcli_pipeline.training.checkpoints import (
+    Workspace,
+    head_state,
+    random_state,
+    restore_head,
+    restore_python_random,
+    restore_random_state,
+)
+from trfcli_pipeline.training.events import Checkpointed, Evaluated, Stepped
+from trfcli_pipeline.training.recipe import TEXTCAT, Recipe
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a training stands; all of it plain values.
+
+    Attributes:
+        epoch_step: Steps of the current epoch that are done.
+        order: State of Python's random numbers when the epoch was shuffled.
+        losses: Of the steps since the last evaluation.
+        words: Trained on since the last evaluation, within `word_seconds`.
+        best_step, best_score: Of the state that is kept.
+        risen_step: When the score last rose, which of equal scores is the first.
+        history: What `training.jsonl` says, one row an evaluation.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    epoch_step: int = 0
+    order: Any = None
+    losses: list[float] = field(default_factory=list)
+    words: int = 0
+    word_seconds: float = 0.0
+    seconds: float = 0.0
+    best_step: int = 0
+    best_score: float = -1.0
+    risen_step: int = 0
+    stopped_early: bool = False
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Loop:
+    """Epochs of steps, with an evaluation and a checkpoint every so often."""
+
+    def __init__(
+        self,
+        nlp: Language,
+        encoder: TransformersTok2Vec,
+        classifier: TransformersTextCategorizer,
+        examples: list[Example],
+        dev_records: Sequence[Record],
+        recipe: Recipe,
+    ) -> None:
+        self.nlp = nlp
+        self.encoder = encoder
+        self.classifier = classifier
+        self.examples = examples
+        self.dev_texts = [record.text for record in dev_records]
+        self.dev_gold = [
+            complete_cats(record, classifier.labels, recipe.exclusive) for record in dev_records
+        ]
+        self.recipe = recipe
+        self.weights = {name: w for name, w in recipe.T["score_weights"].items() if w}
+        self.freeze_encoder = recipe.settings.freeze_encoder
+        self.progress = Progress()
+        self._random_state: Mapping[str, Any] | None = None
+
+    def has_ended(self) -> bool:
+        return self.progress.stopped_early or self.progress.step >= self.recipe.steps
+
+    def run(self) -> Iterator[Stepped | Evaluated | Checkpointed]:
+        """Train until the steps or the patience are used up."""
+        T, now = self.recipe.T, self.progress
+        while not self.has_ended():
+            epoch = self._epoch()
+            for step in epoch[now.epoch_step :]:
+                start = time.perf_counter()
+                loss = self._update(step)
+                now.step += 1
+                now.epoch_step += 1
+                now.losses.append(loss)
+                now.words += sum(len(example.predicted) for batch in step for example in batch)
+                now.word_seconds += time.perf_counter() - start
+                now.seconds += time.perf_counter() - start
+                yield Stepped(now.step, loss)
+                position = now.epoch + now.epoch_step / len(epoch)
+                if now.epoch_step == len(epoch):
+                    now.epoch, now.epoch_step = now.epoch + 1, 0
+                is_last = now.step >= self.recipe.steps
+                if is_last or now.step % T["eval_frequency"] == 0:
+                    yield self._evaluate(position)
+                every = self.recipe.checkpoint_every
+                if every and now.step % every == 0 and not is_last:
+                    yield Checkpointed(now.step)
+                if now.stopped_early:
+                    return
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint says beside `tensors`: plain values."""
+        return {"progress": asdict(self.progress), "random": random_state()}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Weights, and what the optimizers remember."""
+        tensors = head_state(self.classifier.model, self.recipe.optimizer)
+        return tensors if self.freeze_encoder else tensors | self.encoder.model.training_state()
+
+    def restore(self, workspace: Workspace) -> None:
+        """Continue from a checkpoint."""
+        state, tensors = workspace.load()
+        self.progress = Progress(**state["progress"])
+        self._random_state = state["random"]
+        for _ in range(self.progress.step):
+            self.recipe.optimizer.step_schedules()
+        restore_head(self.classifier.model, self.recipe.optimizer, tensors)
+        if not self.freeze_encoder:
+            self.encoder.model.restore_training_state(tensors)
+
+    def _epoch(self) -> list[list[list[Example]]]:
+        """The batches of each step of the current epoch."""
+        if self.progress.epoch_step:
+            restore_python_random(self.progress.order)
+        else:
+            if self._random_state is not None:
+                restore_random_state(self._random_state)
+            self.progress.order = random.getstate()
+        examples = list(self.examples)
+        random.shuffle(examples)
+        # All of them at once, so that nothing else draws random numbers in between.
+        batches = list(self.recipe.T["batcher"](examples))
+        if self._random_state is not None and self.progress.epoch_step:
+            restore_random_state(self._random_state)
+        self._random_state = None
+        return list(minibatch(batches, self.recipe.T["accumulate_gradient"]))
+
+    def _update(self, step: list[list[Example]]) -> float:
+        optimizer, dropout = self.recipe.optimizer, self.recipe.T["dropout"]
+        losses: dict[str, float] = {}
+        for batch in step:
+            if self.freeze_encoder:
+                # The Docs carry the encoder's output already, so only the head has work to do.
+                self.classifier.update(batch, drop=dropout, losses=losses)
+            else:
+                self.nlp.update(
+                    batch, drop=dropout, sgd=cast(Any, False), losses=losses, exclude=self._frozen()
+                )
+        self.encoder.complete_update()
+        if len(step) > 1:
+            for gradient in self._gradients():
+                gradient.div_(len(step))
+        if not self.freeze_encoder:
+            self.encoder.finish_update(optimizer)
+        self.classifier.finish_update(optimizer)
+        optimizer.step_schedules()
+        return losses[TEXTCAT] / len(step)
+
+    def _gradients(self) -> Iterator[torch.Tensor]:
+        """All gradients, in the memory where the optimizers look for them."""
+        for parameter in self.encoder.transformers_model.parameters():
+            if parameter.grad is not None:
+                yield parameter.grad
+        yield from _head_gradients(self.classifier.model)
+
+    def _frozen(self) -> list[str]:
+        trained = (TransformersTok2Vec, TransformersTextCategorizer)
+        return [
+            name
+            for name, pipe in self.nlp.pipeline
+            if getattr(pipe, "is_trainable", False) and not isinstance(pipe, trained)
+        ]
+
+    def _evaluate(self, epoch: float) -> Evaluated:
+        now, start = self.progress, time.perf_counter()
+        evaluation = self._judge()
+        score = self._score(evaluation)
+        if score > now.best_score:
+            now.risen_step = now.step
+        # Of equal scores the later one, which was reached with the lower learning rate.
+        is_best = score >= now.best_score
+        if is_best:
+            now.best_step, now.best_score = now.step, score
+        patience = self.recipe.T["patience"]
+        now.stopped_early = (
+            bool(patience)
+            and now.step < self.recipe.steps
+            and now.step - now.risen_step >= patience
+        )
+        loss, speed = sum(now.losses) / len(now.losses), now.words / now.word_seconds
+        event = Evaluated(now.step, epoch, loss, speed, score, evaluation, is_best)
+        now.history.append(_history_row(event))
+        now.losses, now.words, now.word_seconds = [], 0, 0.0
+        now.seconds += time.perf_counter() - start
+        return event
+
+    def _judge(self) -> Evaluation:
+        """Run the pipeline on the dev texts; labels that aren't exclusive get thresholds first."""
+        prediction, labels = predict(self.nlp, self.dev_texts), self.classifier.labels
+        threshold: Threshold = DEFAULT_THRESHOLD
+        if not self.recipe.exclusive:
+            threshold = tune_thresholds(self.dev_gold, prediction.cats, labels)
+            self.classifier.thresholds = threshold
+        evaluation = score_cats(
+            self.dev_gold,
+            prediction.cats,
+            labels,
+            exclusive=self.recipe.exclusive,
+            threshold=threshold,
+        )
+        return replace(evaluation, n_words=prediction.n_words, seconds=prediction.seconds)
+
+    def _score(self, evaluation: Evaluation) -> float:
+        metrics = evaluation.metrics()
+        return sum(w * (metrics[name] or 0.0) for name, w in self.weights.items())
+
+
+def _head_gradients(model: Model) -> Iterator[torch.Tensor]:
+    for node in model.walk():
+        for name in node.param_names:
+            if node.has_grad(name):
+                yield xp2torch(node.get_grad(name))
+
+
+def _history_row(event: Evaluated) -> dict[str, Any]:
+    metrics = event.evaluation.metrics()
+    return {
+        "step": event.step,
+        "epoch": event.epoch,
+        "loss": event.loss,
+        "score": event.score,
+        "is_best": event.is_best,
+        **{name: value for name, value in metrics.items() if _is_score(name, value)},
+    }
+
+
+def _is_score(name: str, value: Any) -> bool:
+    return isinstance(value, float) and (name.startswith("cats_") or name in ("accuracy", "ece"))

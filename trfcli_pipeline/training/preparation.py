@@ -1,0 +1,100 @@
+"""Makes a pipeline and its texts ready for training."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import cast
+
+from spacy.language import Language
+from spacy.training import Example
+
+from trfcli_pipeline.components import find_component
+from trfcli_pipeline.components.textcat import TransformersTextCategorizer
+from trfcli_pipeline.components.tok2vec import TransformersTok2Vec
+from trfcli_pipeline.components.wordpiecer import TransformersWordPiecer
+from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.training.data import Data
+from trfcli_pipeline.training.recipe import TEXTCAT, Recipe
+
+
+def require_encoder(nlp: Language) -> TransformersTok2Vec:
+    encoder = find_component(nlp, TransformersTok2Vec)
+    if encoder is None:
+        raise PipelineError(
+            "The pipeline has no trf_tok2vec", hint="Make one: trf init minilm ./model"
+        )
+    return encoder
+
+
+def set_segments(nlp: Language, recipe: Recipe) -> str:
+    """Have texts divided as the recipe says. Returns what a segment is, as a phrase."""
+    wordpiecer = find_component(nlp, TransformersWordPiecer)
+    if wordpiecer is None:
+        raise PipelineError(
+            "The pipeline has no trf_wordpiecer", hint="Make one: trf init minilm ./model"
+        )
+    wordpiecer.settings = replace(wordpiecer.settings, **recipe.segmentation)
+    nlp.get_pipe_config(wordpiecer.name).update(asdict(wordpiecer.settings))
+    match wordpiecer.settings.segments:
+        case "windows":
+            return f"sentences together, up to {wordpiecer.max_length} wordpieces"
+        case "doc":
+            return "whole texts"
+    return "single sentences"
+
+
+def set_classifier(
+    nlp: Language, recipe: Recipe, data: Data
+) -> tuple[TransformersTextCategorizer, str]:
+    """Give the pipeline a classifier for these labels. Also returns what was done, as a phrase."""
+    wanted = recipe.classifier
+    factory = wanted.pop("factory")
+    if recipe.settings.balance:
+        wanted["class_weights"] = _balanced_weights(data)
+    phrase = "new classifier"
+    old = _classifier(nlp)
+    if old is not None:
+        if (
+            set(old.labels) == set(data.labels)
+            and old.exclusive_classes == recipe.exclusive
+            and all(old.cfg.get(name) == value for name, value in wanted.items())
+        ):
+            return old, "continues with the pipeline's classifier"
+        phrase = "new classifier in place of one with other labels or settings"
+        nlp.remove_pipe(TEXTCAT)
+    nlp.add_pipe(factory, name=TEXTCAT, config=wanted)
+    classifier = cast(TransformersTextCategorizer, nlp.get_pipe(TEXTCAT))
+    classifier.initialize(None, nlp=nlp, labels=data.labels)
+    return classifier, phrase
+
+
+def _classifier(nlp: Language) -> TransformersTextCategorizer | None:
+    pipe = nlp.get_pipe(TEXTCAT) if TEXTCAT in nlp.pipe_names else None
+    return pipe if isinstance(pipe, TransformersTextCategorizer) else None
+
+
+def _balanced_weights(data: Data) -> dict[str, float]:
+    """One over the label's share, scaled so that a label of the mean share has weight 1."""
+    counts = Counter(label for record in data.train for label in record.labels)
+    mean = sum(counts.values()) / len(data.labels)
+    return {label: mean / max(counts[label], 1) for label in data.labels}
+
+
+def prepare_docs(nlp: Language, examples: Sequence[Example], *, encode: bool) -> list[int]:
+    """Give the examples' Docs what stays the same from epoch to epoch.
+
+    That is sentences and wordpieces; with a frozen encoder also its output. Returns the number of
+    wordpieces of each.
+    """
+    last = "trf_tok2vec" if encode else "trf_wordpiecer"
+    kept = nlp.pipe_names[: nlp.pipe_names.index(last) + 1]
+    with nlp.select_pipes(enable=kept):
+        docs = list(nlp.pipe([example.predicted for example in examples]))
+    return [len(doc._.trf_word_pieces) for doc in docs]
+
+
+def describe_classifier(nlp: Language) -> str:
+    classifier = _classifier(nlp)
+    if classifier is None:
+        return "pipeline without a text classifier"
+    return f"pipeline with a text classifier of {len(classifier.labels)} labels"
