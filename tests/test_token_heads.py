@@ -1,0 +1,377 @@
+"""spaCy's own components on the encoder, by the architecture trfcli.TokenVectors.v1."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import spacy
+import torch
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+from spacy.training.loop import train_while_improving
+from spacy.util import fix_random_seed
+from thinc.api import Adam
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from trfcli_pipeline import TransformersLanguage
+from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.optimizers import make_optimizer
+
+TOKEN_VECTORS = {"@architectures": "trfcli.TokenVectors.v1"}
+TAGGER = {"model": {"@architectures": "spacy.Tagger.v2", "tok2vec": TOKEN_VECTORS}}
+TRANSITIONS = {
+    "@architectures": "spacy.TransitionBasedParser.v2",
+    "extra_state_tokens": False,
+    "hidden_width": 16,
+    "maxout_pieces": 2,
+    "use_upper": True,
+    "tok2vec": TOKEN_VECTORS,
+}
+SPANCAT = {
+    "@architectures": "spacy.SpanCategorizer.v1",
+    "tok2vec": TOKEN_VECTORS,
+    "reducer": {"@layers": "spacy.mean_max_reducer.v1", "hidden_size": 16},
+    "scorer": {"@layers": "spacy.LinearLogistic.v1"},
+}
+ENSEMBLE = {
+    "@architectures": "spacy.TextCatEnsemble.v2",
+    "tok2vec": TOKEN_VECTORS,
+    "linear_model": {
+        "@architectures": "spacy.TextCatBOW.v3",
+        "exclusive_classes": True,
+        "ngram_size": 1,
+        "no_output_layer": False,
+        "length": 512,
+    },
+}
+REDUCE = {
+    "@architectures": "spacy.TextCatReduce.v1",
+    "tok2vec": TOKEN_VECTORS,
+    "exclusive_classes": False,
+    "use_reduce_first": False,
+    "use_reduce_last": False,
+    "use_reduce_max": False,
+    "use_reduce_mean": True,
+}
+HEADS: dict[str, dict[str, Any]] = {
+    "tagger": TAGGER,
+    "morphologizer": TAGGER,
+    "senter": TAGGER,
+    "trainable_lemmatizer": {**TAGGER, "min_tree_freq": 1},
+    "parser": {"model": {**TRANSITIONS, "state_type": "parser"}, "min_action_freq": 1},
+    "ner": {"model": {**TRANSITIONS, "state_type": "ner", "use_upper": False}},
+    "spancat": {"model": SPANCAT},
+    "textcat": {"model": ENSEMBLE},
+    "textcat_multilabel": {"model": REDUCE},
+}
+WORDS = ["I", "love", " ", "Zürich", "'s", "film", ".", "Apple", "rose", "."]
+SPACES = [True, False, False, False, True, False, True, True, False, False]
+
+
+def make(encoder: Path, lang: str, *heads: str, sentences: bool = True) -> Language:
+    # English takes longer to load than all of the rest.
+    nlp = TransformersLanguage(meta={"lang": "xx"}) if lang == "trf" else spacy.blank(lang)
+    if sentences:
+        nlp.add_pipe("sentencizer")
+    nlp.add_pipe("trf_wordpiecer", config={"trf_name": str(encoder)})
+    nlp.add_pipe("trf_tok2vec", config={"trf_name": str(encoder), "keep": "tensor"})
+    for head in heads:
+        nlp.add_pipe(head, config=HEADS.get(head, {"exclusive_classes": True}))
+    return nlp
+
+
+def examples(nlp: Language) -> list[Example]:
+    """With whitespace, without tokens, and with more tokens than the encoder takes.
+
+    By length, as spaCy's loop sorts them.
+    """
+    annotations: dict[str, Any] = {
+        "words": WORDS,
+        "spaces": SPACES,
+        "tags": ["PRP", "VBP", "_SP", "NNP", "POS", "NN", ".", "NNP", "VBD", "."],
+        "pos": [
+            "PRON",
+            "VERB",
+            "SPACE",
+            "PROPN",
+            "PART",
+            "NOUN",
+            "PUNCT",
+            "PROPN",
+            "VERB",
+            "PUNCT",
+        ],
+        "lemmas": ["I", "love", " ", "Zürich", "be", "film", ".", "Apple", "rise", "."],
+        "heads": [1, 1, 1, 5, 3, 1, 1, 8, 8, 8],
+        "deps": ["nsubj", "ROOT", "dep", "poss", "case", "dobj", "punct", "nsubj", "ROOT", "punct"],
+        "sent_starts": [1, 0, 0, 0, 0, 0, 0, 1, 0, 0],
+        "entities": ["O", "O", "O", "U-LOC", "O", "O", "O", "U-ORG", "O", "O"],
+        "spans": {"sc": [(7, 13, "LOC")]},
+        "cats": {"GOOD": 1.0, "BAD": 0.0},
+    }
+    one = Example.from_dict(Doc(nlp.vocab, words=WORDS, spaces=SPACES), annotations)
+    empty = Example.from_dict(nlp.make_doc(""), {"cats": {"GOOD": 0.0, "BAD": 1.0}})
+    n = 70
+    long: dict[str, Any] = {
+        "words": ["apple"] * n,
+        "tags": ["NN"] * n,
+        "pos": ["NOUN"] * n,
+        "lemmas": ["apple"] * n,
+        "heads": [0] * n,
+        "deps": ["ROOT"] + ["dep"] * (n - 1),
+        "sent_starts": [1] + [0] * (n - 1),
+        "entities": ["O"] * n,
+        "spans": {"sc": []},
+        "cats": {"GOOD": 0.0, "BAD": 1.0},
+    }
+    return [empty, one, one, Example.from_dict(Doc(nlp.vocab, words=["apple"] * n), long)]
+
+
+def encoder_bytes(nlp: Language) -> bytes:
+    return nlp.get_pipe("trf_tok2vec").to_bytes()
+
+
+def encoder_gradients(nlp: Language) -> torch.Tensor:
+    parameters = nlp.get_pipe("trf_tok2vec").transformers_model.parameters()
+    return torch.cat(
+        [torch.zeros(0), *(p.grad.flatten() for p in parameters if p.grad is not None)]
+    )
+
+
+# --- every head ---
+
+
+@pytest.mark.parametrize("lang", ["trf", "xx"])
+@pytest.mark.parametrize("head", HEADS)
+def test_a_head_trains_together_with_the_encoder(tiny_bert: Path, lang: str, head: str) -> None:
+    fix_random_seed(0)
+    nlp = make(tiny_bert, lang, head)
+    nlp.initialize(lambda: examples(nlp))
+    before = encoder_bytes(nlp)
+    optimizer = make_optimizer(learn_rate=0.01, trf_lr=1e-3)
+    losses = [nlp.update(examples(nlp), sgd=optimizer)[head] for _ in range(8)]
+    assert min(losses[-3:]) < losses[0]
+    assert encoder_bytes(nlp) != before
+    docs = list(nlp.pipe(["", " ", "I love  Zürich's film.", "apple " * 100, ""]))
+    assert all(np.isfinite(doc.tensor).all() for doc in docs)
+    assert all(doc._.trf_last_hidden_state is None for doc in docs)
+    again = type(nlp).from_config(nlp.config).from_bytes(nlp.to_bytes())
+    for doc, other in zip(docs, again.pipe([doc.text for doc in docs]), strict=True):
+        assert doc.to_json() == other.to_json()
+
+
+@pytest.mark.parametrize("lang", ["trf", "xx"])
+def test_several_heads_share_a_backward_pass_and_a_step(tiny_bert: Path, lang: str) -> None:
+    heads = ("tagger", "parser", "ner", "trf_textcat")
+    steps: list[int] = []
+    hook = register_optimizer_step_post_hook(lambda *_: steps.append(1))
+    found = {}
+    for which in (*heads, heads):
+        fix_random_seed(0)
+        nlp = make(tiny_bert, lang, *heads)
+        nlp.initialize(lambda nlp=nlp: examples(nlp))
+        for name in heads:
+            # Zeros, as they start with, would give the encoder no gradient in the first step.
+            for layer in nlp.get_pipe(name).model.walk():
+                if layer.has_param("W") and not layer.get_param("W").any():
+                    shape = layer.get_param("W").shape
+                    layer.set_param("W", np.random.default_rng(1).normal(size=shape).astype("f"))
+        excluded = [name for name in heads if name not in which]
+        nlp.update(examples(nlp), sgd=False, exclude=excluded)
+        nlp.get_pipe("trf_tok2vec").complete_update()
+        found[which] = encoder_gradients(nlp)
+    together = found.pop(heads)
+    assert all(each.any() for each in found.values())
+    torch.testing.assert_close(together, sum(found.values()), atol=1e-4, rtol=1e-3)
+    assert not steps
+    nlp.get_pipe("trf_tok2vec").finish_update(make_optimizer())
+    assert len(steps) == 1
+    hook.remove()
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.2])
+def test_training_is_the_same_everywhere(tiny_bert: Path, drop: float) -> None:
+    """In both languages, and in the loop of `spacy train`; and from one run to the next."""
+    heads = ("tagger", "ner", "trf_textcat")
+    found = []
+    for lang, loop in (("trf", False), ("xx", False), ("trf", True), ("xx", True)):
+        fix_random_seed(0)
+        nlp = make(tiny_bert, lang, *heads)
+        nlp.initialize(lambda nlp=nlp: examples(nlp))
+        optimizer = make_optimizer(learn_rate=0.01, trf_lr=1e-3)
+        if loop:
+            run_loop(nlp, optimizer, drop)
+        else:
+            for _ in range(3):
+                nlp.update(examples(nlp), sgd=optimizer, drop=drop)
+        found.append([nlp.get_pipe(name).to_bytes() for name in ("trf_tok2vec", *heads)])
+    assert found[0] == found[1] == found[2] == found[3]
+
+
+def run_loop(nlp: Language, optimizer: Any, drop: float) -> None:
+    batches = ((epoch, examples(nlp)) for epoch in range(3))
+    for _ in train_while_improving(
+        nlp,
+        optimizer,
+        batches,
+        evaluate=lambda: (0.0, {}),
+        dropout=drop,
+        accumulate_gradient=1,
+        patience=0,
+        max_steps=0,
+        eval_frequency=100,
+        exclude=[],
+        annotating_components=[],
+        before_update=None,
+    ):
+        pass
+
+
+@pytest.mark.parametrize("lang", ["trf", "xx"])
+def test_a_frozen_encoder_stays_as_it_is(tiny_bert: Path, lang: str) -> None:
+    nlp = make(tiny_bert, lang, "tagger", "ner")
+    nlp.initialize(lambda: examples(nlp))
+    before = encoder_bytes(nlp)
+    annotates = [] if lang == "trf" else ["sentencizer", "trf_wordpiecer", "trf_tok2vec"]
+    frozen = ["sentencizer", "trf_wordpiecer", "trf_tok2vec"]
+    optimizer = make_optimizer(learn_rate=0.01)
+    losses = [
+        nlp.update(examples(nlp), sgd=optimizer, exclude=frozen, annotates=annotates)["tagger"]
+        for _ in range(10)
+    ]
+    assert losses[-1] < losses[0]
+    assert not encoder_gradients(nlp).any()
+    assert encoder_bytes(nlp) == before
+
+
+def test_a_frozen_encoder_that_sets_nothing_is_an_error(tiny_bert: Path) -> None:
+    nlp = make(tiny_bert, "xx", "tagger")
+    nlp.initialize(lambda: examples(nlp))
+    with pytest.raises(PipelineError, match="no token vectors") as caught:
+        nlp.update(examples(nlp), exclude=["trf_tok2vec"])
+    assert "annotating_components" in caught.value.hint
+
+
+def test_without_the_encoder_there_are_no_predictions(tiny_bert: Path) -> None:
+    nlp = make(tiny_bert, "xx", "tagger")
+    nlp.initialize(lambda: examples(nlp))
+    nlp.update(examples(nlp))
+    with (
+        nlp.select_pipes(disable=["trf_tok2vec"]),
+        pytest.raises(PipelineError, match="no token vectors"),
+    ):
+        nlp("I love it")
+
+
+def test_averages_are_used_where_the_optimizer_keeps_them(tiny_bert: Path) -> None:
+    """Those of the heads: of the encoder, whose AdamW is torch's, there are none."""
+    nlp = make(tiny_bert, "trf", "tagger")
+    nlp.initialize(lambda: examples(nlp))
+    optimizer = Adam(0.01, use_averages=True)
+    for _ in range(3):
+        nlp.update(examples(nlp), sgd=optimizer)
+    output = nlp.get_pipe("tagger").model.get_ref("output_layer")
+    last, encoder = output.get_param("W").copy(), encoder_bytes(nlp)
+    with nlp.use_params(optimizer.averages):
+        averaged = output.get_param("W").copy()
+        np.testing.assert_array_equal(averaged, optimizer.averages[output.id, "W"])
+        assert encoder_bytes(nlp) == encoder
+    assert not np.array_equal(averaged, last)
+    np.testing.assert_array_equal(output.get_param("W"), last)
+    assert encoder_bytes(nlp) == encoder
+
+
+# --- what the encoder is worth to them ---
+
+NAMES = ["apple", "fox", "dog", "film", "pie", "prize", "news", "fun"]
+
+
+def far_sighted(nlp: Language, n: int, seed: int) -> list[Example]:
+    """What a name stands for is decided by a word that is two to four tokens away."""
+    generator = random.Random(seed)
+    made = []
+    for _ in range(n):
+        words, tags = [], []
+        for _ in range(2):
+            word = generator.choice(["love", "hate"])
+            gap = ["the"] * generator.randint(1, 3)
+            words += [word, *gap, generator.choice(NAMES)]
+            tags += ["V", *("D" for _ in gap), word.upper()]
+        entities = ["O" if tag in "VD" else f"U-{tag}" for tag in tags]
+        annotations = {"words": words, "tags": tags, "entities": entities}
+        made.append(Example.from_dict(Doc(nlp.vocab, words=words), annotations))
+    return made
+
+
+def test_a_fine_tuned_encoder_is_better_than_a_frozen_one_of_random_weights(
+    tiny_bert: Path,
+) -> None:
+    scores = {}
+    for frozen in (True, False):
+        fix_random_seed(0)
+        nlp = make(tiny_bert, "trf", "tagger", "ner", sentences=False)
+        train, dev = far_sighted(nlp, 64, 0), far_sighted(nlp, 40, 1)
+        nlp.initialize(lambda train=train: train)
+        optimizer = make_optimizer(learn_rate=0.01, trf_lr=0.003)
+        for _ in range(20):
+            for start in range(0, len(train), 16):
+                batch = train[start : start + 16]
+                nlp.update(batch, sgd=optimizer, exclude=["trf_tok2vec"] if frozen else [])
+        scores[frozen] = nlp.evaluate(dev)
+    assert scores[False]["tag_acc"] > scores[True]["tag_acc"] + 0.2
+    assert scores[False]["ents_f"] > scores[True]["ents_f"] + 0.3
+
+
+# --- how a head gets to know its encoder ---
+
+
+def test_the_encoder_knows_its_heads(tiny_bert: Path) -> None:
+    nlp = make(tiny_bert, "xx", "tagger")
+    nlp.add_pipe("ner", name="own_tok2vec")
+    encoder = nlp.get_pipe("trf_tok2vec")
+    assert encoder.listening_components == ["tagger"]
+    (layer,) = encoder.listeners
+    assert layer.has_dim("nO") is None
+    encoder.load()
+    assert layer.get_dim("nO") == 16
+    # A head that comes later is told at once, and forgotten when it goes.
+    nlp.add_pipe("ner", config=HEADS["ner"])
+    assert [each.get_dim("nO") for each in encoder.listeners] == [16, 16]
+    nlp.remove_pipe("tagger")
+    assert encoder.listening_components == ["ner"]
+    (layer,) = encoder.listeners
+    assert encoder.remove_listener(layer, "ner")
+    assert not encoder.remove_listener(layer, "ner")
+    assert encoder.listeners == []
+
+
+def test_a_head_without_encoder_is_an_error() -> None:
+    nlp = spacy.blank("xx")
+    nlp.add_pipe("tagger", config=TAGGER)
+    with pytest.raises(PipelineError, match="how wide the token vectors are"):
+        nlp.initialize(lambda: examples(nlp)[1:2])
+
+
+def test_an_encoder_of_another_width_is_an_error(
+    tiny_bert: Path, tiny_bert_of_width_32: Path
+) -> None:
+    nlp = make(tiny_bert, "xx", "tagger")
+    nlp.initialize(lambda: examples(nlp))
+    config = {"trf_name": str(tiny_bert_of_width_32)}
+    encoder = nlp.replace_pipe("trf_tok2vec", "trf_tok2vec", config=config)
+    encoder.load()
+    with pytest.raises(PipelineError, match=r"32 columns, .* made for 16"):
+        nlp("I love it")
+
+
+@pytest.fixture
+def tiny_bert_of_width_32(tiny_bert: Path, tmp_path: Path) -> Path:
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    config = AutoConfig.from_pretrained(tiny_bert, hidden_size=32)
+    AutoModel.from_config(config).save_pretrained(tmp_path / "wide")
+    AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(tmp_path / "wide")
+    return tmp_path / "wide"
