@@ -1,9 +1,8 @@
 """Texts as wordpieces: by tokenizers that say where a piece came from, and by those that don't."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, count, pairwise
+from itertools import accumulate, count
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 from trfcli_pipeline import pretrained
@@ -80,8 +79,25 @@ class Pieces:
         )
 
 
+def find_mistakable(tokenizer: "PreTrainedTokenizerBase") -> frozenset[int]:
+    """The ids of special tokens that the tokenizer finds in texts, though it was told not to.
+
+    Unigram models have them among their pieces, and some slow tokenizers never split them.
+    """
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    return frozenset(
+        id_
+        for encoding in _encode(tokenizer, tokenizer.all_special_tokens, None)
+        for id_, sequence in zip(encoding.ids, encoding.sequence_ids, strict=True)
+        if sequence is not None and id_ in special
+    )
+
+
 def encode(
-    tokenizer: "PreTrainedTokenizerBase", texts: Sequence[Text], limit: int | None
+    tokenizer: "PreTrainedTokenizerBase",
+    texts: Sequence[Text],
+    limit: int | None,
+    mistakable: frozenset[int] = frozenset(),
 ) -> list[Encoding]:
     """Find the wordpieces of texts: special tokens included, at most `limit` of each.
 
@@ -89,7 +105,58 @@ def encode(
 
     Args:
         tokenizer: Prepared for the same limit by `pretrained.encode_whole`.
+        mistakable: What `find_mistakable` returned.
     """
+    encodings = _encode(tokenizer, texts, limit)
+    if not mistakable:
+        return encodings
+    return [
+        _encode_again(tokenizer, text, limit, encoding, mistakable)
+        for text, encoding in zip(texts, encodings, strict=True)
+    ]
+
+
+def _encode_again(
+    tokenizer: "PreTrainedTokenizerBase",
+    text: Text,
+    limit: int | None,
+    encoding: Encoding,
+    mistakable: frozenset[int],
+) -> Encoding:
+    """Encode a text until no piece of it is taken for a special token."""
+    while mistaken := _mistaken(encoding, mistakable):
+        disguised = _disguise(text, mistaken)
+        if disguised == text:
+            break
+        text = disguised
+        (encoding,) = _encode(tokenizer, [text], limit)
+    return encoding
+
+
+def _mistaken(encoding: Encoding, mistakable: frozenset[int]) -> list[tuple[int, int]]:
+    """Text and first character of each of the text's pieces that is a special token."""
+    if mistakable.isdisjoint(encoding.ids):
+        return []
+    rows = zip(encoding.ids, encoding.sequence_ids, encoding.offsets, strict=True)
+    return [
+        (sequence, start)
+        for id_, sequence, (start, end) in rows
+        if id_ in mistakable and sequence is not None and start < end
+    ]
+
+
+def _disguise(text: Text, places: Sequence[tuple[int, int]]) -> Text:
+    """Replace characters by one that is in no special token; all others stay where they are."""
+    parts = [list(part) for part in ((text,) if isinstance(text, str) else text)]
+    for sequence, start in places:
+        parts[sequence][start] = "\ufffd"
+    first, *second = ("".join(part) for part in parts)
+    return (first, second[0]) if second else first
+
+
+def _encode(
+    tokenizer: "PreTrainedTokenizerBase", texts: Sequence[Text], limit: int | None
+) -> list[Encoding]:
     if not tokenizer.is_fast:
         return [_encode_in_python(tokenizer, text, limit) for text in texts]
     backend = tokenizer.backend_tokenizer
@@ -129,7 +196,7 @@ def _encode_in_python(
 
 def _pieces_of(tokenizer: "PreTrainedTokenizerBase", text: str, sequence: int) -> Pieces:
     """A text's own wordpieces, without special tokens."""
-    tokens = _tokenize(tokenizer, text)
+    tokens = tokenizer.tokenize(text, split_special_tokens=True)
     ids = cast(list[int], tokenizer.convert_tokens_to_ids(tokens))
     return Pieces(
         ids=ids,
@@ -138,22 +205,6 @@ def _pieces_of(tokenizer: "PreTrainedTokenizerBase", text: str, sequence: int) -
         offsets=find_offsets(text, surfaces(tokenizer, tokens, ids)),
         sequence_ids=[sequence] * len(ids),
     )
-
-
-def _tokenize(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[str]:
-    tokens = tokenizer.tokenize(text, split_special_tokens=True)
-    names = re.compile("|".join(map(re.escape, tokenizer.all_special_tokens)) or "(?!)")
-    found = list(names.finditer(text))
-    if not any(match[0] in tokens for match in found):
-        return tokens
-    # Some tokenizers keep special tokens whole whatever they are told (BertJapaneseTokenizer);
-    # so they don't get to see them whole.
-    cuts = [0, *(match.start() + 1 for match in found), len(text)]
-    return [
-        token
-        for start, end in pairwise(cuts)
-        for token in tokenizer.tokenize(text[start:end], split_special_tokens=True)
-    ]
 
 
 def _with_special_tokens(

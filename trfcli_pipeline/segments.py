@@ -99,7 +99,8 @@ class Layout:
     def texts(self) -> list[Text]:
         if self.separator is not None:
             start, end = self.separator
-            return [(self.text[:start], self.text[end:])]
+            # As for transformers: without a second text there is no pair.
+            return [(self.text[:start], self.text[end:]) if self.text[end:] else self.text[:start]]
         stops = self.token_spans[self.ends - 1, 1]
         return [
             self.text[start:stop]

@@ -18,7 +18,7 @@ from spacy.vocab import Vocab
 
 from trfcli_pipeline import pretrained
 from trfcli_pipeline.alignment import Ints, link_spans
-from trfcli_pipeline.encodings import Encoding, encode
+from trfcli_pipeline.encodings import Encoding, encode, find_mistakable
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.extensions import install_extensions
 from trfcli_pipeline.segments import Indices, Layout, Rows, Segmentation, fit, lay_out, pack
@@ -30,6 +30,10 @@ install_extensions()
 
 # What components declare to assign if they set sentence boundaries.
 _SENTENCES = {"token.is_sent_start", "doc.sents"}
+
+# The longest segment for an encoder that takes any length (XLNet), unless `max_length` is set: its
+# memory grows with the square of the length, and one text without a full stop would need all.
+_WITHOUT_LIMIT = 2048
 
 _NO_SPANS: Indices = np.empty((0, 2), np.int64)
 
@@ -85,6 +89,7 @@ class TransformersWordPiecer(Pipe):
         self.settings = Segmentation(**cfg)
         self._tokenizer: PreTrainedTokenizerBase | None = None
         self._encoder_limit: int | None = None
+        self._mistakable: frozenset[int] = frozenset()
         self._nlp: Callable[[], Language | None] = _no_pipeline
 
     @classmethod
@@ -127,9 +132,11 @@ class TransformersWordPiecer(Pipe):
 
     @property
     def max_length(self) -> int | None:
-        """The most wordpieces of a segment, special tokens included; None for no limit."""
+        """The most wordpieces of a segment, special tokens included; None before loading."""
+        if self._tokenizer is None:
+            return None
         limits = (self._encoder_limit, self.settings.max_length)
-        return min((limit for limit in limits if limit is not None), default=None)
+        return min((limit for limit in limits if limit is not None), default=_WITHOUT_LIMIT)
 
     def load(self) -> None:
         """Load the tokenizer that `trf_name` says."""
@@ -201,7 +208,8 @@ class TransformersWordPiecer(Pipe):
         links = _link(layouts, rows, lengths)
         # Many tokenizers number the texts of a pair for models that don't know of it.
         typed = "token_type_ids" in self.tokenizer.model_input_names
-        return _split(layouts, rows, lengths, links, typed=typed)
+        unknown = (self.tokenizer.unk_token_id, self.tokenizer.unk_token or "")
+        return _split(layouts, rows, lengths, links, typed=typed, unknown=unknown)
 
     def set_annotations(self, docs: Sequence[Doc], outputs: Sequence[DocPieces]) -> None:
         """Assign what `predict` returned."""
@@ -248,9 +256,8 @@ class TransformersWordPiecer(Pipe):
     def _encode(self, layouts: Sequence[Layout]) -> list[list[Encoding]]:
         """Find the wordpieces of all segments by one call of the tokenizer."""
         texts = [layout.texts() for layout in layouts]
-        together = iter(
-            encode(self.tokenizer, [each for own in texts for each in own], self.max_length)
-        )
+        flat = [each for own in texts for each in own]
+        together = iter(encode(self.tokenizer, flat, self.max_length, self._mistakable))
         return [list(islice(together, len(own))) for own in texts]
 
     def _sentence_setters(self) -> list[Callable[[Doc], Doc]]:
@@ -279,6 +286,7 @@ class TransformersWordPiecer(Pipe):
         self, tokenizer: "PreTrainedTokenizerBase", encoder_limit: int | None
     ) -> None:
         self._tokenizer = tokenizer
+        self._mistakable = find_mistakable(tokenizer)
         self._encoder_limit = encoder_limit
         self._check_max_length()
         pretrained.encode_whole(tokenizer, self.max_length)
@@ -368,6 +376,7 @@ def _split(
     links: Ints,
     *,
     typed: bool,
+    unknown: tuple[int | None, str],
 ) -> list[DocPieces]:
     """Give each Doc its part of the batch, with indices counted from its own start."""
     outputs = []
@@ -375,11 +384,19 @@ def _split(
     for layout, own, counts in zip(layouts, rows, lengths, strict=True):
         last_token = token + len(layout.token_spans)
         last_link = int(np.searchsorted(links[:, 0], last_token))
+        ids = [id_ for encoding in own.encodings for id_ in encoding.ids]
+        strings = [string for encoding in own.encodings for string in encoding.tokens]
+        if unknown[0] in ids:
+            # Some tokenizers give the text in place of the unknown token.
+            strings = [
+                unknown[1] if id_ == unknown[0] else string
+                for id_, string in zip(ids, strings, strict=True)
+            ]
         type_ids = [type_id for encoding in own.encodings for type_id in encoding.type_ids]
         outputs.append(
             DocPieces(
-                ids=[id_ for encoding in own.encodings for id_ in encoding.ids],
-                strings=[string for encoding in own.encodings for string in encoding.tokens],
+                ids=ids,
+                strings=strings,
                 type_ids=type_ids if typed and any(type_ids) else None,
                 links=(links[link:last_link] - (token, piece)).astype(np.int32),
                 segments=np.stack([own.firsts, own.ends, counts], axis=1).astype(np.int32),
