@@ -67,7 +67,8 @@ def unit_axis(name: str) -> Axis:
 def nice_axis(name: str, values: Sequence[float]) -> Axis:
     """An axis from 0 that holds all values, with some round ticks."""
     top = max((value for value in values if math.isfinite(value)), default=0.0)
-    top = top if top > 0 else 1.0
+    # Below this, rounding leaves nothing between ticks.
+    top = top if top > 1e-9 else 1.0
     magnitude = 10 ** math.floor(math.log10(top))
     step = next(
         factor * magnitude for factor in (0.2, 0.5, 1, 2) if top / (factor * magnitude) <= 5

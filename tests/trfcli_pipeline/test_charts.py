@@ -80,7 +80,7 @@ def test_nice_axis_holds_all_values_with_a_few_ticks(values: list[float]) -> Non
     assert axis.high == pytest.approx(axis.ticks[-1])
     assert 2 <= len(axis.ticks) <= 7
     assert all(value <= axis.high * (1 + 1e-6) for value in values)
-    if values and max(values) > 0:
+    if values and max(values) > 1e-9:
         assert axis.high <= 2.5 * max(values)
 
 

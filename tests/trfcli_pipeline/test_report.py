@@ -99,7 +99,7 @@ def test_page_of_exclusive_labels() -> None:
     assert page.has_text("Accuracy 0.500", f"{low:.3f} to {high:.3f}", "Words per second 600")
     assert page.has_text("6 texts of test.jsonl , with the model ./model", "exactly one for each")
     assert page.has_text("Confusion matrix", "HAM 1 1", "Most frequent confusions")
-    assert page.has_text("Is Said Texts HAM SPAM 1")
+    assert page.has_text("Texts Is Said 1 HAM SPAM")
     assert not page.has_text("Micro F")
     assert not page.has_text("Threshold")
     charts = [
