@@ -28,7 +28,7 @@ from trfcli_pipeline.workers import Workers
 # Texts of a batch: enough to find many of like length.
 BATCH_SIZE = 256
 # A batch of long texts ends earlier, because their activations are in memory together.
-_BATCH_CHARACTERS = 200_000
+_BATCH_CHARACTERS = 50_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ import spacy
 from thinc.api import Config
 from typer.testing import Result
 
-from trfcli_pipeline import recipe, training
+from trfcli_pipeline import training
 from trfcli_pipeline.pipelines import init_pipeline
-from trfcli_pipeline.training import Evaluated, Event, Finished, Planned, Stepped
+from trfcli_pipeline.training import Evaluated, Event, Finished, Planned, Stepped, recipe
 from trfcli_pipeline.training.recipe import Settings
 
 Run = Callable[..., Result]
