@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -191,8 +192,9 @@ def max_length(path: Path, tokenizer: "PreTrainedTokenizerBase") -> int | None:
             model = AutoModel.from_config(config)
     for name, module in model.named_modules():
         # RoBERTa and its kin number positions from the padding index on, which costs them some.
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None):
-            limits.append(module.num_embeddings - module.padding_idx - 1)
+        padding = getattr(module, "padding_idx", None)
+        if name.endswith("position_embeddings") and padding is not None:
+            limits.append(module.num_embeddings - padding - 1)
     limit = min(limit for limit in limits if limit > 0)
     return limit if limit < _NO_LIMIT else None
 
@@ -367,15 +369,17 @@ def _load_config(path: Path) -> "PretrainedConfig":
     """Read the config of a directory.
 
     One from before transformers knew model types is taken for that of its architecture
-    ("BertForMaskedLM"), or of the type that the directory's name, or that of the nearest
-    directory around it, contains ("scibert-scivocab-uncased").
+    ("BertForMaskedLM"), or else of the type that the directory's name contains, or that of the
+    nearest directory around it ("scibert-scivocab-uncased").
     """
     from transformers import AutoConfig, PretrainedConfig
 
     facts, _ = PretrainedConfig.get_config_dict(path, local_files_only=True)
     if "model_type" in facts:
         return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-    model_type = _type_of_architectures(facts.get("architectures") or []) or _type_of_path(path)
+    model_type = _type_of_architectures(facts.get("architectures") or []) or _type_of_path(
+        path, facts
+    )
     if model_type is None:
         raise EncoderError(
             f"{path}: its config.json doesn't say what kind of model it is",
@@ -396,13 +400,18 @@ def _type_of_architectures(names: list[str]) -> str | None:
     return None
 
 
-def _type_of_path(path: Path) -> str | None:
+def _type_of_path(path: Path, facts: dict[str, Any]) -> str | None:
     from transformers import CONFIG_MAPPING
+
+    def misfit(model_type: str) -> tuple[int, int]:
+        # "scibert" contains "ibert" too, but its config lacks what one of I-BERT has. Those of
+        # BERT and RoBERTa are alike, and "roberta" contains "bert": then the longer name is meant.
+        return len(CONFIG_MAPPING[model_type]().to_dict().keys() - facts.keys()), -len(model_type)
 
     for folder in (path.resolve(), *path.resolve().parents):
         found = [each for each in CONFIG_MAPPING if each in folder.name.lower()]
         if found:
-            return max(found, key=len)
+            return min(found, key=misfit)
     return None
 
 
@@ -415,6 +424,11 @@ def _explain(problem: str) -> Iterator[None]:
         yield
     except EncoderError:
         raise
+    except UnpicklingError as error:
+        raise EncoderError(
+            f"{problem}: its file holds more than weights, such as code that loading would run",
+            hint="Use a checkpoint in safetensors",
+        ) from error
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise EncoderError(f"{problem}: {reason}") from error

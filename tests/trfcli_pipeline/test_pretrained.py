@@ -14,10 +14,18 @@ import pytest
 import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, AutoTokenizer, RobertaConfig, T5Config
+from spacy.vocab import Vocab
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
+    RobertaConfig,
+    T5Config,
+)
 from transformers.utils import logging as transformers_logging
 
-from trfcli_pipeline import pretrained
+from trfcli_pipeline import TransformersWordPiecer, pretrained
 from trfcli_pipeline.errors import EncoderError
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -292,6 +300,34 @@ def test_weights_of_torch_are_downloaded_where_there_are_no_others(
     assert [file.name for file in path.glob("*.bin")] == ["pytorch_model.bin"]
 
 
+def test_without_weights_only_config_and_tokenizer_are_downloaded(
+    hub: FakeHub, tiny_bert: Path
+) -> None:
+    hub.add(NAME, tiny_bert)
+    path = pretrained.locate(NAME, weights=False).path
+    assert not any(file.endswith(".safetensors") for file in hub.served)
+    assert len(pretrained.load_tokenizer(path)) > 100
+    assert pretrained.max_length(path, pretrained.load_tokenizer(path)) == 64
+    # The rest comes when it is needed.
+    assert pretrained.load_encoder(pretrained.locate(NAME).path).config.model_type == "bert"
+
+
+def test_a_tokenizer_in_the_cache_is_no_encoder(hub: FakeHub, tiny_bert: Path) -> None:
+    hub.add(NAME, tiny_bert)
+    path = pretrained.locate(NAME, weights=False).path
+    huggingface_hub.close_session()
+    hub.stop()
+    assert pretrained.locate(NAME, weights=False).path == path
+    assert "not in the local cache" in _message(NAME)
+
+
+def test_a_wordpiecer_downloads_no_weights(hub: FakeHub, tiny_bert: Path) -> None:
+    hub.add(NAME, tiny_bert)
+    TransformersWordPiecer.from_pretrained(Vocab(), NAME)
+    assert "tokenizer.json" in hub.served
+    assert "model.safetensors" not in hub.served
+
+
 def _message(name: str, revision: str | None = None) -> str:
     start = time.monotonic()
     with pytest.raises(EncoderError) as caught:
@@ -463,6 +499,135 @@ def test_a_float16_checkpoint_is_loaded_in_float32(tiny_bert: Path, tmp_path: Pa
     assert load_file(tmp_path / "model.safetensors")["pooler.dense.bias"].dtype == torch.float16
     module = pretrained.load_encoder(tmp_path)
     assert {each.dtype for each in module.parameters()} == {torch.float32}
+
+
+def test_a_bfloat16_checkpoint_is_loaded_in_float32(tiny_bert: Path, tmp_path: Path) -> None:
+    AutoModel.from_pretrained(tiny_bert).to(torch.bfloat16).save_pretrained(tmp_path)
+    module = pretrained.load_encoder(tmp_path)
+    assert {each.dtype for each in module.parameters()} == {torch.float32}
+    assert module.config.dtype == torch.float32
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_weights_of_torch_are_loaded(tiny_bert: Path, tmp_path: Path, shards: int) -> None:
+    weights = load_file(tiny_bert / "model.safetensors")
+    shutil.copy(tiny_bert / "config.json", tmp_path)
+    keys = sorted(weights)
+    files = {}
+    for shard in range(shards):
+        own = keys[shard::shards]
+        name = f"pytorch_model-{shard + 1:05}-of-{shards:05}.bin"
+        name = name if shards > 1 else "pytorch_model.bin"
+        torch.save({key: weights[key] for key in own}, tmp_path / name)
+        files |= dict.fromkeys(own, name)
+    if shards > 1:
+        index = {"metadata": {}, "weight_map": files}
+        (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    for key, value in pretrained.load_encoder(tmp_path).state_dict().items():
+        assert torch.equal(value, weights[key]), key
+
+
+class Harmful:
+    def __reduce__(self) -> tuple[object, ...]:
+        return (open, ("harmful", "w"))
+
+
+def test_nothing_but_weights_is_taken_from_a_pickle(
+    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(tiny_bert / "config.json", tmp_path)
+    torch.save({"embeddings.word_embeddings.weight": Harmful()}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(EncoderError, match="its file holds more than weights"):
+        pretrained.load_encoder(tmp_path)
+    assert not (tmp_path / "harmful").exists()
+
+
+def test_a_checkpoint_with_a_head_is_loaded_without_it(tiny_bert: Path, tmp_path: Path) -> None:
+    config = BertConfig.from_pretrained(tiny_bert)
+    model = BertForMaskedLM(config)
+    model.save_pretrained(tmp_path)
+    assert any(key.startswith("bert.") for key in load_file(tmp_path / "model.safetensors"))
+    module = pretrained.load_encoder(tmp_path)
+    # A masked language model has no pooler.
+    assert module.pooler is None
+    expected = model.bert.state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in module.state_dict().items())
+
+
+# --- configs without a model type ---
+
+
+def old_layout(tiny_bert: Path, path: Path, **facts: object) -> Path:
+    """pytorch_model.bin, vocab.txt and a config that doesn't say what it is of."""
+    path.mkdir(parents=True)
+    weights = load_file(tiny_bert / "model.safetensors")
+    torch.save({f"bert.{key}": value for key, value in weights.items()}, path / "pytorch_model.bin")
+    vocab = AutoTokenizer.from_pretrained(tiny_bert).get_vocab()
+    (path / "vocab.txt").write_text("\n".join(sorted(vocab, key=vocab.__getitem__)), "utf-8")
+    config = json.loads((tiny_bert / "config.json").read_text())
+    for key in ("model_type", "architectures", "dtype", "transformers_version"):
+        config.pop(key, None)
+    (path / "config.json").write_text(json.dumps(config | facts))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("folder", "facts"),
+    [
+        ("scibert-scivocab-uncased", {}),
+        ("SciBERT/files", {}),
+        ("albert/scibert", {}),
+        ("matscibert_files", {}),
+        ("files", {"architectures": ["BertForMaskedLM"]}),
+        ("albert/files", {"architectures": ["BertModel"]}),
+    ],
+)
+def test_the_kind_of_model_is_found_out(
+    tiny_bert: Path, tmp_path: Path, folder: str, facts: dict[str, object]
+) -> None:
+    path = old_layout(tiny_bert, tmp_path / folder, **facts)
+    module = pretrained.load_encoder(path)
+    expected = AutoModel.from_pretrained(tiny_bert).state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in module.state_dict().items())
+    tokenizer = pretrained.load_tokenizer(path)
+    text = "I love Zürich's cafés"
+    assert (
+        tokenizer(text)["input_ids"] == AutoTokenizer.from_pretrained(tiny_bert)(text)["input_ids"]
+    )
+    assert pretrained.max_length(path, tokenizer) == 64
+    module.save_pretrained(tmp_path / "saved")
+    assert json.loads((tmp_path / "saved" / "config.json").read_text())["model_type"] == "bert"
+
+
+def test_of_two_kinds_in_a_name_the_longer_is_meant(tiny_bert: Path, tmp_path: Path) -> None:
+    path = old_layout(tiny_bert, tmp_path / "bioroberta-base")
+    tokenizer = pretrained.load_tokenizer(tiny_bert)
+    # RoBERTa numbers positions from behind the padding's.
+    assert pretrained.max_length(path, tokenizer) < pretrained.max_length(tiny_bert, tokenizer)
+
+
+@pytest.mark.parametrize("facts", [{}, {"architectures": ["NoSuchModel"]}])
+def test_a_kind_of_model_that_cannot_be_told_is_an_error(
+    tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory, facts: dict[str, object]
+) -> None:
+    # Not in tmp_path, which has the name of the test in it.
+    path = old_layout(tiny_bert, tmp_path_factory.mktemp("x") / "y", **facts)
+    for use in (pretrained.load_encoder, pretrained.load_tokenizer):
+        with pytest.raises(EncoderError, match="doesn't say what kind of model it is") as caught:
+            use(path)
+        assert caught.value.hint is not None
+        assert '"model_type": "bert"' in caught.value.hint
+
+
+def test_code_from_a_checkpoint_is_not_run(tiny_bert: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_bert, tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config |= {"model_type": "no-such-model", "auto_map": {"AutoConfig": "harmful.Config"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "harmful.py").write_text("raise SystemExit")
+    with pytest.raises(EncoderError, match="can't load the encoder"):
+        pretrained.load_encoder(tmp_path)
 
 
 def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
