@@ -49,6 +49,7 @@ def create_reader(path: Path | None) -> Callable[[Language], Iterator[Example]]:
 def create_batcher(size: int) -> Callable[[Iterable[Example]], Iterator[list[Example]]]:
     """Batches of `size` examples of like length, in random order.
 
+    Length is the number of wordpieces, of tokens where there are no wordpieces yet.
     The order comes from Python's `random`, which `spacy.util.fix_random_seed` seeds.
     """
 
@@ -62,4 +63,5 @@ def create_batcher(size: int) -> Callable[[Iterable[Example]], Iterator[list[Exa
 
 
 def _length(example: Example) -> int:
-    return len(example.predicted)
+    pieces = example.predicted._.trf_word_pieces
+    return len(example.predicted) if pieces is None else len(pieces)

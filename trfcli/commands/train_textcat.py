@@ -1,5 +1,6 @@
 """`trf train-textcat`: fine-tunes a pipeline's encoder and text classifier."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -269,6 +270,8 @@ def train_textcat(
     table = console.ProgressTable(_COLUMNS)
     with console.progress(0, "training", unit="steps") as bar:
         for event in events:
+            if not is_first_process():
+                continue
             match event:
                 case training.Planned():
                     describe_plan(event, resume=resume)
@@ -287,6 +290,11 @@ def train_textcat(
                 case training.Finished():
                     bar.close()
                     describe_end(event)
+
+
+def is_first_process() -> bool:
+    """Whether this is the one to speak, of the processes that torchrun may have started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def describe_plan(plan: "Planned", *, resume: bool) -> None:
@@ -311,6 +319,8 @@ def describe_plan(plan: "Planned", *, resume: bool) -> None:
         f"wordpieces; "
         f"{plan.classifier}"
     )
+    if plan.size_rule:
+        console.info(plan.size_rule)
     if plan.done_steps:
         console.info(f"Goes on after step {plan.done_steps:,} of {plan.steps:,}")
     elif resume:

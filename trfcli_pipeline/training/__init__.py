@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import srsly
@@ -10,6 +10,7 @@ import torch
 from thinc.api import fix_random_seed
 
 from trfcli_pipeline.batching import make_examples
+from trfcli_pipeline.devices import resolve_device
 from trfcli_pipeline.errors import OutputError
 from trfcli_pipeline.pipelines import check_pipeline, load_pipeline
 from trfcli_pipeline.remarks import remarks
@@ -40,6 +41,7 @@ from trfcli_pipeline.training.provenance import (
     finished_before,
     identify,
 )
+from trfcli_pipeline.training.ranks import Ranks, own_device
 from trfcli_pipeline.training.recipe import Settings
 
 __all__ = [
@@ -88,14 +90,17 @@ def train_textcat(
     shown = Path(model) if output is None else output
     target = _check_output(model, output)
     workspace = Workspace.beside(target)
-    data, recipe = read_data(train, dev, settings)
+    device = own_device(settings.device)
+    ranks = Ranks.join(resolve_device(device))
+    data, recipe = read_data(train, dev, settings, n_processes=ranks.size)
 
-    nlp = load_pipeline(model, device=settings.device)
+    nlp = load_pipeline(model, device=device)
     identity = identify(recipe, nlp.path, data)
     # In place, the pipeline is another one once training has ended.
     request = digest({**identity, "the pipeline": output and identity["the pipeline"]})
     if resume and (finished := finished_before(target, shown, request)) is not None:
-        workspace.remove()
+        if ranks.is_first:
+            workspace.remove()
         yield finished
         return
     resumed = resume and workspace.can_resume
@@ -105,12 +110,14 @@ def train_textcat(
     encoder = require_encoder(nlp)
     was = describe_classifier(nlp)
     fix_random_seed(recipe.seed)
+    # The same order of the data everywhere, but no two texts with the same dropout.
+    torch.manual_seed(recipe.seed + ranks.rank)
     segments = set_segments(nlp, recipe)
     classifier, classifier_phrase = set_classifier(nlp, recipe, data)
     examples = make_examples(nlp, data.train, data.labels, exclusive=recipe.exclusive)
     lengths = prepare_docs(nlp, examples, encode=settings.freeze_encoder)
     counts = Counter(label for record in data.train for label in record.labels)
-    loop = Loop(nlp, encoder, classifier, examples, data.dev, recipe)
+    loop = Loop(nlp, encoder, classifier, examples, data.dev, recipe, ranks)
     if resumed:
         loop.restore(workspace)
     plan = Planned(
@@ -130,28 +137,19 @@ def train_textcat(
         mean_length=sum(lengths) / len(lengths),
         segments=segments,
         classifier=classifier_phrase,
+        size_rule=recipe.size_rule,
         done_steps=loop.progress.step,
     )
     yield plan
 
-    if not resumed:
+    if ranks.is_first and not resumed:
         workspace.remove()
-    try:
-        for event in loop.run():
-            if isinstance(event, Evaluated) and event.is_best:
-                describe_training(nlp, classifier, recipe, plan, event, [train, dev])
-                with staged_directory(workspace.best) as staging:
-                    nlp.to_disk(staging)
-            if isinstance(event, Checkpointed):
-                workspace.save({**loop.state(), "identity": identity}, loop.tensors())
-            yield event
-    except BaseException:
-        if not workspace.can_resume:
-            workspace.remove()
-        raise
-    progress = loop.progress
-    complete_meta(workspace.best, progress, request)
-    previous = _put_in_place(workspace, target, was if _is_same(target, model) else None)
+    yield from _run(loop, workspace, plan, identity, [train, dev])
+    progress, previous = loop.progress, None
+    if ranks.is_first:
+        complete_meta(workspace.best, progress, request)
+        previous = _put_in_place(workspace, target, was if _is_same(target, model) else None)
+    ranks.part_company()
     yield Finished(
         best_step=progress.best_step,
         metric=" + ".join(loop.weights),
@@ -161,6 +159,31 @@ def train_textcat(
         stopped_early=progress.stopped_early,
         seconds=progress.seconds,
     )
+
+
+def _run(
+    loop: Loop,
+    workspace: Workspace,
+    plan: Planned,
+    identity: Mapping[str, str],
+    files: Sequence[str | None],
+) -> Iterator[Event]:
+    """Run the loop, and save the best pipeline and the checkpoints where it says so."""
+    try:
+        for event in loop.run():
+            if isinstance(event, Evaluated) and event.is_best:
+                describe_training(loop.nlp, loop.classifier, loop.recipe, plan, event, files)
+                with staged_directory(workspace.best) as staging:
+                    loop.nlp.to_disk(staging)
+            if isinstance(event, Checkpointed):
+                state = loop.state()
+                if loop.ranks.is_first:
+                    workspace.save({**state, "identity": identity}, loop.tensors())
+            yield event
+    except BaseException:
+        if loop.ranks.is_first and not workspace.can_resume:
+            workspace.remove()
+        raise
 
 
 def _check_output(model: str, output: Path | None) -> Path:

@@ -25,11 +25,14 @@ class Data:
     labels: list[str]
 
 
-def read_data(train: str, dev: str | None, settings: Settings) -> tuple["Data", Recipe]:
+def read_data(
+    train: str, dev: str | None, settings: Settings, *, n_processes: int = 1
+) -> tuple[Data, Recipe]:
+    """Read and check the texts, and make the recipe for them."""
     train_records = read_records(train, labelled=True)
     dev_records = None if dev is None else read_records(dev, labelled=True)
     exclusive = _check_exclusive(train, train_records, dev, dev_records, settings)
-    recipe = Recipe(settings, exclusive=exclusive)
+    recipe = Recipe(settings, exclusive=exclusive, n_processes=n_processes)
     train_records, dev_records, origin = _parts(train, train_records, dev, dev_records, recipe)
     labels = label_names(train_records)
     if settings.max_texts is not None and settings.max_texts < len(train_records):

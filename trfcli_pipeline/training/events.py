@@ -18,6 +18,7 @@ class Planned:
         mean_length: Wordpieces of a training text.
         segments: What the encoder sees at once, as a phrase.
         classifier: What becomes of the pipeline's classifier, as a phrase.
+        size_rule: What the number of texts changed in the recipe, as a phrase.
         done_steps: Steps that were taken before, by the training that this one resumes.
     """
 
@@ -37,6 +38,7 @@ class Planned:
     mean_length: float
     classifier: str
     segments: str
+    size_rule: str | None = None
     done_steps: int = 0
 
 

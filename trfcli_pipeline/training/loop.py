@@ -29,6 +29,7 @@ from trfcli_pipeline.training.checkpoints import (
     restore_random_state,
 )
 from trfcli_pipeline.training.events import Checkpointed, Evaluated, Stepped
+from trfcli_pipeline.training.ranks import Ranks
 from trfcli_pipeline.training.recipe import TEXTCAT, Recipe
 
 
@@ -72,6 +73,7 @@ class Loop:
         examples: list[Example],
         dev_records: Sequence[Record],
         recipe: Recipe,
+        ranks: Ranks,
     ) -> None:
         self.nlp = nlp
         self.encoder = encoder
@@ -82,6 +84,7 @@ class Loop:
             complete_cats(record, classifier.labels, recipe.exclusive) for record in dev_records
         ]
         self.recipe = recipe
+        self.ranks = ranks
         self.weights = {name: w for name, w in recipe.T["score_weights"].items() if w}
         self.freeze_encoder = recipe.settings.freeze_encoder
         self.progress = Progress()
@@ -110,7 +113,7 @@ class Loop:
                     now.epoch, now.epoch_step = now.epoch + 1, 0
                 is_last = now.step >= self.recipe.steps
                 if is_last or now.step % T["eval_frequency"] == 0:
-                    yield self._evaluate(position)
+                    yield from self._evaluate_first(position)
                 every = self.recipe.checkpoint_every
                 if every and now.step % every == 0 and not is_last:
                     yield Checkpointed(now.step)
@@ -118,8 +121,8 @@ class Loop:
                     return
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint says beside `tensors`: plain values."""
-        return {"progress": asdict(self.progress), "random": random_state()}
+        """What a checkpoint says beside `tensors`: plain values. To be called by all processes."""
+        return {"progress": asdict(self.progress), "random": self.ranks.gather(random_state())}
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Weights, and what the optimizers remember."""
@@ -130,7 +133,7 @@ class Loop:
         """Continue from a checkpoint."""
         state, tensors = workspace.load()
         self.progress = Progress(**state["progress"])
-        self._random_state = state["random"]
+        self._random_state = state["random"][self.ranks.rank]
         for _ in range(self.progress.step):
             self.recipe.optimizer.step_schedules()
         restore_head(self.classifier.model, self.recipe.optimizer, tensors)
@@ -158,22 +161,25 @@ class Loop:
         optimizer, dropout = self.recipe.optimizer, self.recipe.T["dropout"]
         losses: dict[str, float] = {}
         for batch in step:
+            own = self.ranks.part(batch)
             if self.freeze_encoder:
                 # The Docs carry the encoder's output already, so only the head has work to do.
-                self.classifier.update(batch, drop=dropout, losses=losses)
+                self.classifier.update(own, drop=dropout, losses=losses)
             else:
                 self.nlp.update(
-                    batch, drop=dropout, sgd=cast(Any, False), losses=losses, exclude=self._frozen()
+                    own, drop=dropout, sgd=cast(Any, False), losses=losses, exclude=self._frozen()
                 )
         self.encoder.complete_update()
         if len(step) > 1:
             for gradient in self._gradients():
                 gradient.div_(len(step))
+        share = self.ranks.share(step)
+        self.ranks.sum_gradients(list(self._gradients()), share)
         if not self.freeze_encoder:
             self.encoder.finish_update(optimizer)
         self.classifier.finish_update(optimizer)
         optimizer.step_schedules()
-        return losses[TEXTCAT] / len(step)
+        return self.ranks.sum(losses[TEXTCAT] / len(step) * share, self.encoder.model.device)
 
     def _gradients(self) -> Iterator[torch.Tensor]:
         """All gradients, in the memory where the optimizers look for them."""
@@ -189,6 +195,16 @@ class Loop:
             for name, pipe in self.nlp.pipeline
             if getattr(pipe, "is_trainable", False) and not isinstance(pipe, trained)
         ]
+
+    def _evaluate_first(self, epoch: float) -> Iterator[Evaluated]:
+        """Evaluate in the first process, and let the others know what came out."""
+        now = self.progress
+        if self.ranks.is_first:
+            yield self._evaluate(epoch)
+        now.losses, now.words, now.word_seconds = [], 0, 0.0
+        found = (now.best_step, now.best_score, now.risen_step, now.stopped_early, now.history)
+        found = self.ranks.from_first(found)
+        now.best_step, now.best_score, now.risen_step, now.stopped_early, now.history = found
 
     def _evaluate(self, epoch: float) -> Evaluated:
         now, start = self.progress, time.perf_counter()
@@ -209,7 +225,6 @@ class Loop:
         loss, speed = sum(now.losses) / len(now.losses), now.words / now.word_seconds
         event = Evaluated(now.step, epoch, loss, speed, score, evaluation, is_best)
         now.history.append(_history_row(event))
-        now.losses, now.words, now.word_seconds = [], 0, 0.0
         now.seconds += time.perf_counter() - start
         return event
 

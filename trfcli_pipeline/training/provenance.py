@@ -25,7 +25,11 @@ _VERSIONS = ("trfcli", "torch", "transformers", "spacy")
 
 def identify(recipe: Recipe, path: Path, data: Data) -> dict[str, str]:
     """Hashes of all that a training's result depends on, each under a name for people."""
-    asked = {"config": recipe.config.to_str(), "freeze_encoder": recipe.settings.freeze_encoder}
+    asked = {
+        "config": recipe.config.to_str(),
+        "freeze_encoder": recipe.settings.freeze_encoder,
+        "processes": recipe.n_processes,
+    }
     return {
         "the settings": digest(asked),
         "the training texts": _digest_records(data.train),

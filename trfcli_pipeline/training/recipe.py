@@ -16,6 +16,11 @@ from trfcli_pipeline.errors import DataError
 
 TEXTCAT, WORDPIECER = "trf_textcat", "trf_wordpiecer"
 _WARMUP_SHARE = 0.1
+# Below this many texts, batches are smaller: a step is cheap, and there are few of them.
+_FEW_TEXTS, _SMALL_BATCH = 500, 16
+# Fewer steps than these don't get the encoder anywhere.
+_LEAST_STEPS = 200
+_MANY_TEXTS, _EPOCHS_OF_MANY = 50_000, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +76,20 @@ class Recipe:
 
     Args:
         exclusive: Whether exactly one label holds for a text.
+        n_processes: How many processes train together, each with batches of the size asked for.
 
     Raises:
         DataError: The config file can't be used.
     """
 
-    def __init__(self, settings: Settings, *, exclusive: bool) -> None:
+    def __init__(self, settings: Settings, *, exclusive: bool, n_processes: int = 1) -> None:
         default = "textcat.cfg" if exclusive else "textcat_multilabel.cfg"
         self.path = settings.config or config_path(default)
         self.settings = settings
         self.exclusive = exclusive
+        self.n_processes = n_processes
+        # What the number of texts changed, as a phrase.
+        self.size_rule: str | None = None
         if not self.path.is_file():
             raise DataError(f"{self.path}: there is no such config file")
         with self._explained():
@@ -178,6 +187,9 @@ class Recipe:
 
     def _set_steps(self, n_texts: int) -> None:
         training, settings = self._raw["training"], self.settings
+        if settings.config is None:
+            self._fit_to_size(n_texts)
+        training["batcher"]["size"] *= self.n_processes
         batches = math.ceil(n_texts / training["batcher"]["size"])
         steps_an_epoch = math.ceil(batches / training.get("accumulate_gradient", 1))
         steps = steps_an_epoch * training["max_epochs"]
@@ -189,6 +201,27 @@ class Recipe:
         # Last, or spaCy's defaults would stand in for what the file lacks.
         defaults = Language.default_config["training"]
         self._raw["training"] = Config(defaults).merge(training)
+
+    def _fit_to_size(self, n_texts: int) -> None:
+        """Replace the shipped config's batches and epochs where they suit thousands of texts only.
+
+        Sets `size_rule`, which says so.
+        """
+        training, settings = self._raw["training"], self.settings
+        batcher, epochs = training["batcher"], training["max_epochs"]
+        if n_texts < _FEW_TEXTS and settings.batch_size is None:
+            batcher["size"] = _SMALL_BATCH
+        if settings.epochs is not None:
+            return
+        enough = math.ceil(_LEAST_STEPS / math.ceil(n_texts / batcher["size"] / self.n_processes))
+        if enough > epochs:
+            training["max_epochs"] = enough
+            self.size_rule = (
+                f"Few texts: {enough} epochs of them, to take at least {_LEAST_STEPS} steps"
+            )
+        elif n_texts > _MANY_TEXTS:
+            training["max_epochs"] = _EPOCHS_OF_MANY
+            self.size_rule = f"Many texts: {_EPOCHS_OF_MANY} epochs of them are enough"
 
     def _explained(self) -> "_Explained":
         return _Explained(self.path)

@@ -1,0 +1,72 @@
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trfcli_pipeline.errors import DataError
+from trfcli_pipeline.training.recipe import Recipe, Settings, config_path
+
+
+def fitted(n_texts: int, settings: Settings | None = None) -> Recipe:
+    recipe = Recipe(settings or Settings(), exclusive=True)
+    recipe.fit(n_texts)
+    return recipe
+
+
+@given(st.integers(1, 200_000))
+def test_steps_follow_from_texts_batches_and_epochs(n_texts: int) -> None:
+    recipe = fitted(n_texts)
+    assert recipe.steps == math.ceil(n_texts / recipe.batch_size) * recipe.epochs
+    assert recipe.steps >= 200
+    assert recipe.warmup_steps == math.ceil(recipe.steps / 10)
+    assert recipe.T["max_steps"] == recipe.steps
+
+
+def test_thousands_of_texts_get_what_the_config_says() -> None:
+    recipe = fitted(5000)
+    assert (recipe.batch_size, recipe.epochs, recipe.size_rule) == (32, 4, None)
+
+
+def test_few_texts_get_more_epochs_of_smaller_batches() -> None:
+    recipe = fitted(48)
+    assert (recipe.batch_size, recipe.epochs, recipe.steps) == (16, 67, 201)
+    assert recipe.size_rule == "Few texts: 67 epochs of them, to take at least 200 steps"
+
+
+def test_many_texts_get_fewer_epochs() -> None:
+    recipe = fitted(100_000)
+    assert (recipe.batch_size, recipe.epochs) == (32, 2)
+    assert recipe.size_rule == "Many texts: 2 epochs of them are enough"
+
+
+def test_what_the_user_asks_for_counts_for_more_than_the_size() -> None:
+    recipe = fitted(48, Settings(epochs=3, batch_size=8))
+    assert (recipe.batch_size, recipe.epochs, recipe.size_rule) == (8, 3, None)
+    recipe = fitted(48, Settings(config=config_path("textcat.cfg")))
+    assert (recipe.batch_size, recipe.epochs, recipe.size_rule) == (32, 4, None)
+
+
+def test_the_rates_start_at_zero_and_end_at_zero() -> None:
+    recipe = fitted(5000, Settings(learn_rate=2e-5))
+    rates = []
+    for _ in range(recipe.steps + 1):
+        rates.append(recipe.optimizer.trf_lr)
+        recipe.optimizer.step_schedules()
+    assert rates[0] == rates[-1] == 0.0
+    assert max(rates) == rates[recipe.warmup_steps] == pytest.approx(2e-5)
+    assert recipe.trf_lr == 2e-5
+
+
+def test_accumulated_batches_make_fewer_steps() -> None:
+    assert fitted(5000, Settings(accumulate=4)).steps == 4 * math.ceil(math.ceil(5000 / 32) / 4)
+
+
+def test_a_frozen_encoder_has_no_rate() -> None:
+    assert fitted(5000, Settings(freeze_encoder=True)).trf_lr is None
+
+
+def test_a_config_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no such config file"):
+        Recipe(Settings(config=tmp_path / "a.cfg"), exclusive=True)
