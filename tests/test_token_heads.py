@@ -247,6 +247,14 @@ def test_a_frozen_encoder_stays_as_it_is(tiny_bert: Path, lang: str) -> None:
     assert encoder_bytes(nlp) == before
 
 
+def test_a_frozen_encoder_is_loaded_with_the_others(tiny_bert: Path) -> None:
+    """spaCy disables frozen components while it initialises the rest."""
+    nlp = make(tiny_bert, "trf", "tagger", "trf_textcat")
+    with nlp.select_pipes(disable=["sentencizer", "trf_wordpiecer", "trf_tok2vec"]):
+        nlp.initialize(lambda: examples(nlp))
+    assert nlp("I love it").cats.keys() == {"GOOD", "BAD"}
+
+
 def test_a_frozen_encoder_that_sets_nothing_is_an_error(tiny_bert: Path) -> None:
     nlp = make(tiny_bert, "xx", "tagger")
     nlp.initialize(lambda: examples(nlp))

@@ -205,6 +205,22 @@ class TransformersLanguage(Language):
                     cast(TrainablePipe, pipe).finish_update(sgd)
         return losses
 
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]] | None = None,
+        *,
+        sgd: Optimizer | None = None,
+    ) -> Optimizer:
+        """Initialise the components for training; see `Language.initialize`.
+
+        Tokenizer and encoder are loaded even if they are disabled, as spaCy has it with frozen
+        components: the others need to know them.
+        """
+        for _, pipe in self.components:
+            if isinstance(pipe, _OWN_COMPONENTS) and pipe.trf_name:
+                pipe.initialize(get_examples or list, nlp=self)
+        return super().initialize(get_examples, sgd=sgd)
+
     def resume_training(self, *, sgd: Optimizer | None = None) -> Optimizer:
         """Continue training: the encoder as it is, heads that have no weights yet initialised."""
         for _, pipe in self.pipeline:

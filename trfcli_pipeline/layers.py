@@ -33,12 +33,12 @@ def token_rows(ops: ArrayOps, shares: Shares, piece_rows: Floats) -> Floats:
     rows = _sum_runs(ops, piece_rows[shares.pieces] * weights, shares.pieces_per_token)
     common = _sum_runs(ops, piece_rows[shares.common_pieces], shares.common_per_segment)
     common *= ops.asarray2f(shares.common_weights.reshape(-1, 1))
-    # A token that is longer than the encoder takes is in several segments.
-    ops.scatter_add(
-        rows,
-        ops.asarray1i(shares.seen_tokens),
-        ops.backprop_reduce_sum(common, ops.asarray1i(shares.seen_per_segment)),
-    )
+    shared = ops.backprop_reduce_sum(common, ops.asarray1i(shares.seen_per_segment))
+    segments_per_token = np.bincount(shares.seen_tokens, minlength=len(rows))
+    if segments_per_token.max(initial=0) > 1:
+        # A token that is longer than the encoder takes is in several segments.
+        return rows + _sum_runs(ops, shared, segments_per_token)
+    rows[shares.seen_tokens] += shared
     return rows
 
 
@@ -85,7 +85,8 @@ def _init_token_vectors(model: Model, X: Any = None, Y: Any = None) -> None:
     if model.has_dim("nO") is None:
         raise PipelineError(
             "Nothing tells how wide the token vectors are",
-            hint="The pipeline needs trf_tok2vec ahead of a component with trfcli.TokenVectors.v1",
+            hint="The pipeline needs trf_tok2vec, and its weights, ahead of a component with "
+            "trfcli.TokenVectors.v1",
         )
 
 

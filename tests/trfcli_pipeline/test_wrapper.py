@@ -9,12 +9,21 @@ import numpy as np
 import pytest
 import torch
 from thinc.api import Adam, set_dropout_rate
-from transformers import AutoModel, BertConfig, BertModel, PreTrainedModel
+from transformers import (
+    AutoModel,
+    BertConfig,
+    BertModel,
+    LlamaConfig,
+    LlamaModel,
+    PreTrainedModel,
+    XLNetConfig,
+    XLNetModel,
+)
 
 from trfcli_pipeline.activations import Activations
 from trfcli_pipeline.errors import DeviceError, PipelineError
 from trfcli_pipeline.optimizers import make_optimizer
-from trfcli_pipeline.wrapper import TransformersWrapper, WordPieces
+from trfcli_pipeline.wrapper import TransformersWrapper, WordPieces, _make_adamw
 
 WIDTH, LAYERS, HEADS = 16, 2, 4
 # Out of order, some alike, one as long as the encoders take, two empty.
@@ -587,6 +596,27 @@ def test_the_rate_may_change_between_steps(tiny_bert: Path) -> None:
     wrapper.finish_update(optimizer)
     after = parameters_of(wrapper.module)
     assert all(torch.equal(after[name], each) for name, each in between.items())
+
+
+def test_weight_decay_leaves_biases_and_norms_alone() -> None:
+    """Whatever their shape: XLNet has a bias for each head."""
+    sizes = {"vocab_size": 20, "num_attention_heads": 2, "num_hidden_layers": 1}
+    llama = {**sizes, "hidden_size": 8, "intermediate_size": 8}
+    xlnet = {"vocab_size": 20, "d_model": 8, "n_head": 2, "n_layer": 1, "d_inner": 8}
+    modules = [XLNetModel(XLNetConfig(**xlnet)), LlamaModel(LlamaConfig(**llama))]
+    modules.append(BertModel(BertConfig(**llama)))
+    for module in modules:
+        decays, others = _make_adamw(module).param_groups
+        assert others["weight_decay"] == 0.0
+        exempt = {
+            parameter
+            for name, part in module.named_modules()
+            for own, parameter in part.named_parameters(recurse=False)
+            if "norm" in type(part).__name__.lower() or "bias" in own
+        }
+        assert exempt == set(others["params"])
+        assert exempt | set(decays["params"]) == set(module.parameters())
+        assert not exempt & set(decays["params"])
 
 
 def test_weight_decay_leaves_vectors_alone(tiny_bert: Path) -> None:

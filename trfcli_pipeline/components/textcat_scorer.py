@@ -53,5 +53,5 @@ def _stretched_cats(
 def _stretch(score: float, own: float, common: float) -> float:
     if score < own:
         return score * common / own
-    # At its threshold a score is the common one exactly, whatever the rounding.
-    return common if own == 1 else common + (score - own) * (1 - common) / (1 - own)
+    # So that rounding moves neither 1 nor the threshold itself.
+    return max(common, 1 - (1 - score) * (1 - common) / (1 - own))

@@ -1,4 +1,3 @@
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from transformers import AutoModel, AutoTokenizer
 
 from trfcli_pipeline import TransformersLanguage, TransformersTok2Vec
+from trfcli_pipeline.activations import KINDS
 from trfcli_pipeline.errors import EncoderError, PipelineError
-from trfcli_pipeline.optimizers import default_optimizer
+from trfcli_pipeline.optimizers import default_optimizer, make_optimizer
 
 TEXTS = [
     "The quick brown fox jumps over the lazy dog.",
@@ -36,12 +36,7 @@ DATA = [
     ("It is great fun", "GOOD"),
     ("a terrible dog", "BAD"),
 ]
-GRADIENTS = (
-    "trf_d_last_hidden_state",
-    "trf_d_pooler_output",
-    "trf_d_all_hidden_states",
-    "trf_d_all_attentions",
-)
+GRADIENTS = tuple(f"trf_d_{kind}" for kind in KINDS)
 
 
 def multilingual() -> TransformersLanguage:
@@ -228,38 +223,62 @@ def test_more_is_on_the_doc_if_asked_for(tiny_bert: Path) -> None:
     assert empty._.trf_all_attentions == []
 
 
-# --- vectors and similarity ---
+# --- what stays on the Doc ---
+
+KEEP = {
+    "all": {"last_hidden_state", "pooler_output", "all_hidden_states", "all_attentions"},
+    "tensor": set(),
+    "pooler_output": {"pooler_output"},
+}
 
 
-def test_vectors_are_sums_of_token_rows(bert: Language) -> None:
-    doc = bert("I love it. I hate this film.")
-    np.testing.assert_array_equal(doc.vector, doc.tensor.sum(axis=0))
-    np.testing.assert_array_equal(doc[2:5].vector, doc.tensor[2:5].sum(axis=0))
-    np.testing.assert_array_equal(doc[3].vector, doc.tensor[3])
-    for part in (doc, doc[2:5], doc[3]):
-        assert part.has_vector
-        assert part.vector_norm == pytest.approx(np.linalg.norm(part.vector), rel=1e-5)
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [
+        *KEEP.items(),
+        ([], set()),
+        (["tensor"], set()),
+        (
+            ["tensor", "last_hidden_state", "all_attentions"],
+            {"last_hidden_state", "all_attentions"},
+        ),
+    ],
+)
+def test_what_is_kept_is_on_the_doc(tiny_bert: Path, keep: Any, kept: set[str]) -> None:
+    nlp = make(multilingual(), tiny_bert, keep=keep, all_hidden_states=True, all_attentions=True)
+    for doc in [nlp(TEXTS[1]), *nlp.pipe(TEXTS)]:
+        assert doc.tensor.shape == (len(doc), WIDTH)
+        assert {kind for kind in KINDS if doc._.get(f"trf_{kind}") is not None} == kept
+        assert doc._.trf_word_pieces is not None
 
 
-def test_similarity_is_the_cosine(bert: Language) -> None:
-    doc, other = bert("I love it."), bert("I hate this film.")
-    for one, two in [(doc, other), (doc[1:3], other), (doc[1], other[1:3]), (doc[0], doc[1])]:
-        cosine = np.dot(one.vector, two.vector) / (
-            np.linalg.norm(one.vector) * np.linalg.norm(two.vector)
-        )
-        assert one.similarity(two) == pytest.approx(cosine, abs=1e-5)
-        assert two.similarity(one) == pytest.approx(cosine, abs=1e-5)
-    assert doc.similarity(doc) == pytest.approx(1.0, abs=1e-5)
+@pytest.mark.parametrize("keep", ["tensors", ["last_hidden_state", "hidden"], ""])
+def test_nothing_else_can_be_kept(keep: Any) -> None:
+    with pytest.raises(PipelineError, match="keep: there is no ") as caught:
+        spacy.blank("xx").add_pipe("trf_tok2vec", config={"keep": keep})
+    assert "last_hidden_state" in caught.value.hint
 
 
-def test_similarity_with_a_zero_vector_is_zero(bert: Language) -> None:
-    doc, empty, long = bert("I love it."), bert(""), bert("apple " * 100)
-    for zero in (empty, long[99], long[98:100]):
-        assert not zero.has_vector
-        assert doc.similarity(zero) == 0.0
-        assert zero.similarity(doc) == 0.0
-        assert zero.similarity(zero) == 0.0
-        assert not math.isnan(doc[0].similarity(zero))
+def test_a_stream_holds_token_rows_only(tiny_bert: Path) -> None:
+    nlp = make(multilingual(), tiny_bert, keep="tensor")
+    docs = list(nlp.pipe(TEXTS * 5, batch_size=3))
+    rows = {}
+    for doc in docs:
+        held = [each for each in doc.user_data.values() if isinstance(each, np.ndarray)]
+        assert not any(each.dtype.kind == "f" for each in held)
+        # A Doc may hold on to the rows of its batch, but these are all that there are.
+        base = doc.tensor if doc.tensor.base is None else doc.tensor.base
+        rows[id(base)] = base.nbytes
+    assert sum(rows.values()) == sum(map(len, docs)) * WIDTH * 4
+
+
+def test_an_update_has_all_activations_whatever_is_kept(tiny_bert: Path) -> None:
+    nlp = make(multilingual(), tiny_bert, "textcat", keep="tensor")
+    observer = nlp.add_pipe("test_tok2vec_observer")
+    nlp.update(examples(nlp), sgd=default_optimizer())
+    for doc, seen in zip(observer.docs, observer.seen, strict=True):
+        assert doc._.trf_last_hidden_state.shape == seen["trf_d_last_hidden_state"].shape
+        assert doc._.trf_pooler_output.shape == seen["trf_d_pooler_output"].shape
 
 
 # --- updates ---
@@ -456,6 +475,56 @@ def test_gradients_are_on_the_doc_only_during_an_update(tiny_bert: Path, lang: s
     assert all(nlp("I love it.")._.get(name) is None for name in GRADIENTS)
 
 
+class Adder:
+    """A head of one's own: wants the last hidden states to grow, and the poolers' to shrink."""
+
+    def __call__(self, doc: Doc) -> Doc:
+        return doc
+
+    def update(self, examples: list[Example], **_: Any) -> None:
+        for eg in examples:
+            doc = eg.predicted
+            doc._.trf_d_last_hidden_state -= 1.0
+            doc._.trf_d_pooler_output = doc._.trf_d_pooler_output + 1.0
+
+
+@Language.factory("test_tok2vec_adder")
+def make_adder(nlp: Language, name: str) -> Adder:
+    return Adder()
+
+
+@pytest.mark.parametrize("lang", ["trf", "xx"])
+def test_a_component_of_ones_own_can_train_the_encoder(tiny_bert: Path, lang: str) -> None:
+    nlp = make(spacy.blank(lang), tiny_bert)
+    nlp.add_pipe("test_tok2vec_adder")
+    nlp.update(examples(nlp), sgd=False)
+    nlp.get_pipe("trf_tok2vec").complete_update()
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    plain = AutoModel.from_pretrained(tiny_bert).eval()
+    for text, _ in DATA:
+        for sentence in nlp(text).sents:
+            output = plain(**tokenizer(sentence.text, return_tensors="pt"))
+            (output.pooler_output.sum() - output.last_hidden_state.sum()).backward()
+    expected = dict(plain.named_parameters())
+    found = gradients(nlp)
+    norm = torch.cat([each.grad.flatten() for each in expected.values()]).norm()
+    for name, each in found.items():
+        assert (each - expected[name].grad).norm() <= 1e-5 * norm, name
+
+
+@pytest.mark.parametrize("lang", ["trf", "xx"])
+def test_an_encoder_that_annotates_trains_all_the_same(
+    tiny_bert: Path, lang: str, steps: list[int]
+) -> None:
+    """As with spaCy's setting annotating_components."""
+    nlp = make(spacy.blank(lang), tiny_bert, "textcat")
+    before = encoder_weights(nlp)
+    nlp.update(examples(nlp), sgd=default_optimizer(), annotates=["trf_tok2vec"])
+    nlp.get_pipe("trf_tok2vec").complete_update()
+    assert len(steps) == 1
+    assert not same(before, encoder_weights(nlp))
+
+
 def test_a_gradient_that_is_added_in_place_counts(trf: Language, steps: list[int]) -> None:
     tok2vec = trf.get_pipe("trf_tok2vec")
     batch = examples(trf)
@@ -479,6 +548,18 @@ def test_an_update_with_nothing_changes_nothing(trf: Language, steps: list[int])
     tok2vec = trf.get_pipe("trf_tok2vec")
     assert tok2vec.update([], sgd=default_optimizer()) == {"trf_tok2vec": 0.0}
     assert not steps
+
+
+@pytest.mark.parametrize("head_rate", [0.0, 0.01])
+@pytest.mark.parametrize("encoder_rate", [0.0, 0.001])
+def test_encoder_and_heads_have_rates_of_their_own(
+    trf: Language, encoder_rate: float, head_rate: float
+) -> None:
+    output = trf.get_pipe("textcat").model.get_ref("output_layer")
+    encoder, head = encoder_weights(trf), output.get_param("W").copy()
+    trf.update(examples(trf), sgd=make_optimizer(head_rate, trf_lr=encoder_rate))
+    assert same(encoder, encoder_weights(trf)) == (not encoder_rate)
+    assert np.array_equal(head, output.get_param("W")) == (not head_rate)
 
 
 @pytest.mark.parametrize("lang", ["trf", "xx"])
