@@ -9,7 +9,7 @@ from typing import Any
 import spacy
 from spacy.language import Language
 
-from trfcli_pipeline import pretrained
+from trfcli_pipeline import pretrained, sources
 from trfcli_pipeline.components import find_component
 from trfcli_pipeline.components.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.components.wordpiecer import TransformersWordPiecer
@@ -53,7 +53,7 @@ def init_pipeline(
         OutputError: The output exists and `force` isn't given, or it can't be written.
     """
     check_free(output, force=force)
-    source = pretrained.locate(name, revision=revision)
+    source = sources.locate(name, revision=revision)
     nlp = _blank(lang)
     path = str(source.path)
     settings = {} if words_per_batch is None else {"words_per_batch": words_per_batch}
@@ -79,7 +79,7 @@ def init_pipeline(
 
 def is_pipeline(model: str) -> bool:
     """Whether a name means a pipeline, rather than an encoder."""
-    if model in pretrained.PACKAGED_ENCODERS:
+    if model in sources.PACKAGED_ENCODERS:
         return False
     return (Path(model).expanduser() / "config.cfg").exists() or spacy.util.is_package(model)
 

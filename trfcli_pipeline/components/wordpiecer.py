@@ -22,6 +22,7 @@ from trfcli_pipeline.encodings import Encoding, encode, find_mistakable
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.extensions import install_extensions
 from trfcli_pipeline.segments import Indices, Layout, Rows, Segmentation, fit, lay_out, pack
+from trfcli_pipeline.sources import locate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -140,7 +141,7 @@ class TransformersWordPiecer(Pipe):
 
     def load(self) -> None:
         """Load the tokenizer that `trf_name` says."""
-        path = pretrained.locate(self.trf_name, weights=False).path
+        path = locate(self.trf_name, weights=False).path
         tokenizer = pretrained.load_tokenizer(path)
         self._set_tokenizer(tokenizer, pretrained.max_length(path, tokenizer))
 
