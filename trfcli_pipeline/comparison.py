@@ -15,7 +15,7 @@ from trfcli_pipeline.scores import Evaluation
 
 __all__ = ["Comparison", "Difference", "check_comparable"]
 
-RESAMPLES = 10_000
+RESAMPLES = 2000
 # Differences that chance makes in fewer cases than this count as real.
 SIGNIFICANCE = 0.05
 
