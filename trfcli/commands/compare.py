@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trfcli import console
-from trfcli.commands.evaluate import excerpt, joined
+from trfcli.commands.evaluate import answer, excerpt, joined
 from trfcli.options import BatchSizeOption, DataArgument, DeviceOption, JsonOption, ThresholdOption
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def show_texts(
         record = records[mistake.index]
         console.data(
             f'  line {record.line} "{excerpt(record.text)}" is {joined(mistake.gold)}, '
-            f"{wrong} said {joined(mistake.predicted)} ({mistake.label} {mistake.score:.2f})"
+            f"{wrong} said {answer(mistake)}"
         )
 
 

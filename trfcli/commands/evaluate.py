@@ -179,7 +179,7 @@ def show_mistakes(title: str, mistakes: "Sequence[Mistake]", records: "Sequence[
         record = records[mistake.index]
         console.data(
             f'  line {record.line} "{excerpt(record.text)}" is {joined(mistake.gold)}, '
-            f"said {joined(mistake.predicted)} ({mistake.label} {mistake.score:.2f})"
+            f"said {answer(mistake)}"
         )
 
 
@@ -187,6 +187,14 @@ def excerpt(text: str) -> str:
     """The beginning of a text, on one line."""
     text = console.printable(" ".join(text.split()))
     return text if len(text) <= _SHOWN_TEXT else f"{text[: _SHOWN_TEXT - 1]}…"
+
+
+def answer(mistake: "Mistake") -> str:
+    """What was said, and the score of the decision to look at: "HAM 0.53", "A + B (C 0.41)"."""
+    said, score = joined(mistake.predicted), f"{mistake.score:.2f}"
+    if mistake.predicted == (mistake.label,):
+        return f"{said} {score}"
+    return f"{said} ({mistake.label} {score})"
 
 
 def joined(labels: Sequence[str]) -> str:

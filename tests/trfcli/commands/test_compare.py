@@ -85,7 +85,7 @@ def test_different(run: Run, workspace: Path) -> None:
     assert texts[0] == " Only B is right:"
     assert len(texts) == 4
     # Lines without a record count too, so that an editor finds the text.
-    assert '  line 41 "toast 9" is SPAM, A said HAM (HAM 0.80)' in texts
+    assert '  line 41 "toast 9" is SPAM, A said HAM 0.80' in texts
 
 
 def test_not_different(run: Run, workspace: Path) -> None:

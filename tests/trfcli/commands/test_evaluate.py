@@ -1,6 +1,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import islice, product
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import spacy
 from thinc.api import Config
 from typer.testing import Result
 
+from trfcli.commands.evaluate import answer
 from trfcli_pipeline.pipelines import init_pipeline
-from trfcli_pipeline.scores import Evaluation
+from trfcli_pipeline.scores import Evaluation, Mistake
 from trfcli_pipeline.training import train_textcat
 from trfcli_pipeline.training.recipe import Settings, config_path
 
@@ -133,7 +135,7 @@ def test_mistakes_are_named_by_line_and_counted(run: Run, workspace: Path, write
     assert is_good.split() == ["is", "GOOD", "0", "6"]
     assert title == " Surest mistakes:"
     shown = f"{GOOD} {CONTROLS}".replace("\x1b", r"\x1b")[:59]
-    assert mistake.startswith(f'  line 14 "{shown}…" is BAD, said GOOD (GOOD ')
+    assert mistake.startswith(f'  line 14 "{shown}…" is BAD, said GOOD ')
     assert "\x1b" not in result.stdout
 
 
@@ -144,9 +146,16 @@ def test_surest_and_least_sure_mistakes(run: Run, workspace: Path, write: Write)
     surest, least_sure = lines.index(" Surest mistakes:"), lines.index(" Least sure mistakes:")
     assert (least_sure - surest, len(lines) - least_sure) == (4, 4)
     shown = lines[surest + 1 : least_sure] + lines[least_sure + 1 :][::-1]
-    scores = [float(line.rpartition(" ")[2].rstrip(")")) for line in shown]
+    scores = [float(line.rpartition(" ")[2]) for line in shown]
     assert scores == sorted(scores, reverse=True)
     assert len(set(shown)) == 6
+
+
+def test_answer_names_the_decision_that_its_score_is_about() -> None:
+    mistake = Mistake(0, gold=("A",), predicted=("A", "B"), label="B", score=0.756)
+    assert answer(mistake) == "A + B (B 0.76)"
+    assert answer(replace(mistake, predicted=("B",))) == "B 0.76"
+    assert answer(replace(mistake, predicted=(), label="A", score=0.4)) == "none (A 0.40)"
 
 
 def test_auc_is_not_made_up_for_a_single_label(run: Run, workspace: Path, write: Write) -> None:
@@ -161,7 +170,7 @@ def test_multilabel_table_has_no_confusion_matrix(run: Run, workspace: Path, wri
     assert " GOOD " in result.stdout
     assert "    micro F 0." in result.stdout
     assert "predicted" not in result.stdout
-    assert f'line 13 "{GOOD}" is none, said GOOD (GOOD ' in result.stdout
+    assert f'line 13 "{GOOD}" is none, said GOOD ' in result.stdout
 
 
 def test_json_has_the_documented_keys(run: Run, workspace: Path) -> None:
