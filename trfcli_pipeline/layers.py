@@ -285,8 +285,8 @@ def _read(docs: Sequence[Doc], name: str) -> list[Floats]:
 def _missing(name: str) -> PipelineError:
     return PipelineError(
         f"A Doc has no {name}",
-        hint="The pipeline needs trf_wordpiecer and trf_tok2vec ahead of this component. The latter "
-        "has to `keep` what is read; if it is frozen, name it in annotating_components",
+        hint="The pipeline needs trf_wordpiecer and trf_tok2vec ahead of this component. The "
+        "latter has to `keep` what is read; if it is frozen, name it in annotating_components",
     )
 
 

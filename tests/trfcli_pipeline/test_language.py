@@ -360,6 +360,18 @@ def test_update_with_no_examples_does_nothing(trained: Language) -> None:
     assert predictions(trained) == before
 
 
+def test_an_excluded_head_takes_no_step(tiny_bert: Path) -> None:
+    nlp = as_of_spacy_3(str(tiny_bert))
+    output = nlp.get_pipe("trf_textcat").model.get_ref("output_layer")
+    nlp.update(examples(nlp), sgd=False)
+    # There is a gradient from before, which isn't to be used now.
+    assert output.get_grad("W").any()
+    nlp.update(examples(nlp), sgd=make_optimizer(), exclude=["trf_textcat"])
+    assert not output.get_param("W").any()
+    nlp.update(examples(nlp), sgd=make_optimizer())
+    assert output.get_param("W").any()
+
+
 def test_update_without_an_optimizer_uses_the_pipelines_own(tiny_bert: Path) -> None:
     nlp = as_of_spacy_3(str(tiny_bert))
     before = predictions(nlp)
@@ -419,6 +431,23 @@ def test_several_processes_give_what_one_gives(trained: Language) -> None:
     torch.set_num_threads(1)
 
 
+@hooks_are_not_saved
+def test_spawned_processes_give_what_one_gives(trained: Language) -> None:
+    alone = list(trained.pipe(TEXTS))
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("spawn", force=True)
+    faulthandler.dump_traceback_later(120, exit=True)
+    try:
+        docs = list(trained.pipe(TEXTS, n_process=2, batch_size=2))
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        multiprocessing.set_start_method(before, force=True)
+    for one, other in zip(alone, docs, strict=True):
+        assert one.cats == pytest.approx(other.cats, abs=1e-6)
+        np.testing.assert_allclose(one.tensor, other.tensor, atol=1e-5)
+        assert one._.trf_alignment == other._.trf_alignment
+
+
 def test_what_spawned_processes_are_given_can_be_pickled(make_nlp: Callable[..., Language]) -> None:
     nlp = make_nlp(all_hidden_states=True)
     doc = nlp("a [SEP] b.")
@@ -463,6 +492,14 @@ def test_a_doc_keeps_its_activations_as_bytes(trained: Language, text: str) -> N
     # The hooks are gone, but spaCy's own ways lead to the same rows.
     for token, expected in zip(again, doc, strict=True):
         np.testing.assert_array_equal(token.vector, expected.vector)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_copies_of_a_doc_keep_its_activations(trained: Language, text: str) -> None:
+    doc = trained(text)
+    for again in (doc.copy(), pickle.loads(pickle.dumps(doc))):
+        assert same_activations(doc, again)
+        assert again.vector.tolist() == doc.vector.tolist()
 
 
 def test_a_doc_bin_keeps_activations(trained: Language) -> None:
