@@ -38,7 +38,7 @@ def test_says_what_was_loaded_and_saved_and_what_is_next(run: Run, workspace: Pa
     assert result.stdout == ""
     loaded, saved, following = result.stderr.splitlines()
     assert loaded == (
-        "✔ Loaded tiny-bert (bert, 2 layers, width 16, 8,896 parameters) from tiny-bert"
+        "✔ Loaded tiny-bert (bert, 2 layers, width 16, 7,888 parameters) from tiny-bert"
     )
     assert saved == (
         "✔ Saved en_trf_tinybert to out (0.1 MB): sentencizer, trf_wordpiecer, trf_tok2vec"
