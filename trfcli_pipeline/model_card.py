@@ -42,6 +42,11 @@ SCORE_ROWS = {
     "cats_macro_r": "Macro recall",
     "cats_macro_f": "Macro F",
     "cats_macro_auc": "Macro AUC",
+    "macro_average_precision": "Macro average precision",
+    "weighted_p": "Weighted precision",
+    "weighted_r": "Weighted recall",
+    "weighted_f": "Weighted F",
+    "mcc": "Matthews correlation",
     "ece": "Calibration error",
 }
 # Numbers beside the scores that aren't scores, or that repeat one
@@ -49,6 +54,7 @@ NOT_SCORES = {
     "cats_score",
     "cats_micro_p",
     "cats_micro_r",
+    "macro_auc",
     "n_scored",
     "n_texts",
     "n_words",
