@@ -26,7 +26,7 @@ def test_steps_follow_from_texts_batches_and_epochs(n_texts: int) -> None:
 
 def test_thousands_of_texts_get_what_the_config_says() -> None:
     recipe = fitted(5000)
-    assert (recipe.batch_size, recipe.epochs, recipe.size_rule) == (32, 4, None)
+    assert (recipe.batch_size, recipe.epochs, recipe.size_rule) == (32, 3, None)
 
 
 def test_few_texts_get_more_epochs_of_smaller_batches() -> None:
@@ -45,7 +45,7 @@ def test_what_the_user_asks_for_counts_for_more_than_the_size() -> None:
     recipe = fitted(48, Settings(epochs=3, batch_size=8))
     assert (recipe.batch_size, recipe.epochs, recipe.size_rule) == (8, 3, None)
     recipe = fitted(48, Settings(config=config_path("textcat.cfg")))
-    assert (recipe.batch_size, recipe.epochs, recipe.size_rule) == (32, 4, None)
+    assert (recipe.batch_size, recipe.epochs, recipe.size_rule) == (32, 3, None)
 
 
 def test_the_rates_start_at_zero_and_end_at_zero() -> None:
@@ -60,7 +60,7 @@ def test_the_rates_start_at_zero_and_end_at_zero() -> None:
 
 
 def test_accumulated_batches_make_fewer_steps() -> None:
-    assert fitted(5000, Settings(accumulate=4)).steps == 4 * math.ceil(math.ceil(5000 / 32) / 4)
+    assert fitted(5000, Settings(accumulate=4)).steps == 3 * math.ceil(math.ceil(5000 / 32) / 4)
 
 
 def test_a_frozen_encoder_has_no_rate() -> None:
