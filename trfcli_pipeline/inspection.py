@@ -7,6 +7,7 @@ from spacy.language import Language
 from trfcli_pipeline.components import find_component
 from trfcli_pipeline.components.wordpiecer import TransformersWordPiecer
 from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.extensions import doc_alignment
 from trfcli_pipeline.language import TransformersLanguage
 from trfcli_pipeline.pipelines import is_pipeline, load_pipeline
 from trfcli_pipeline.surrogates import without_surrogates
@@ -35,7 +36,8 @@ def inspect_alignment(text: str, model: str | None = None) -> dict[str, Any]:
     tokenizer = wordpiecer.tokenizer
     special = set(tokenizer.all_special_ids)
     alignment = doc._.trf_alignment
-    seen = {token for start, end, _ in doc._.trf_segments.tolist() for token in range(start, end)}
+    aligned = doc_alignment(doc)
+    seen = set() if aligned is None else set(aligned.shares().seen_tokens.tolist())
     tokens_of_piece: list[list[int]] = [[] for _ in doc._.trf_word_pieces]
     for token, pieces in enumerate(alignment):
         for piece in pieces:

@@ -55,10 +55,12 @@ def find_offsets(text: str, pieces: Sequence[str | None]) -> list[Span]:
     """
     _, matches = get_alignments(list(text), [piece or "" for piece in pieces])
     spans = [(min(chars), max(chars) + 1) if chars else None for chars in matches]
+    done = left = 0
     for start, end in _runs_of_none(spans):
-        left = max((span[1] for span in spans[:start] if span), default=0)
-        right = next((span[0] for span in spans[end:] if span), len(text))
+        left = max((span[1] for span in spans[done:start] if span), default=left)
+        right = next((span[0] for span in spans[end : end + 1] if span), len(text))
         spans[start:end] = _fill(text, left, max(left, right), pieces[start:end])
+        done = end
     return [span or (0, 0) for span in spans]
 
 

@@ -294,7 +294,8 @@ class TransformersWrapper(Model[WordPieces, Activations]):
             * graph_bytes_per_piece(
                 layers=config.num_hidden_layers,
                 width=config.hidden_size,
-                heads=config.num_attention_heads,
+                # Some have none: FNet mixes wordpieces by a Fourier transform.
+                heads=getattr(config, "num_attention_heads", None) or 0,
                 length=length,
             )
         )
@@ -462,7 +463,10 @@ def _make_adamw(module: torch.nn.Module) -> torch.optim.AdamW:
     trained = [(name, each) for name, each in module.named_parameters() if each.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": [each for name, each in trained if _decays(name, each)]},
-        {"params": [each for name, each in trained if not _decays(name, each)], "weight_decay": 0.0},
+        {
+            "params": [each for name, each in trained if not _decays(name, each)],
+            "weight_decay": 0.0,
+        },
     ]
     return torch.optim.AdamW(
         groups,

@@ -208,3 +208,18 @@ def test_three_tokens_of_a_wordpiece_and_three_wordpieces_of_a_token(
     weights = alignment.shares().weights
     third = np.float32(1 / 3)
     assert weights.tolist() == ([third] * 3 if links[1][0] else [1.0] * 3)
+
+
+def test_tokens_in_the_middle_of_a_segment_may_be_unseen() -> None:
+    # A pair: two tokens of each text, the separator between them; the second of each is cut off.
+    links = np.array([[0, 1], [3, 3]], dtype=np.int32)
+    segments = np.array([[0, 4, 5]], dtype=np.int32)
+    pair = Alignment(links, segments, 5, np.array([1], dtype=np.int32))
+    plain = Alignment(np.array([[0, 1]], dtype=np.int32), np.array([[0, 1, 2]], dtype=np.int32), 1)
+    whole = Alignment.concatenate([plain, pair, plain, pair])
+    assert whole.unseen.tolist() == [2, 8]
+    shares = whole.shares()
+    assert shares.seen_tokens.tolist() == [0, 1, 3, 4, 6, 7, 9, 10]
+    assert shares.seen_per_segment.tolist() == [1, 3, 1, 3]
+    assert shares.common_weights.tolist() == [1, np.float32(1 / 3), 1, np.float32(1 / 3)]
+    assert Alignment.concatenate([plain, plain]).unseen.tolist() == []

@@ -180,3 +180,14 @@ def test_an_attribute_of_somebody_else_is_not_overwritten(
     with pytest.raises(ValueError, match=name):
         install_extensions()
     assert extensions[name] == theirs
+
+
+def test_a_token_that_was_divided_has_all_of_its_segments() -> None:
+    doc = make_plain_doc()
+    doc._.trf_alignment = [[1], [3, 5, 7], [], [8], [9]]
+    doc._.trf_segments = np.array([[0, 1, 3], [1, 2, 2], [1, 2, 2], [1, 5, 4]], dtype=np.int32)
+    doc._.trf_pooler_output = np.arange(8, dtype="f").reshape(4, WIDTH)
+    expected = [slice(0, 1), slice(1, 4), slice(3, 4), slice(3, 4), slice(3, 4)]
+    for token, segments in zip(doc, expected, strict=True):
+        assert_same(token._.trf_pooler_output, doc._.trf_pooler_output[segments])
+    assert_same(doc[0:2]._.trf_pooler_output, doc._.trf_pooler_output)

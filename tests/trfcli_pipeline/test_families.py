@@ -151,6 +151,24 @@ def test_a_sentence_gives_the_same_alone_and_in_any_batch(
             np.testing.assert_allclose(doc.tensor, other.tensor, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["xlnet", "convbert", "fnet", "bert-japanese"])
+def test_an_update_changes_the_encoder(family_encoder: Callable[[str], Path], name: str) -> None:
+    nlp = TransformersLanguage()
+    nlp.add_pipe("sentencizer")
+    for component in ("trf_wordpiecer", "trf_tok2vec"):
+        nlp.add_pipe(component, config={"trf_name": str(family_encoder(name))})
+    nlp.add_pipe("trf_textcat").add_label("A")
+    nlp.get_pipe("trf_textcat").add_label("B")
+    optimizer = nlp.initialize()
+    before = [each.clone() for each in nlp.get_pipe("trf_tok2vec").transformers_model.parameters()]
+    annotations = [{"cats": {"A": float(i % 2), "B": float(1 - i % 2)}} for i in range(len(TEXTS))]
+    for _ in range(2):  # The head's first gradient is zero, as its weights are.
+        nlp.update(TEXTS, annotations, sgd=optimizer)
+    after = nlp.get_pipe("trf_tok2vec").transformers_model.parameters()
+    assert any(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    assert all(np.isfinite(doc.tensor).all() for doc in nlp.pipe(TEXTS))
+
+
 @pytest.mark.parametrize("name", [*FAST, *SLOW])
 def test_a_saved_pipeline_gives_every_bit(
     pipeline: Callable[[str], Language], tmp_path: Path, name: str

@@ -412,3 +412,16 @@ def test_the_gradient_of_the_logits_is_handed_on(exclusive: bool) -> None:
     _, backprop = class_scores(exclusive).begin_update(random_rows(2, 0))
     gradient = random_rows(2, 1)
     np.testing.assert_array_equal(backprop(gradient), gradient)
+
+
+def test_a_token_in_several_segments_has_its_share_of_each() -> None:
+    # A token of two windows, and one more in the second.
+    links = np.array([[0, 1], [0, 3], [1, 4]], dtype=np.int32)
+    segments = np.array([[0, 1, 2], [0, 2, 3]], dtype=np.int32)
+    alignment = Alignment(links, segments, 2)
+    rows = np.arange(5 * WIDTH, dtype="f").reshape(5, WIDTH)
+    matrix = np.array([[1, 1, 0.5, 1, 0], [0, 0, 0.5, 0, 1]], dtype="f")
+    np.testing.assert_allclose(token_rows(OPS, alignment.shares(), rows), matrix @ rows)
+    d_tokens = np.arange(2 * WIDTH, dtype="f").reshape(2, WIDTH)
+    gradients = piece_gradients(OPS, alignment.shares(), d_tokens, 5)
+    np.testing.assert_allclose(gradients, matrix.T @ d_tokens)
