@@ -580,6 +580,7 @@ def test_a_component_can_be_sourced(trained: Language, tiny_bert: Path) -> None:
 ENTRY_POINTS = list(distribution("trfcli").entry_points)
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "spacy_architectures": {"exclusive_classes": True},
+    "trfcli.TokenVectors.v1": {},
     "trfcli.Corpus.v1": {"path": None},
     "trfcli.batch_by_length.v1": {"size": 2},
 }
