@@ -134,14 +134,18 @@ def precision_recall_curve(
 
     Args:
         points: About so many, at recalls evenly apart.
+
+    Returns:
+        Pairs of recall and precision, none if no text has the label.
     """
     from sklearn import metrics
 
     chosen = slice(None) if column is None else slice(column, column + 1)
     known = decisions.known[:, chosen]
-    precision, recall, _ = metrics.precision_recall_curve(
-        decisions.is_gold[:, chosen][known], decisions.predicted[:, chosen][known]
-    )
+    gold, scores = decisions.is_gold[:, chosen][known], decisions.predicted[:, chosen][known]
+    if not gold.any():
+        return []
+    precision, recall, _ = metrics.precision_recall_curve(gold, scores)
     # From the highest threshold on; of points with the same recall, the first has most precision.
     precision, recall = precision[::-1], recall[::-1]
     places = np.unique(np.searchsorted(recall, np.linspace(0, 1, points + 1)))

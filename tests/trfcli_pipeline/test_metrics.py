@@ -140,6 +140,25 @@ def test_confusion_matrix_is_that_of_scikit_learn() -> None:
     np.testing.assert_array_equal(metrics.confusion_matrix(decisions), expected)
 
 
+@pytest.mark.parametrize("column", [None, 0, 4])
+def test_curve_is_on_that_of_scikit_learn(column: int | None) -> None:
+    decisions = random_decisions(exclusive=False)
+    chosen = slice(None) if column is None else slice(column, column + 1)
+    precision, recall, _ = sklearn_metrics.precision_recall_curve(
+        decisions.is_gold[:, chosen].ravel(), decisions.predicted[:, chosen].ravel()
+    )
+    curve = metrics.precision_recall_curve(decisions, column, points=20)
+    assert set(curve) <= set(zip(recall.tolist(), precision.tolist(), strict=True))
+    assert (curve[0], curve[-1][0]) == ((0.0, 1.0), 1.0)
+    assert curve == sorted(curve)
+    # At each recall the best precision there is: no point of the whole curve lies above its own.
+    best = dict(zip(recall.tolist(), precision.tolist(), strict=True))
+    for value, reached in zip(recall.tolist(), precision.tolist(), strict=True):
+        best[value] = max(best[value], reached)
+    assert all(reached == best[value] for value, reached in curve)
+    assert len(curve) <= 21
+
+
 # By hand
 
 
@@ -178,6 +197,7 @@ def test_no_label_anywhere_gives_zeros_and_no_warning() -> None:
     assert weighted == {"weighted_p": 0.0, "weighted_r": 0.0, "weighted_f": 0.0}
     assert metrics.spacy_scores(decisions)["cats_macro_f"] == 0.0
     assert metrics.matthews_correlation(decisions) == 0.0
+    assert metrics.precision_recall_curve(decisions) == []
 
 
 def test_mean_of_defined() -> None:

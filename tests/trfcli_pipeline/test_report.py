@@ -147,6 +147,12 @@ def test_nothing_wrong() -> None:
     assert not page.has_text("Most frequent confusions")
 
 
+def test_no_text_has_any_label() -> None:
+    evaluation = score_cats([{"A": 0.0}], [{"A": 0.2}], ["A"], exclusive=False)
+    page = Page(render_report(evaluation, [Record("a", None, 1)], ORIGIN))
+    assert page.has_text("Accuracy 1.000", "Macro AUC –", "Average precision –")
+
+
 def test_many_labels() -> None:
     labels = [f"a_rather_long_name_of_a_label_{i}" for i in range(77)]
     evaluation, records = exclusive_case(labels)
