@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 from trfcli_pipeline import pretrained
 from trfcli_pipeline.encodings import Pieces, encode, find_mistakable
 
-SLOW = ["bert-japanese", "bert-generation", "canine"]
+SLOW = ["bert-japanese", "bert-generation"]
 
 
 @pytest.fixture(scope="module", params=SLOW)
