@@ -63,7 +63,7 @@ def test_docstring_is_one_sentence_and_an_example(entry: app_module.Entry) -> No
     title, *commands = example.strip().splitlines()
     assert title == "Example:"
     known = {entry.name, entry.alias}
-    assert commands and all(line.split()[:2][-1] in known for line in commands)
+    assert commands and all(line.partition("trf ")[2].split()[0] in known for line in commands)
 
 
 def test_names_and_aliases_are_unique() -> None:

@@ -117,7 +117,7 @@ def train_textcat(
     examples = make_examples(nlp, data.train, data.labels, exclusive=recipe.exclusive)
     lengths = prepare_docs(nlp, examples, encode=settings.freeze_encoder)
     counts = Counter(label for record in data.train for label in record.labels)
-    loop = Loop(nlp, encoder, classifier, examples, data.dev, recipe, ranks)
+    loop = Loop(nlp, encoder, classifier, examples, data, recipe, ranks)
     if resumed:
         loop.restore(workspace)
     plan = Planned(

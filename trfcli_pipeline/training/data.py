@@ -9,6 +9,9 @@ from trfcli_pipeline.dataset import check_labels, is_exclusive, label_names, str
 from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.training.recipe import Recipe, Settings
 
+# Of fewer held-out texts, chance decides which state is best.
+_FEW_DEV_TEXTS = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Data:
@@ -17,12 +20,14 @@ class Data:
     Attributes:
         dev_origin: Where the dev texts come from, as a phrase.
         labels: Of all training texts that there are, also where only some of these are used.
+        dev_decides: Whether dev is large enough to choose a state by, or the user's own choice.
     """
 
     train: list[Record]
     dev: list[Record]
     dev_origin: str
     labels: list[str]
+    dev_decides: bool
 
 
 def read_data(
@@ -38,7 +43,10 @@ def read_data(
     if settings.max_texts is not None and settings.max_texts < len(train_records):
         train_records = random.Random(recipe.seed).sample(train_records, settings.max_texts)
     recipe.fit(len(train_records))
-    return Data(train_records, dev_records, origin, labels), recipe
+    decides = dev is not None or len(dev_records) >= _FEW_DEV_TEXTS
+    if not decides:
+        origin += ", too few to choose by: the last state is kept"
+    return Data(train_records, dev_records, origin, labels, decides), recipe
 
 
 def _check_exclusive(

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, cast
 
@@ -14,7 +14,6 @@ from thinc.api import Model, xp2torch
 
 from trfcli_pipeline.components.textcat import TransformersTextCategorizer
 from trfcli_pipeline.components.tok2vec import TransformersTok2Vec
-from trfcli_pipeline.corpus import Record
 from trfcli_pipeline.dataset import complete_cats
 from trfcli_pipeline.decisions import DEFAULT_THRESHOLD, Threshold
 from trfcli_pipeline.evaluation import predict
@@ -28,6 +27,7 @@ from trfcli_pipeline.training.checkpoints import (
     restore_python_random,
     restore_random_state,
 )
+from trfcli_pipeline.training.data import Data
 from trfcli_pipeline.training.events import Checkpointed, Evaluated, Stepped
 from trfcli_pipeline.training.ranks import Ranks
 from trfcli_pipeline.training.recipe import TEXTCAT, Recipe
@@ -71,7 +71,7 @@ class Loop:
         encoder: TransformersTok2Vec,
         classifier: TransformersTextCategorizer,
         examples: list[Example],
-        dev_records: Sequence[Record],
+        data: Data,
         recipe: Recipe,
         ranks: Ranks,
     ) -> None:
@@ -79,9 +79,10 @@ class Loop:
         self.encoder = encoder
         self.classifier = classifier
         self.examples = examples
-        self.dev_texts = [record.text for record in dev_records]
+        self.dev_texts = [record.text for record in data.dev]
+        self.dev_decides = data.dev_decides
         self.dev_gold = [
-            complete_cats(record, classifier.labels, recipe.exclusive) for record in dev_records
+            complete_cats(record, classifier.labels, recipe.exclusive) for record in data.dev
         ]
         self.recipe = recipe
         self.ranks = ranks
@@ -213,12 +214,13 @@ class Loop:
         if score > now.best_score:
             now.risen_step = now.step
         # Of equal scores the later one, which was reached with the lower learning rate.
-        is_best = score >= now.best_score
+        is_best = score >= now.best_score or not self.dev_decides
         if is_best:
             now.best_step, now.best_score = now.step, score
         patience = self.recipe.T["patience"]
         now.stopped_early = (
             bool(patience)
+            and self.dev_decides
             and now.step < self.recipe.steps
             and now.step - now.risen_step >= patience
         )
@@ -245,8 +247,8 @@ class Loop:
         return replace(evaluation, n_words=prediction.n_words, seconds=prediction.seconds)
 
     def _score(self, evaluation: Evaluation) -> float:
-        metrics = evaluation.metrics()
-        return sum(w * (metrics[name] or 0.0) for name, w in self.weights.items())
+        figures = _figures(evaluation)
+        return sum(w * (figures[name] or 0.0) for name, w in self.weights.items())
 
 
 def _head_gradients(model: Model) -> Iterator[torch.Tensor]:
@@ -257,16 +259,17 @@ def _head_gradients(model: Model) -> Iterator[torch.Tensor]:
 
 
 def _history_row(event: Evaluated) -> dict[str, Any]:
-    metrics = event.evaluation.metrics()
+    figures = _figures(event.evaluation)
     return {
         "step": event.step,
         "epoch": event.epoch,
         "loss": event.loss,
         "score": event.score,
         "is_best": event.is_best,
-        **{name: value for name, value in metrics.items() if _is_score(name, value)},
+        **{name: value for name, value in figures.items() if isinstance(value, float)},
     }
 
 
-def _is_score(name: str, value: Any) -> bool:
-    return isinstance(value, float) and (name.startswith("cats_") or name in ("accuracy", "ece"))
+def _figures(evaluation: Evaluation) -> dict[str, Any]:
+    """Those of `Evaluation.metrics` that are quickly computed: no intervals."""
+    return {**evaluation.cats, "accuracy": evaluation.accuracy, "ece": evaluation.ece}

@@ -89,11 +89,8 @@ def describe_training(
     data: Sequence[str | None],
 ) -> None:
     """Write into the pipeline's meta and config how it came about."""
-    nlp.meta["performance"] = {
-        key: value
-        for key, value in event.evaluation.metrics().items()
-        if key.startswith("cats_") or key == "accuracy"
-    }
+    evaluation = event.evaluation
+    nlp.meta["performance"] = {**evaluation.cats, "accuracy": evaluation.accuracy}
     encoder = nlp.meta.get("trf", {}).get("encoder", {})
     nlp.meta["trf"] = {
         "encoder": encoder,

@@ -200,7 +200,8 @@ def test_the_plan_says_what_was_found(model: Path, data: str) -> None:
     assert plan.trf_lr == 2e-4
     assert plan.learn_rate == 1e-3
     assert plan.warmup_steps == math.ceil(plan.steps / 10) == 3
-    assert plan.dev_origin == "held out, stratified 10 %, seed 0"
+    few = ", too few to choose by: the last state is kept"
+    assert plan.dev_origin == f"held out, stratified 10 %, seed 0{few}"
     assert 5 < plan.mean_length < 30
     assert plan.threads >= 1
     assert plan.device == "cpu" or ":" in plan.device or plan.device == "cuda"
@@ -245,7 +246,9 @@ def test_the_best_state_is_kept(
     for name, epochs in (("one", 1), ("three", 3), ("late", 3)):
         scores(*([0.5, 0.9, 0.9] if name == "late" else [0.9, 0.5, 0.5]))
         settings = replace(QUICK, epochs=epochs, config=config, learn_rate=None)
-        end = finish(train_textcat(str(model), data, output=tmp_path / name, settings=settings))
+        end = finish(
+            train_textcat(str(model), data, dev=data, output=tmp_path / name, settings=settings)
+        )
         # Of equal scores the later one.
         assert end.best_step == (15 if name == "late" else 5)
         meta = srsly.read_json(tmp_path / name / "meta.json")
@@ -706,7 +709,7 @@ def test_other_trained_components_stay_as_they_are(model: Path, data: str) -> No
 def test_patience_ends_the_training(model: Path, data: str, scores: Callable[..., None]) -> None:
     scores(0.5, 0.7, 0.6, 0.69, 0.9)
     settings = replace(QUICK, epochs=10, patience=2)
-    events = list(train_textcat(str(model), data, settings=settings))
+    events = list(train_textcat(str(model), data, dev=data, settings=settings))
     evaluated = [event for event in events if isinstance(event, Evaluated)]
     assert [event.score for event in evaluated] == [0.5, 0.7, 0.6, 0.69]
     assert [event.is_best for event in evaluated] == [True, True, False, False]
@@ -721,12 +724,21 @@ def test_patience_ends_a_training_that_stands_still(
 ) -> None:
     scores(0.5, 0.7, 0.7, 0.7, 0.7)
     settings = replace(QUICK, epochs=10, patience=2)
-    events = list(train_textcat(str(model), data, settings=settings))
+    events = list(train_textcat(str(model), data, dev=data, settings=settings))
     assert sum(isinstance(event, Evaluated) for event in events) == 4
     end = finish(iter(events))
     assert end.stopped_early
     # Of equal scores the later one.
     assert end.best_step == 20
+
+
+def test_a_few_held_out_texts_decide_nothing(
+    model: Path, data: str, scores: Callable[..., None]
+) -> None:
+    scores(0.9, 0.5, 0.4)
+    end = finish(train_textcat(str(model), data, settings=replace(QUICK, epochs=3, patience=1)))
+    assert (end.best_step, end.score, end.stopped_early) == (15, 0.4, False)
+    assert "the last state is kept" in start(str(model), data, settings=QUICK).dev_origin
 
 
 def test_patience_that_lasts_is_no_early_end(
@@ -760,7 +772,7 @@ def test_how_much_is_held_out(model: Path, data: str) -> None:
     plan = start(str(model), data, settings=replace(QUICK, dev_split=0.25, seed=7))
     assert (plan.train_texts, plan.dev_texts) == (30, 10)
     assert plan.label_counts == {"FILM": 15, "FRUIT": 15}
-    assert plan.dev_origin == "held out, stratified 25 %, seed 7"
+    assert plan.dev_origin.startswith("held out, stratified 25 %, seed 7")
 
 
 def test_a_config_gives_the_other_defaults(model: Path, data: str, tmp_path: Path) -> None:
