@@ -2,12 +2,11 @@
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import srsly
 from spacy import util
 from spacy.language import Language
@@ -17,11 +16,11 @@ from spacy.training import Example
 from spacy.vocab import Vocab
 
 from trfcli_pipeline import pretrained
-from trfcli_pipeline.alignment import Ints, link_spans
+from trfcli_pipeline.doc_pieces import DocPieces, link_docs
 from trfcli_pipeline.encodings import Encoding, encode, find_mistakable
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.extensions import install_extensions
-from trfcli_pipeline.segments import Indices, Layout, Rows, Segmentation, fit, lay_out, pack
+from trfcli_pipeline.segments import Layout, Segmentation, fit, lay_out, pack
 from trfcli_pipeline.sources import locate
 
 if TYPE_CHECKING:
@@ -35,25 +34,6 @@ _SENTENCES = {"token.is_sent_start", "doc.sents"}
 # The longest segment for an encoder that takes any length (XLNet), unless `max_length` is set: its
 # memory grows with the square of the length, and one text without a full stop would need all.
 _WITHOUT_LIMIT = 2048
-
-_NO_SPANS: Indices = np.empty((0, 2), np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class DocPieces:
-    """What `TransformersWordPiecer.predict` finds out about a Doc; see design of `._.trf_*`.
-
-    Attributes:
-        ids, strings, type_ids: Of each wordpiece; type_ids None where all are 0.
-        links, segments, unseen: See `alignment.Alignment`; unseen None where there are none.
-    """
-
-    ids: list[int]
-    strings: list[str]
-    type_ids: list[int] | None
-    links: Ints
-    segments: Ints
-    unseen: Ints | None
 
 
 class TransformersWordPiecer(Pipe):
@@ -203,14 +183,10 @@ class TransformersWordPiecer(Pipe):
             fit(layout, own, limit, settings.long_sentences)
             for layout, own in zip(layouts, encodings, strict=True)
         ]
-        lengths = [
-            np.fromiter(map(len, each.encodings), np.int64, len(each.encodings)) for each in rows
-        ]
-        links = _link(layouts, rows, lengths)
         # Many tokenizers number the texts of a pair for models that don't know of it.
         typed = "token_type_ids" in self.tokenizer.model_input_names
         unknown = (self.tokenizer.unk_token_id, self.tokenizer.unk_token or "")
-        return _split(layouts, rows, lengths, links, typed=typed, unknown=unknown)
+        return link_docs(layouts, rows, typed=typed, unknown=unknown)
 
     def set_annotations(self, docs: Sequence[Doc], outputs: Sequence[DocPieces]) -> None:
         """Assign what `predict` returned."""
@@ -342,67 +318,3 @@ def _from_state(
         # Tokenizers don't pickle all of their settings.
         pretrained.encode_whole(self._tokenizer, self.max_length)
     return self
-
-
-def _link(layouts: Sequence[Layout], rows: Sequence[Rows], lengths: Sequence[Indices]) -> Ints:
-    """Link the tokens and wordpieces of all Docs at once, counted over the whole batch.
-
-    The Docs are laid out one behind the other on a common line of characters, with a gap between
-    them so that spans of two Docs never touch.
-    """
-    sizes = np.array([len(layout.text) + 1 for layout in layouts])
-    n_tokens = [len(layout.token_spans) for layout in layouts]
-    line_starts = np.cumsum(sizes) - sizes
-    token_spans = np.concatenate([_NO_SPANS, *(layout.token_spans for layout in layouts)])
-    piece_spans = np.array(
-        [span for each in rows for encoding in each.encodings for span in encoding.offsets],
-        dtype=np.int64,
-    ).reshape(-1, 2)
-    starts = np.concatenate(
-        [
-            np.repeat(each.starts + line_start, own)
-            for each, line_start, own in zip(rows, line_starts, lengths, strict=True)
-        ]
-    )
-    return link_spans(
-        token_spans + np.repeat(line_starts, n_tokens).reshape(-1, 1),
-        piece_spans + starts.reshape(-1, 1),
-    )
-
-
-def _split(
-    layouts: Sequence[Layout],
-    rows: Sequence[Rows],
-    lengths: Sequence[Indices],
-    links: Ints,
-    *,
-    typed: bool,
-    unknown: tuple[int | None, str],
-) -> list[DocPieces]:
-    """Give each Doc its part of the batch, with indices counted from its own start."""
-    outputs = []
-    token = piece = link = 0
-    for layout, own, counts in zip(layouts, rows, lengths, strict=True):
-        last_token = token + len(layout.token_spans)
-        last_link = int(np.searchsorted(links[:, 0], last_token))
-        ids = [id_ for encoding in own.encodings for id_ in encoding.ids]
-        strings = [string for encoding in own.encodings for string in encoding.tokens]
-        if unknown[0] in ids:
-            # Some tokenizers give the text in place of the unknown token.
-            strings = [
-                unknown[1] if id_ == unknown[0] else string
-                for id_, string in zip(ids, strings, strict=True)
-            ]
-        type_ids = [type_id for encoding in own.encodings for type_id in encoding.type_ids]
-        outputs.append(
-            DocPieces(
-                ids=ids,
-                strings=strings,
-                type_ids=type_ids if typed and any(type_ids) else None,
-                links=(links[link:last_link] - (token, piece)).astype(np.int32),
-                segments=np.stack([own.firsts, own.ends, counts], axis=1).astype(np.int32),
-                unseen=None if own.unseen is None else own.unseen.astype(np.int32),
-            )
-        )
-        token, piece, link = last_token, piece + int(counts.sum()), last_link
-    return outputs

@@ -14,7 +14,7 @@ from spacy.training import Example
 from transformers import AutoTokenizer
 
 from trfcli_pipeline import TransformersLanguage, TransformersWordPiecer
-from trfcli_pipeline.components.wordpiecer import DocPieces
+from trfcli_pipeline.doc_pieces import DocPieces
 from trfcli_pipeline.errors import EncoderError, PipelineError
 
 TEXTS = [
