@@ -43,7 +43,7 @@ demo: $(VENV)/installed
 	  print(nlp("You have WON a prize! Call 0800 123 456 now to claim it.").cats)'
 
 test: $(VENV)/installed
-	pytest
+	pytest --numprocesses auto
 
 lint: $(VENV)/installed
 	ruff format --check

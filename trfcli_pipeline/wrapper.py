@@ -1,23 +1,25 @@
 """The Thinc model around the torch encoder, with an AdamW of its own."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import srsly
 import torch
-from numpy.typing import NDArray
-from thinc.api import CupyOps, Model, Optimizer, torch2xp, xp2torch
+from thinc.api import Model, Optimizer, xp2torch
 
 from trfcli_pipeline import pretrained
 from trfcli_pipeline.activations import Activations, Floats
+from trfcli_pipeline.collecting import Collector
 from trfcli_pipeline.devices import free_bytes, graph_bytes_per_piece, resolve_device
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.subbatching import group_by_length
+from trfcli_pipeline.padding import SubBatch, WordPieces, divide, pad, pad_rows
+from trfcli_pipeline.streams import count_streams, run_streams
 from trfcli_pipeline.traits import Traits, call_options, find_traits, pad_id
 
 if TYPE_CHECKING:
@@ -29,52 +31,12 @@ DEFAULT_TRF_LR = 5e-5
 DEFAULT_TRF_WEIGHT_DECAY = 0.01
 # The part of the free memory that graphs may take before sub-batches are computed twice.
 _GRAPH_SHARE = 0.5
+# Where several sub-batches run at once, larger ones than these gain nothing ...
+_STREAM_PIECES = 1024
+# ... and smaller ones than these cost more in calls than they gain.
+_LEAST_PIECES = 192
 
 Backprop = Callable[[Activations], None]
-
-
-# A fork has the state of torch's threads but not the threads, and would wait for them forever. It
-# also shares the machine with other workers. See `torch.utils.data`, which does the same.
-_is_forked = False
-
-
-def _note_fork() -> None:
-    global _is_forked  # noqa: PLW0603 - the process is what has been forked
-    _is_forked = True
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_note_fork)
-
-
-@dataclass(frozen=True, slots=True)
-class WordPieces:
-    """The encoder's input: the wordpieces of some segments (sentences), laid end to end.
-
-    Attributes:
-        ids: *Shape:* (wordpieces,)
-        lengths: Wordpieces of each segment. *Shape:* (segments,)
-        type_ids: Which part of a segment each wordpiece is in, where the model distinguishes
-            parts. *Shape:* (wordpieces,)
-    """
-
-    ids: NDArray[np.int64]
-    lengths: NDArray[np.int32]
-    type_ids: NDArray[np.int64] | None = None
-
-
-@dataclass(slots=True)
-class _SubBatch:
-    """Some segments, padded to one length.
-
-    `positions` says where in the batch each wordpiece came from; `mask` where in the padded
-    rows it went.
-    """
-
-    segments: NDArray[np.intp]
-    positions: torch.Tensor
-    mask: torch.Tensor
-    inputs: dict[str, Any]
 
 
 class TransformersWrapper(Model[WordPieces, Activations]):
@@ -225,30 +187,17 @@ class TransformersWrapper(Model[WordPieces, Activations]):
             self.load(path)
         return self
 
-    def sub_batches(self, X: WordPieces) -> Iterator[_SubBatch]:
+    def sub_batches(self, X: WordPieces) -> Iterator[SubBatch]:
         """Pad the segments, sub-batch by sub-batch. Segments without wordpieces are left out."""
-        starts = np.cumsum(X.lengths, dtype=np.int64) - X.lengths
-        filled = np.flatnonzero(X.lengths)
+        if not self._traits.has_types:
+            X = replace(X, type_ids=None)
         padding = pad_id(self.module)
-        for segments in self._groups(filled, X.lengths[filled]):
-            lengths = X.lengths[segments, None]
-            columns = np.arange(int(lengths.max()))
-            mask = columns < lengths
-            # What is masked may point anywhere within bounds.
-            source = np.where(mask, starts[segments, None] + columns, 0)
-            inputs = {"input_ids": np.where(mask, X.ids[source], padding)}
-            if X.type_ids is not None and self._traits.has_types:
-                inputs["token_type_ids"] = np.where(mask, X.type_ids[source], 0)
-            if not mask.all():
-                inputs["attention_mask"] = mask.astype(np.int64)
-            yield _SubBatch(
-                segments=segments,
-                positions=torch.from_numpy(source[mask]).to(self.device),
-                mask=torch.from_numpy(mask).to(self.device),
-                inputs={key: torch.from_numpy(x).to(self.device) for key, x in inputs.items()},
-            )
+        words_per_batch = self._words_per_stream(int(X.lengths.sum()))
+        groups = divide(X.lengths, words_per_batch, ignores_padding=self._traits.ignores_padding)
+        for segments in groups:
+            yield pad(X, segments, padding, self.device)
 
-    def encode(self, batch: _SubBatch) -> Any:
+    def encode(self, batch: SubBatch) -> Any:
         """Run the encoder on a sub-batch. Returns the transformers ModelOutput."""
         options = call_options(
             self._traits.arguments,
@@ -257,25 +206,29 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         )
         return self.module(**batch.inputs, **options)
 
-    def _groups(
-        self, segments: NDArray[np.intp], lengths: NDArray[np.int32]
-    ) -> Iterator[NDArray[np.intp]]:
-        """The segments of each sub-batch; all of one length if padding would change the result."""
+    def predict_batch(self, batch: SubBatch) -> Any:
+        """Run the encoder on a sub-batch, in whichever thread, for its outputs only."""
+        with torch.inference_mode():
+            return self.encode(batch)
+
+    @property
+    def n_streams(self) -> int:
+        """How many sub-batches are encoded at once."""
+        if self.module.training:
+            # Dropout draws from one generator, in the order in which threads happen to run.
+            return 1
+        return count_streams(self.device)
+
+    def _words_per_stream(self, n_pieces: int) -> int:
+        """Wordpieces of a sub-batch, such that each stream gets some."""
         words_per_batch = self.attrs["words_per_batch"]
-        kinds = (
-            [lengths > 0]
-            if self._traits.ignores_padding
-            else lengths == np.unique(lengths)[:, None]
-        )
-        for kind in kinds:
-            same = np.flatnonzero(kind)
-            for group in group_by_length(lengths[same], words_per_batch):
-                yield segments[same[group]]
+        if not words_per_batch or self.n_streams == 1:
+            return words_per_batch
+        wanted = min(_STREAM_PIECES, math.ceil(n_pieces / self.n_streams))
+        return min(words_per_batch, max(wanted, _LEAST_PIECES))
 
     def set_training(self, dropout: float) -> None:
         """Prepare for a forward or backward pass with this dropout rate; 0.0 is no training."""
-        if _is_forked and torch.get_num_threads() > 1:
-            torch.set_num_threads(1)
         self.module.train(dropout > 0)
         for part in self._dropouts:
             part.p = dropout
@@ -284,7 +237,7 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         """Bytes that the graphs of an update's sub-batches may take together."""
         return int(_GRAPH_SHARE * free_bytes(self.device))
 
-    def graph_bytes(self, batch: _SubBatch) -> int:
+    def graph_bytes(self, batch: SubBatch) -> int:
         """Estimated bytes of the sub-batch's graph."""
         config = self.module.config
         rows, length = batch.mask.shape
@@ -312,10 +265,12 @@ def _forward(
     if is_train:
         return _begin_update(model, X)
     model.set_training(0.0)
-    collector = _Collector(model, X)
+    collector = Collector(model, X)
+    batches = list(model.sub_batches(X))
+    outputs = run_streams(model.predict_batch, batches, model.n_streams)
     with torch.inference_mode():
-        for batch in model.sub_batches(X):
-            collector.add(batch, model.encode(batch))
+        for batch, output in zip(batches, outputs, strict=True):
+            collector.add(batch, output)
     return collector.activations(), _no_backprop
 
 
@@ -332,100 +287,93 @@ def _begin_update(model: TransformersWrapper, X: WordPieces) -> tuple[Activation
     dropout = model.attrs["dropout_rate"]
     model.set_training(dropout)
     budget = model.graph_budget()
-    collector = _Collector(model, X)
-    batches, kept, random_states = list(model.sub_batches(X)), [], []
-    for batch in batches:
+    collector = Collector(model, X)
+    tasks = []
+    for batch in model.sub_batches(X):
         budget -= model.graph_bytes(batch)
-        keep = budget > 0
-        random_states.append(None if keep else _random_state(model.device))
-        with torch.set_grad_enabled(keep):
-            output = model.encode(batch)
-        collector.add(batch, output)
-        kept.append(output if keep else None)
+        tasks.append(_Task(model, batch, keep=budget > 0))
+    for task, output in zip(tasks, run_streams(_Task.forward, tasks, model.n_streams), strict=True):
+        collector.add(task.batch, output)
 
     def backprop(d_activations: Activations) -> None:
         model.set_training(dropout)
-        for batch, random_state in zip(batches, random_states, strict=True):
-            # Taken off the list so that each graph is freed once it was used.
-            output = kept.pop(0)
-            if output is None:
-                with _random_state_restored(random_state, model.device):
-                    output = model.encode(batch)
-            _backward(model, batch, output, d_activations)
+        n_streams = max(min(model.n_streams, len(tasks)), 1)
+        streams = [tasks[first::n_streams] for first in range(n_streams)]
+        work = partial(_backward_stream, model, d_activations)
+        for gradients in run_streams(work, streams, n_streams):
+            _add_gradients(model.module, gradients)
+        tasks.clear()
 
     return collector.activations(), backprop
 
 
-class _Collector:
-    """Puts the rows of padded sub-batches back to where the wordpieces stood in the batch."""
+@dataclass(slots=True)
+class _Task:
+    """A sub-batch on its way forward and backward.
 
-    def __init__(self, model: TransformersWrapper, X: WordPieces) -> None:
-        self.model = model
-        self.lengths = X.lengths
-        self.n_pieces = len(X.ids)
-        # Arrays stay on the GPU only where Thinc has one to work on them with.
-        self.on_device = isinstance(model.ops, CupyOps)
-        width = model.get_dim("nO")
-        self.hidden = self._empty(self.n_pieces, width)
-        self.pooler: torch.Tensor | None = None
-        if getattr(model.module, "pooler", None) is not None:
-            self.pooler = self._empty(len(X.lengths), width)
-        self.layers: list[torch.Tensor] | None = None
-        if model.all_hidden_states and not self.n_pieces:
-            # Nothing will be encoded that the shapes could be taken from.
-            n_layers = model.module.config.num_hidden_layers + 1
-            self.layers = [self._empty(0, width) for _ in range(n_layers)]
-        self.attentions: list[Floats] | None = None
-        if model.all_attentions:
-            config = model.module.config
-            shape = (config.num_hidden_layers, config.num_attention_heads, 0, 0)
-            self.attentions = [self._to_xp(self._empty(*shape)) for _ in X.lengths]
+    Attributes:
+        keep: Whether its graph is held from the one to the other.
+    """
 
-    def _empty(self, *shape: int) -> torch.Tensor:
-        return torch.zeros(shape, device=self.model.device if self.on_device else "cpu")
+    model: TransformersWrapper
+    batch: SubBatch
+    keep: bool
+    output: Any = None
+    random_states: list[torch.Tensor] | None = None
 
-    def add(self, batch: _SubBatch, output: Any) -> None:
-        positions = batch.positions.to(self.hidden.device)
-        self.hidden[positions] = self._rows(output.last_hidden_state, batch)
-        if self.pooler is not None:
-            segments = torch.from_numpy(batch.segments).to(self.pooler.device)
-            self.pooler[segments] = output.pooler_output.detach().to(self.pooler.device)
-        if self.model.all_hidden_states:
-            if self.layers is None:
-                self.layers = [
-                    self._empty(self.n_pieces, layer.shape[2]) for layer in output.hidden_states
-                ]
-            for into, layer in zip(self.layers, output.hidden_states, strict=True):
-                into[positions] = self._rows(layer, batch)
-        if self.attentions is not None:
-            attentions = torch.stack(output.attentions, dim=1).detach()
-            for row, segment in enumerate(batch.segments.tolist()):
-                n = int(self.lengths[segment])
-                self.attentions[segment] = self._to_xp(attentions[row, :, :, :n, :n].contiguous())
+    def forward(self) -> Any:
+        if not self.keep:
+            self.random_states = _random_state(self.model.device)
+        with torch.set_grad_enabled(self.keep):
+            output = self.model.encode(self.batch)
+        self.output = output if self.keep else None
+        return output
 
-    def _rows(self, padded: torch.Tensor, batch: _SubBatch) -> torch.Tensor:
-        return padded.detach()[batch.mask].to(self.hidden.device)
-
-    def _to_xp(self, tensor: torch.Tensor) -> Floats:
-        return torch2xp(tensor) if self.on_device else tensor.cpu().numpy()
-
-    def activations(self) -> Activations:
-        return Activations(
-            last_hidden_state=self._to_xp(self.hidden),
-            pooler_output=None if self.pooler is None else self._to_xp(self.pooler),
-            all_hidden_states=None
-            if self.layers is None
-            else [self._to_xp(layer) for layer in self.layers],
-            all_attentions=self.attentions,
-            lengths=self.lengths,
-        )
+    def take_output(self) -> Any:
+        """The output with its graph, which nothing else holds any longer."""
+        output, self.output = self.output, None
+        if output is None:
+            with _random_state_restored(self.random_states, self.model.device):
+                output = self.model.encode(self.batch)
+        return output
 
 
-def _backward(
-    model: TransformersWrapper, batch: _SubBatch, output: Any, d_activations: Activations
-) -> None:
-    """Add the gradients of the weights, given those of a sub-batch's outputs."""
-    pairs = [(output.last_hidden_state, _pad_rows(d_activations.last_hidden_state, batch))]
+def _backward_stream(
+    model: TransformersWrapper, d_activations: Activations, tasks: Sequence[_Task]
+) -> list[torch.Tensor | None]:
+    """The gradients of the weights, summed over some sub-batches in their order.
+
+    Not in the weights' own `grad`: that is where several streams would meet, in any order.
+    """
+    parameters = [each for each in model.module.parameters() if each.requires_grad]
+    total: list[torch.Tensor | None] = [None] * len(parameters)
+    for task in tasks:
+        pairs = _outputs_and_gradients(model, task.batch, task.take_output(), d_activations)
+        tensors, gradients = zip(*pairs, strict=True)
+        found = torch.autograd.grad(tensors, parameters, gradients, allow_unused=True)
+        for index, gradient in enumerate(found):
+            so_far = total[index]
+            if so_far is None:
+                total[index] = gradient
+            elif gradient is not None:
+                so_far += gradient
+    return total
+
+
+def _add_gradients(module: torch.nn.Module, gradients: Sequence[torch.Tensor | None]) -> None:
+    parameters = (each for each in module.parameters() if each.requires_grad)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if parameter.grad is None:
+            parameter.grad = gradient
+        elif gradient is not None:
+            parameter.grad += gradient
+
+
+def _outputs_and_gradients(
+    model: TransformersWrapper, batch: SubBatch, output: Any, d_activations: Activations
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """A sub-batch's outputs, each with its part of the gradients."""
+    pairs = [(output.last_hidden_state, pad_rows(d_activations.last_hidden_state, batch))]
     if d_activations.pooler_output is not None:
         pairs.append(
             (output.pooler_output, _to_torch(d_activations.pooler_output[batch.segments], batch))
@@ -434,7 +382,7 @@ def _backward(
         for layer, gradient in zip(
             output.hidden_states, d_activations.all_hidden_states, strict=True
         ):
-            pairs.append((layer, _pad_rows(gradient, batch)))
+            pairs.append((layer, pad_rows(gradient, batch)))
     if d_activations.all_attentions is not None:
         for index, attentions in enumerate(output.attentions):
             gradient = torch.zeros_like(attentions)
@@ -442,20 +390,12 @@ def _backward(
                 part = _to_torch(d_activations.all_attentions[segment][index], batch)
                 gradient[row, :, : part.shape[1], : part.shape[2]] = part
             pairs.append((attentions, gradient))
-    tensors, gradients = zip(*pairs, strict=True)
-    torch.autograd.backward(tensors, gradients)
+    return pairs
 
 
-def _to_torch(array: Floats, batch: _SubBatch) -> torch.Tensor:
+def _to_torch(array: Floats, batch: SubBatch) -> torch.Tensor:
     contiguous: Any = np.ascontiguousarray(array)
     return xp2torch(contiguous, device=batch.mask.device)
-
-
-def _pad_rows(array: Floats, batch: _SubBatch) -> torch.Tensor:
-    rows = xp2torch(array, device=batch.mask.device)
-    padded = rows.new_zeros((*batch.mask.shape, rows.shape[1]))
-    padded[batch.mask] = rows[batch.positions]
-    return padded
 
 
 def _make_adamw(module: torch.nn.Module) -> torch.optim.AdamW:

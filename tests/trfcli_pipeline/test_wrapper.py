@@ -23,7 +23,8 @@ from transformers import (
 from trfcli_pipeline.activations import Activations
 from trfcli_pipeline.errors import DeviceError, PipelineError
 from trfcli_pipeline.optimizers import make_optimizer
-from trfcli_pipeline.wrapper import TransformersWrapper, WordPieces, _make_adamw
+from trfcli_pipeline.padding import WordPieces
+from trfcli_pipeline.wrapper import TransformersWrapper, _make_adamw
 
 WIDTH, LAYERS, HEADS = 16, 2, 4
 # Out of order, some alike, one as long as the encoders take, two empty.
