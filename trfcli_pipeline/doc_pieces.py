@@ -72,10 +72,10 @@ def link_docs(
 def _link(layouts: Sequence[Layout], rows: Sequence[Rows], lengths: Sequence[Indices]) -> Ints:
     """Link the tokens and wordpieces of all Docs at once, counted over the whole batch.
 
-    The Docs are laid out one behind the other on a common line of characters, with a gap between
-    them so that spans of two Docs never touch.
+    The Docs are laid out one behind the other on a common line of characters, where spans of two
+    Docs may touch but don't overlap.
     """
-    sizes = np.array([len(layout.text) + 1 for layout in layouts], dtype=np.int64)
+    sizes = np.array([len(layout.text) for layout in layouts])
     n_tokens = [len(layout.token_spans) for layout in layouts]
     line_starts = np.cumsum(sizes) - sizes
     token_spans = np.concatenate([_NO_SPANS, *(layout.token_spans for layout in layouts)])
