@@ -811,7 +811,7 @@ def test_a_rate_can_be_a_number(model: Path, data: str, tmp_path: Path) -> None:
         ("[training.batcher]", "[training.butcher]", "lacks 'batcher'"),
         ("[components.trf_textcat]", "[components.textcat]", "lacks 'trf_textcat'"),
         ("max_epochs = 3", "", "lacks 'max_epochs'"),
-        ("dropout = 0.1", 'dropout = "low"', "dropout: .*number"),
+        ("dropout = 0.0", 'dropout = "low"', "dropout: .*number"),
         ("grad_clip = 1.0", "grad_clap = 1.0", r"optimizer\.grad_clap: unexpected argument"),
         ("trfcli.AdamW.v1", "trfcli.AdamZ.v1", "AdamZ"),
         ("${training.max_steps}", "${training.mix_steps}", "mix_steps"),
