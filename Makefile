@@ -33,7 +33,7 @@ demo: $(VENV)/installed
 	rm -rf $(DEMO)
 	trf init minilm $(DEMO)/model
 	trf inspect "Zürich's cafés reopened. Unbelievable!"
-	trf train-textcat $(DEMO)/model sample_data/sms_spam/train.jsonl
+	trf train-textcat $(DEMO)/model sample_data/sms_spam/train.jsonl --epochs 2
 	trf evaluate $(DEMO)/model sample_data/sms_spam/test.jsonl
 	trf package $(DEMO)/model $(DEMO)/out --name sms_spam --version 1.0.0
 	$(PYTHON) -m venv $(DEMO)/clean
