@@ -45,7 +45,7 @@ def jsonl(*rows: Any) -> bytes:
 
 
 def put(path: Path, content: bytes) -> Path:
-    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
     return path
 
 
@@ -350,7 +350,7 @@ def test_suffix_in_capitals(tmp_path: Path) -> None:
     path = put(tmp_path / "A.TXT", b"a\n")
     assert plain(read_records(path, labelled=False)) == [("a", None)]
     path = tmp_path / "A.JSONL.GZ"
-    path.write_bytes(gzip.compress(b'{"text": "b"}'))
+    path.write_bytes(gzip.compress(b'{"text": "b"}', mtime=0))
     assert plain(read_records(str(path), labelled=False)) == [("b", None)]
 
 
@@ -665,7 +665,11 @@ def test_table_without_a_text_column(tmp_path: Path) -> None:
     ("name", "content", "problem"),
     [
         ("a.jsonl.gz", b'{"text": "a"}', "not a gzip file, or a damaged one"),
-        ("a.jsonl.gz", gzip.compress(jsonl({"text": "a"}))[:-9], "not a gzip file, or a damaged"),
+        (
+            "a.jsonl.gz",
+            gzip.compress(jsonl({"text": "a"}), mtime=0)[:-9],
+            "not a gzip file, or a damaged",
+        ),
         ("a.parquet", b"PAR1", "not a Parquet file, or a damaged one"),
         ("a.parquet", as_parquet([("a", {"A": 1.0})])[:-20], "not a Parquet file, or a damaged"),
         ("a.spacy", b"", "not a DocBin of spaCy 3, or a damaged one"),

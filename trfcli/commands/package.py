@@ -49,6 +49,9 @@ def package(
 
     formats = [each.strip() for each in build.split(",") if each.strip() not in ("", "none")]
     files = packaging.package(model, out, name=name, version=version, formats=formats, force=force)
+    here = Path.cwd()
+    # Short enough to be copied.
+    files = [file.relative_to(here) if file.is_relative_to(here) else file for file in files]
     for file in files:
         size = console.megabytes(file.stat().st_size / 1e6)
         console.good(f"Built {file} ({size})")
