@@ -44,6 +44,11 @@ class DeviceError(TrfError):
 
 
 def one_line(error: BaseException) -> str:
-    """What went wrong in another library, as one line: its kind, and its message's first line."""
+    """What went wrong in another library: the first line of its message.
+
+    With the kind of error before it where that is no more than a word, such as a missing key.
+    """
     first, *_ = [*str(error).strip().splitlines(), ""]
+    if len(first.split()) > 1:
+        return first
     return f"{type(error).__name__}: {first}" if first else type(error).__name__

@@ -14,7 +14,15 @@ from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.formats import STDIN
 from trfcli_pipeline.scores import Evaluation, score_cats
 
-__all__ = ["Classifier", "Prediction", "evaluate", "find_classifier", "gold_cats", "predict"]
+__all__ = [
+    "Classifier",
+    "Prediction",
+    "evaluate",
+    "find_classifier",
+    "gold_cats",
+    "judge",
+    "predict",
+]
 
 TEXT_CLASSIFIERS = ("trf_textcat", "textcat", "textcat_multilabel")
 
@@ -152,13 +160,19 @@ def evaluate(
     # before the pipeline runs, which may take minutes
     read_gold(gold, labels, exclusive=classifier.exclusive)
     prediction = predict(nlp, texts, batch_size=batch_size)
-    evaluation = score_cats(
-        gold,
-        prediction.cats,
-        labels,
-        exclusive=classifier.exclusive,
-        threshold=threshold,
-    )
+    return judge(prediction, gold, labels, exclusive=classifier.exclusive, threshold=threshold)
+
+
+def judge(
+    prediction: Prediction,
+    gold: Sequence[Mapping[str, float]],
+    labels: Sequence[str],
+    *,
+    exclusive: bool,
+    threshold: Threshold,
+) -> Evaluation:
+    """Score what a pipeline said about some texts; see `score_cats`."""
+    evaluation = score_cats(gold, prediction.cats, labels, exclusive=exclusive, threshold=threshold)
     return replace(evaluation, n_words=prediction.n_words, seconds=prediction.seconds)
 
 

@@ -24,7 +24,7 @@ from spacy.cli.package import package as spacy_package
 from spacy.schemas import ModelMetaSchema, validate
 from spacy.util import get_minor_version_range, load_config, walk_dict
 
-from trfcli_pipeline.errors import OutputError, PipelineError
+from trfcli_pipeline.errors import OutputError, PipelineError, one_line
 from trfcli_pipeline.model_card import model_card
 from trfcli_pipeline.saving import staged_directory
 
@@ -103,7 +103,7 @@ def model_dir_meta(model_dir: Path) -> dict[str, Any]:
     try:
         meta = srsly.read_json(path)
     except ValueError as error:
-        raise PipelineError(f"{path} is not valid JSON: {_one_line(error)}") from error
+        raise PipelineError(f"{path} is not valid JSON: {one_line(error)}") from error
     if not isinstance(meta, dict):
         raise PipelineError(f"{path} is not a JSON object")
     return meta
@@ -173,7 +173,7 @@ def _own_requirement(model_dir: Path) -> str | None:
     try:
         config = load_config(model_dir / "config.cfg")
     except ValueError as error:
-        reason = _one_line(error)
+        reason = one_line(error)
         raise PipelineError(f"{model_dir / 'config.cfg'} can't be read: {reason}") from error
     for path, value in walk_dict({key: config.get(key, {}) for key in ("nlp", "components")}):
         is_name = path == ["nlp", "lang"] or path[-1] == "factory" or path[-1].startswith("@")
@@ -212,7 +212,7 @@ def _assemble(model_dir: Path, package_dir: Path, meta: Mapping[str, Any]) -> No
             )
     # A pipeline is loaded to find out what it requires, which runs the code of its components
     except (FileNotFoundError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise PipelineError(f"{model_dir} can't be loaded: {_one_line(error)}") from error
+        raise PipelineError(f"{model_dir} can't be loaded: {one_line(error)}") from error
     module_dir = package_dir / f"{meta['lang']}_{meta['name']}"
     data_dir = module_dir / package_dir.name
     # setup.py does the same, but only when it runs
@@ -259,7 +259,3 @@ def _has_setuptools() -> bool:
         return Version(metadata.version("setuptools")) >= SETUPTOOLS
     except metadata.PackageNotFoundError:
         return False
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -14,7 +14,7 @@ from trfcli_pipeline.components import find_component
 from trfcli_pipeline.components.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.components.wordpiecer import TransformersWordPiecer
 from trfcli_pipeline.devices import resolve_device
-from trfcli_pipeline.errors import OutputError, PipelineError
+from trfcli_pipeline.errors import OutputError, PipelineError, one_line
 from trfcli_pipeline.language import TransformersLanguage
 from trfcli_pipeline.saving import staged_directory
 
@@ -125,8 +125,7 @@ def load_pipeline(model: str, *, device: str = "auto", exclude: Sequence[str] = 
     try:
         nlp = spacy.load(path if path.exists() else model, exclude=exclude)
     except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise PipelineError(f"{model}: can't be loaded: {reason}") from error
+        raise PipelineError(f"{model}: can't be loaded: {one_line(error)}") from error
     encoder = find_component(nlp, TransformersTok2Vec)
     if encoder is not None:
         encoder.model.to(device)
@@ -217,7 +216,6 @@ def _blank(lang: str) -> TransformersLanguage:
     try:
         return TransformersLanguage(meta={"lang": lang})
     except ImportError as error:
-        reason = str(error).strip().partition("\n")[0]
         raise PipelineError(
-            f"{lang}: spaCy can't make this language's tokenizer: {reason}"
+            f"{lang}: spaCy can't make this language's tokenizer: {one_line(error)}"
         ) from error

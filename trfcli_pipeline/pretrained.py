@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trfcli_pipeline.errors import EncoderError
+from trfcli_pipeline.errors import EncoderError, one_line
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -248,5 +248,4 @@ def _explain(problem: str) -> Iterator[None]:
             hint="Use a checkpoint in safetensors",
         ) from error
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise EncoderError(f"{problem}: {reason}") from error
+        raise EncoderError(f"{problem}: {one_line(error)}") from error

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from trfcli_pipeline.errors import EncoderError
+from trfcli_pipeline.errors import EncoderError, one_line
 
 _HUB_TIMEOUT_SECONDS = 10
 _TEXT_FILES = (".json", ".txt", ".model", ".tiktoken")
@@ -156,9 +156,8 @@ def _on_hub(name: str, revision: str | None, weights: bool) -> Source:
             path = Path(snapshot_download(name, revision=revision, allow_patterns=files))
         except Exception as error:
             # As above; a connection that breaks off is no OSError either.
-            reason = str(error).strip().partition("\n")[0]
             raise EncoderError(
-                f"{name}: the download from the Hugging Face hub failed: {reason}",
+                f"{name}: the download from the Hugging Face hub failed: {one_line(error)}",
                 hint="Try again: what has been downloaded is kept",
             ) from error
     if not (path / "config.json").exists():

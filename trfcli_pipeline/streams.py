@@ -18,28 +18,21 @@ Result = TypeVar("Result")
 _lock = Lock()
 _pools: dict[int, ThreadPoolExecutor] = {}
 
-# A fork has the state of torch's threads but not the threads, and would wait for them forever. It
-# also shares the machine with other workers. See `torch.utils.data`, which does the same.
-_is_forked = False
 
-
-def _note_fork() -> None:
-    global _is_forked  # noqa: PLW0603 - the process is what has been forked
-    _is_forked = True
+def _use_one_thread_in_fork() -> None:
+    # A fork has the state of torch's threads but not the threads, and would wait for them forever.
+    # It also shares the machine with other workers. See `torch.utils.data`, which does the same.
+    torch.set_num_threads(1)
     _pools.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_note_fork)
+    os.register_at_fork(after_in_child=_use_one_thread_in_fork)
 
 
 def count_streams(device: torch.device) -> int:
     """How many pieces of work to run at once: as many as torch has threads, on a CPU."""
-    if device.type != "cpu":
-        return 1
-    if _is_forked and torch.get_num_threads() > 1:
-        torch.set_num_threads(1)
-    return torch.get_num_threads()
+    return torch.get_num_threads() if device.type == "cpu" else 1
 
 
 def run_streams(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trfcli_pipeline.errors import EncoderError
+from trfcli_pipeline.errors import EncoderError, one_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -54,9 +54,8 @@ def find_traits(model: "PreTrainedModel") -> Traits:
             padded = _run_padded(model, arguments, ids)
     # Whatever a model that wants other input makes of this one.
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
         raise EncoderError(
-            f"{kind}: can't be run on wordpieces alone: {reason}",
+            f"{kind}: can't be run on wordpieces alone: {one_line(error)}",
             hint="Use an encoder (BERT, RoBERTa, ...) or a decoder (GPT-2, ...)",
         ) from error
     hidden = getattr(alone, "last_hidden_state", None)

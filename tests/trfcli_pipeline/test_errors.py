@@ -4,7 +4,7 @@ import re
 import pytest
 
 from trfcli_pipeline import errors
-from trfcli_pipeline.errors import TrfError
+from trfcli_pipeline.errors import TrfError, one_line
 
 CLASSES = {
     name: each
@@ -49,3 +49,15 @@ def test_the_hint_may_be_left_out(name: str) -> None:
 def test_the_hint_is_given_by_name() -> None:
     with pytest.raises(TypeError, match="positional"):
         TrfError("message", "hint")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError("\nNo such file.\nMore."), "No such file."),
+        (KeyError("vocab"), "KeyError: 'vocab'"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_one_line(error: Exception, line: str) -> None:
+    assert one_line(error) == line

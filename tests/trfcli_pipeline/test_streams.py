@@ -76,16 +76,20 @@ def test_as_many_streams_as_threads_on_a_cpu_only() -> None:
 
 
 def _in_a_fork(results: "multiprocessing.Queue[list[int]]") -> None:
-    results.put([count_streams(CPU), sum(run_streams(abs, [-1, -2], count_streams(CPU)))])
+    # Large enough for torch to divide it among its threads, whatever has been asked before.
+    total = int(torch.ones(1000, 1000).matmul(torch.ones(1000, 1000))[0, 0])
+    streams = count_streams(CPU)
+    results.put([total, streams, sum(run_streams(abs, [-1, -2], streams))])
 
 
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_fork_has_one_stream() -> None:
     list(run_streams(abs, [-1, -2], 2))
+    torch.ones(1000, 1000).matmul(torch.ones(1000, 1000))
     context = multiprocessing.get_context("fork")
     results = context.Queue()
     process = context.Process(target=_in_a_fork, args=(results,))
     process.start()
-    assert results.get(timeout=30) == [1, 3]
+    assert results.get(timeout=30) == [1000, 1, 3]
     process.join()

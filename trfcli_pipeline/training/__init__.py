@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import srsly
@@ -38,6 +38,7 @@ from trfcli_pipeline.training.provenance import (
     complete_meta,
     describe_training,
     digest,
+    digest_files,
     finished_before,
     identify,
 )
@@ -101,6 +102,7 @@ def train_textcat(
     if resume and (finished := finished_before(target, shown, request)) is not None:
         if ranks.is_first:
             workspace.remove()
+        ranks.part_company()
         yield finished
         return
     resumed = resume and workspace.can_resume
@@ -117,6 +119,9 @@ def train_textcat(
     examples = make_examples(nlp, data.train, data.labels, exclusive=recipe.exclusive)
     lengths = prepare_docs(nlp, examples, encode=settings.freeze_encoder)
     counts = Counter(label for record in data.train for label in record.labels)
+    found = remarks(data.train, data.dev) if ranks.is_first else []
+    if ranks.is_first and workspace.can_resume and not resumed:
+        found.append(_given_up(workspace, shown))
     loop = Loop(nlp, encoder, classifier, examples, data, recipe, ranks)
     if resumed:
         loop.restore(workspace)
@@ -126,7 +131,7 @@ def train_textcat(
         dev_origin=data.dev_origin,
         label_counts={label: counts[label] for label in data.labels},
         exclusive=recipe.exclusive,
-        remarks=[*remarks(data.train, data.dev), *_given_up(workspace, shown, resumed)],
+        remarks=found,
         device=str(encoder.model.device),
         threads=torch.get_num_threads(),
         trf_lr=recipe.trf_lr,
@@ -144,7 +149,7 @@ def train_textcat(
 
     if ranks.is_first and not resumed:
         workspace.remove()
-    yield from _run(loop, workspace, plan, identity, [train, dev])
+    yield from _run(loop, workspace, plan, identity, digest_files(train, dev))
     progress, previous = loop.progress, None
     if ranks.is_first:
         complete_meta(workspace.best, progress, request)
@@ -166,7 +171,7 @@ def _run(
     workspace: Workspace,
     plan: Planned,
     identity: Mapping[str, str],
-    files: Sequence[str | None],
+    files: Mapping[str, str],
 ) -> Iterator[Event]:
     """Run the loop, and save the best pipeline and the checkpoints where it says so."""
     try:
@@ -203,10 +208,9 @@ def _check_output(model: str, output: Path | None) -> Path:
     return target
 
 
-def _given_up(workspace: Workspace, shown: Path, resumed: bool) -> Iterator[str]:
-    if workspace.can_resume and not resumed:
-        step = workspace.progress()["progress"]["step"]
-        yield f"an unfinished training of {shown} (step {step:,}) is given up: no --resume"
+def _given_up(workspace: Workspace, shown: Path) -> str:
+    step = workspace.progress()["progress"]["step"]
+    return f"an unfinished training of {shown} (step {step:,}) is given up: no --resume"
 
 
 def _is_same(target: Path, model: str) -> bool:

@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trfcli_pipeline.corpus import Record, read_records
+from trfcli_pipeline.corpus import Record, read_records, where
 from trfcli_pipeline.dataset import check_labels, is_exclusive, label_names, stratified_split
 from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.training.recipe import Recipe, Settings
@@ -57,25 +57,23 @@ def _check_exclusive(
     settings: Settings,
 ) -> bool:
     """Whether exactly one label holds for a text, as the user says or the data shows."""
-    exclusive = settings.exclusive
-    if exclusive is None:
-        exclusive = is_exclusive(train_records)
-        if not exclusive:
-            return False
-    for name, records in ((train, train_records), (dev, dev_records or ())):
-        odd = next((each for each in records if exclusive and len(each.labels) != 1), None)
+    wanted = settings.exclusive
+    if not (is_exclusive(train_records) if wanted is None else wanted):
+        return False
+    for name, records in ((train, train_records), (str(dev), dev_records or ())):
+        odd = next((each for each in records if len(each.labels) != 1), None)
         if odd is not None:
             raise DataError(
-                f"{name}, line {odd.line}: {len(odd.labels) or 'no'} labels, "
+                f"{where(name, odd.line)}: {len(odd.labels) or 'no'} labels, "
                 "but every text should have exactly one",
                 hint="Train with --multilabel, or correct the data",
             )
-    if exclusive and len(label_names(train_records)) == 1:
+    if len(label_names(train_records)) == 1:
         raise DataError(
             f"{train}: all texts have the same label, {label_names(train_records)[0]}",
             hint="A classifier needs texts of at least two labels",
         )
-    return exclusive
+    return True
 
 
 def _parts(

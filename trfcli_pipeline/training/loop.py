@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 import torch
@@ -16,8 +16,8 @@ from trfcli_pipeline.components.textcat import TransformersTextCategorizer
 from trfcli_pipeline.components.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.dataset import complete_cats
 from trfcli_pipeline.decisions import DEFAULT_THRESHOLD, Threshold
-from trfcli_pipeline.evaluation import predict
-from trfcli_pipeline.scores import Evaluation, score_cats
+from trfcli_pipeline.evaluation import judge, predict
+from trfcli_pipeline.scores import Evaluation
 from trfcli_pipeline.thresholds import tune_thresholds
 from trfcli_pipeline.training.checkpoints import (
     Workspace,
@@ -237,14 +237,13 @@ class Loop:
         if not self.recipe.exclusive:
             threshold = tune_thresholds(self.dev_gold, prediction.cats, labels)
             self.classifier.thresholds = threshold
-        evaluation = score_cats(
+        return judge(
+            prediction,
             self.dev_gold,
-            prediction.cats,
             labels,
             exclusive=self.recipe.exclusive,
             threshold=threshold,
         )
-        return replace(evaluation, n_words=prediction.n_words, seconds=prediction.seconds)
 
     def _score(self, evaluation: Evaluation) -> float:
         figures = _figures(evaluation)

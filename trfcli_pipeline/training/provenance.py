@@ -13,6 +13,7 @@ from trfcli_pipeline.components.textcat import TransformersTextCategorizer
 from trfcli_pipeline.corpus import Record
 from trfcli_pipeline.devices import installed_version
 from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.formats import STDIN
 from trfcli_pipeline.pipelines import directory_digest, sha256
 from trfcli_pipeline.training.checkpoints import Workspace
 from trfcli_pipeline.training.data import Data
@@ -41,6 +42,15 @@ def identify(recipe: Recipe, path: Path, data: Data) -> dict[str, str]:
 
 def digest(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def digest_files(*paths: str | None) -> dict[str, str]:
+    """SHA-256 of the data files, by their names; by their paths if they have one name."""
+    files = [path for path in paths if path not in (None, STDIN)]
+    names = [Path(path).name for path in files]
+    if len(set(names)) < len(names):
+        names = files
+    return {name: sha256(path) for name, path in zip(names, files, strict=True)}
 
 
 def _digest_records(records: Sequence[Record]) -> str:
@@ -86,9 +96,13 @@ def describe_training(
     recipe: Recipe,
     plan: Planned,
     event: Evaluated,
-    data: Sequence[str | None],
+    files: Mapping[str, str],
 ) -> None:
-    """Write into the pipeline's meta and config how it came about."""
+    """Write into the pipeline's meta and config how it came about.
+
+    Args:
+        files: As of `digest_files`.
+    """
     evaluation = event.evaluation
     nlp.meta["performance"] = {**evaluation.cats, "accuracy": evaluation.accuracy}
     encoder = nlp.meta.get("trf", {}).get("encoder", {})
@@ -107,7 +121,7 @@ def describe_training(
             "seed": recipe.seed,
             "device": plan.device,
             "versions": {name: installed_version(name) for name in _VERSIONS},
-            "data": {Path(path).name: sha256(path) for path in data if path not in (None, "-")},
+            "data": dict(files),
             "metric": " + ".join(name for name, w in recipe.T["score_weights"].items() if w),
             "best_step": event.step,
             "score": event.score,

@@ -1,7 +1,8 @@
 """What a training does: the settings of a config file, of the user, and of the data's size."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -92,7 +93,7 @@ class Recipe:
         self.size_rule: str | None = None
         if not self.path.is_file():
             raise DataError(f"{self.path}: there is no such config file")
-        with self._explained():
+        with _explained(self.path):
             self._raw = Config().from_disk(self.path, interpolate=False)
             self._ask(exclusive)
             self.config = self._raw.interpolate()
@@ -104,7 +105,7 @@ class Recipe:
         Raises:
             DataError: The config file can't be used.
         """
-        with self._explained():
+        with _explained(self.path):
             self._set_steps(n_texts)
             self.config = self._raw.interpolate()
             self.T: Mapping[str, Any] = registry.resolve(
@@ -223,27 +224,19 @@ class Recipe:
             training["max_epochs"] = _EPOCHS_OF_MANY
             self.size_rule = f"Many texts: {_EPOCHS_OF_MANY} epochs of them are enough"
 
-    def _explained(self) -> "_Explained":
-        return _Explained(self.path)
 
-
-@dataclass(frozen=True, slots=True)
-class _Explained:
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
     """Turns what is wrong with a config file into one line of ours."""
-
-    path: Path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        if isinstance(error, KeyError):
-            raise DataError(
-                f"{self.path}: lacks {error}",
-                hint="Start from a config that is there: configs/textcat.cfg",
-            ) from error
-        if isinstance(error, ValueError):
-            raise DataError(f"{self.path}: {_what_is_wrong(error)}") from error
+    try:
+        yield
+    except KeyError as error:
+        raise DataError(
+            f"{path}: lacks {error}",
+            hint="Start from a config that is there: configs/textcat.cfg",
+        ) from error
+    except ValueError as error:
+        raise DataError(f"{path}: {_what_is_wrong(error)}") from error
 
 
 def _what_is_wrong(error: ValueError) -> str:

@@ -38,6 +38,7 @@ from trfcli_pipeline.training import (
     loop,
     train_textcat,
 )
+from trfcli_pipeline.training.provenance import digest_files
 from trfcli_pipeline.training.recipe import config_path
 
 WORDS = {
@@ -484,6 +485,18 @@ def test_a_dev_file_is_used(model: Path, data: str, tmp_path: Path) -> None:
     facts = srsly.read_json(model / "meta.json")["trf"]["training"]
     digest = hashlib.sha256(Path(dev).read_bytes()).hexdigest()
     assert facts["data"]["dev.jsonl"] == digest
+
+
+def test_data_files_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
+    paths = [str(tmp_path / part / "data.jsonl") for part in ("train", "dev")]
+    for path in paths:
+        Path(path).parent.mkdir()
+        Path(path).write_text(path)
+    assert digest_files(*paths) == {
+        path: hashlib.sha256(path.encode()).hexdigest() for path in paths
+    }
+    assert digest_files(paths[0], None).keys() == {"data.jsonl"}
+    assert digest_files("-", None) == {}
 
 
 def _file(path: Path) -> str:
