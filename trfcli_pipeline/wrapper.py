@@ -18,6 +18,7 @@ from trfcli_pipeline.activations import Activations, Floats
 from trfcli_pipeline.collecting import Collector
 from trfcli_pipeline.devices import free_bytes, graph_bytes_per_piece, resolve_device
 from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.gradients import Found, Gradients, add_up, sparse_embeddings
 from trfcli_pipeline.padding import SubBatch, WordPieces, divide, pad, pad_rows
 from trfcli_pipeline.streams import count_streams, run_streams
 from trfcli_pipeline.traits import Traits, call_options, find_traits, pad_id
@@ -104,6 +105,7 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         )
         self._traits = find_traits(module)
         self._module = module
+        self.gradients = Gradients(module)
         self._adamw = None
         self._dropouts = [
             part for part in module.modules() if isinstance(part, torch.nn.Dropout) and part.p
@@ -115,8 +117,9 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         self.device = resolve_device(device)
         if self._module is not None:
             torch.nn.Module.to(self._module, self.device)
-            # Its state is bound to the parameters on the old device.
+            # What is bound to the parameters on the old device.
             self._adamw = None
+            self.gradients = Gradients(self._module)
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Take one AdamW step with the gradients that have gathered, and clear them.
@@ -292,16 +295,19 @@ def _begin_update(model: TransformersWrapper, X: WordPieces) -> tuple[Activation
     for batch in model.sub_batches(X):
         budget -= model.graph_bytes(batch)
         tasks.append(_Task(model, batch, keep=budget > 0))
-    for task, output in zip(tasks, run_streams(_Task.forward, tasks, model.n_streams), strict=True):
-        collector.add(task.batch, output)
+    with sparse_embeddings(model.module):
+        outputs = run_streams(_Task.forward, tasks, model.n_streams)
+        for task, output in zip(tasks, outputs, strict=True):
+            collector.add(task.batch, output)
 
     def backprop(d_activations: Activations) -> None:
         model.set_training(dropout)
         n_streams = max(min(model.n_streams, len(tasks)), 1)
         streams = [tasks[first::n_streams] for first in range(n_streams)]
         work = partial(_backward_stream, model, d_activations)
-        for gradients in run_streams(work, streams, n_streams):
-            _add_gradients(model.module, gradients)
+        with sparse_embeddings(model.module):
+            for found in run_streams(work, streams, n_streams):
+                model.gradients.add(found)
         tasks.clear()
 
     return collector.activations(), backprop
@@ -340,33 +346,18 @@ class _Task:
 
 def _backward_stream(
     model: TransformersWrapper, d_activations: Activations, tasks: Sequence[_Task]
-) -> list[torch.Tensor | None]:
+) -> Found:
     """The gradients of the weights, summed over some sub-batches in their order.
 
     Not in the weights' own `grad`: that is where several streams would meet, in any order.
     """
-    parameters = [each for each in model.module.parameters() if each.requires_grad]
-    total: list[torch.Tensor | None] = [None] * len(parameters)
+    weights = model.gradients.weights
+    total: Found = [None] * len(weights)
     for task in tasks:
         pairs = _outputs_and_gradients(model, task.batch, task.take_output(), d_activations)
         tensors, gradients = zip(*pairs, strict=True)
-        found = torch.autograd.grad(tensors, parameters, gradients, allow_unused=True)
-        for index, gradient in enumerate(found):
-            so_far = total[index]
-            if so_far is None:
-                total[index] = gradient
-            elif gradient is not None:
-                so_far += gradient
+        add_up(total, torch.autograd.grad(tensors, weights, gradients, allow_unused=True))
     return total
-
-
-def _add_gradients(module: torch.nn.Module, gradients: Sequence[torch.Tensor | None]) -> None:
-    parameters = (each for each in module.parameters() if each.requires_grad)
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        if parameter.grad is None:
-            parameter.grad = gradient
-        elif gradient is not None:
-            parameter.grad += gradient
 
 
 def _outputs_and_gradients(
