@@ -15,6 +15,7 @@ from trfcli_pipeline.surrogates import without_surrogates
 # From this value on, a label holds.
 HOLDS = 0.5
 
+_SHAPE = '{"text": ..., "label": ...}'
 _SHOWN = 5
 _LABEL_FORMS = 'Labels are read from "cats", "label" or "labels"'
 # What people write, and the key that they mean by it.
@@ -120,7 +121,7 @@ def _checked(
         message = f"{name}, {place} {bad[0]}: {first.reason}"
         raise DataError(message, hint=_hint(first, place, bad, number))
     if number == 0:
-        raise DataError(f"{name}: no records in it")
+        raise DataError(f"{name}: no records in it", hint=f"A record is {_SHAPE}")
 
 
 def _hint(first: BadRowError, place: str, bad: list[int], number: int) -> str | None:
@@ -137,7 +138,8 @@ def _to_record(row: Any, line: int, *, labelled: bool) -> Record:
         raise BadRowError(f'no "text" in the record ({_keys(fields)})', advice=_meant_text(fields))
     text = fields.pop("text")
     if not isinstance(text, str):
-        raise BadRowError(f'"text" is {_kind(text)}, not a string')
+        advice = "Put it in quotes, or take the record out"
+        raise BadRowError(f'"text" is {_kind(text)}, not a string', advice=advice)
     text = without_surrogates(text)
     if not labelled:
         return Record(text, None, line, fields)
@@ -173,7 +175,7 @@ def _fields(row: Any) -> dict[str, Any]:
         case [text, dict() as annotations]:
             return {**annotations, "text": text}
     pair = '["text", {"cats": {...}}]'
-    advice = f'A record is {{"text": ..., "label": ...}} or {pair}'
+    advice = f"A record is {_SHAPE} or {pair}"
     raise BadRowError(f"the record is {_kind(row)}, not an object or a pair", advice=advice)
 
 

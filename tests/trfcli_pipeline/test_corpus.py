@@ -22,6 +22,8 @@ from trfcli_pipeline.formats.json import JsonlWriter
 
 LABELS = 'Labels are read from "cats", "label" or "labels"'
 UTF8 = "Save the file as UTF-8"
+LINES = 'Each line is one record: {"text": ..., "label": ...}'
+NO_STRING = "Put it in quotes, or take the record out"
 SHAPES = 'A .json file holds one list, [{"text": ...}, ...], or one record on each line'
 QUOTES = 'A field with quotes or line ends stands in quotes; a quote inside it is doubled ("")'
 
@@ -361,9 +363,9 @@ RECORD_ERRORS: list[tuple[str, Any, str, str | None]] = [
     ("pair of texts", ["a", "A"], "the record is a list, not an object or a pair", "A record is"),
     ("no text", {"Text": "a"}, 'no "text" in the record (it has: "Text")', 'Did you mean "text"'),
     ("nothing", {}, 'no "text" in the record (it has nothing else)', None),
-    ("null text", {"text": None}, '"text" is null, not a string', None),
-    ("text in pair", [7, {"label": "A"}], '"text" is a number, not a string', None),
-    ("list text", {"text": ["a"]}, '"text" is a list, not a string', None),
+    ("null text", {"text": None}, '"text" is null, not a string', NO_STRING),
+    ("text in pair", [7, {"label": "A"}], '"text" is a number, not a string', NO_STRING),
+    ("list text", {"text": ["a"]}, '"text" is a list, not a string', NO_STRING),
     ("no keys", {"text": "a"}, "no labels in the record (it has nothing else)", LABELS),
     (
         "misspelt",
@@ -467,17 +469,17 @@ SYNTAX_ERRORS: list[tuple[str, bytes, str, str | None]] = [
         "a.jsonl",
         b'{"text": "a"}\n{"text": }\n',
         "line 2: not valid JSON (expecting value at column 10)",
-        None,
+        LINES,
     ),
     (
         "a.jsonl",
         b'{"text": "a\n',
         "line 1: not valid JSON (unterminated string starting at column 10)",
-        None,
+        LINES,
     ),
-    ("a.jsonl", b'{"text": "a"} x', "line 1: not valid JSON (extra data at column 15)", None),
-    ("a.jsonl", b"[" * 200_000, "line 1: not valid JSON (nested too deeply)", None),
-    ("a.jsonl", b"9" * 5000, "line 1: not valid JSON (a number with too many digits)", None),
+    ("a.jsonl", b'{"text": "a"} x', "line 1: not valid JSON (extra data at column 15)", LINES),
+    ("a.jsonl", b"[" * 200_000, "line 1: not valid JSON (nested too deeply)", LINES),
+    ("a.jsonl", b"9" * 5000, "line 1: not valid JSON (a number with too many digits)", LINES),
     ("a.jsonl", b'\n{"text": "\xe9"}', "line 2: not valid UTF-8 (0xe9 at byte 11)", UTF8),
     ("a.txt", b"ok\ncaf\xe9\n", "line 2: not valid UTF-8 (0xe9 at byte 4)", UTF8),
     ("a.json", b'[\n{"text": "\xe9"}]', "line 2: not valid UTF-8 (0xe9)", UTF8),
@@ -555,7 +557,7 @@ def test_all_bad_records_of_a_file_are_counted(tmp_path: Path) -> None:
     assert caught.value.message == (
         f"{path}, line 2: not valid JSON (expecting value at column 10)"
     )
-    assert caught.value.hint == "2 of 5,018 records can't be read; first: lines 2, 871"
+    assert caught.value.hint == (f"{LINES}. 2 of 5,018 records can't be read; first: lines 2, 871")
 
 
 def test_advice_stands_before_the_count_and_lines_are_few(tmp_path: Path) -> None:

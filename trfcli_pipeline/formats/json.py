@@ -15,10 +15,11 @@ _JSON = json.JSONDecoder(strict=False)
 _JSON_SPACE = re.compile(r"[ \t\r\n]*")
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _PAIR = re.compile(rb'\[\s*"([^"\\]|\\.)*"\s*,\s*\{.*\}\s*\]')
+_JSONL_SHAPE = 'Each line is one record: {"text": ..., "label": ...}'
 _JSON_SHAPES = 'A .json file holds one list, [{"text": ...}, ...], or one record on each line'
 
 
-def _read_jsonl(stream: Iterable[bytes], name: str, advice: str | None = None) -> Rows:
+def _read_jsonl(stream: Iterable[bytes], name: str, advice: str = _JSONL_SHAPE) -> Rows:
     for number, line in lines(stream):
         if isinstance(line, BadRowError):
             yield number, line

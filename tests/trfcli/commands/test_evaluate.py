@@ -320,7 +320,7 @@ def test_nothing_but_the_output_is_written(run: Run, workspace: Path, digest: Di
         (["plain", "test.jsonl"], "en_trf_tinybert has no text classifier", "trf train-textcat"),
         (["exclusive", "tset.jsonl"], "tset.jsonl: no such file", "Did you mean test.jsonl?"),
         (["exclusive", "folder"], "folder: a directory, not a file", "file"),
-        (["exclusive", "empty.jsonl"], "empty.jsonl: no records", None),
+        (["exclusive", "empty.jsonl"], "empty.jsonl: no records", "A record is"),
         (["exclusive", "folder/notes.txt"], "folder/notes.txt: a .txt file has no lab", ".jsonl"),
         (["exclusive", "test.jsonl", "--device", "warp"], "warp: not a device", "cpu"),
         (["exclusive", "test.jsonl", "-o", "folder"], "folder: a directory, not a file", "file"),
@@ -339,10 +339,10 @@ def test_wrong_input_is_one_line_and_changes_nothing(
 @pytest.mark.parametrize(
     ("records", "problem", "advice"),
     [
-        ([*TEXTS[:2], '{"text": "a", "label"'], "data.jsonl, line 3: not valid JSON", None),
+        ([*TEXTS[:2], '{"text": "a", "label"'], "data.jsonl, line 3: not valid JSON", "Each line"),
         (["{}", *TEXTS, "oops"], "data.jsonl, line 1: ", "2 of 14 records"),
         ([*TEXTS, {"text": "a", "lable": "BAD"}], "data.jsonl, line 13: no labels", '"label"'),
-        ([{"text": 3, "label": "BAD"}], 'data.jsonl, line 1: "text" is a number', None),
+        ([{"text": 3, "label": "BAD"}], 'data.jsonl, line 1: "text" is a number', "quotes"),
         (
             ["", *TEXTS, {"text": "a", "label": "NEW"}],
             "data.jsonl: 1 label is not among the model's: NEW (line 14)",

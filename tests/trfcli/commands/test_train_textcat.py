@@ -458,10 +458,14 @@ def test_dev_and_output_have_short_names(run: Run, replayed: Callable[..., dict[
         (["train.jsonl", "train.jsonl"], "train.jsonl: ", ""),
         (["model", "trian.jsonl"], "trian.jsonl: no such file", "Did you mean train.jsonl?"),
         (["model", "folder"], "folder: a directory, not a file", "file"),
-        (["model", "empty.jsonl"], "empty.jsonl: no records", None),
+        (["model", "empty.jsonl"], "empty.jsonl: no records", "A record is"),
         (["model", "folder/notes.txt"], "folder/notes.txt: a .txt file has no labels", ".jsonl"),
         (["model", "train.jsonl", "--dev", "dve.jsonl"], "dve.jsonl: no such file", "dev.jsonl"),
-        (["model", "train.jsonl", "--dev", "empty.jsonl"], "empty.jsonl: no records", None),
+        (
+            ["model", "train.jsonl", "--dev", "empty.jsonl"],
+            "empty.jsonl: no records",
+            "A record is",
+        ),
         (["model", "train.jsonl", "-o", "folder"], "folder: exists and is no spaCy", "another"),
         (["model", "train.jsonl", "-o", "dev.jsonl"], "dev.jsonl: is a file", "directory"),
         (["model", "train.jsonl", "--architecture", "x"], "x: no such arch", "softmax_last_hidden"),
@@ -481,10 +485,14 @@ def test_wrong_input_is_one_line_and_changes_nothing(
 @pytest.mark.parametrize(
     ("records", "problem", "advice"),
     [
-        ([*TEXTS[:2], '{"text": "a", "label"'], "data.jsonl, line 3: not valid JSON", None),
+        ([*TEXTS[:2], '{"text": "a", "label"'], "data.jsonl, line 3: not valid JSON", "Each line"),
         ([*TEXTS, "oops", *TEXTS, "{}"], "data.jsonl, line 25: not valid JSON", "lines 25, 50"),
         ([*TEXTS, {"text": "a", "lable": "BAD"}], "data.jsonl, line 25: no labels", '"label"'),
-        ([*TEXTS, {"text": 3, "label": "BAD"}], 'data.jsonl, line 25: "text" is a number', None),
+        (
+            [*TEXTS, {"text": 3, "label": "BAD"}],
+            'data.jsonl, line 25: "text" is a number',
+            "quotes",
+        ),
         ([*TEXTS, {"text": "a", "label": 1}], 'data.jsonl, line 25: "label" is a number', "name"),
         (TEXTS[::2], "data.jsonl: all texts have the same label, BAD", "at least two"),
         (TEXTS[:2], "data.jsonl: too few texts", "--dev"),
