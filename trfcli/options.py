@@ -1,17 +1,16 @@
 """Arguments and options that several commands share: the same name and words everywhere."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
-ModelArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="Directory of a pipeline, or the name of an installed one.",
-        show_default=False,
-    ),
-]
+pipeline_argument = partial(
+    typer.Argument,
+    help="Directory of a pipeline, or the name of an installed one.",
+    show_default=False,
+)
+ModelArgument = Annotated[str, pipeline_argument(metavar="MODEL")]
 DataArgument = Annotated[
     str,
     typer.Argument(

@@ -3,11 +3,16 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from trfcli import console
 from trfcli.commands.evaluate import answer, excerpt, joined
-from trfcli.options import BatchSizeOption, DataArgument, DeviceOption, JsonOption, ThresholdOption
+from trfcli.options import (
+    BatchSizeOption,
+    DataArgument,
+    DeviceOption,
+    JsonOption,
+    ThresholdOption,
+    pipeline_argument,
+)
 
 if TYPE_CHECKING:
     from trfcli_pipeline.comparison import Comparison
@@ -19,15 +24,8 @@ _NAMES = {"accuracy": "accuracy", "cats_macro_f": "macro F", "cats_micro_f": "mi
 
 
 def compare(
-    a: Annotated[
-        str,
-        typer.Argument(
-            metavar="A",
-            help="Directory of a pipeline, or the name of an installed one.",
-            show_default=False,
-        ),
-    ],
-    b: Annotated[str, typer.Argument(metavar="B", help="The other pipeline.", show_default=False)],
+    a: Annotated[str, pipeline_argument(metavar="A")],
+    b: Annotated[str, pipeline_argument(metavar="B", help="The other pipeline.")],
     data: DataArgument,
     as_json: JsonOption = False,
     threshold: ThresholdOption = None,
