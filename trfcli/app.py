@@ -13,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 from trfcli import console
 from trfcli.commands import (
     annotate,
+    benchmark,
     compare,
     evaluate,
     info,
@@ -44,6 +45,7 @@ COMMANDS = (
     Entry(evaluate.evaluate, "evaluate"),
     Entry(compare.compare, "compare"),
     Entry(annotate.annotate, "annotate"),
+    Entry(benchmark.benchmark, "benchmark"),
     Entry(package.package, "package"),
     Entry(info.info, "info"),
 )

@@ -12,6 +12,7 @@ import torch
 from trfcli_pipeline.errors import DeviceError
 
 _MEMINFO = Path("/proc/meminfo")
+_STATUS = Path("/proc/self/status")
 # What a machine is assumed to have free where the system doesn't say.
 _ASSUMED_FREE_BYTES = 2 * 2**30
 
@@ -59,6 +60,15 @@ def free_bytes(device: torch.device) -> int:
         if found:
             return int(found[1]) * 1024
     return _ASSUMED_FREE_BYTES
+
+
+def peak_bytes() -> int | None:
+    """The most memory that this process has had so far; None where the system doesn't say."""
+    if not _STATUS.exists():
+        return None
+    # Not what `getrusage` says: in a new process, that begins with what its parent had.
+    found = re.search(r"^VmHWM:\s*(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
+    return None if found is None else int(found[1]) * 1024
 
 
 def graph_bytes_per_piece(*, layers: int, width: int, heads: int, length: int) -> int:

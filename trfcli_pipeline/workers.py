@@ -156,13 +156,45 @@ class Workers(Generic[Item, Result]):
         return answer
 
     def _death(self, connection: Connection) -> PipelineError:
-        process = self._processes[connection]
+        return _death(self._processes[connection], hint="If memory ran out: use fewer processes")
+
+
+def run_apart(function: Callable[[Item], Result], item: Item) -> Result:
+    """Apply a function to an item in a new process, which has nothing of this one's in memory.
+
+    Function, item and result must be picklable.
+
+    Raises:
+        PipelineError: The process was killed, or the function raised an exception there.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_work_once, args=(function, item, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        answer: Result | _Failure = ours.recv()
+    except EOFError as error:
+        raise _death(process, hint="If memory ran out: use fewer texts") from error
+    finally:
+        process.terminate()
         process.join()
-        code = process.exitcode or 0
-        how = f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended (code {code})"
-        return PipelineError(
-            f"A worker process {how}", hint="If memory ran out: use fewer processes"
-        )
+        ours.close()
+    if isinstance(answer, _Failure):
+        raise PipelineError(answer.message, hint=answer.hint)
+    return answer
+
+
+def _work_once(function: Callable[[Any], Any], item: Any, connection: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    connection.send(_apply(function, item))
+
+
+def _death(process: BaseProcess, *, hint: str) -> PipelineError:
+    process.join()
+    code = process.exitcode or 0
+    how = f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended (code {code})"
+    return PipelineError(f"A worker process {how}", hint=hint)
 
 
 def _work(

@@ -13,6 +13,7 @@ from trfcli_pipeline.devices import (
     free_bytes,
     graph_bytes_per_piece,
     installed_version,
+    peak_bytes,
     resolve_device,
 )
 from trfcli_pipeline.errors import DeviceError
@@ -186,3 +187,26 @@ def test_describe_a_machine_whose_accelerator_does_not_tell_its_memory(
 def test_installed_version() -> None:
     assert installed_version("spacy") == version("spacy")
     assert installed_version("no-such-distribution") is None
+
+
+def test_peak_memory_grows_and_stays() -> None:
+    before = peak_bytes()
+    if before is None:
+        assert platform.system() != "Linux"
+        return
+    size = before + 50_000_000
+    assert torch.ones(size // 4).numel()
+    after = peak_bytes()
+    assert after is not None and after >= size
+    assert peak_bytes() == after
+
+
+def test_peak_memory_is_unknown_where_the_system_does_not_say(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(devices, "_STATUS", tmp_path / "status")
+    assert peak_bytes() is None
+    (tmp_path / "status").write_text("Name:\tpython\nVmRSS:\t1 kB\n")
+    assert peak_bytes() is None
+    (tmp_path / "status").write_text("Name:\tpython\nVmHWM:\t    2048 kB\n")
+    assert peak_bytes() == 2048 * 1024

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from trfcli_pipeline.errors import DataError, PipelineError
-from trfcli_pipeline.workers import Workers
+from trfcli_pipeline.workers import Workers, run_apart
 
 CAN_FORK = "fork" in multiprocessing.get_all_start_methods()
 
@@ -141,3 +141,19 @@ def test_no_worker_outlives_its_parent(how: signal.Signals) -> None:
         while heard.poll(60):
             heard.recv()
         pytest.fail("a worker lives on")
+
+
+def test_work_apart() -> None:
+    assert run_apart(square, 7) == 49
+    pid, n_threads = run_apart(threads, 0)
+    assert pid != os.getpid()
+    # It is alone, so it may use them all.
+    assert n_threads == torch.get_num_threads() or n_threads > 1
+
+
+def test_errors_of_work_apart() -> None:
+    with pytest.raises(PipelineError) as raised:
+        run_apart(fail_on_three, 3)
+    assert (raised.value.message, raised.value.hint) == ("three", "Take four")
+    with pytest.raises(PipelineError, match="killed \\(SIGKILL\\)"):
+        run_apart(die, 0)

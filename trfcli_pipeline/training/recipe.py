@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from spacy.util import registry
 from thinc.api import Config, ConfigValidationError, Optimizer
 
 from trfcli_pipeline.errors import DataError
+from trfcli_pipeline.shipped import shipped_path
 
 TEXTCAT, WORDPIECER = "trf_textcat", "trf_wordpiecer"
 _WARMUP_SHARE = 0.1
@@ -67,9 +67,7 @@ class Settings:
 
 def config_path(name: str) -> Path:
     """A config file that the package ships."""
-    installed = Path(str(files("trfcli_pipeline"))) / "configs" / name
-    # In a checkout they stand beside the package.
-    return installed if installed.exists() else installed.parents[2] / "configs" / name
+    return shipped_path(f"configs/{name}")
 
 
 class Recipe:

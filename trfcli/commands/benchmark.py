@@ -1,0 +1,160 @@
+"""`trf benchmark`: how fast a pipeline is, part by part, and how much memory it takes."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trfcli import console
+from trfcli.options import BatchSizeOption, DeviceOption, JsonOption, ModelArgument
+
+if TYPE_CHECKING:
+    from trfcli_pipeline.benchmarking import Benchmark, Spread
+
+_FIGURES = {
+    "words_per_second": ("words/s", ",.0f"),
+    "texts_per_second": ("texts/s", ",.1f"),
+    "load_seconds": ("seconds to load it", ",.2f"),
+    "start_seconds": ("seconds from the start of Python", ",.2f"),
+    "peak_megabytes": ("peak memory, MB", ",.0f"),
+}
+_WORK = {
+    "wordpieces": "tokenizer of the encoder",
+    "encoder": "forward pass of the encoder",
+    "bookkeeping": "alignment and bookkeeping",
+}
+
+
+def benchmark(
+    model: ModelArgument,
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DATA]",
+            help="Texts; - for JSONL on stdin.",
+            show_default="556 text messages",
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="MODEL",
+            help="Another pipeline, measured in turn with the first.",
+            show_default=False,
+        ),
+    ] = None,
+    rounds: Annotated[
+        int,
+        typer.Option(
+            "--rounds", "-r", metavar="N", min=1, help="Measurements, each in a new process."
+        ),
+    ] = 5,
+    max_texts: Annotated[
+        int | None,
+        typer.Option(
+            "--max-texts", metavar="N", min=1, help="So many texts at most.", show_default=False
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    device: DeviceOption = "auto",
+    batch_size: BatchSizeOption = None,
+) -> None:
+    """Measure how fast a pipeline is, part by part, and how much memory it takes.
+
+    Example:
+      trf benchmark ./model
+      trf benchmark ./model texts.jsonl --against en_core_web_sm
+    """
+    from itertools import islice
+
+    from trfcli_pipeline import benchmarking
+    from trfcli_pipeline.corpus import iter_records
+
+    records = iter_records(data or benchmarking.DEFAULT_TEXTS, labelled=False)
+    texts = [record.text for record in islice(records, max_texts)]
+    models = [model] if against is None else [model, against]
+    events = benchmarking.benchmark(
+        models, texts, rounds=rounds, batch_size=batch_size, device=device
+    )
+    with console.progress(rounds * len(models), "measuring", unit="rounds") as bar:
+        measurements = []
+        for measurement in events:
+            measurements.append(measurement)
+            bar.update()
+    results = [
+        benchmarking.Benchmark(each, measurements[place :: len(models)])
+        for place, each in enumerate(models)
+    ]
+    if as_json:
+        found: dict[str, Any] = {"data": data, "pipelines": [each.as_json() for each in results]}
+        if against is not None:
+            found["ratios"] = results[0].ratios(results[1])
+        console.data_json(found)
+    else:
+        show(results)
+
+
+def show(results: "Sequence[Benchmark]") -> None:
+    """Print the figures of the whole pipelines side by side, and the parts of each."""
+    first = results[0].measurements[0]
+    console.data(
+        f" {console.plural(first.n_texts, 'text')}, {console.plural(first.n_words, 'word')}; "
+        f"{first.device}, {console.plural(first.threads, 'thread')}, "
+        f"{console.plural(len(results[0].measurements), 'round')}"
+    )
+    show_figures(results)
+    for result in results:
+        console.data("" if len(results) == 1 else f"\n {result.model}")
+        show_parts(result)
+
+
+def show_figures(results: "Sequence[Benchmark]") -> None:
+    """Print medians and ranges; of two pipelines also the ratio of the medians."""
+    names = [""] if len(results) == 1 else [each.model for each in results]
+    headers = [""]
+    for name in names:
+        headers += [name or "median", "lowest to highest"]
+    ratios = results[0].ratios(results[1]) if len(results) > 1 else {}
+    if ratios:
+        headers.append("ratio")
+    rows = []
+    for name, (title, form) in _FIGURES.items():
+        row = [title]
+        for result in results:
+            row += _cells(result.figures().get(name), form)
+        if ratios:
+            row.append(f"{ratios[name]:.2f}" if name in ratios else "")
+        if any(row[1:]):
+            rows.append(row)
+    console.data_table(headers, rows)
+
+
+def show_parts(result: "Benchmark") -> None:
+    """Print how fast each part is by itself, and its share in the time of all."""
+    parts, work = result.parts(), result.work()
+    first = result.measurements[0]
+    total = sum(each.median for each in parts.values())
+    titles = parts | {f"  {_WORK[name]}": spread for name, spread in work.items()}
+    console.data_table(
+        ("part", "words/s", "texts/s", "share of time"),
+        [
+            (
+                title,
+                _per_second(first.n_words, spread.median),
+                _per_second(first.n_texts, spread.median),
+                console.percent(spread.median / total),
+            )
+            for title, spread in titles.items()
+        ],
+    )
+
+
+def _cells(spread: "Spread | None", form: str) -> list[str]:
+    if spread is None:
+        return ["", ""]
+    return [f"{spread.median:{form}}", f"{spread.lowest:{form}} to {spread.highest:{form}}"]
+
+
+def _per_second(number: int, seconds: float) -> str:
+    return console.thousands(number / seconds) if seconds else ""
