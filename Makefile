@@ -67,7 +67,7 @@ $(RIVAL)/installed: constraints.txt
 	$(RIVAL)/bin/$(INSTALL) spacy-transformers==1.4.0
 	@touch $@
 
-# MODELS may name pipelines to compare: "--model DIR/fp32 --model DIR/int8".
+# MODELS may name pipelines, the first of which is trained: "--model DIR/fp32 --model DIR/int8".
 RESULTS := $(BENCH)/results.jsonl
 MEASURE = python benchmarks/run.py $(1) $(MODELS) --spacy-transformers $(RIVAL)/bin/python \
   --work $(BENCH) --results $(RESULTS)

@@ -214,7 +214,7 @@ def measure_parts(
     pieces, forward = _Clock(), _Clock()
     with (
         _timed(wordpiecer, "_encode", pieces),
-        _timed(encoder and encoder.model, "predict_batch", forward),
+        _timed(encoder and encoder.model, "encode", forward),
     ):
         for batch in minibatch(texts, size=batch_size):
             with clocks["tokenizer"]:
