@@ -9,7 +9,7 @@ from spacy.tokens import Doc
 from thinc.api import Optimizer
 
 from trfcli_pipeline.activations import KINDS, Activations
-from trfcli_pipeline.wrapper import Backprop
+from trfcli_pipeline.updates import Backprop
 
 # Which gradient attribute belongs to which of the Activations' fields.
 _GRADIENTS = {kind: f"trf_d_{kind}" for kind in KINDS}

@@ -22,8 +22,9 @@ from trfcli_pipeline.extensions import doc_alignment, install_extensions
 from trfcli_pipeline.layers import TOKEN_VECTORS, token_rows
 from trfcli_pipeline.padding import WordPieces
 from trfcli_pipeline.sources import locate
+from trfcli_pipeline.updates import Backprop
 from trfcli_pipeline.vectors import set_vector_hooks
-from trfcli_pipeline.wrapper import Backprop, TransformersWrapper
+from trfcli_pipeline.wrapper import TransformersWrapper
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
