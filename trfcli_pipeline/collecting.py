@@ -1,11 +1,15 @@
 """Puts the rows of padded sub-batches back to where the wordpieces stood in the batch."""
 
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from thinc.api import CupyOps, torch2xp
 
 from trfcli_pipeline.activations import Activations, Floats
+from trfcli_pipeline.alignment import offsets_within
 from trfcli_pipeline.padding import SubBatch, WordPieces
 
 if TYPE_CHECKING:
@@ -13,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class Collector:
-    """Puts the rows of padded sub-batches back to where the wordpieces stood in the batch."""
+    """Puts the rows of padded sub-batches back to where the wordpieces stood in the batch.
+
+    Sub-batches may be added by several threads at once, and again.
+    """
 
     def __init__(self, model: "TransformersWrapper", X: WordPieces) -> None:
         self.model = model
@@ -27,6 +34,7 @@ class Collector:
         if getattr(model.module, "pooler", None) is not None:
             self.pooler = self._empty(len(X.lengths), width)
         self.layers: list[torch.Tensor] | None = None
+        self._making_layers = Lock()
         if model.all_hidden_states and not self.n_pieces:
             # Nothing will be encoded that the shapes could be taken from.
             n_layers = model.module.config.num_hidden_layers + 1
@@ -47,10 +55,11 @@ class Collector:
             segments = torch.from_numpy(batch.segments).to(self.pooler.device)
             self.pooler[segments] = output.pooler_output.detach().to(self.pooler.device)
         if self.model.all_hidden_states:
-            if self.layers is None:
-                self.layers = [
-                    self._empty(self.n_pieces, layer.shape[2]) for layer in output.hidden_states
-                ]
+            with self._making_layers:
+                if self.layers is None:
+                    self.layers = [
+                        self._empty(self.n_pieces, layer.shape[2]) for layer in output.hidden_states
+                    ]
             for into, layer in zip(self.layers, output.hidden_states, strict=True):
                 into[positions] = self._rows(layer, batch)
         if self.attentions is not None:
@@ -58,6 +67,26 @@ class Collector:
             for row, segment in enumerate(batch.segments.tolist()):
                 n = int(self.lengths[segment])
                 self.attentions[segment] = self._to_xp(attentions[row, :, :, :n, :n].contiguous())
+
+    def repeat(self, originals: NDArray[np.intp]) -> None:
+        """Give segments that weren't encoded the outputs of those that they are equal to.
+
+        Args:
+            originals: What `padding.find_originals` returned.
+        """
+        copies = np.flatnonzero(originals != np.arange(len(originals)))
+        sources = originals[copies]
+        starts, lengths = np.cumsum(self.lengths) - self.lengths, self.lengths[copies]
+        within = offsets_within(lengths)
+        to_pieces = torch.from_numpy(np.repeat(starts[copies], lengths) + within)
+        from_pieces = torch.from_numpy(np.repeat(starts[sources], lengths) + within)
+        for rows in (self.hidden, *(self.layers or ())):
+            rows[to_pieces] = rows[from_pieces]
+        if self.pooler is not None:
+            self.pooler[torch.from_numpy(copies)] = self.pooler[torch.from_numpy(sources)]
+        if self.attentions is not None:
+            for copy, source in zip(copies.tolist(), sources.tolist(), strict=True):
+                self.attentions[copy] = self.attentions[source].copy()
 
     def _rows(self, padded: torch.Tensor, batch: SubBatch) -> torch.Tensor:
         return padded.detach()[batch.mask].to(self.hidden.device)

@@ -53,7 +53,7 @@ def free_bytes(device: torch.device) -> int:
     """Memory that is free for tensors on the device, in bytes."""
     if device.type != "cpu":
         memory = _accelerator_memory(device)
-        return _ASSUMED_FREE_BYTES if memory is None else memory[0]
+        return _ASSUMED_FREE_BYTES if memory is None else memory[0] + _cached_bytes(device)
     if _MEMINFO.exists():
         # Not the free pages: those that cache files are as good as free.
         found = re.search(r"^MemAvailable:\s*(\d+) kB$", _MEMINFO.read_text(), re.MULTILINE)
@@ -69,6 +69,21 @@ def peak_bytes() -> int | None:
     # Not what `getrusage` says: in a new process, that begins with what its parent had.
     found = re.search(r"^VmHWM:\s*(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
     return None if found is None else int(found[1]) * 1024
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory didn't suffice."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # What torch raises on a CPU or with MPS can be told by its text only.
+    text = str(error).lower()
+    return "out of memory" in text or "can't allocate memory" in text
+
+
+def empty_cache(device: torch.device) -> None:
+    """Give memory back that torch holds but doesn't use: it may be in pieces too small."""
+    if device.type != "cpu":
+        torch.accelerator.empty_cache()
 
 
 def graph_bytes_per_piece(*, layers: int, width: int, heads: int, length: int) -> int:
@@ -124,6 +139,15 @@ def _accelerator_memory(device: torch.device) -> tuple[int, int] | None:
     except RuntimeError:
         return None
     return int(free), int(total)
+
+
+def _cached_bytes(device: torch.device) -> int:
+    """Memory that torch holds but doesn't use, which the device doesn't count as free."""
+    try:
+        reserved = torch.accelerator.memory_reserved(device)
+        return int(reserved - torch.accelerator.memory_allocated(device))
+    except RuntimeError:
+        return 0
 
 
 def _sysconf(name: str) -> int:

@@ -42,6 +42,41 @@ class SubBatch:
     mask: torch.Tensor
     inputs: dict[str, Any]
 
+    @property
+    def size(self) -> int:
+        """Wordpieces, padding included."""
+        return self.mask.numel()
+
+    def halve(self) -> list["SubBatch"]:
+        """Two sub-batches with half of the segments each; none if there is but one."""
+        middle = len(self.segments) // 2
+        if not middle:
+            return []
+        n_pieces = int(self.mask[:middle].sum())
+        first = (slice(middle), slice(n_pieces))
+        second = (slice(middle, None), slice(n_pieces, None))
+        return [self._select(*part) for part in (first, second)]
+
+    def _select(self, rows: slice, pieces: slice) -> "SubBatch":
+        longest = int(self.mask[rows].sum(dim=1).max())
+        mask = self.mask[rows, :longest]
+        inputs = {key: each[rows, :longest] for key, each in self.inputs.items()}
+        if mask.all():
+            inputs.pop("attention_mask", None)
+        return SubBatch(self.segments[rows], self.positions[pieces], mask, inputs)
+
+
+def find_originals(X: WordPieces) -> NDArray[np.intp]:
+    """For each segment, the first one that has the same wordpieces: itself, if it is new."""
+    ends = np.cumsum(X.lengths, dtype=np.int64).tolist()
+    seen: dict[tuple[bytes, ...], int] = {}
+    arrays = [X.ids] if X.type_ids is None else [X.ids, X.type_ids]
+    originals = [
+        seen.setdefault(tuple(array[start:end].tobytes() for array in arrays), segment)
+        for segment, (start, end) in enumerate(zip([0, *ends], ends, strict=False))
+    ]
+    return np.array(originals, dtype=np.intp)
+
 
 def divide(
     lengths: NDArray[np.int32], words_per_batch: int, *, ignores_padding: bool

@@ -30,7 +30,7 @@ def init_pipeline(
     *,
     lang: str = "en",
     pipeline: str | None = None,
-    words_per_batch: int | None = None,
+    words_per_batch: int | str | None = None,
     revision: str | None = None,
     force: bool = False,
 ) -> tuple[Language, dict[str, Any]]:

@@ -5,10 +5,28 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from trfcli_pipeline.errors import PipelineError
+
+# The `words_per_batch` that is worked out from the memory that is free.
+AUTO = "auto"
 # A row shorter than this share of its group's longest would be padding for the most part ...
 _LIKE = 0.75
 # ... but a group of fewer wordpieces than this isn't worth a call of the encoder.
 _SMALL = 256
+
+
+def check_words_per_batch(value: object) -> None:
+    """Make sure that a setting of `words_per_batch` is "auto" or a number that can be one.
+
+    Raises:
+        PipelineError: It is something else.
+    """
+    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if value != AUTO and not is_number:
+        raise PipelineError(
+            f"words_per_batch: can't be {value!r}",
+            hint='Use a number of wordpieces, 0 for no limit, or "auto" for as many as fit',
+        )
 
 
 def group_by_length(

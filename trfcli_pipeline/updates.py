@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,32 +26,70 @@ def begin_update(model: "TransformersWrapper", X: WordPieces) -> tuple[Activatio
     """Encode for training.
 
     Graphs are kept while they fit in memory. A sub-batch beyond that is encoded again in the
-    backward pass, from the same random state, so that dropout falls on the same units.
+    backward pass, from the same random state, so that dropout falls on the same units. Where memory
+    runs out all the same, graphs are given up first, and then sub-batches halved.
     """
     dropout = model.attrs["dropout_rate"]
     model.set_training(dropout)
-    budget = model.graph_budget()
+    graphs = Graphs()
     collector = Collector(model, X)
-    tasks = []
-    for batch in model.sub_batches(X):
+    budget = model.graph_budget()
+    planned = []
+    for batch in model.sub_batches(X, is_train=True):
         budget -= model.graph_bytes(batch)
-        tasks.append(Task(model, batch, keep=budget > 0))
+        planned.append(Task(model, batch, keep=budget > 0))
+
+    def forward(task: Task) -> Task:
+        keep = task.keep and graphs.keeping
+        output = task.forward(keep)
+        collector.add(task.batch, output)
+        if keep:
+            graphs.hold(task, output)
+        return task
+
+    def forward_fitting(task: Task) -> list[Task]:
+        return list(model.updating.run(forward, task, graphs.release))
+
     with sparse_embeddings(model.module):
-        outputs = run_streams(Task.forward, tasks, model.n_streams)
-        for task, output in zip(tasks, outputs, strict=True):
-            collector.add(task.batch, output)
+        done = run_streams(forward_fitting, planned, model.n_streams)
+        tasks = [task for parts in done for task in parts]
 
     def backprop(d_activations: Activations) -> None:
         model.set_training(dropout)
         n_streams = max(min(model.n_streams, len(tasks)), 1)
         streams = [tasks[first::n_streams] for first in range(n_streams)]
-        work = partial(_backward_stream, model, d_activations)
+        work = partial(_backward_stream, model, graphs, d_activations)
         with sparse_embeddings(model.module):
-            for found in run_streams(work, streams, n_streams):
+            # All of them or, where one fails, none.
+            for found in list(run_streams(work, streams, n_streams)):
                 model.gradients.add(found)
         tasks.clear()
+        graphs.release()
 
     return collector.activations(), backprop
+
+
+class Graphs:
+    """The graphs that are kept between the forward and the backward pass of an update.
+
+    Attributes:
+        keeping: Whether more may be kept. Not after memory has run out.
+    """
+
+    def __init__(self) -> None:
+        self.keeping = True
+        self.held: list[Task] = []
+
+    def hold(self, task: "Task", output: Any) -> None:
+        task.kept = output
+        self.held.append(task)
+
+    def release(self) -> bool:
+        """Give up all of them. Returns whether there were any."""
+        self.keeping = False
+        held, self.held = self.held, []
+        given_up = [task.take_kept() for task in held]
+        return any(output is not None for output in given_up)
 
 
 @dataclass(slots=True)
@@ -59,50 +97,68 @@ class Task:
     """A sub-batch on its way forward and backward.
 
     Attributes:
-        keep: Whether its graph is held from the one to the other.
+        keep: Whether its graph should fit in memory until the backward pass.
+        kept: The output with its graph, where it is kept.
+        random_states: Those that dropout started from, if there is any.
     """
 
     model: "TransformersWrapper"
     batch: SubBatch
     keep: bool
-    output: Any = None
+    kept: Any = None
     random_states: list[torch.Tensor] | None = None
 
-    def forward(self) -> Any:
-        if not self.keep:
-            self.random_states = _random_state(self.model.device)
-        with torch.set_grad_enabled(self.keep):
-            output = self.model.encode(self.batch)
-        self.output = output if self.keep else None
-        return output
+    @property
+    def size(self) -> int:
+        return self.batch.size
 
-    def take_output(self) -> Any:
-        """The output with its graph, which nothing else holds any longer."""
-        output, self.output = self.output, None
+    def halve(self) -> list["Task"]:
+        # In a backward pass, dropout falls on other units in the parts than it did in the whole.
+        return [replace(self, batch=part, kept=None) for part in self.batch.halve()]
+
+    def forward(self, keep: bool) -> Any:
+        """The output; with its graph, or such that it can be made again."""
+        if self.model.module.training:
+            self.random_states = _random_state(self.model.device)
+        with torch.set_grad_enabled(keep):
+            return self.model.encode(self.batch)
+
+    def take_kept(self) -> Any:
+        """The output with its graph, which nothing else holds; None if it wasn't kept."""
+        kept, self.kept = self.kept, None
+        return kept
+
+    def gradients(self, d_activations: Activations) -> Sequence[torch.Tensor | None]:
+        """The gradients of the weights."""
+        output = self.take_kept()
         if output is None:
             with _random_state_restored(self.random_states, self.model.device):
                 output = self.model.encode(self.batch)
-        return output
+        pairs = _outputs_and_gradients(self.batch, output, d_activations)
+        tensors, gradients = zip(*pairs, strict=True)
+        weights = self.model.gradients.weights
+        return torch.autograd.grad(tensors, weights, gradients, allow_unused=True)
 
 
 def _backward_stream(
-    model: "TransformersWrapper", d_activations: Activations, tasks: Sequence[Task]
+    model: "TransformersWrapper", graphs: Graphs, d_activations: Activations, tasks: Sequence[Task]
 ) -> Found:
     """The gradients of the weights, summed over some sub-batches in their order.
 
     Not in the weights' own `grad`: that is where several streams would meet, in any order.
     """
-    weights = model.gradients.weights
-    total: Found = [None] * len(weights)
+    total: Found = [None] * len(model.gradients.weights)
     for task in tasks:
-        pairs = _outputs_and_gradients(model, task.batch, task.take_output(), d_activations)
-        tensors, gradients = zip(*pairs, strict=True)
-        add_up(total, torch.autograd.grad(tensors, weights, gradients, allow_unused=True))
+        # Added here, where each part of a sub-batch has come to its end.
+        for found in model.updating.run(
+            lambda part: part.gradients(d_activations), task, graphs.release
+        ):
+            add_up(total, found)
     return total
 
 
 def _outputs_and_gradients(
-    model: "TransformersWrapper", batch: SubBatch, output: Any, d_activations: Activations
+    batch: SubBatch, output: Any, d_activations: Activations
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """A sub-batch's outputs, each with its part of the gradients."""
     pairs = [(output.last_hidden_state, pad_rows(d_activations.last_hidden_state, batch))]
@@ -141,10 +197,12 @@ def _random_state(device: torch.device) -> list[torch.Tensor]:
 def _random_state_restored(
     states: list[torch.Tensor] | None, device: torch.device
 ) -> Iterator[None]:
+    if states is None:
+        yield
+        return
     devices = [] if device.type == "cpu" else [device]
     with torch.random.fork_rng(devices=devices, device_type=device.type):
-        if states is not None:
-            torch.set_rng_state(states[0])
-            if devices:
-                torch.get_device_module(device).set_rng_state(states[1], device)
+        torch.set_rng_state(states[0])
+        if devices:
+            torch.get_device_module(device).set_rng_state(states[1], device)
         yield

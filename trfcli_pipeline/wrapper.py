@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import srsly
 import torch
+from numpy.typing import NDArray
 from thinc.api import Model, Optimizer
 
 from trfcli_pipeline import pretrained
@@ -15,9 +17,11 @@ from trfcli_pipeline.activations import Activations
 from trfcli_pipeline.collecting import Collector
 from trfcli_pipeline.devices import free_bytes, graph_bytes_per_piece, resolve_device
 from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.fitting import Fitting
 from trfcli_pipeline.gradients import Gradients
-from trfcli_pipeline.padding import SubBatch, WordPieces, divide, pad
+from trfcli_pipeline.padding import SubBatch, WordPieces, divide, find_originals, pad
 from trfcli_pipeline.streams import count_streams, run_streams
+from trfcli_pipeline.subbatching import AUTO, check_words_per_batch
 from trfcli_pipeline.traits import Traits, call_options, find_traits, pad_id
 from trfcli_pipeline.updates import Backprop, begin_update
 
@@ -30,6 +34,10 @@ DEFAULT_TRF_LR = 5e-5
 DEFAULT_TRF_WEIGHT_DECAY = 0.01
 # The part of the free memory that graphs may take before sub-batches are computed twice.
 _GRAPH_SHARE = 0.5
+# The part of it that an automatic sub-batch may take. The estimate is a rough one.
+_SUB_BATCH_SHARE = 0.25
+# The most of an automatic sub-batch on an accelerator, which larger ones can't keep busier.
+_DEVICE_PIECES = 2**15
 # Where several sub-batches run at once, larger ones than these gain nothing ...
 _STREAM_PIECES = 1024
 # ... and smaller ones than these cost more in calls than they gain.
@@ -47,27 +55,34 @@ class TransformersWrapper(Model[WordPieces, Activations]):
     layers; at 0.0, as before any is set, an update runs the encoder as a prediction does.
 
     Args:
-        words_per_batch: Wordpieces of a sub-batch, padding included; 0 for one sub-batch.
+        words_per_batch: Wordpieces of a sub-batch, padding included; 0 for one sub-batch; "auto"
+            for as many as should fit in memory and gain something. Whichever it is, sub-batches
+            that turn out not to fit are halved, and so are later ones of their size.
         device: Where the encoder runs; see `devices.resolve_device`.
         all_hidden_states: Whether to return the output of every layer.
         all_attentions: Whether to return the attentions.
+
+    Raises:
+        PipelineError: `words_per_batch` can't be what it is. In use: memory doesn't suffice for
+            a single segment.
     """
 
     def __init__(
         self,
         *,
-        words_per_batch: int = 2000,
+        words_per_batch: int | str = 2000,
         device: str = "auto",
         all_hidden_states: bool = False,
         all_attentions: bool = False,
     ) -> None:
+        check_words_per_batch(words_per_batch)
         super().__init__(
             "transformers",
             _forward,
             dims={"nO": None},
             attrs={"words_per_batch": words_per_batch, "dropout_rate": 0.0},
         )
-        self.device = resolve_device(device)
+        self._use_device(device)
         self.all_hidden_states = all_hidden_states
         self.all_attentions = all_attentions
         self._module: PreTrainedModel | None = None
@@ -110,12 +125,16 @@ class TransformersWrapper(Model[WordPieces, Activations]):
 
     def to(self, device: str) -> None:
         """Move the encoder to another device."""
-        self.device = resolve_device(device)
+        self._use_device(device)
         if self._module is not None:
             torch.nn.Module.to(self._module, self.device)
             # What is bound to the parameters on the old device.
             self._adamw = None
             self.gradients = Gradients(self._module)
+
+    def _use_device(self, name: str) -> None:
+        self.device = resolve_device(name)
+        self.predicting, self.updating = Fitting(self.device), Fitting(self.device)
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Take one AdamW step with the gradients that have gathered, and clear them.
@@ -186,13 +205,21 @@ class TransformersWrapper(Model[WordPieces, Activations]):
             self.load(path)
         return self
 
-    def sub_batches(self, X: WordPieces) -> Iterator[SubBatch]:
-        """Pad the segments, sub-batch by sub-batch. Segments without wordpieces are left out."""
+    def sub_batches(
+        self, X: WordPieces, *, is_train: bool = False, only: NDArray[np.bool_] | None = None
+    ) -> Iterator[SubBatch]:
+        """Pad the segments, sub-batch by sub-batch. Segments without wordpieces are left out.
+
+        Args:
+            is_train: Whether they are for an update, whose graphs have to fit in memory.
+            only: The segments to take, if not all.
+        """
         if not self._traits.has_types:
             X = replace(X, type_ids=None)
         padding = pad_id(self.module)
-        words_per_batch = self._words_per_stream(int(X.lengths.sum()))
-        groups = divide(X.lengths, words_per_batch, ignores_padding=self._traits.ignores_padding)
+        lengths = X.lengths if only is None else np.where(only, X.lengths, 0)
+        words_per_batch = self._words_per_stream(lengths, is_train=is_train)
+        groups = divide(lengths, words_per_batch, ignores_padding=self._traits.ignores_padding)
         for segments in groups:
             yield pad(X, segments, padding, self.device)
 
@@ -205,11 +232,6 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         )
         return self.module(**batch.inputs, **options)
 
-    def predict_batch(self, batch: SubBatch) -> Any:
-        """Run the encoder on a sub-batch, in whichever thread, for its outputs only."""
-        with torch.inference_mode():
-            return self.encode(batch)
-
     @property
     def n_streams(self) -> int:
         """How many sub-batches are encoded at once."""
@@ -218,13 +240,27 @@ class TransformersWrapper(Model[WordPieces, Activations]):
             return 1
         return count_streams(self.device)
 
-    def _words_per_stream(self, n_pieces: int) -> int:
-        """Wordpieces of a sub-batch, such that each stream gets some."""
+    def _words_per_stream(self, lengths: NDArray[np.int32], *, is_train: bool) -> int:
+        """Wordpieces of a sub-batch, such that each stream gets some; 0 for one sub-batch."""
+        limits = [(self.updating if is_train else self.predicting).most]
         words_per_batch = self.attrs["words_per_batch"]
-        if not words_per_batch or self.n_streams == 1:
-            return words_per_batch
-        wanted = min(_STREAM_PIECES, math.ceil(n_pieces / self.n_streams))
-        return min(words_per_batch, max(wanted, _LEAST_PIECES))
+        if words_per_batch == AUTO:
+            limits.append(self._fitting_pieces(int(lengths.max(initial=1)), is_train=is_train))
+            limits.append(_STREAM_PIECES if self.device.type == "cpu" else _DEVICE_PIECES)
+        elif words_per_batch:
+            limits.append(words_per_batch)
+        if words_per_batch and self.n_streams > 1:
+            share = math.ceil(lengths.sum() / self.n_streams)
+            limits.append(min(_STREAM_PIECES, max(share, _LEAST_PIECES)))
+        return 0 if math.isinf(min(limits)) else max(int(min(limits)), 1)
+
+    def _fitting_pieces(self, length: int, *, is_train: bool) -> int:
+        """Estimated wordpieces that fit in memory, padding included, in rows of some length."""
+        # In a prediction, the layers use the same memory by turns.
+        keeps_layers = is_train or self.all_hidden_states or self.all_attentions
+        layers = self.module.config.num_hidden_layers if keeps_layers else 1
+        free = _SUB_BATCH_SHARE * free_bytes(self.device) / self.n_streams
+        return int(free / self._bytes_per_piece(layers, length))
 
     def set_training(self, dropout: float) -> None:
         """Prepare for a forward or backward pass with this dropout rate; 0.0 is no training."""
@@ -238,18 +274,17 @@ class TransformersWrapper(Model[WordPieces, Activations]):
 
     def graph_bytes(self, batch: SubBatch) -> int:
         """Estimated bytes of the sub-batch's graph."""
+        layers = self.module.config.num_hidden_layers
+        return batch.size * self._bytes_per_piece(layers, batch.mask.shape[1])
+
+    def _bytes_per_piece(self, layers: int, length: int) -> int:
         config = self.module.config
-        rows, length = batch.mask.shape
-        return (
-            rows
-            * length
-            * graph_bytes_per_piece(
-                layers=config.num_hidden_layers,
-                width=config.hidden_size,
-                # Some have none: FNet mixes wordpieces by a Fourier transform.
-                heads=getattr(config, "num_attention_heads", None) or 0,
-                length=length,
-            )
+        return graph_bytes_per_piece(
+            layers=layers,
+            width=config.hidden_size,
+            # Some have none: FNet mixes wordpieces by a Fourier transform.
+            heads=getattr(config, "num_attention_heads", None) or 0,
+            length=length,
         )
 
 
@@ -261,16 +296,29 @@ def _from_state(settings: dict[str, Any], data: bytes | None) -> TransformersWra
 def _forward(
     model: TransformersWrapper, X: WordPieces, is_train: bool
 ) -> tuple[Activations, Backprop]:
-    if is_train:
-        return begin_update(model, X)
+    return begin_update(model, X) if is_train else (_predict(model, X), _no_backprop)
+
+
+def _predict(model: TransformersWrapper, X: WordPieces) -> Activations:
+    """Encode for the outputs only, and equal segments once."""
     model.set_training(0.0)
     collector = Collector(model, X)
-    batches = list(model.sub_batches(X))
-    outputs = run_streams(model.predict_batch, batches, model.n_streams)
-    with torch.inference_mode():
-        for batch, output in zip(batches, outputs, strict=True):
-            collector.add(batch, output)
-    return collector.activations(), _no_backprop
+    originals = find_originals(X)
+    is_new = originals == np.arange(len(originals))
+    batches = list(model.sub_batches(X, only=is_new))
+
+    def encode(batch: SubBatch) -> None:
+        with torch.inference_mode():
+            collector.add(batch, model.encode(batch))
+
+    def encode_fitting(batch: SubBatch) -> None:
+        list(model.predicting.run(encode, batch))
+
+    list(run_streams(encode_fitting, batches, model.n_streams))
+    if not is_new.all():
+        with torch.inference_mode():
+            collector.repeat(originals)
+    return collector.activations()
 
 
 def _no_backprop(d_activations: Activations) -> None:

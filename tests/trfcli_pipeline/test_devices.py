@@ -10,9 +10,11 @@ import torch
 from trfcli_pipeline import devices
 from trfcli_pipeline.devices import (
     describe_machine,
+    empty_cache,
     free_bytes,
     graph_bytes_per_piece,
     installed_version,
+    is_out_of_memory,
     peak_bytes,
     resolve_device,
 )
@@ -101,6 +103,15 @@ def test_free_bytes_of_an_accelerator_are_those_of_this_one(
     assert free_bytes(torch.device("cuda:1")) == FREE + 1
 
 
+def test_what_torch_holds_without_use_is_free(
+    simulate: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulate("cuda", 2)
+    monkeypatch.setattr(torch.accelerator, "memory_reserved", lambda device: 5000 + device.index)
+    monkeypatch.setattr(torch.accelerator, "memory_allocated", lambda device: 2000)
+    assert free_bytes(torch.device("cuda:1")) == FREE + 1 + 3001
+
+
 def test_free_bytes_are_assumed_where_torch_does_not_say(
     simulate: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +150,38 @@ def test_memory_is_described_where_the_system_says(
 
 def test_free_bytes_of_this_machine_are_fewer_than_it_has() -> None:
     assert 0 < free_bytes(torch.device("cpu")) < 2**50
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 17.00 GB)"), True),
+        (MemoryError(), True),
+        (RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"), False),
+        (ValueError("memory"), False),
+    ],
+)
+def test_errors_that_say_that_memory_ran_out(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) == expected
+
+
+def test_the_error_of_a_cpu_without_memory_is_known() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**55)
+    assert is_out_of_memory(caught.value)
+
+
+def test_the_cache_of_an_accelerator_is_emptied(
+    simulate: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulate("cuda", 1)
+    emptied: list[bool] = []
+    monkeypatch.setattr(torch.accelerator, "empty_cache", lambda: emptied.append(True))
+    empty_cache(torch.device("cpu"))
+    assert not emptied
+    empty_cache(torch.device("cuda"))
+    assert emptied
 
 
 def test_graph_bytes_follow_the_formula() -> None:

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trfcli_pipeline.subbatching import group_by_length
+from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.subbatching import AUTO, check_words_per_batch, group_by_length
 
 # No deadline: how long an example takes says more about the machine.
 quick = settings(max_examples=60, deadline=None)
@@ -97,3 +98,15 @@ def test_groups_index_arrays() -> None:
     lengths = np.array([2, 9, 4], dtype=np.int32)
     (group,) = group_by_length(lengths, 0)
     assert lengths[group].tolist() == [9, 4, 2]
+
+
+@pytest.mark.parametrize("value", [0, 1, 2000, AUTO])
+def test_numbers_and_auto_are_settings(value: int | str) -> None:
+    check_words_per_batch(value)
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, True, None, "", "Auto", "2000"])
+def test_other_settings_are_errors(value: object) -> None:
+    with pytest.raises(PipelineError, match=f"words_per_batch: can't be {value!r}") as caught:
+        check_words_per_batch(value)
+    assert '"auto"' in caught.value.hint

@@ -1,5 +1,6 @@
 import json
 import shutil
+import weakref
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -477,6 +478,251 @@ def test_the_estimate_is_of_the_size_that_graphs_have(
     with torch.autograd.graph.saved_tensors_hooks(measure, lambda tensor: tensor):
         wrapper.encode(batch)
     assert 0.7 < wrapper.graph_bytes(batch) / sum(saved.values()) < 2.5
+
+
+def simulate_memory(
+    wrapper: TransformersWrapper, monkeypatch: pytest.MonkeyPatch, *, room: int, graphs: int
+) -> list[tuple[int, bool]]:
+    """Let memory suffice for so many wordpieces at once, and for so many with a graph.
+
+    Returns: Gathers, for every sub-batch tried from now on, its wordpieces and whether a graph was
+        recorded.
+    """
+    tried: list[tuple[int, bool]] = []
+    encode = wrapper.encode
+    graphs_made: list[tuple[Any, int]] = []
+
+    def limited(batch: Any) -> Any:
+        with_graph = torch.is_grad_enabled()
+        tried.append((batch.size, with_graph))
+        used = sum(size for output, size in graphs_made if output() is not None)
+        if used + batch.size > (graphs if with_graph else room):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        output = encode(batch)
+        if with_graph:
+            graphs_made.append((weakref.ref(output), batch.size))
+        return output
+
+    monkeypatch.setattr(wrapper, "encode", limited)
+    return tried
+
+
+@pytest.mark.parametrize("words_per_batch", [0, 200, "auto"])
+@pytest.mark.parametrize("room", [64, 100, 130, 1000])
+def test_a_prediction_goes_on_with_less_where_memory_runs_out(
+    encoder: Path, monkeypatch: pytest.MonkeyPatch, words_per_batch: int | str, room: int
+) -> None:
+    expected = load(encoder, **ALL).predict(make_input())
+    wrapper = load(encoder, words_per_batch=words_per_batch, **ALL)
+    tried = simulate_memory(wrapper, monkeypatch, room=room, graphs=0)
+    for _ in range(2):
+        before = len(tried)
+        Y = wrapper.predict(make_input())
+        for kind in KINDS:
+            one, other = getattr(Y, kind), getattr(expected, kind)
+            for a, b in zip([] if one is None else one, [] if one is None else other, strict=True):
+                np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+    # By then, it knows what fits.
+    assert max(size for size, _ in tried[before:]) <= room
+
+
+def test_a_segment_that_does_not_fit_is_an_error(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrapper = load(tiny_bert)
+    simulate_memory(wrapper, monkeypatch, room=63, graphs=63)
+    for run in (wrapper.predict, wrapper.begin_update):
+        with pytest.raises(PipelineError, match="for a segment of 64 wordpieces") as caught:
+            run(make_input())
+        assert "max_length" in caught.value.hint
+    # What fits is encoded all the same.
+    assert wrapper.predict(make_input([3, 60])).last_hidden_state.any(axis=1).all()
+
+
+@pytest.mark.parametrize("words_per_batch", [0, 50, 200, "auto"])
+@pytest.mark.parametrize(("room", "graphs"), [(64, 64), (130, 64), (1000, 64), (1000, 130)])
+def test_an_update_goes_on_with_less_where_memory_runs_out(
+    encoder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words_per_batch: int | str,
+    room: int,
+    graphs: int,
+) -> None:
+    X = make_input()
+    wrapper = load(encoder, words_per_batch=words_per_batch, **ALL)
+    tried = simulate_memory(wrapper, monkeypatch, room=room, graphs=graphs)
+    for _ in range(2):
+        wrapper.module.zero_grad()
+        Y, backprop = wrapper.begin_update(X)
+        d_Y = make_gradients(Y, [kind for kind in KINDS if getattr(Y, kind) is not None])
+        backprop(d_Y)
+        expected = plain_gradients(plain_model(encoder, attentions=True), X, d_Y)
+        assert_gradients_close(gradients_of(wrapper.module), expected)
+    assert any(with_graph and size > graphs for size, with_graph in tried) == (
+        words_per_batch in {0, "auto"} or (words_per_batch == 200 and graphs < 200)
+    )
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_memory_that_runs_out_in_the_backward_pass_counts_no_gradient_twice(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, dropout: float
+) -> None:
+    X = make_input()
+    wrapper = load(tiny_bert, words_per_batch=200)
+    set_dropout_rate(wrapper, dropout)
+    expected = []
+    grad = torch.autograd.grad
+    failed: list[int] = []
+
+    def limited(outputs: Any, *arguments: Any, **options: Any) -> Any:
+        found = grad(outputs, *arguments, **options)
+        if outputs[0].shape[:2].numel() > 64:
+            # After all of the work.
+            failed.append(outputs[0].shape[:2].numel())
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return found
+
+    for simulated in (False, True):
+        if simulated:
+            monkeypatch.setattr(torch.autograd, "grad", limited)
+        torch.manual_seed(3)
+        Y, backprop = wrapper.begin_update(X)
+        state = torch.get_rng_state()
+        backprop(make_gradients(Y, ["last_hidden_state", "pooler_output"]))
+        assert torch.equal(torch.get_rng_state(), state)
+        expected.append(gradients_of(wrapper.module))
+        wrapper.module.zero_grad()
+    assert len(failed) > 1
+    assert failed == sorted(failed, reverse=True)
+    if dropout:
+        # Other units were dropped in the parts than in the whole.
+        norms = [sum(float(each.norm()) ** 2 for each in which.values()) for which in expected]
+        assert norms[1] == pytest.approx(norms[0], rel=0.5)
+    else:
+        assert_gradients_close(expected[1], expected[0])
+
+
+def test_an_update_that_fails_leaves_no_gradient(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrapper = load(tiny_bert, words_per_batch=50)
+    Y, backprop = wrapper.begin_update(make_input())
+    grad = torch.autograd.grad
+    n_calls = 0
+
+    def failing(*arguments: Any, **options: Any) -> Any:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return grad(*arguments, **options)
+
+    monkeypatch.setattr(torch.autograd, "grad", failing)
+    with pytest.raises(PipelineError, match="not enough memory"):
+        backprop(make_gradients(Y, ["last_hidden_state"]))
+    assert not any(each.any() for each in gradients_of(wrapper.module).values())
+
+
+def simulate_device(
+    wrapper: TransformersWrapper, monkeypatch: pytest.MonkeyPatch, kind: str, free: int
+) -> None:
+    monkeypatch.setattr("trfcli_pipeline.wrapper.free_bytes", lambda device: free)
+    wrapper.device = torch.device(kind)
+
+
+def automatic_size(wrapper: TransformersWrapper, *, is_train: bool) -> int:
+    lengths = np.full(10**5, 10, np.int32)
+    return wrapper._words_per_stream(lengths, is_train=is_train)
+
+
+def test_automatic_sub_batches_follow_the_free_memory(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrapper = load(tiny_bert, words_per_batch="auto")
+    sizes = {}
+    for free in (10**6, 2 * 10**6, 10**12):
+        simulate_device(wrapper, monkeypatch, "cuda", free)
+        sizes[free] = [automatic_size(wrapper, is_train=is_train) for is_train in (False, True)]
+    # A layer at a time takes 2 (34 x 16 + 5 x 4 x 10) bytes a wordpiece; graphs keep both layers.
+    assert sizes[10**6] == [10**6 // 4 // 1488, 10**6 // 4 // 2976]
+    assert sizes[2 * 10**6] == [2 * 10**6 // 4 // 1488, 2 * 10**6 // 4 // 2976]
+    # Larger ones would gain nothing.
+    assert sizes[10**12] == [2**15, 2**15]
+
+
+def test_automatic_sub_batches_make_room_for_what_is_kept(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for settings in ({"all_hidden_states": True}, {"all_attentions": True}):
+        wrapper = load(tiny_bert, words_per_batch="auto", **settings)
+        simulate_device(wrapper, monkeypatch, "cuda", 10**6)
+        assert automatic_size(wrapper, is_train=False) == automatic_size(wrapper, is_train=True)
+
+
+@pytest.mark.parametrize("n_streams", [1, 2])
+def test_automatic_sub_batches_stay_in_the_caches_of_a_cpu(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, n_streams: int
+) -> None:
+    wrapper = load(tiny_bert, words_per_batch="auto")
+    simulate_device(wrapper, monkeypatch, "cpu", 10**12)
+    monkeypatch.setattr(TransformersWrapper, "n_streams", n_streams)
+    assert automatic_size(wrapper, is_train=False) == 1024
+    # Unless there isn't even memory for that, shared by the streams.
+    simulate_device(wrapper, monkeypatch, "cpu", 10**6)
+    assert automatic_size(wrapper, is_train=False) == 10**6 // 4 // n_streams // 1488
+
+
+def test_automatic_sub_batches_remember_what_did_not_fit(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrapper = load(tiny_bert, words_per_batch="auto")
+    simulate_memory(wrapper, monkeypatch, room=100, graphs=70)
+    wrapper.predict(make_input())
+    assert 50 <= automatic_size(wrapper, is_train=False) <= 100
+    # An update needs more memory, and has an experience of its own.
+    assert automatic_size(wrapper, is_train=True) == 1024
+    wrapper.begin_update(make_input())
+    assert 32 <= automatic_size(wrapper, is_train=True) <= 70
+    assert 50 <= automatic_size(wrapper, is_train=False) <= 100
+    # On another device, all is new.
+    wrapper.to("cpu")
+    assert automatic_size(wrapper, is_train=False) == 1024
+
+
+# Duplicates
+
+
+@pytest.mark.parametrize("words_per_batch", SIZES)
+def test_equal_segments_are_encoded_once(
+    encoder: Path, monkeypatch: pytest.MonkeyPatch, words_per_batch: int
+) -> None:
+    lengths = [4, 7, 0, 4, 1, 7, 0]
+    X = make_input(lengths)
+    ends = np.cumsum(lengths)
+    for copy, source in ((3, 0), (5, 1)):
+        X.ids[ends[copy] - lengths[copy] : ends[copy]] = X.ids[: ends[source]][-lengths[source] :]
+    wrapper = load(encoder, words_per_batch=words_per_batch, **ALL)
+    expected = wrapper.begin_update(X)[0]
+    rows: list[int] = []
+    encode = wrapper.encode
+
+    def counting(batch: Any) -> Any:
+        rows.extend(batch.segments.tolist())
+        return encode(batch)
+
+    monkeypatch.setattr(wrapper, "encode", counting)
+    Y = wrapper.predict(X)
+    assert sorted(rows) == [0, 1, 4]
+    for kind in KINDS:
+        one, other = getattr(Y, kind), getattr(expected, kind)
+        for a, b in zip([] if one is None else one, [] if one is None else other, strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+    # Copies are nobody else's arrays.
+    assert not np.shares_memory(Y.all_attentions[0], Y.all_attentions[3])
+    # An update needs them all.
+    rows.clear()
+    wrapper.begin_update(X)
+    assert sorted(rows) == [0, 1, 3, 4, 5]
 
 
 # Dropout

@@ -1,12 +1,21 @@
 """`trf init-model`: from a pretrained encoder to a spaCy pipeline."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from trfcli import console
 from trfcli.options import ForceOption
+
+
+def parse_words_per_batch(value: str) -> int | str:
+    """A number of wordpieces, or "auto"."""
+    if value == "auto":
+        return value
+    if not value.isdecimal():
+        raise typer.BadParameter(f"{value!r} is neither auto nor a number of wordpieces.")
+    return int(value)
 
 
 def init_model(
@@ -34,11 +43,12 @@ def init_model(
         ),
     ] = None,
     words_per_batch: Annotated[
-        int | None,
+        Any,
         typer.Option(
+            parser=parse_words_per_batch,
             metavar="N",
-            min=0,
-            help="Wordpieces that are encoded together, padding included; 0 for no limit.",
+            help="Wordpieces that are encoded together, padding included; 0 for no limit, auto "
+            "for as many as fit.",
             show_default="2000",
         ),
     ] = None,

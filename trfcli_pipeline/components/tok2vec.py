@@ -67,7 +67,7 @@ class TransformersTok2Vec(TrainablePipe):
             `activations.KINDS`. Those of an update have them all.
 
     Raises:
-        PipelineError: `keep` names no activation.
+        PipelineError: `keep` names no activation, or `words_per_batch` can't be what it is.
     """
 
     factory = "trf_tok2vec"
@@ -324,7 +324,7 @@ def make_tok2vec(
     nlp: Language,
     name: str,
     trf_name: str,
-    words_per_batch: int,
+    words_per_batch: int | str,
     device: str,
     all_hidden_states: bool,
     all_attentions: bool,

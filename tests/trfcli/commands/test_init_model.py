@@ -78,12 +78,23 @@ def test_options_reach_the_saved_pipeline(run: Run, workspace: Path) -> None:
     assert nlp.config["components"]["trf_tok2vec"]["words_per_batch"] == 123
 
 
-def test_words_per_batch_by_default_and_without_limit(run: Run, workspace: Path) -> None:
+def test_words_per_batch_by_default_without_limit_and_automatic(run: Run, workspace: Path) -> None:
     saved = {}
-    for name, options in {"default": [], "unlimited": ["--words-per-batch", "0"]}.items():
-        assert run("init", "tiny-bert", name, *options).exit_code == 0
-        saved[name] = load(name).config["components"]["trf_tok2vec"]["words_per_batch"]
-    assert saved == {"default": 2000, "unlimited": 0}
+    for value in (None, "0", "auto"):
+        options = [] if value is None else ["--words-per-batch", value]
+        assert run("init", "tiny-bert", "out", "--force", *options).exit_code == 0
+        saved[value] = load("out").config["components"]["trf_tok2vec"]["words_per_batch"]
+    assert saved == {None: 2000, "0": 0, "auto": "auto"}
+
+
+@pytest.mark.parametrize("value", ["-1", "many", "1.5", ""])
+def test_words_per_batch_that_is_no_number_is_a_usage_error(
+    run: Run, workspace: Path, value: str
+) -> None:
+    result = run("init", "tiny-bert", "out", "--words-per-batch", value)
+    assert result.exit_code == 2
+    assert f"{value!r} is neither auto nor" in result.stderr
+    assert not (workspace / "out").exists()
 
 
 def test_short_options(run: Run, workspace: Path) -> None:
