@@ -29,8 +29,7 @@ def token_rows(ops: ArrayOps, shares: Shares, piece_rows: Floats) -> Floats:
 
     *Shapes:* (wordpieces, width) to (tokens, width)
     """
-    weights = ops.asarray2f(shares.weights.reshape(-1, 1))
-    rows = _sum_runs(ops, piece_rows[shares.pieces] * weights, shares.pieces_per_token)
+    rows = _own_rows(ops, shares, piece_rows)
     common = _sum_runs(ops, piece_rows[shares.common_pieces], shares.common_per_segment)
     common *= ops.asarray2f(shares.common_weights.reshape(-1, 1))
     shared = ops.backprop_reduce_sum(common, ops.asarray1i(shares.seen_per_segment))
@@ -38,7 +37,26 @@ def token_rows(ops: ArrayOps, shares: Shares, piece_rows: Floats) -> Floats:
     if segments_per_token.max(initial=0) > 1:
         # A token that is longer than the encoder takes is in several segments.
         return rows + _sum_runs(ops, shared, segments_per_token)
-    rows[shares.seen_tokens] += shared
+    if len(shared) == len(rows):
+        rows += shared
+    else:
+        rows[shares.seen_tokens] += shared
+    return rows
+
+
+def _own_rows(ops: ArrayOps, shares: Shares, piece_rows: Floats) -> Floats:
+    """Sum the rows of the wordpieces that are linked with each token."""
+    n_tokens = len(shares.pieces_per_token)
+    rows = ops.alloc2f(n_tokens, piece_rows.shape[1])
+    # Most tokens are one wordpiece, whose row only has to be copied.
+    is_whole = (shares.weights == 1) & (shares.pieces_per_token[shares.tokens] == 1)
+    whole, parts = np.flatnonzero(is_whole), np.flatnonzero(~is_whole)
+    rows[shares.tokens[whole]] = piece_rows[shares.pieces[whole]]
+    counts = np.bincount(shares.tokens[parts], minlength=n_tokens)
+    weights = ops.asarray2f(shares.weights[parts].reshape(-1, 1))
+    summed = np.flatnonzero(counts)
+    weighted = piece_rows[shares.pieces[parts]] * weights
+    rows[summed] = _sum_runs(ops, weighted, counts[summed])
     return rows
 
 

@@ -16,6 +16,7 @@ from thinc.api import Model, Optimizer, set_dropout_rate
 
 from trfcli_pipeline.activations import KINDS, Activations, kinds_to_keep
 from trfcli_pipeline.alignment import Alignment
+from trfcli_pipeline.components.buffering import pipe_buffers
 from trfcli_pipeline.components.pending import PendingUpdate
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.extensions import doc_alignment, install_extensions
@@ -146,8 +147,15 @@ class TransformersTok2Vec(TrainablePipe):
             self.load()
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
-        """Process Docs as a stream, in order; `batch_size` of them are encoded together."""
-        yield from super().pipe(stream, batch_size=batch_size)
+        """Process Docs as a stream, in order; see `buffering.pipe_buffers`.
+
+        Where `words_per_batch` sets no limit, `batch_size` is the number of Docs that are encoded
+        together.
+        """
+        if self.model.attrs["words_per_batch"] == 0:
+            yield from super().pipe(stream, batch_size=batch_size)
+        else:
+            yield from pipe_buffers(self, stream, self._annotate, batch_size)
 
     # What follows, up to `predict`, is spaCy's protocol for a component whose output others train
     # on (`spacy.ty.ListenedToComponent`). It is how the encoder gets to know its heads wherever
@@ -201,9 +209,12 @@ class TransformersTok2Vec(TrainablePipe):
 
     def set_annotations(self, docs: Sequence[Doc], outputs: Activations) -> None:
         """Assign token rows, hooks and the activations to keep to the Docs that they are for."""
-        self._annotate(docs, outputs, self.kept)
+        self._assign(docs, outputs, self.kept)
 
-    def _annotate(self, docs: Sequence[Doc], outputs: Activations, kinds: Iterable[str]) -> None:
+    def _annotate(self, docs: Sequence[Doc]) -> None:
+        self.set_annotations(docs, self.predict(docs))
+
+    def _assign(self, docs: Sequence[Doc], outputs: Activations, kinds: Iterable[str]) -> None:
         alignments = [_alignment_of(doc) for doc in docs]
         whole = Alignment.concatenate(alignments)
         rows: Any = token_rows(self.model.ops, whole.shares(), outputs.last_hidden_state)
@@ -238,7 +249,7 @@ class TransformersTok2Vec(TrainablePipe):
         activations, backprop = cast(
             tuple[Activations, Backprop], self.model.begin_update(_word_pieces(docs))
         )
-        self._annotate(docs, activations, KINDS)
+        self._assign(docs, activations, KINDS)
         self._pending = PendingUpdate.begin(docs, activations, backprop)
         if sgd not in (None, False):
             self.finish_update(sgd)

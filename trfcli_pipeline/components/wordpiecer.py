@@ -16,6 +16,7 @@ from spacy.training import Example
 from spacy.vocab import Vocab
 
 from trfcli_pipeline import pretrained
+from trfcli_pipeline.components.buffering import pipe_buffers
 from trfcli_pipeline.doc_pieces import DocPieces, link_docs
 from trfcli_pipeline.encodings import Encoding, encode, find_mistakable
 from trfcli_pipeline.errors import PipelineError
@@ -142,18 +143,12 @@ class TransformersWordPiecer(Pipe):
         self._nlp = weakref.ref(nlp)
 
     def __call__(self, doc: Doc) -> Doc:
-        self.set_annotations([doc], self.predict([doc]))
+        self._annotate([doc])
         return doc
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
-        """Process Docs as a stream, in order."""
-        for docs in util.minibatch(stream, size=batch_size):
-            try:
-                self.set_annotations(docs, self.predict(docs))
-            except Exception as error:
-                self.get_error_handler()(self.name, self, docs, error)
-            else:
-                yield from docs
+        """Process Docs as a stream, in order; see `buffering.pipe_buffers`."""
+        yield from pipe_buffers(self, stream, self._annotate, batch_size)
 
     def update(self, examples: Iterable[Example], **_: Any) -> None:
         """Give the predicted Docs the sentences and wordpieces that the encoder's update needs.
@@ -166,7 +161,7 @@ class TransformersWordPiecer(Pipe):
         docs = [eg.predicted for eg in examples if eg.predicted._.trf_word_pieces is None]
         for pipe in self._sentence_setters():
             docs = [doc if doc.has_annotation("SENT_START") else pipe(doc) for doc in docs]
-        self.set_annotations(docs, self.predict(docs))
+        self._annotate(docs)
 
     def predict(self, docs: Sequence[Doc]) -> list[DocPieces]:
         """Find the wordpieces of a batch of Docs and align them, segment by segment."""
@@ -197,6 +192,9 @@ class TransformersWordPiecer(Pipe):
             doc._.trf_alignment_links = pieces.links
             doc._.trf_segments = pieces.segments
             doc._.trf_unseen_tokens = pieces.unseen
+
+    def _annotate(self, docs: Sequence[Doc]) -> None:
+        self.set_annotations(docs, self.predict(docs))
 
     def to_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> None:
         util.to_disk(
