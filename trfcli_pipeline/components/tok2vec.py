@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 install_extensions()
 
+# Tokens whose rows are computed together.
+_CACHED_TOKENS = 1024
+
 # The class below has a method of the name that Thinc's type has.
 Layer = Model[Any, Any]
 
@@ -216,13 +219,10 @@ class TransformersTok2Vec(TrainablePipe):
 
     def _assign(self, docs: Sequence[Doc], outputs: Activations, kinds: Iterable[str]) -> None:
         alignments = [_alignment_of(doc) for doc in docs]
-        whole = Alignment.concatenate(alignments)
-        rows: Any = token_rows(self.model.ops, whole.shares(), outputs.last_hidden_state)
         parts = outputs.split([len(each.segments) for each in alignments])
-        start = 0
-        for doc, part in zip(docs, parts, strict=True):
-            doc.tensor = rows[start : start + len(doc)]
-            start += len(doc)
+        rows = _rows_by_doc(self.model.ops, alignments, outputs.last_hidden_state)
+        for doc, part, tensor in zip(docs, parts, rows, strict=True):
+            doc.tensor = tensor
             for kind in KINDS:
                 doc._.set(f"trf_{kind}", getattr(part, kind) if kind in kinds else None)
             set_vector_hooks(doc)
@@ -362,6 +362,20 @@ def _alignment_of(doc: Doc) -> Alignment:
             "name it in annotating_components",
         )
     return alignment
+
+
+def _rows_by_doc(ops: Any, alignments: Sequence[Alignment], piece_rows: Any) -> Iterator[Any]:
+    """The rows of each Doc's tokens, for some Docs at a time: these fit in the caches of a CPU."""
+    token_ends = np.cumsum([each.n_tokens for each in alignments])
+    some_ends = np.flatnonzero(np.diff(token_ends // _CACHED_TOKENS, append=-1)) + 1
+    piece = first = 0
+    for end in some_ends.tolist():
+        some = alignments[first:end]
+        whole = Alignment.concatenate(some)
+        rows = token_rows(ops, whole.shares(), piece_rows[piece : piece + whole.n_pieces])
+        ends = np.cumsum([each.n_tokens for each in some])
+        yield from np.split(rows, ends[:-1])
+        first, piece = end, piece + whole.n_pieces
 
 
 def _word_pieces(docs: Sequence[Doc]) -> WordPieces:
