@@ -2,7 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from transformers import PreTrainedModel
+from transformers import FunnelConfig, FunnelModel, PreTrainedModel
 
 from trfcli_pipeline import pretrained
 from trfcli_pipeline.errors import EncoderError
@@ -63,6 +63,31 @@ def test_an_encoder_that_cannot_take_short_rows_is_an_error(
     with pytest.raises(EncoderError, match="canine: can't be run on wordpieces alone") as caught:
         find_traits(load("canine"))
     assert "\n" not in caught.value.message
+
+
+def test_attentions_that_an_encoder_does_not_give_are_an_error(
+    load: Callable[[str], PreTrainedModel],
+) -> None:
+    with pytest.raises(EncoderError, match="fnet: gives no attentions") as caught:
+        find_traits(load("fnet"), all_attentions=True)
+    assert caught.value.hint == "Leave out all_attentions"
+
+
+def test_layers_without_a_row_for_each_wordpiece_are_an_error() -> None:
+    # The inner layers of Funnel see pooled rows.
+    config = FunnelConfig(
+        vocab_size=10,
+        block_sizes=[1, 1],
+        num_decoder_layers=1,
+        d_model=8,
+        n_head=2,
+        d_head=4,
+        d_inner=8,
+    )
+    funnel = FunnelModel(config).eval()
+    assert find_traits(funnel).width == 8
+    with pytest.raises(EncoderError, match="funnel: its layers give no hidden state"):
+        find_traits(funnel, all_hidden_states=True)
 
 
 @pytest.mark.parametrize("output", [{"logits": 1}, {"last_hidden_state": None}])
