@@ -59,7 +59,8 @@ def find_traits(
         with torch.inference_mode():
             alone = _run(model, arguments, ids[:1, :_SHORT])
             padded = _run_padded(model, arguments, ids)
-            # Behind the first run, in which BigBird replaces its layers by others.
+            # Behind the first run: in that, as in any of a short text, BigBird replaces its
+            # layers by others, with full attention, which then stay.
             whole = _run(
                 model,
                 arguments,

@@ -2,7 +2,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from transformers import FunnelConfig, FunnelModel, PreTrainedModel
+import torch
+from transformers import BigBirdConfig, BigBirdModel, FunnelConfig, FunnelModel, PreTrainedModel
 
 from trfcli_pipeline import pretrained
 from trfcli_pipeline.errors import EncoderError
@@ -88,6 +89,29 @@ def test_layers_without_a_row_for_each_wordpiece_are_an_error() -> None:
     assert find_traits(funnel).width == 8
     with pytest.raises(EncoderError, match="funnel: its layers give no hidden state"):
         find_traits(funnel, all_hidden_states=True)
+
+
+def test_no_text_changes_what_another_gives() -> None:
+    # Left alone, BigBird gives long texts another attention up to the first short one.
+    config = BigBirdConfig(
+        vocab_size=10,
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+        max_position_embeddings=64,
+        block_size=2,
+        num_random_blocks=1,
+        initializer_range=0.5,
+    )
+    encoder = BigBirdModel(config).eval()
+    traits = find_traits(encoder, all_hidden_states=True, all_attentions=True)
+    assert traits.ignores_padding
+    long, short = torch.arange(40)[None] % 9 + 1, torch.tensor([[1, 2, 3]])
+    with torch.inference_mode():
+        before = encoder(long).last_hidden_state
+        encoder(short)
+        assert torch.equal(encoder(long).last_hidden_state, before)
 
 
 @pytest.mark.parametrize("output", [{"logits": 1}, {"last_hidden_state": None}])
