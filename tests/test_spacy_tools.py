@@ -18,6 +18,7 @@ from spacy.util import fix_random_seed
 from typer.testing import CliRunner, Result
 
 from trfcli_pipeline import TransformersLanguage
+from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.optimizers import make_optimizer
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -225,10 +226,23 @@ def test_debug_config(
 ) -> None:
     # It wants every default to be there, so they are filled in first, as spaCy says.
     spacy_cli("init", "fill-config", path, tmp_path / "filled.cfg")
-    spacy_cli(
+    output = spacy_cli(
         *("debug", "config", tmp_path / "filled.cfg"),
         *("--paths.train", data, "--paths.dev", data, "--paths.encoder", tiny_bert),
-    )
+    ).output
+    assert "Config is valid" in output
+
+
+def test_debug_data(
+    spacy_cli: Callable[..., Result], tiny_bert: Path, data: Path, tmp_path: Path
+) -> None:
+    spacy_cli("init", "fill-config", CONFIGS / "ner.cfg", tmp_path / "filled.cfg")
+    output = spacy_cli(
+        *("debug", "data", tmp_path / "filled.cfg", "--verbose"),
+        *("--paths.train", data, "--paths.dev", data, "--paths.encoder", tiny_bert),
+    ).output
+    assert "Pipeline can be initialized with data" in output
+    assert "ORG" in output
 
 
 def test_find_threshold(spacy_cli: Callable[..., Result], model: Path, data: Path) -> None:
@@ -291,6 +305,13 @@ def test_displacy(trained: Language) -> None:
     doc = trained(TEXT)
     doc.spans["sc"] = list(doc.ents)
     assert "ORG" in displacy.render(doc, style="span", jupyter=False)
+
+
+def test_replace_listeners(trained: Language) -> None:
+    with pytest.raises(PipelineError, match="ner: can't have a copy of trf_tok2vec"):
+        trained.replace_listeners("trf_tok2vec", "ner", ["model.tok2vec"])
+    trained.replace_listeners("trf_tok2vec", "ner", [])
+    assert trained(TEXT).ents
 
 
 # --- components of another pipeline ---

@@ -18,6 +18,7 @@ from trfcli_pipeline.components.textcat import TransformersTextCategorizer
 from trfcli_pipeline.components.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.components.wordpiecer import TransformersWordPiecer
 from trfcli_pipeline.devices import installed_version
+from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.extensions import install_extensions
 from trfcli_pipeline.optimizers import default_optimizer
 from trfcli_pipeline.surrogates import without_surrogates
@@ -227,6 +228,22 @@ class TransformersLanguage(Language):
             if isinstance(pipe, TransformersTextCategorizer) and not pipe.is_initialized:
                 pipe.initialize(None, nlp=self)
         return super().resume_training(sgd=sgd)
+
+    def replace_listeners(
+        self, tok2vec_name: str, pipe_name: str, listeners: Iterable[str]
+    ) -> None:
+        """Give a component a `tok2vec` of its own; see `Language.replace_listeners`.
+
+        Raises:
+            PipelineError: It listens to trf_tok2vec.
+        """
+        listeners = list(listeners)
+        if listeners and tok2vec_name in self._names_of(TransformersTok2Vec):
+            raise PipelineError(
+                f"{pipe_name}: can't have a copy of {tok2vec_name} for itself",
+                hint="To keep what it reads as it is, name both in frozen_components",
+            )
+        super().replace_listeners(tok2vec_name, pipe_name, listeners)
 
     def create_optimizer(self) -> Optimizer:
         """The optimizer of the config; one with rates for encoder and head if it is spaCy's."""

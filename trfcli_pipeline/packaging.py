@@ -5,7 +5,6 @@ beforehand, since spaCy would exit; the build runs without a network where it ca
 is captured; and the result appears in one step, so that a failure leaves what was there before.
 """
 
-import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from spacy.util import get_minor_version_range, load_config, walk_dict
 
 from trfcli_pipeline.errors import OutputError, PipelineError, one_line
 from trfcli_pipeline.model_card import model_card
+from trfcli_pipeline.pipelines import check_name
 from trfcli_pipeline.saving import staged_directory
 
 __all__ = ["model_dir_meta", "package"]
@@ -34,7 +34,6 @@ DISTRIBUTION = "trfcli"
 ARCHIVES = {"sdist": "*.tar.gz", "wheel": "*.whl"}
 # The first setuptools that builds wheels without the package "wheel"
 SETUPTOOLS = Version("70.1")
-NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?", re.ASCII)
 SHOWN_LINES = 15
 
 
@@ -123,12 +122,7 @@ def _package_meta(model_dir: Path, *, name: str | None, version: str | None) -> 
     # spaCy's setup.py always puts the language before the name, but its directory only if needed
     meta["name"] = meta["name"].removeprefix(f"{meta['lang']}_")
     for key in ("lang", "name"):
-        if not NAME.fullmatch(meta[key]):
-            raise PipelineError(
-                f"{meta[key]!r} can't be part of the name of a package",
-                hint="Use letters (a-z, A-Z), digits and underscores, with a letter at the start "
-                "and no underscore at the end",
-            )
+        check_name(meta[key])
     try:
         # archives have it in normal form, and so have the directory and the meta.json then
         meta["version"] = str(Version(meta["version"]))

@@ -18,10 +18,26 @@ from trfcli_pipeline.errors import OutputError, PipelineError, one_line
 from trfcli_pipeline.language import TransformersLanguage
 from trfcli_pipeline.saving import staged_directory
 
+_NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?", re.ASCII)
+
 
 def pipeline_name(encoder: str) -> str:
     """The name that a pipeline gets from its encoder: "bert-base-uncased", trf_bertbaseuncased."""
-    return "trf_" + re.sub(r"[^a-z0-9]", "", encoder.lower())
+    return "trf_" + (re.sub(r"[^a-z0-9]", "", encoder.lower()) or "encoder")
+
+
+def check_name(name: str) -> None:
+    """Make sure that a name can be part of a package's.
+
+    Raises:
+        PipelineError: It can't.
+    """
+    if not _NAME.fullmatch(name):
+        raise PipelineError(
+            f"{name!r} can't be part of the name of a package",
+            hint="Use letters (a-z, A-Z), digits and underscores, with a letter at the start "
+            "and no underscore at the end",
+        )
 
 
 def init_pipeline(
@@ -49,9 +65,12 @@ def init_pipeline(
 
     Raises:
         EncoderError: There is no such encoder, or it can't be used.
-        PipelineError: spaCy has no such language, or can't build its tokenizer.
+        PipelineError: `pipeline` can't be part of a package's name; or spaCy has no such language,
+            or can't build its tokenizer.
         OutputError: The output exists and `force` isn't given, or it can't be written.
     """
+    if pipeline is not None:
+        check_name(pipeline)
     check_free(output, force=force)
     source = sources.locate(name, revision=revision)
     nlp = _blank(lang)

@@ -123,7 +123,7 @@ def max_length(path: Path, tokenizer: "PreTrainedTokenizerBase") -> int | None:
         # RoBERTa and its kin number positions from the padding index on, which costs them some.
         padding = getattr(module, "padding_idx", None)
         if name.endswith("position_embeddings") and padding is not None:
-            limits.append(module.num_embeddings - padding - 1)
+            limits.append(len(module.weight) - padding - 1)
     limit = min(limit for limit in limits if limit > 0)
     return limit if limit < _NO_LIMIT else None
 

@@ -39,11 +39,18 @@ class Traits:
     has_types: bool = False
 
 
-def find_traits(model: "PreTrainedModel") -> Traits:
+def find_traits(
+    model: "PreTrainedModel", *, all_hidden_states: bool = False, all_attentions: bool = False
+) -> Traits:
     """Try an encoder out.
 
+    Args:
+        all_hidden_states: Whether the output of every layer will be asked for.
+        all_attentions: Whether the attentions will be asked for.
+
     Raises:
-        EncoderError: It can't be run on wordpieces alone, or gives no row for each of them.
+        EncoderError: It can't be run on wordpieces alone, gives no row for each of them, or not
+            what will be asked for.
     """
     arguments = forward_arguments(model)
     kind = model.config.model_type
@@ -52,6 +59,15 @@ def find_traits(model: "PreTrainedModel") -> Traits:
         with torch.inference_mode():
             alone = _run(model, arguments, ids[:1, :_SHORT])
             padded = _run_padded(model, arguments, ids)
+            # Behind the first run: in that, as in any of a short text, BigBird replaces its
+            # layers by others, with full attention, which then stay.
+            whole = _run(
+                model,
+                arguments,
+                ids[:1, :_SHORT],
+                output_hidden_states=all_hidden_states,
+                output_attentions=all_attentions,
+            )
     # Whatever a model that wants other input makes of this one.
     except Exception as error:
         raise EncoderError(
@@ -63,6 +79,16 @@ def find_traits(model: "PreTrainedModel") -> Traits:
         raise EncoderError(
             f"{kind}: gives no hidden state for each wordpiece",
             hint="Use an encoder (BERT, RoBERTa, ...) or a decoder (GPT-2, ...)",
+        )
+    if all_hidden_states and not _have_shape(whole, "hidden_states", (1, _SHORT, -1)):
+        raise EncoderError(
+            f"{kind}: its layers give no hidden state for each wordpiece",
+            hint="Leave out all_hidden_states",
+        )
+    if all_attentions and not _have_shape(whole, "attentions", (1, -1, _SHORT, _SHORT)):
+        raise EncoderError(
+            f"{kind}: gives no attentions between all wordpieces",
+            hint="Leave out all_attentions",
         )
     return Traits(
         arguments=arguments,
@@ -104,9 +130,9 @@ def _any_ids(model: "PreTrainedModel") -> torch.Tensor:
 
 
 def _run(
-    model: "PreTrainedModel", arguments: frozenset[str], ids: torch.Tensor, **more: Any
+    model: "PreTrainedModel", arguments: frozenset[str], ids: torch.Tensor, **asked_for: bool
 ) -> Any:
-    return model(input_ids=ids, **more, **call_options(arguments))
+    return model(input_ids=ids, **call_options(arguments, **asked_for))
 
 
 def _run_padded(model: "PreTrainedModel", arguments: frozenset[str], ids: torch.Tensor) -> Any:
@@ -115,7 +141,18 @@ def _run_padded(model: "PreTrainedModel", arguments: frozenset[str], ids: torch.
     padded, mask = ids.clone(), torch.ones_like(ids)
     padded[0, _SHORT:] = pad_id(model)
     mask[0, _SHORT:] = 0
-    return _run(model, arguments, padded, attention_mask=mask)
+    return model(input_ids=padded, attention_mask=mask, **call_options(arguments))
+
+
+def _have_shape(output: Any, name: str, shape: tuple[int, ...]) -> bool:
+    """Whether there are arrays of that name, all of them of that shape; -1 is any size."""
+    arrays = getattr(output, name, None) or [None]
+    return all(
+        array is not None
+        and array.ndim == len(shape)
+        and all(size in (-1, own) for size, own in zip(shape, array.shape, strict=True))
+        for array in arrays
+    )
 
 
 def _is_close(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -114,7 +114,11 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         module = pretrained.load_encoder(
             path, all_attentions=self.all_attentions, device=self.device
         )
-        self._traits = find_traits(module)
+        self._traits = find_traits(
+            module,
+            all_hidden_states=self.all_hidden_states,
+            all_attentions=self.all_attentions,
+        )
         self._module = module
         self.gradients = Gradients(module)
         self._adamw = None

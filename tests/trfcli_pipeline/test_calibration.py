@@ -3,19 +3,15 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from labelled import GOLD, LABELS, PREDICTED
 
 from trfcli_pipeline.calibration import Bin, calibration_error, reliability
 from trfcli_pipeline.decisions import Decisions, decide
 
-LABELS = ("HAM", "SPAM")
-
 
 def exclusive_decisions() -> Decisions:
     """One decision in each of (0.5, 0.6], (0.6, 0.7] and (0.7, 0.8], and two in (0.9, 1.0]."""
-    spam = (0.25, 0.05, 0.65, 0.45, 0.95)
-    gold: list[Mapping[str, float]] = [{"HAM": 1.0}] * 3 + [{"SPAM": 1.0}] * 2
-    predicted = [{"HAM": 1.0 - score, "SPAM": score} for score in spam]
-    return decide(gold, predicted, LABELS, exclusive=True)
+    return decide(GOLD, PREDICTED, LABELS, exclusive=True)
 
 
 def test_bins_by_hand() -> None:

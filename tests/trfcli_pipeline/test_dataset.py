@@ -4,6 +4,7 @@ from math import floor
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from labelled import make_distinct, make_records
 
 from trfcli_pipeline.corpus import Record
 from trfcli_pipeline.dataset import (
@@ -15,19 +16,6 @@ from trfcli_pipeline.dataset import (
     stratified_split,
 )
 from trfcli_pipeline.errors import DataError
-
-
-def made(*rows: tuple[str, str]) -> list[Record]:
-    """Records from texts and labels separated by blanks."""
-    return [
-        Record(text, dict.fromkeys(labels.split(), 1.0), line)
-        for line, (text, labels) in enumerate(rows, start=1)
-    ]
-
-
-def distinct(counts: dict[str, int]) -> list[Record]:
-    labels = [label for label, count in counts.items() for _ in range(count)]
-    return made(*((f"text {number}", label) for number, label in enumerate(labels)))
 
 
 def counted(records: list[Record]) -> Counter[str]:
@@ -48,7 +36,7 @@ any_records = st.lists(
         st.lists(st.sampled_from("ABCDE"), max_size=3).map(" ".join),
     ),
     max_size=40,
-).map(lambda rows: made(*rows))
+).map(lambda rows: make_records(*rows))
 
 
 @given(any_records, fractions, seeds)
@@ -75,7 +63,7 @@ def test_same_seed_gives_the_same_split(records: list[Record], fraction: float, 
 
 
 def test_another_seed_gives_another_split() -> None:
-    records = distinct({"A": 50, "B": 50})
+    records = make_distinct({"A": 50, "B": 50})
     splits = {tuple(r.line for r in stratified_split(records, 0.2, seed)[1]) for seed in range(5)}
     assert len(splits) == 5
 
@@ -84,7 +72,7 @@ def test_another_seed_gives_another_split() -> None:
 def test_exclusive_labels_keep_their_proportions(
     counts: dict[str, int], fraction: float, seed: int
 ) -> None:
-    _, dev = stratified_split(distinct(counts), fraction, seed)
+    _, dev = stratified_split(make_distinct(counts), fraction, seed)
     for label, count in counts.items():
         share = count * fraction
         assert floor(share) <= counted(dev)[label] <= floor(share) + 1
@@ -93,14 +81,14 @@ def test_exclusive_labels_keep_their_proportions(
 
 @given(sizes, fractions, seeds)
 def test_dev_is_as_large_as_asked_for(counts: dict[str, int], fraction: float, seed: int) -> None:
-    _, dev = stratified_split(distinct(counts), fraction, seed)
+    _, dev = stratified_split(make_distinct(counts), fraction, seed)
     asked = max(1, round(sum(count * fraction for count in counts.values())))
     most = sum(min(count - 1, floor(count * fraction) + 1) for count in counts.values())
     assert len(dev) == min(asked, most)
 
 
 def test_many_small_classes_still_fill_dev() -> None:
-    _, dev = stratified_split(distinct({f"L{number}": 4 for number in range(100)}), 0.1, 0)
+    _, dev = stratified_split(make_distinct({f"L{number}": 4 for number in range(100)}), 0.1, 0)
     assert len(dev) == 40
     assert set(counted(dev).values()) == {1}
 
@@ -114,7 +102,7 @@ def test_several_labels_keep_their_proportions(seed: int) -> None:
         (f"text {number}", " ".join(label for label, step in steps.items() if number % step == 0))
         for number in range(1000)
     ]
-    records = made(*rows)
+    records = make_records(*rows)
     _, dev = stratified_split(records, 0.1, seed)
     assert len(dev) == pytest.approx(100, abs=20)
     for label, count in counted(records).items():
@@ -123,7 +111,7 @@ def test_several_labels_keep_their_proportions(seed: int) -> None:
 
 
 def test_repeated_texts_stay_in_train() -> None:
-    records = made(("a  b", "A"), ("c", "A"), ("a b\n", "A"), ("d", "A"))
+    records = make_records(("a  b", "A"), ("c", "A"), ("a b\n", "A"), ("d", "A"))
     for seed in range(10):
         train, dev = stratified_split(records, 0.5, seed)
         assert [record.text for record in dev] == ["c", "d"]
@@ -148,17 +136,17 @@ def test_normal_form(one: str, other: str, alike: bool) -> None:
 
 
 def test_texts_that_are_nearly_the_same_stay_in_train() -> None:
-    records = made(("Thank you!", "A"), ("c", "A"), ("thank you", "A"), ("d", "A"))
+    records = make_records(("Thank you!", "A"), ("c", "A"), ("thank you", "A"), ("d", "A"))
     for seed in range(10):
         _, dev = stratified_split(records, 0.5, seed)
         assert [record.text for record in dev] == ["c", "d"]
 
 
 def test_last_record_of_a_label_stays_in_train() -> None:
-    records = made(("a", "A"), ("b", "B"))
+    records = make_records(("a", "A"), ("b", "B"))
     assert stratified_split(records, 0.5, 0) == (records, [])
     # A and B could each give away one of their two texts such that none is left for C.
-    records = made(("a", "A"), ("ac", "A C"), ("bc", "B C"), ("b", "B"))
+    records = make_records(("a", "A"), ("ac", "A C"), ("bc", "B C"), ("b", "B"))
     for seed in range(20):
         train, dev = stratified_split(records, 0.5, seed)
         assert counted(train).keys() == {"A", "B", "C"}
@@ -167,12 +155,12 @@ def test_last_record_of_a_label_stays_in_train() -> None:
 
 def test_what_rounding_leaves_goes_to_the_largest_remainder() -> None:
     for seed in range(10):
-        _, dev = stratified_split(distinct({"A": 14, "B": 16}), 0.1, seed)
+        _, dev = stratified_split(make_distinct({"A": 14, "B": 16}), 0.1, seed)
         assert counted(dev) == {"A": 1, "B": 2}
 
 
 def test_fraction_of_nothing_and_out_of_range() -> None:
-    records = distinct({"A": 10})
+    records = make_distinct({"A": 10})
     assert stratified_split(records, 0, 0) == (records, [])
     assert stratified_split([], 0.5, 0) == ([], [])
     for fraction in (1, -0.1, float("nan")):
@@ -229,12 +217,12 @@ def test_completed_cats(
 
 
 def test_labels_that_only_dev_has() -> None:
-    train = made(("a", "HAM"), ("b", "SPAM"))
-    check_labels(train, made(("c", "SPAM")), dev_name="dev.jsonl")
+    train = make_records(("a", "HAM"), ("b", "SPAM"))
+    check_labels(train, make_records(("c", "SPAM")), dev_name="dev.jsonl")
     # A label that does not hold asks nothing of the model.
     check_labels(train, [Record("c", {"EGGS": 0.0}, 1)], dev_name="dev.jsonl")
 
-    dev = made(("c", "HAM"), ("d", "Spam"), ("e", "EGGS HAM"), ("f", "EGGS"))
+    dev = make_records(("c", "HAM"), ("d", "Spam"), ("e", "EGGS HAM"), ("f", "EGGS"))
     with pytest.raises(DataError) as caught:
         check_labels(train, dev, dev_name="dev.jsonl")
     assert caught.value.message == (
@@ -247,9 +235,9 @@ def test_labels_that_only_dev_has() -> None:
 
 
 def test_one_label_and_many_labels_that_only_dev_has() -> None:
-    train = made(("a", "A"))
+    train = make_records(("a", "A"))
     with pytest.raises(DataError, match="1 label is not in the training data: XXX"):
-        check_labels(train, made(("b", "XXX")), dev_name="dev")
-    dev = made(*((f"{number}", f"L{number}") for number in range(8)))
+        check_labels(train, make_records(("b", "XXX")), dev_name="dev")
+    dev = make_records(*((f"{number}", f"L{number}") for number in range(8)))
     with pytest.raises(DataError, match=r"8 labels are .*: L0 .*, L4 \(line 5\) and 3 more"):
         check_labels(train, dev, dev_name="dev")

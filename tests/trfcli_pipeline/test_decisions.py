@@ -1,19 +1,12 @@
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
+from labelled import LABELS, Cats, one_hot
 
 from trfcli_pipeline.decisions import decide
 from trfcli_pipeline.errors import DataError, PipelineError
-
-Cats = Mapping[str, float]
-LABELS = ("HAM", "SPAM", "ODD")
-
-
-def one_hot(label: str) -> dict[str, float]:
-    return {name: float(name == label) for name in LABELS}
 
 
 def test_what_a_record_leaves_open_is_unknown() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from labelled import LABELS, Cats, Pairs, exclusive_pairs, multilabel_pairs, one_hot, scores
 from sklearn import metrics as sklearn_metrics
 from spacy.scorer import Scorer
 from spacy.tokens import Doc
@@ -13,27 +13,6 @@ from spacy.vocab import Vocab
 
 from trfcli_pipeline import metrics
 from trfcli_pipeline.decisions import Decisions, decide
-
-Cats = Mapping[str, float]
-Pairs = list[tuple[Cats, Cats]]
-LABELS = ("HAM", "SPAM", "ODD")
-
-
-def one_hot(label: str) -> dict[str, float]:
-    return {name: float(name == label) for name in LABELS}
-
-
-scores = st.floats(0.0, 1.0, width=32)
-# spaCy breaks ties by the order in doc.cats, which is that of the labels
-predictions = st.tuples(scores, scores, scores).map(lambda row: dict(zip(LABELS, row, strict=True)))
-exclusive_pairs = st.lists(
-    st.tuples(st.sampled_from(LABELS).map(one_hot), predictions), min_size=1, max_size=30
-)
-multilabel_pairs = st.lists(
-    st.tuples(st.dictionaries(st.sampled_from(LABELS), st.sampled_from([0.0, 1.0])), predictions),
-    min_size=1,
-    max_size=30,
-).filter(lambda pairs: any(gold for gold, _ in pairs))
 
 
 def random_decisions(*, n_texts: int = 200, n_labels: int = 5, exclusive: bool) -> Decisions:

@@ -36,6 +36,7 @@ def saved(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("bert-base-uncased", "trf_bertbaseuncased"),
         ("all-MiniLM-L6-v2", "trf_allminilml6v2"),
         ("xlm_roberta.base", "trf_xlmrobertabase"),
+        ("東京", "trf_encoder"),
     ],
 )
 def test_pipeline_name(encoder: str, name: str) -> None:

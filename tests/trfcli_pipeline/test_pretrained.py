@@ -10,6 +10,7 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertForMaskedLM,
+    IBertConfig,
     RobertaConfig,
     T5Config,
 )
@@ -293,10 +294,12 @@ def test_max_length_is_the_least_of_tokenizer_and_model(tiny_bert: Path, tiny_gp
         assert pretrained.max_length(path, tokenizer) == 32
 
 
-def test_max_length_of_roberta_leaves_out_the_positions_up_to_padding(
-    tiny_bert: Path, tmp_path: Path
+# I-BERT has embeddings of a class of its own.
+@pytest.mark.parametrize("kind", [RobertaConfig, IBertConfig])
+def test_max_length_leaves_out_the_positions_up_to_padding(
+    tiny_bert: Path, tmp_path: Path, kind: type[RobertaConfig] | type[IBertConfig]
 ) -> None:
-    config = RobertaConfig(
+    config = kind(
         vocab_size=300,
         hidden_size=16,
         num_hidden_layers=1,

@@ -1,45 +1,26 @@
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from labelled import (
+    GOLD,
+    LABELS,
+    PREDICTED,
+    Cats,
+    Pairs,
+    exclusive_pairs,
+    multilabel_pairs,
+    one_hot,
+)
 
 from trfcli_pipeline.scores import Confusion, Evaluation, Mistake, score_cats
 
-Cats = Mapping[str, float]
-Pairs = list[tuple[Cats, Cats]]
-LABELS = ("HAM", "SPAM", "ODD")
-
-
-def one_hot(label: str) -> dict[str, float]:
-    return {name: float(name == label) for name in LABELS}
-
-
-scores = st.floats(0.0, 1.0, width=32)
-predictions = st.tuples(scores, scores, scores).map(lambda row: dict(zip(LABELS, row, strict=True)))
-exclusive_pairs = st.lists(
-    st.tuples(st.sampled_from(LABELS).map(one_hot), predictions), min_size=1, max_size=30
-)
-multilabel_pairs = st.lists(
-    st.tuples(st.dictionaries(st.sampled_from(LABELS), st.sampled_from([0.0, 1.0])), predictions),
-    min_size=1,
-    max_size=30,
-).filter(lambda pairs: any(gold for gold, _ in pairs))
-
 
 def exclusive_case() -> Evaluation:
-    gold = [one_hot(label) for label in ("HAM", "HAM", "HAM", "SPAM", "SPAM")]
-    predicted = [
-        {"HAM": 0.75, "SPAM": 0.25},
-        {"HAM": 0.95, "SPAM": 0.05},
-        {"HAM": 0.35, "SPAM": 0.65},
-        {"HAM": 0.55, "SPAM": 0.45},
-        {"HAM": 0.05, "SPAM": 0.95},
-    ]
-    return score_cats(gold, predicted, LABELS, exclusive=True)
+    return score_cats(GOLD, PREDICTED, LABELS, exclusive=True)
 
 
 def multilabel_case(**options: Any) -> Evaluation:

@@ -2,7 +2,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from transformers import PreTrainedModel
+import torch
+from transformers import BigBirdConfig, BigBirdModel, FunnelConfig, FunnelModel, PreTrainedModel
 
 from trfcli_pipeline import pretrained
 from trfcli_pipeline.errors import EncoderError
@@ -63,6 +64,54 @@ def test_an_encoder_that_cannot_take_short_rows_is_an_error(
     with pytest.raises(EncoderError, match="canine: can't be run on wordpieces alone") as caught:
         find_traits(load("canine"))
     assert "\n" not in caught.value.message
+
+
+def test_attentions_that_an_encoder_does_not_give_are_an_error(
+    load: Callable[[str], PreTrainedModel],
+) -> None:
+    with pytest.raises(EncoderError, match="fnet: gives no attentions") as caught:
+        find_traits(load("fnet"), all_attentions=True)
+    assert caught.value.hint == "Leave out all_attentions"
+
+
+def test_layers_without_a_row_for_each_wordpiece_are_an_error() -> None:
+    # The inner layers of Funnel see pooled rows.
+    config = FunnelConfig(
+        vocab_size=10,
+        block_sizes=[1, 1],
+        num_decoder_layers=1,
+        d_model=8,
+        n_head=2,
+        d_head=4,
+        d_inner=8,
+    )
+    funnel = FunnelModel(config).eval()
+    assert find_traits(funnel).width == 8
+    with pytest.raises(EncoderError, match="funnel: its layers give no hidden state"):
+        find_traits(funnel, all_hidden_states=True)
+
+
+def test_no_text_changes_what_another_gives() -> None:
+    # Left alone, BigBird gives long texts another attention up to the first short one.
+    config = BigBirdConfig(
+        vocab_size=10,
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+        max_position_embeddings=64,
+        block_size=2,
+        num_random_blocks=1,
+        initializer_range=0.5,
+    )
+    encoder = BigBirdModel(config).eval()
+    traits = find_traits(encoder, all_hidden_states=True, all_attentions=True)
+    assert traits.ignores_padding
+    long, short = torch.arange(40)[None] % 9 + 1, torch.tensor([[1, 2, 3]])
+    with torch.inference_mode():
+        before = encoder(long).last_hidden_state
+        encoder(short)
+        assert torch.equal(encoder(long).last_hidden_state, before)
 
 
 @pytest.mark.parametrize("output", [{"logits": 1}, {"last_hidden_state": None}])

@@ -163,6 +163,8 @@ def test_unknown_name_offline_has_a_hint(run: Run, workspace: Path, digest: Dige
         (["not a name", "out"], "not a name: neither a directory nor a name", "trf init minilm"),
         (["tiny-bert", "folder/notes.txt"], "folder/notes.txt: is a file", "directory"),
         (["tiny-bert", "folder", "--force"], "folder: exists and is no spaCy pipeline", "another"),
+        (["tiny-bert", "out", "--name", "a b/c"], "'a b/c' can't be part of the name", "letters"),
+        (["tiny-bert", "out", "--name", ""], "'' can't be part of the name", "letters"),
         (["tiny-bert", "out", "--lang", "qqq"], "qqq: spaCy can't make", None),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -1,0 +1,81 @@
+"""Data files, and what is in them."""
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+from spacy.tokens import Doc, DocBin
+from spacy.vocab import Vocab
+
+from trfcli_pipeline.corpus import Record
+
+
+def jsonl(*rows: Any) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+def put(path: Path, content: bytes) -> Path:
+    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+    return path
+
+
+def plain(records: Sequence[Record]) -> list[tuple[str, dict[str, float] | None]]:
+    return [(record.text, record.cats) for record in records]
+
+
+# Writers made with other tools, so that a reader isn't checked against its own mirror image.
+
+
+def as_jsonl(rows: list[tuple[str, dict[str, float]]]) -> bytes:
+    return jsonl(*({"text": text, "cats": cats} for text, cats in rows))
+
+
+def as_raw_jsonl(rows: list[tuple[str, dict[str, float]]]) -> bytes:
+    lines = [json.dumps([text, {"cats": cats}], ensure_ascii=False) for text, cats in rows]
+    return "\n".join(lines).encode()
+
+
+def as_json(rows: list[tuple[str, dict[str, float]]]) -> bytes:
+    records = [{"text": text, "cats": cats} for text, cats in rows]
+    return json.dumps(records, ensure_ascii=False, indent=1).encode()
+
+
+def as_parquet(rows: list[tuple[str, dict[str, float]]]) -> bytes:
+    cats = pa.array([list(cats.items()) for _, cats in rows], pa.map_(pa.string(), pa.float64()))
+    stream = io.BytesIO()
+    pq.write_table(pa.table({"text": [text for text, _ in rows], "cats": cats}), stream)
+    return stream.getvalue()
+
+
+def as_spacy(rows: list[tuple[str, dict[str, float]]]) -> bytes:
+    vocab = Vocab()
+    docs = DocBin()
+    for text, cats in rows:
+        doc = Doc(vocab, words=[text] if text else [], spaces=[False] if text else [])
+        doc.cats = dict(cats)
+        docs.add(doc)
+    return docs.to_bytes()
+
+
+def as_table(rows: Sequence[Sequence[str]], delimiter: str) -> bytes:
+    stream = io.StringIO(newline="")
+    csv.writer(stream, delimiter=delimiter).writerows(rows)
+    return stream.getvalue().encode()
+
+
+CATS_WRITERS: dict[str, Callable[[list[tuple[str, dict[str, float]]]], bytes]] = {
+    "cats.jsonl": as_jsonl,
+    "pairs.jsonl": as_raw_jsonl,
+    "list.json": as_json,
+    "map.parquet": as_parquet,
+    "docs.spacy": as_spacy,
+    "cats.jsonl.gz": as_jsonl,
+    "map.parquet.gz": as_parquet,
+    "docs.spacy.gz": as_spacy,
+}
