@@ -7,7 +7,7 @@ from spacy import util
 from spacy.tokens import Doc
 
 # Tokens of a buffer. Enough for sub-batches with hardly any padding, few enough to stay in memory.
-_BUFFER = 2**14
+_BUFFER = 2**16
 
 
 def pipe_buffers(

@@ -295,3 +295,20 @@ def test_settings_come_from_the_pipelines_config(
     nlp = spacy.load(tmp_path, config=config)
     assert nlp.get_pipe("trf_tok2vec").model.attrs["words_per_batch"] == 50
     assert len(nlp("I love it.")._.trf_all_hidden_states) == 3
+
+
+def test_automatic_sub_batches_stay_so(make_nlp: Callable[..., Language], tmp_path: Path) -> None:
+    nlp = make_nlp(words_per_batch="auto")
+    texts = [*TEXTS, *TEXTS]
+    docs = list(nlp.pipe(texts))
+    for doc, other in zip(docs, make_nlp().pipe(texts), strict=True):
+        np.testing.assert_allclose(doc.tensor, other.tensor, rtol=0, atol=1e-5)
+    nlp.to_disk(tmp_path)
+    loaded = spacy.load(tmp_path).get_pipe("trf_tok2vec")
+    assert loaded.cfg["words_per_batch"] == loaded.model.attrs["words_per_batch"] == "auto"
+
+
+@pytest.mark.parametrize("value", [-1, "many"])
+def test_other_sub_batches_are_an_error(value: int | str) -> None:
+    with pytest.raises(PipelineError, match=f"words_per_batch: can't be {value!r}"):
+        spacy.blank("xx").add_pipe("trf_tok2vec", config={"words_per_batch": value})
