@@ -247,10 +247,11 @@ class TransformersLanguage(Language):
 
     def create_optimizer(self) -> Optimizer:
         """The optimizer of the config; one with rates for encoder and head if it is spaCy's."""
-        configured = self.config["training"]["optimizer"]
+        # spaCy would leave variables such as ${training.max_steps} as they are.
+        configured = self.config.interpolate()["training"]["optimizer"]
         if configured == Language.default_config["training"]["optimizer"]:
             return default_optimizer()
-        return super().create_optimizer()
+        return cast(Optimizer, registry.resolve({"optimizer": configured})["optimizer"])
 
     def _names_of(self, kind: type) -> set[str]:
         return {name for name, pipe in self.pipeline if isinstance(pipe, kind)}

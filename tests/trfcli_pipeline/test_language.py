@@ -395,6 +395,16 @@ def test_the_optimizer_is_that_of_the_config() -> None:
     assert optimizer.learn_rate == 0.25
 
 
+def test_the_optimizer_may_have_variables_of_the_config() -> None:
+    config = TransformersLanguage().config
+    config["training"]["optimizer"] = {
+        "@optimizers": "trfcli.AdamW.v1",
+        "trf_lr": "${training.dropout}",
+    }
+    optimizer = TransformersLanguage.from_config(config).create_optimizer()
+    assert optimizer.trf_lr == config["training"]["dropout"]
+
+
 def test_resume_training_keeps_what_was_learnt(trained: Language) -> None:
     before = predictions(trained)
     assert isinstance(trained.resume_training(), TransformersOptimizer)
