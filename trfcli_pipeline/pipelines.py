@@ -83,7 +83,8 @@ def init_pipeline(
         # The saved pipeline has all it needs, and the path would be this machine's.
         component.trf_name = name
         nlp.add_pipe(component)
-    nlp.meta["name"] = pipeline or pipeline_name(source.title)
+    # Packages put the language before it, whoever did so already.
+    nlp.meta["name"] = (pipeline or pipeline_name(source.title)).removeprefix(f"{lang}_")
     facts = {
         "name": source.title,
         "source": source.origin,

@@ -67,7 +67,7 @@ def test_saved_pipeline_loads_without_the_encoder(run: Run, workspace: Path) -> 
 def test_options_reach_the_saved_pipeline(run: Run, workspace: Path) -> None:
     result = run(
         *("init", "tiny-bert", "out"),
-        *("--lang", "de", "--name", "spam_filter", "--words-per-batch", "123"),
+        *("--lang", "de", "--name", "de_spam_filter", "--words-per-batch", "123"),
     )
     assert result.exit_code == 0
     assert "✔ Saved de_spam_filter to out" in result.stderr
