@@ -46,7 +46,7 @@ def digest(values: Mapping[str, Any]) -> str:
 
 def digest_files(*paths: str | None) -> dict[str, str]:
     """SHA-256 of the data files, by their names; by their paths if they have one name."""
-    files = [path for path in paths if path not in (None, STDIN)]
+    files = [path for path in dict.fromkeys(paths) if path not in (None, STDIN)]
     names = [Path(path).name for path in files]
     if len(set(names)) < len(names):
         names = files
