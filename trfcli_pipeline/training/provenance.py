@@ -22,13 +22,15 @@ from trfcli_pipeline.training.loop import Progress
 from trfcli_pipeline.training.recipe import Recipe
 
 _VERSIONS = ("trfcli", "torch", "transformers", "spacy")
+# Settings that the config doesn't hold.
+_METHODS = ("freeze_encoder", "freeze_layers", "lora", "precision")
 
 
 def identify(recipe: Recipe, path: Path, data: Data) -> dict[str, str]:
     """Hashes of all that a training's result depends on, each under a name for people."""
     asked = {
         "config": recipe.config.to_str(),
-        "freeze_encoder": recipe.settings.freeze_encoder,
+        **{name: getattr(recipe.settings, name) for name in _METHODS},
         "processes": recipe.n_processes,
     }
     return {
@@ -118,6 +120,11 @@ def describe_training(
             "batch_size": plan.batch_size,
             "trf_lr": plan.trf_lr,
             "learn_rate": plan.learn_rate,
+            **{name: getattr(recipe.settings, name) for name in _METHODS},
+            # What "auto" came to.
+            "precision": plan.precision,
+            "layer_decay": recipe.layer_decay,
+            "averages": recipe.averages,
             "seed": recipe.seed,
             "device": plan.device,
             "versions": {name: installed_version(name) for name in _VERSIONS},
