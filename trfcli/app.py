@@ -25,6 +25,7 @@ from trfcli.commands import (
 from trfcli.options import DebugOption, QuietOption
 
 EXIT_ERROR = 1
+EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, what a shell reports
 VERSIONED = ("trfcli", "spacy", "torch", "transformers")
 
@@ -112,9 +113,12 @@ def report(error: BaseException) -> int:
         console.fail(f"Interrupted; {console.settings.if_interrupted}.")
         return EXIT_INTERRUPTED
 
-    from trfcli_pipeline.errors import TrfError
+    from trfcli_pipeline.errors import SettingsError, TrfError
 
     match error:
+        case SettingsError():
+            console.fail(error.message, hint=error.hint)
+            return EXIT_USAGE
         case TrfError():
             console.fail(error.message, hint=error.hint)
         case OSError() if error.strerror is not None:

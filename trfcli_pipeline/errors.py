@@ -5,7 +5,8 @@ TrfError
 ├── EncoderError         a pretrained encoder can't be found, reached or served
 ├── PipelineError        a spaCy pipeline lacks something, or isn't one
 ├── OutputError          a result can't be written where it was asked for
-└── DeviceError          a device isn't there, or has no memory for the work
+├── DeviceError          a device isn't there, or has no memory for the work
+└── SettingsError        settings aren't what can be asked for, or exclude each other
 """
 
 
@@ -41,6 +42,10 @@ class OutputError(TrfError):
 
 class DeviceError(TrfError):
     """A device isn't there, or has no memory for the work."""
+
+
+class SettingsError(TrfError):
+    """Settings aren't what can be asked for, or exclude each other."""
 
 
 def one_line(error: BaseException) -> str:

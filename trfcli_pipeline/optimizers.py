@@ -4,7 +4,7 @@ from spacy.util import registry
 from thinc.api import Optimizer
 from thinc.types import Generator
 
-from trfcli_pipeline.wrapper import DEFAULT_TRF_LR, DEFAULT_TRF_WEIGHT_DECAY
+from trfcli_pipeline.adamw import DEFAULT_TRF_LR, DEFAULT_TRF_WEIGHT_DECAY
 
 # A number, or one for each step.
 Schedule = float | Generator
@@ -17,8 +17,12 @@ class TransformersOptimizer(Optimizer):
         learn_rate: Of the heads.
         trf_lr: Of the encoder.
         trf_weight_decay: Of the encoder's matrices; biases and LayerNorms have none.
+        trf_layer_decay: What the rate of each of the encoder's layers is multiplied by to get
+            that of the layer below it; the uppermost has `trf_lr`.
         grad_clip: The largest norm of a gradient: of each parameter of a head, and of all the
             encoder's together. 0 for no limit.
+        use_averages: Whether to keep averages of all weights over the steps, for evaluation and
+            saving.
     """
 
     trf_lr: float
@@ -30,9 +34,12 @@ class TransformersOptimizer(Optimizer):
         *,
         trf_lr: Schedule = DEFAULT_TRF_LR,
         trf_weight_decay: Schedule = DEFAULT_TRF_WEIGHT_DECAY,
+        trf_layer_decay: float = 1.0,
         grad_clip: float = 1.0,
+        use_averages: bool = False,
     ) -> None:
-        super().__init__(learn_rate, grad_clip=grad_clip, use_averages=False)
+        super().__init__(learn_rate, grad_clip=grad_clip, use_averages=use_averages)
+        self.trf_layer_decay = trf_layer_decay
         self._set_attr_or_schedule("trf_lr", trf_lr)
         self._set_attr_or_schedule("trf_weight_decay", trf_weight_decay)
 
@@ -42,10 +49,17 @@ def make_optimizer(
     learn_rate: Schedule = 1e-3,
     trf_lr: Schedule = DEFAULT_TRF_LR,
     trf_weight_decay: Schedule = DEFAULT_TRF_WEIGHT_DECAY,
+    trf_layer_decay: float = 1.0,
     grad_clip: float = 1.0,
+    use_averages: bool = False,
 ) -> TransformersOptimizer:
     return TransformersOptimizer(
-        learn_rate, trf_lr=trf_lr, trf_weight_decay=trf_weight_decay, grad_clip=grad_clip
+        learn_rate,
+        trf_lr=trf_lr,
+        trf_weight_decay=trf_weight_decay,
+        trf_layer_decay=trf_layer_decay,
+        grad_clip=grad_clip,
+        use_averages=use_averages,
     )
 
 

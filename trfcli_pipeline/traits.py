@@ -54,7 +54,7 @@ def find_traits(
     """
     arguments = forward_arguments(model)
     kind = model.config.model_type
-    ids = _any_ids(model)
+    ids = any_ids(model)
     try:
         with torch.inference_mode():
             alone = _run(model, arguments, ids[:1, :_SHORT])
@@ -121,7 +121,7 @@ def pad_id(model: "PreTrainedModel") -> int:
     return getattr(model.config, "pad_token_id", None) or 0
 
 
-def _any_ids(model: "PreTrainedModel") -> torch.Tensor:
+def any_ids(model: "PreTrainedModel") -> torch.Tensor:
     """Two rows of wordpieces, none of them padding."""
     size = getattr(model.config, "vocab_size", _LONG + 1)
     ids = [each for each in range(min(size, _LONG + 1)) if each != pad_id(model)]

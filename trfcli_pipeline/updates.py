@@ -58,7 +58,7 @@ def begin_update(model: "TransformersWrapper", X: WordPieces) -> tuple[Activatio
         model.set_training(dropout)
         n_streams = max(min(model.n_streams, len(tasks)), 1)
         streams = [tasks[first::n_streams] for first in range(n_streams)]
-        work = partial(_backward_stream, model, graphs, d_activations)
+        work = partial(_backward_stream, model, graphs, model.adamw.scaler, d_activations)
         with sparse_embeddings(model.module):
             # All of them or, where one fails, none.
             for found in list(run_streams(work, streams, n_streams)):
@@ -121,27 +121,37 @@ class Task:
         if self.model.module.training:
             self.random_states = _random_state(self.model.device)
         with torch.set_grad_enabled(keep):
-            return self.model.encode(self.batch)
+            return self.model.encode_for_training(self.batch)
 
     def take_kept(self) -> Any:
         """The output with its graph, which nothing else holds; None if it wasn't kept."""
         kept, self.kept = self.kept, None
         return kept
 
-    def gradients(self, d_activations: Activations) -> Sequence[torch.Tensor | None]:
-        """The gradients of the weights."""
+    def gradients(
+        self, d_activations: Activations, scaler: torch.amp.GradScaler
+    ) -> Sequence[torch.Tensor | None]:
+        """The gradients of the weights, scaled."""
         output = self.take_kept()
         if output is None:
             with _random_state_restored(self.random_states, self.model.device):
-                output = self.model.encode(self.batch)
+                output = self.model.encode_for_training(self.batch)
         pairs = _outputs_and_gradients(self.batch, output, d_activations)
-        tensors, gradients = zip(*pairs, strict=True)
+        # Nothing is trained below the outputs of frozen layers.
+        pairs = [pair for pair in pairs if pair[0].requires_grad]
         weights = self.model.gradients.weights
-        return torch.autograd.grad(tensors, weights, gradients, allow_unused=True)
+        if not pairs:
+            return [None] * len(weights)
+        tensors, gradients = zip(*pairs, strict=True)
+        return torch.autograd.grad(tensors, weights, scaler.scale(gradients), allow_unused=True)
 
 
 def _backward_stream(
-    model: "TransformersWrapper", graphs: Graphs, d_activations: Activations, tasks: Sequence[Task]
+    model: "TransformersWrapper",
+    graphs: Graphs,
+    scaler: torch.amp.GradScaler,
+    d_activations: Activations,
+    tasks: Sequence[Task],
 ) -> Found:
     """The gradients of the weights, summed over some sub-batches in their order.
 
@@ -151,7 +161,7 @@ def _backward_stream(
     for task in tasks:
         # Added here, where each part of a sub-batch has come to its end.
         for found in model.updating.run(
-            lambda part: part.gradients(d_activations), task, graphs.release
+            lambda part: part.gradients(d_activations, scaler), task, graphs.release
         ):
             add_up(total, found)
     return total

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,16 @@ from thinc.api import Model, Optimizer
 
 from trfcli_pipeline import pretrained
 from trfcli_pipeline.activations import Activations
+from trfcli_pipeline.adamw import EncoderAdamW
+from trfcli_pipeline.adapters import Adapter, add_adapters, merged
 from trfcli_pipeline.collecting import Collector
+from trfcli_pipeline.depths import freeze_lowest
 from trfcli_pipeline.devices import free_bytes, graph_bytes_per_piece, resolve_device
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.fitting import Fitting
 from trfcli_pipeline.gradients import Gradients
 from trfcli_pipeline.padding import SubBatch, WordPieces, divide, find_originals, pad
+from trfcli_pipeline.precision import autocast, resolve_precision, to_float32
 from trfcli_pipeline.streams import count_streams, run_streams
 from trfcli_pipeline.subbatching import AUTO, check_words_per_batch
 from trfcli_pipeline.traits import Traits, call_options, find_traits, pad_id
@@ -28,10 +33,6 @@ from trfcli_pipeline.updates import Backprop, begin_update
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# What an optimizer that says nothing about the encoder (any of Thinc's) is taken to mean. The
-# head's rate would be far too high.
-DEFAULT_TRF_LR = 5e-5
-DEFAULT_TRF_WEIGHT_DECAY = 0.01
 # The part of the free memory that graphs may take before sub-batches are computed twice.
 _GRAPH_SHARE = 0.5
 # The part of it that an automatic sub-batch may take. The estimate is a rough one.
@@ -86,7 +87,9 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         self.all_hidden_states = all_hidden_states
         self.all_attentions = all_attentions
         self._module: PreTrainedModel | None = None
-        self._adamw: torch.optim.AdamW | None = None
+        self._adamw: EncoderAdamW | None = None
+        self.precision = "fp32"
+        self.adapters: list[Adapter] = []
         # The trained rates of the dropout layers, to tell those that were off for good.
         self._dropouts: list[torch.nn.Dropout] = []
         self._traits = Traits()
@@ -109,6 +112,13 @@ class TransformersWrapper(Model[WordPieces, Activations]):
             )
         return self._module
 
+    @property
+    def adamw(self) -> EncoderAdamW:
+        """What takes the encoder's steps. Raises PipelineError if no weights were loaded yet."""
+        if self._adamw is None:
+            self._adamw = EncoderAdamW(self.module, self.precision)
+        return self._adamw
+
     def load(self, path: Path) -> None:
         """Take the weights from a directory in Hugging Face's format."""
         module = pretrained.load_encoder(
@@ -122,6 +132,7 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         self._module = module
         self.gradients = Gradients(module)
         self._adamw = None
+        self.adapters = []
         self._dropouts = [
             part for part in module.modules() if isinstance(part, torch.nn.Dropout) and part.p
         ]
@@ -140,49 +151,43 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         self.device = resolve_device(name)
         self.predicting, self.updating = Fitting(self.device), Fitting(self.device)
 
-    def finish_update(self, optimizer: Optimizer) -> None:
-        """Take one AdamW step with the gradients that have gathered, and clear them.
+    def prepare_training(
+        self, *, freeze_layers: int = 0, lora_rank: int | None = None, precision: str = "fp32"
+    ) -> None:
+        """Settle what of the encoder is trained, and how, before the first update.
+
+        Predictions stay in float32, and what is saved an ordinary encoder.
 
         Args:
-            optimizer: Its `trf_lr`, `trf_weight_decay` and `grad_clip` (global norm) are used.
+            freeze_layers: How many of the lowest layers stay as they are, with the embeddings.
+            lora_rank: Rank of adapters that are trained in place of the encoder's own weights,
+                which need peft; None for none.
+            precision: See `precision.resolve_precision`.
+
+        Raises:
+            PipelineError: No weights were loaded yet.
+            DeviceError: The device doesn't have that precision.
+            EncoderError: peft isn't installed, or the encoder lacks the layers.
         """
-        module = self.module
-        parameters = [each for each in module.parameters() if each.grad is not None]
-        if not parameters:
-            return
-        if self._adamw is None:
-            self._adamw = _make_adamw(module)
-        decays, others = self._adamw.param_groups
-        decays["lr"] = others["lr"] = getattr(optimizer, "trf_lr", DEFAULT_TRF_LR)
-        decays["weight_decay"] = getattr(optimizer, "trf_weight_decay", DEFAULT_TRF_WEIGHT_DECAY)
-        if optimizer.grad_clip:
-            torch.nn.utils.clip_grad_norm_(parameters, optimizer.grad_clip)
-        self._adamw.step()
-        self._adamw.zero_grad(set_to_none=True)
-
-    def training_state(self) -> dict[str, torch.Tensor]:
-        """The weights, and what AdamW remembers about them; see `restore_training_state`."""
-        state = {f"encoder.{name}": each for name, each in self.module.named_parameters()}
-        if self._adamw is not None:
-            for index, memory in self._adamw.state_dict()["state"].items():
-                state |= {f"adamw.{index}.{name}": each for name, each in memory.items()}
-        return {name: each.detach() for name, each in state.items()}
-
-    def restore_training_state(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take over what `training_state` returned."""
-        with torch.no_grad():
-            for name, parameter in self.module.named_parameters():
-                parameter.copy_(state[f"encoder.{name}"])
-        memories: dict[int, dict[str, torch.Tensor]] = {}
-        for key, value in state.items():
-            if key.startswith("adamw."):
-                _, index, name = key.split(".")
-                memories.setdefault(int(index), {})[name] = value
+        self.precision = resolve_precision(precision, self.device)
+        if lora_rank is not None:
+            self.adapters = add_adapters(self.module, lora_rank)
+        if freeze_layers:
+            freeze_lowest(self.module, freeze_layers)
         self._adamw = None
-        if memories:
-            self._adamw = _make_adamw(self.module)
-            groups = self._adamw.state_dict()["param_groups"]
-            self._adamw.load_state_dict({"state": memories, "param_groups": groups})
+
+    def finish_update(self, optimizer: Optimizer) -> None:
+        """Take one AdamW step with the gradients that have gathered, and clear them."""
+        self.adamw.step(optimizer)
+
+    @contextmanager
+    def use_params(self, params: Mapping[Any, Any]) -> Iterator[None]:
+        """Put the averages that AdamW keeps in the place of the weights.
+
+        Thinc's, which are given, know nothing of these.
+        """
+        with self.adamw.averaged():
+            yield
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A module that has returned hidden states carries hooks of transformers that don't pickle.
@@ -195,14 +200,16 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         return _from_state, (settings, self.to_bytes() if self.is_loaded else None)
 
     def to_disk(self, path: Path | str) -> None:
-        pretrained.save(self.module.save_pretrained, Path(path))
+        with merged(self.adapters):
+            pretrained.save(self.module.save_pretrained, Path(path))
 
     def from_disk(self, path: Path | str) -> "TransformersWrapper":
         self.load(Path(path))
         return self
 
     def to_bytes(self) -> bytes:
-        return srsly.msgpack_dumps(pretrained.to_files(self.module.save_pretrained))
+        with merged(self.adapters):
+            return srsly.msgpack_dumps(pretrained.to_files(self.module.save_pretrained))
 
     def from_bytes(self, bytes_data: bytes) -> "TransformersWrapper":
         with pretrained.from_files(srsly.msgpack_loads(bytes_data)) as path:
@@ -235,6 +242,19 @@ class TransformersWrapper(Model[WordPieces, Activations]):
             output_attentions=self.all_attentions,
         )
         return self.module(**batch.inputs, **options)
+
+    def encode_for_training(self, batch: SubBatch) -> Any:
+        """Run the encoder on a sub-batch in the precision of the training, in whichever thread.
+
+        The outputs are in float32 all the same.
+        """
+        if self.precision == "fp32":
+            return self.encode(batch)
+        with autocast(self.precision, self.device):
+            output = self.encode(batch)
+        for kind, values in output.items():
+            output[kind] = to_float32(values)
+        return output
 
     @property
     def n_streams(self) -> int:
@@ -318,7 +338,8 @@ def _predict(model: TransformersWrapper, X: WordPieces) -> Activations:
     def encode_fitting(batch: SubBatch) -> None:
         list(model.predicting.run(encode, batch))
 
-    list(run_streams(encode_fitting, batches, model.n_streams))
+    with merged(model.adapters):
+        list(run_streams(encode_fitting, batches, model.n_streams))
     if not is_new.all():
         with torch.inference_mode():
             collector.repeat(originals)
@@ -327,25 +348,3 @@ def _predict(model: TransformersWrapper, X: WordPieces) -> Activations:
 
 def _no_backprop(d_activations: Activations) -> None:
     raise RuntimeError("A prediction has no backward pass; use begin_update")
-
-
-def _make_adamw(module: torch.nn.Module) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices only: not on biases and norms."""
-    trained = [(name, each) for name, each in module.named_parameters() if each.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [each for name, each in trained if _decays(name, each)]},
-        {
-            "params": [each for name, each in trained if not _decays(name, each)],
-            "weight_decay": 0.0,
-        },
-    ]
-    return torch.optim.AdamW(
-        groups,
-        # One kernel a step: on a CPU, six times faster than a loop over the parameters.
-        fused=True,
-    )
-
-
-def _decays(name: str, parameter: torch.nn.Parameter) -> bool:
-    # The weights of every norm are vectors, but not all biases are: XLNet has some for each head.
-    return parameter.ndim > 1 and not name.endswith("bias")

@@ -17,6 +17,7 @@ def test_the_default_rates() -> None:
     assert optimizer.trf_lr == 5e-5
     assert optimizer.trf_weight_decay == 0.01
     assert optimizer.grad_clip == 1.0
+    assert optimizer.trf_layer_decay == 1.0
     assert optimizer.averages is None
 
 
@@ -34,7 +35,9 @@ def test_it_can_be_set_in_a_config() -> None:
         learn_rate = 0.002
         trf_lr = 0.00003
         trf_weight_decay = 0.1
+        trf_layer_decay = 0.9
         grad_clip = 0.0
+        use_averages = true
         """
     )
     optimizer = registry.resolve(config)["optimizer"]
@@ -43,7 +46,9 @@ def test_it_can_be_set_in_a_config() -> None:
     assert optimizer.learn_rate == 0.002
     assert optimizer.trf_lr == 0.00003
     assert optimizer.trf_weight_decay == 0.1
+    assert optimizer.trf_layer_decay == 0.9
     assert optimizer.grad_clip == 0.0
+    assert optimizer.averages == {}
 
 
 def test_the_heads_rate_does_not_change_the_encoders() -> None:

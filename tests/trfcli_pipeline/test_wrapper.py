@@ -3,6 +3,7 @@ import shutil
 import weakref
 from collections.abc import Callable, Iterator
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ from transformers import (
 )
 
 from trfcli_pipeline.activations import Activations
+from trfcli_pipeline.adamw import parameter_groups
 from trfcli_pipeline.errors import DeviceError, PipelineError
 from trfcli_pipeline.optimizers import make_optimizer
 from trfcli_pipeline.padding import WordPieces
-from trfcli_pipeline.wrapper import TransformersWrapper, _make_adamw
+from trfcli_pipeline.wrapper import TransformersWrapper
 
 WIDTH, LAYERS, HEADS = 16, 2, 4
 # Out of order, some alike, one as long as the encoders take, two empty.
@@ -853,8 +855,10 @@ def test_weight_decay_leaves_biases_and_norms_alone() -> None:
     modules = [XLNetModel(XLNetConfig(**xlnet)), LlamaModel(LlamaConfig(**llama))]
     modules.append(BertModel(BertConfig(**llama)))
     for module in modules:
-        decays, others = _make_adamw(module).param_groups
-        assert others["weight_decay"] == 0.0
+        groups = parameter_groups(module)
+        decays, others = sorted(groups, key=itemgetter("weight_decay_factor"), reverse=True)
+        assert (decays["weight_decay_factor"], others["weight_decay_factor"]) == (1, 0)
+        assert decays["rate_factor"] == others["rate_factor"] == 1
         exempt = {
             parameter
             for name, part in module.named_modules()

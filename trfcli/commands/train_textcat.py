@@ -1,8 +1,9 @@
 """`trf train-textcat`: fine-tunes a pipeline's encoder and text classifier."""
 
 import os
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
 
 _SHOWN_LABELS = 6
 _COLUMNS = (("step", 6), ("epoch", 6), ("loss", 7), ("accuracy", 8), ("macro F", 7), ("words/s", 8))
+
+
+_data = partial(typer.Option, rich_help_panel="Data", show_default=False)
+_training = partial(typer.Option, rich_help_panel="Training", show_default="of the config")
+_encoder = partial(typer.Option, rich_help_panel="Encoder", show_default="of the config")
+_classifier = partial(typer.Option, rich_help_panel="Classifier", show_default="of the config")
+_result = partial(typer.Option, rich_help_panel="Result", show_default=False)
 
 
 def train_textcat(
@@ -31,200 +39,182 @@ def train_textcat(
     ],
     dev: Annotated[
         str | None,
-        typer.Option(
-            "--dev",
-            "-d",
-            metavar="FILE",
-            help="Labelled texts to choose the best state by.",
-            rich_help_panel="Data",
-            show_default=False,
-        ),
+        _data("--dev", "-d", metavar="FILE", help="Labelled texts to choose the best state by."),
     ] = None,
     dev_split: Annotated[
         float,
-        typer.Option(
+        _data(
             min=0.001,
             max=0.9,
             metavar="SHARE",
             help="Share of the training texts to hold out where no --dev is given.",
-            rich_help_panel="Data",
+            show_default=True,
         ),
     ] = 0.1,
     max_texts: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Train on so many texts at most, drawn at random.",
-            rich_help_panel="Data",
-            show_default=False,
-        ),
+        _data(min=1, metavar="N", help="Train on so many texts at most, drawn at random."),
     ] = None,
     exclusive: Annotated[
         bool | None,
-        typer.Option(
+        _data(
             "--exclusive/--multilabel",
             help="Whether exactly one label holds for a text.",
-            rich_help_panel="Data",
             show_default="what the data shows",
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
+        _result(
             "--output",
             "-o",
             metavar="DIR",
             help="Where the trained pipeline goes.",
-            rich_help_panel="Result",
             show_default="MODEL itself, replaced when training has ended well",
         ),
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(
-            "--epochs",
-            "-n",
-            min=1,
-            metavar="N",
-            help="Passes over the training texts.",
-            rich_help_panel="Training",
-            show_default="of the config",
-        ),
+        _training("--epochs", "-n", min=1, metavar="N", help="Passes over the training texts."),
     ] = None,
     batch_size: BatchSizeOption = None,
     learn_rate: Annotated[
         float | None,
-        typer.Option(
-            min=0,
-            metavar="RATE",
-            help="Peak learning rate of the encoder.",
-            rich_help_panel="Training",
-            show_default="of the config",
-        ),
+        _encoder(min=0, metavar="RATE", help="Peak learning rate of the encoder."),
     ] = None,
-    architecture: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="softmax_last_hidden, softmax_class_vector or softmax_pooler_output.",
-            rich_help_panel="Training",
-            show_default="of the config",
-        ),
-    ] = None,
-    segments: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KIND",
-            help="What the encoder sees at once: windows (as many sentences as fit), sentences, "
-            "or doc.",
-            rich_help_panel="Training",
-            show_default="of the config",
-        ),
-    ] = None,
-    pooling: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KIND",
-            help="How the segments of a text become one vector: mean, max or attention.",
-            rich_help_panel="Training",
-            show_default="of the config",
-        ),
-    ] = None,
-    balance: Annotated[
-        bool,
-        typer.Option(
-            "--balance",
-            help="Weigh rare labels more than common ones.",
-            rich_help_panel="Training",
-        ),
-    ] = False,
-    focal_gamma: Annotated[
+    layer_decay: Annotated[
         float | None,
-        typer.Option(
+        _encoder(
             min=0,
-            metavar="GAMMA",
-            help="Focal loss: count texts less that are right already.",
-            rich_help_panel="Training",
-            show_default="of the config",
-        ),
-    ] = None,
-    accumulate: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Batches whose gradients make one step.",
-            rich_help_panel="Training",
-            show_default="of the config",
+            max=1,
+            metavar="FACTOR",
+            help="What a layer's rate is multiplied by for the layer below it.",
         ),
     ] = None,
     freeze_encoder: Annotated[
         bool,
-        typer.Option(
+        _encoder(
             "--freeze-encoder",
             help="Train the classifier alone: much faster, less accurate.",
-            rich_help_panel="Training",
+            show_default=False,
+        ),
+    ] = False,
+    freeze_layers: Annotated[
+        int,
+        _encoder(
+            min=0,
+            metavar="N",
+            help="Leave the embeddings and so many of the lowest layers as they are.",
+            show_default=False,
+        ),
+    ] = 0,
+    lora: Annotated[
+        int | None,
+        _encoder(
+            min=1,
+            metavar="RANK",
+            help="Train adapters of this rank in place of the encoder's weights; needs "
+            r"trfcli\[lora].",
+            show_default=False,
+        ),
+    ] = None,
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"],
+        _encoder(
+            help="Numbers to train in; auto: bf16 on GPUs that have it.",
+            show_default=True,
+        ),
+    ] = "auto",
+    segments: Annotated[
+        str | None,
+        _encoder(
+            metavar="KIND",
+            help="What the encoder sees at once: windows (as many sentences as fit), sentences, "
+            "or doc.",
+        ),
+    ] = None,
+    architecture: Annotated[
+        str | None,
+        _classifier(
+            metavar="NAME",
+            help="softmax_last_hidden, softmax_class_vector or softmax_pooler_output.",
+        ),
+    ] = None,
+    pooling: Annotated[
+        str | None,
+        _classifier(
+            metavar="KIND",
+            help="How the segments of a text become one vector: mean, max or attention.",
+        ),
+    ] = None,
+    balance: Annotated[
+        bool,
+        _classifier(
+            "--balance", help="Weigh rare labels more than common ones.", show_default=False
+        ),
+    ] = False,
+    focal_gamma: Annotated[
+        float | None,
+        _classifier(
+            min=0, metavar="GAMMA", help="Focal loss: count texts less that are right already."
+        ),
+    ] = None,
+    accumulate: Annotated[
+        int | None,
+        _training(min=1, metavar="N", help="Batches whose gradients make one step."),
+    ] = None,
+    averages: Annotated[
+        bool,
+        _training(
+            "--averages",
+            help="Evaluate and save averages of the weights over the steps.",
+            show_default=False,
         ),
     ] = False,
     patience: Annotated[
         int | None,
-        typer.Option(
+        _training(
             min=0,
             metavar="N",
             help="End after so many evaluations without a better score; 0 for never.",
-            rich_help_panel="Training",
-            show_default="of the config",
         ),
     ] = None,
     eval_every: Annotated[
         int | None,
-        typer.Option(
+        _training(
             min=1,
             metavar="STEPS",
             help="Steps from one evaluation to the next.",
-            rich_help_panel="Training",
             show_default="an epoch",
         ),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(
-            min=0,
-            max=2**32 - 1,
-            metavar="N",
-            help="Seed of everything random.",
-            rich_help_panel="Training",
-            show_default="of the config",
-        ),
+        _training(min=0, max=2**32 - 1, metavar="N", help="Seed of everything random."),
     ] = None,
     device: DeviceOption = "auto",
     checkpoint_every: Annotated[
         int | None,
-        typer.Option(
+        _result(
             min=0,
             metavar="STEPS",
             help="Steps from one checkpoint to the next; 0 for none.",
-            rich_help_panel="Result",
             show_default="as --eval-every",
         ),
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option(
-            "--resume",
-            help="Go on from the last checkpoint of a training that was interrupted.",
-            rich_help_panel="Result",
+        _result(
+            "--resume", help="Go on from the last checkpoint of a training that was interrupted."
         ),
     ] = False,
     config: Annotated[
         Path | None,
-        typer.Option(
+        _training(
             "--config",
             "-c",
             metavar="FILE",
             help="A spaCy config to take the defaults from.",
-            rich_help_panel="Training",
             show_default="configs/textcat.cfg or textcat_multilabel.cfg",
         ),
     ] = None,
@@ -264,6 +254,11 @@ def train_textcat(
             balance=balance,
             focal_gamma=focal_gamma,
             accumulate=accumulate,
+            layer_decay=layer_decay,
+            freeze_layers=freeze_layers,
+            lora=lora,
+            precision=precision,
+            averages=averages,
         ),
         resume=resume,
     )
@@ -312,9 +307,11 @@ def describe_plan(plan: "Planned", *, resume: bool) -> None:
     for remark in plan.remarks:
         console.warn(remark)
     encoder = "encoder frozen" if plan.trf_lr is None else f"encoder rate {plan.trf_lr:.0e}"
+    precision = "" if plan.precision == "fp32" else f", {plan.precision}"
+    rates = ", ".join([encoder, f"head rate {plan.learn_rate:.0e}", *plan.methods])
     console.info(
-        f"{plan.device.upper()}, {console.plural(plan.threads, 'thread')}; {encoder}, "
-        f"head rate {plan.learn_rate:.0e}, batch {plan.batch_size}, {plan.steps:,} steps, "
+        f"{plan.device.upper()}{precision}, {console.plural(plan.threads, 'thread')}; {rates}, "
+        f"batch {plan.batch_size}, {plan.steps:,} steps, "
         f"warm-up {plan.warmup_steps:,}; {plan.segments}, mean length {plan.mean_length:.0f} "
         f"wordpieces; "
         f"{plan.classifier}"

@@ -277,9 +277,10 @@ class TransformersTok2Vec(TrainablePipe):
             self.model.finish_update(optimizer)
 
     def use_params(self, params: dict[Any, Any]) -> Iterator[None]:
-        """The encoder's weights aren't among the parameters that Thinc averages."""
+        """Put averages in the place of the weights, where the optimizer keeps some."""
         self.complete_update()
-        yield
+        with self.model.use_params(params):
+            yield
 
     def to_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> None:
         self.complete_update()

@@ -29,6 +29,7 @@ from trfcli_pipeline.training.loop import Loop
 from trfcli_pipeline.training.preparation import (
     describe_classifier,
     prepare_docs,
+    prepare_encoder,
     require_encoder,
     set_classifier,
     set_segments,
@@ -112,6 +113,8 @@ def train_textcat(
     encoder = require_encoder(nlp)
     was = describe_classifier(nlp)
     fix_random_seed(recipe.seed)
+    # Adapters start alike everywhere, so before the seed differs.
+    methods = prepare_encoder(encoder, recipe)
     # The same order of the data everywhere, but no two texts with the same dropout.
     torch.manual_seed(recipe.seed + ranks.rank)
     segments = set_segments(nlp, recipe)
@@ -142,6 +145,8 @@ def train_textcat(
         mean_length=sum(lengths) / len(lengths),
         segments=segments,
         classifier=classifier_phrase,
+        precision=encoder.model.precision,
+        methods=methods,
         size_rule=recipe.size_rule,
         done_steps=loop.progress.step,
     )
@@ -178,7 +183,7 @@ def _run(
         for event in loop.run():
             if isinstance(event, Evaluated) and event.is_best:
                 describe_training(loop.nlp, loop.classifier, loop.recipe, plan, event, files)
-                with staged_directory(workspace.best) as staging:
+                with loop.averaged(), staged_directory(workspace.best) as staging:
                     loop.nlp.to_disk(staging)
             if isinstance(event, Checkpointed):
                 state = loop.state()

@@ -4,6 +4,7 @@ A training writes into a workspace beside its target: the best pipeline so far, 
 checkpoint. Each is exchanged for a newer one in one step, so a kill at any moment leaves it whole.
 """
 
+import json
 import random
 import shutil
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import srsly
 import torch
 from safetensors.torch import load_file, save_file
 from thinc.api import Model, Optimizer
@@ -59,13 +59,14 @@ class Workspace:
         """Replace the checkpoint."""
         with staged_directory(self.checkpoint) as staging:
             save_file(tensors, staging / _TENSORS)
-            srsly.write_json(staging / _PROGRESS, progress)
+            # Not srsly's, which rounds numbers: of two equal scores, one would then be higher.
+            (staging / _PROGRESS).write_text(json.dumps(progress))
 
     def load(self) -> tuple[dict[str, Any], Tensors]:
         return self.progress(), load_file(self.checkpoint / _TENSORS)
 
     def progress(self) -> dict[str, Any]:
-        progress: dict[str, Any] = srsly.read_json(self.checkpoint / _PROGRESS)
+        progress: dict[str, Any] = json.loads((self.checkpoint / _PROGRESS).read_text())
         return progress
 
     def remove(self) -> None:

@@ -18,6 +18,8 @@ class Planned:
         mean_length: Wordpieces of a training text.
         segments: What the encoder sees at once, as a phrase.
         classifier: What becomes of the pipeline's classifier, as a phrase.
+        precision: What the encoder's gradients are computed in.
+        methods: What is done beyond plain fine-tuning, as phrases.
         size_rule: What the number of texts changed in the recipe, as a phrase.
         done_steps: Steps that were taken before, by the training that this one resumes.
     """
@@ -38,6 +40,8 @@ class Planned:
     mean_length: float
     classifier: str
     segments: str
+    precision: str = "fp32"
+    methods: Sequence[str] = ()
     size_rule: str | None = None
     done_steps: int = 0
 

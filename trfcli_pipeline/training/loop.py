@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
@@ -128,7 +129,11 @@ class Loop:
     def tensors(self) -> dict[str, torch.Tensor]:
         """Weights, and what the optimizers remember."""
         tensors = head_state(self.classifier.model, self.recipe.optimizer)
-        return tensors if self.freeze_encoder else tensors | self.encoder.model.training_state()
+        return tensors if self.freeze_encoder else tensors | self.encoder.model.adamw.state()
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Put averages in the place of the weights, where the recipe has them kept."""
+        return self.nlp.use_params(self.recipe.optimizer.averages)
 
     def restore(self, workspace: Workspace) -> None:
         """Continue from a checkpoint."""
@@ -139,7 +144,7 @@ class Loop:
             self.recipe.optimizer.step_schedules()
         restore_head(self.classifier.model, self.recipe.optimizer, tensors)
         if not self.freeze_encoder:
-            self.encoder.model.restore_training_state(tensors)
+            self.encoder.model.adamw.restore(tensors)
 
     def _epoch(self) -> list[list[list[Example]]]:
         """The batches of each step of the current epoch."""
@@ -209,7 +214,8 @@ class Loop:
 
     def _evaluate(self, epoch: float) -> Evaluated:
         now, start = self.progress, time.perf_counter()
-        evaluation = self._judge()
+        with self.averaged():
+            evaluation = self._judge()
         score = self._score(evaluation)
         if score > now.best_score:
             now.risen_step = now.step

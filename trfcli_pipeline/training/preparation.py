@@ -12,6 +12,7 @@ from trfcli_pipeline.components import find_component
 from trfcli_pipeline.components.textcat import TransformersTextCategorizer
 from trfcli_pipeline.components.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.components.wordpiecer import TransformersWordPiecer
+from trfcli_pipeline.depths import find_layers
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.training.data import Data
 from trfcli_pipeline.training.recipe import TEXTCAT, Recipe
@@ -24,6 +25,30 @@ def require_encoder(nlp: Language) -> TransformersTok2Vec:
             "The pipeline has no trf_tok2vec", hint="Make one: trf init minilm ./model"
         )
     return encoder
+
+
+def prepare_encoder(encoder: TransformersTok2Vec, recipe: Recipe) -> list[str]:
+    """Settle how the encoder is trained. Returns what is beyond plain fine-tuning, as phrases."""
+    settings, model = recipe.settings, encoder.model
+    methods = []
+    if not settings.freeze_encoder:
+        model.prepare_training(
+            freeze_layers=settings.freeze_layers,
+            lora_rank=settings.lora,
+            precision=settings.precision,
+        )
+        if settings.freeze_layers:
+            number = len(find_layers(model.module))
+            methods.append(f"lowest {settings.freeze_layers} of {number} layers frozen")
+        if recipe.layer_decay != 1:
+            find_layers(model.module)
+            methods.append(f"layer decay {recipe.layer_decay:g}")
+        if settings.lora:
+            trained = sum(each.numel() for each in model.gradients.weights)
+            methods.append(f"LoRA of rank {settings.lora}, {trained:,} weights")
+    if recipe.averages:
+        methods.append("averaged weights")
+    return methods
 
 
 def set_segments(nlp: Language, recipe: Recipe) -> str:

@@ -22,13 +22,15 @@ from trfcli_pipeline.training.loop import Progress
 from trfcli_pipeline.training.recipe import Recipe
 
 _VERSIONS = ("trfcli", "torch", "transformers", "spacy")
+# Settings that the config doesn't hold.
+_METHODS = ("freeze_encoder", "freeze_layers", "lora", "precision")
 
 
 def identify(recipe: Recipe, path: Path, data: Data) -> dict[str, str]:
     """Hashes of all that a training's result depends on, each under a name for people."""
     asked = {
         "config": recipe.config.to_str(),
-        "freeze_encoder": recipe.settings.freeze_encoder,
+        **{name: getattr(recipe.settings, name) for name in _METHODS},
         "processes": recipe.n_processes,
     }
     return {
@@ -46,7 +48,7 @@ def digest(values: Mapping[str, Any]) -> str:
 
 def digest_files(*paths: str | None) -> dict[str, str]:
     """SHA-256 of the data files, by their names; by their paths if they have one name."""
-    files = [path for path in paths if path not in (None, STDIN)]
+    files = [path for path in dict.fromkeys(paths) if path not in (None, STDIN)]
     names = [Path(path).name for path in files]
     if len(set(names)) < len(names):
         names = files
@@ -118,6 +120,11 @@ def describe_training(
             "batch_size": plan.batch_size,
             "trf_lr": plan.trf_lr,
             "learn_rate": plan.learn_rate,
+            **{name: getattr(recipe.settings, name) for name in _METHODS},
+            # What "auto" came to.
+            "precision": plan.precision,
+            "layer_decay": recipe.layer_decay,
+            "averages": recipe.averages,
             "seed": recipe.seed,
             "device": plan.device,
             "versions": {name: installed_version(name) for name in _VERSIONS},

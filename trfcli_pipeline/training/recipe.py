@@ -12,7 +12,7 @@ from spacy.schemas import ConfigSchemaTraining
 from spacy.util import registry
 from thinc.api import Config, ConfigValidationError, Optimizer
 
-from trfcli_pipeline.errors import DataError
+from trfcli_pipeline.errors import DataError, SettingsError
 from trfcli_pipeline.shipped import shipped_path
 
 TEXTCAT, WORDPIECER = "trf_textcat", "trf_wordpiecer"
@@ -22,6 +22,8 @@ _FEW_TEXTS, _SMALL_BATCH = 500, 16
 # Fewer steps than these don't get the encoder anywhere.
 _LEAST_STEPS = 200
 _MANY_TEXTS, _EPOCHS_OF_MANY = 50_000, 2
+# Adapters take ten times the rate of an encoder's own weights.
+_LORA_RATE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,14 @@ class Settings:
         balance: Whether to weigh labels by how rare they are.
         focal_gamma: How much less a text counts that is right already; see `losses.py`.
         accumulate: Batches whose gradients make one step.
+        layer_decay: The rate of a layer of the encoder, as a multiple of that of the layer above.
+        freeze_layers: How many of the encoder's lowest layers stay as they are.
+        lora: Rank of the adapters that are trained in place of the encoder's own weights.
+        precision: As of `precision.resolve_precision`.
+        averages: Whether to evaluate and save averages of the weights over the steps.
+
+    Raises:
+        SettingsError: Some are about training the encoder, others about not doing so.
     """
 
     config: Path | None = None
@@ -63,6 +73,26 @@ class Settings:
     balance: bool = False
     focal_gamma: float | None = None
     accumulate: int | None = None
+    layer_decay: float | None = None
+    freeze_layers: int = 0
+    lora: int | None = None
+    precision: str = "auto"
+    averages: bool = False
+
+    def __post_init__(self) -> None:
+        of_training = {
+            "--layer-decay": self.layer_decay is not None,
+            "--freeze-layers": self.freeze_layers > 0,
+            "--lora": self.lora is not None,
+            "--precision": self.precision not in ("auto", "fp32"),
+        }
+        asked = [option for option, is_given in of_training.items() if is_given]
+        if self.freeze_encoder and asked:
+            raise SettingsError(
+                f"{' and '.join(asked)} can't go with --freeze-encoder, which doesn't train the "
+                "encoder at all",
+                hint="Leave out the one or the other",
+            )
 
 
 def config_path(name: str) -> Path:
@@ -122,6 +152,16 @@ class Recipe:
         return _peak(self.config["training"]["optimizer"]["trf_lr"])
 
     @property
+    def layer_decay(self) -> float:
+        """The rate of a layer of the encoder, as a multiple of that of the layer above."""
+        return getattr(self.optimizer, "trf_layer_decay", 1.0)
+
+    @property
+    def averages(self) -> bool:
+        """Whether averages of the weights are kept."""
+        return self.optimizer.averages is not None
+
+    @property
     def learn_rate(self) -> float:
         """Peak rate of the head."""
         return _peak(self.config["training"]["optimizer"]["learn_rate"])
@@ -162,6 +202,9 @@ class Recipe:
     def _ask(self, exclusive: bool) -> None:
         """Put what the user asks for in the place of the file's."""
         settings, optimizer = self.settings, self._raw["training"]["optimizer"]
+        trf_lr = settings.learn_rate
+        if trf_lr is None and settings.lora is not None and settings.config is None:
+            trf_lr = _LORA_RATE
         wanted: dict[tuple[str, ...], Any] = {
             ("training", "max_epochs"): settings.epochs,
             ("training", "batcher", "size"): settings.batch_size,
@@ -171,12 +214,14 @@ class Recipe:
             ("components", TEXTCAT, "exclusive_classes"): exclusive,
             ("components", WORDPIECER, "segments"): settings.segments,
             ("training", "accumulate_gradient"): settings.accumulate,
+            ("training", "optimizer", "trf_layer_decay"): settings.layer_decay,
+            ("training", "optimizer", "use_averages"): settings.averages or None,
             ("system", "seed"): settings.seed,
         }
         if isinstance(optimizer["trf_lr"], Mapping):
-            wanted["training", "optimizer", "trf_lr", "initial_rate"] = settings.learn_rate
+            wanted["training", "optimizer", "trf_lr", "initial_rate"] = trf_lr
         else:
-            wanted["training", "optimizer", "trf_lr"] = settings.learn_rate
+            wanted["training", "optimizer", "trf_lr"] = trf_lr
         for (*sections, key), value in wanted.items():
             if value is not None:
                 section = self._raw

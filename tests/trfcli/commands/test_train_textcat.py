@@ -382,6 +382,15 @@ def test_figures_are_for_people(run: Run, replayed: Callable[..., dict[str, Any]
     ]
 
 
+def test_methods_are_named(run: Run, replayed: Callable[..., dict[str, Any]]) -> None:
+    methods = ["lowest 2 of 6 layers frozen", "layer decay 0.9"]
+    replayed(replace(PLAN, precision="bf16", methods=methods), FINISHED)
+    assert (
+        "ℹ MPS, bf16, 1 thread; encoder rate 5e-05, head rate 1e-03, lowest 2 of 6 layers frozen, "
+        "layer decay 0.9, batch 32, 4,240 steps, "
+    ) in run("train", "model", "train.csv").stderr
+
+
 @pytest.mark.parametrize(
     ("options", "name", "value"),
     [
@@ -405,6 +414,11 @@ def test_figures_are_for_people(run: Run, replayed: Callable[..., dict[str, Any]
         (["--balance"], "balance", True),
         (["--focal-gamma", "2"], "focal_gamma", 2.0),
         (["--accumulate", "2"], "accumulate", 2),
+        (["--layer-decay", "0.9"], "layer_decay", 0.9),
+        (["--freeze-layers", "2"], "freeze_layers", 2),
+        (["--lora", "8"], "lora", 8),
+        (["--precision", "bf16"], "precision", "bf16"),
+        (["--averages"], "averages", True),
         (["-c", "my.cfg"], "config", Path("my.cfg")),
     ],
     ids=lambda value: " ".join(value) or "none" if isinstance(value, list) else "",
@@ -542,6 +556,10 @@ def test_several_labels_though_exclusive_was_asked_for(
         ["--patience", "-1"],
         ["--eval-every", "0"],
         ["--max-texts", "0"],
+        ["--layer-decay", "1.1"],
+        ["--freeze-layers", "-1"],
+        ["--lora", "0"],
+        ["--precision", "fp8"],
         ["surplus"],
     ],
     ids=" ".join,
@@ -555,6 +573,28 @@ def test_wrong_usage_exits_with_2(
     assert result.stdout == ""
     assert "Usage: trf train" in result.stderr
     assert digest(workspace) == before
+
+
+def test_options_that_exclude_each_other_are_wrong_usage(
+    run: Run, workspace: Path, digest: Digest
+) -> None:
+    before = digest(workspace)
+    options = ["--lora", "8", "--layer-decay", "0.9", "--freeze-encoder"]
+    result = run("train", "model", "train.jsonl", *options)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [
+        "✘ --layer-decay and --lora can't go with --freeze-encoder, which doesn't train the "
+        "encoder at all",
+        "  Leave out the one or the other",
+    ]
+    assert digest(workspace) == before
+
+
+def test_layers_that_are_not_there(workspace: Path, check_failure: CheckFailure) -> None:
+    options = ["--freeze-layers", "2"]
+    problem = "bert: has 2 layers, so 2 can't stay as they are while it is trained"
+    check_failure(["train", "model", "train.jsonl", *options], problem, "--freeze-encoder")
 
 
 # Interrupts, in a process of its own

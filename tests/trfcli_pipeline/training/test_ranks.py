@@ -61,9 +61,15 @@ torch.set_num_threads(1)
 from pathlib import Path
 from trfcli_pipeline.training import Evaluated, Finished, Settings, Stepped, train_textcat
 
-model, data, config, output, size = sys.argv[1:]
+model, data, config, output, size, methods = sys.argv[1:]
 settings = Settings(
-    config=Path(config), epochs=2, batch_size=int(size), seed=1, dev_split=0.2, eval_every=4
+    config=Path(config),
+    epochs=2,
+    batch_size=int(size),
+    seed=1,
+    dev_split=0.2,
+    eval_every=4,
+    **json.loads(methods),
 )
 rows = []
 for event in train_textcat(model, data, output=Path(output), settings=settings):
@@ -75,10 +81,18 @@ print(json.dumps(rows))
 """
 
 
-def losses_and_score(model: str, data: str, config: str, output: str, size: int) -> list[float]:
+def losses_and_score(
+    model: str, data: str, config: str, output: str, size: int, methods: dict[str, Any]
+) -> list[float]:
     """What TRAIN prints, of a training in this process."""
     settings = Settings(
-        config=Path(config), epochs=2, batch_size=size, seed=1, dev_split=0.2, eval_every=4
+        config=Path(config),
+        epochs=2,
+        batch_size=size,
+        seed=1,
+        dev_split=0.2,
+        eval_every=4,
+        **methods,
     )
     events = list(train_textcat(model, data, output=Path(output), settings=settings))
     losses = [event.loss for event in events if isinstance(event, Stepped)]
@@ -111,7 +125,10 @@ def run(arguments: list[str], *, size: int) -> list[list[float]]:
     return [json.loads(process.communicate(timeout=200)[0]) for process in processes]
 
 
-def test_two_processes_learn_what_one_does(tiny_bert: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("methods", [{}, {"lora": 2, "averages": True, "layer_decay": 0.5}])
+def test_two_processes_learn_what_one_does(
+    tiny_bert: Path, tmp_path: Path, methods: dict[str, Any]
+) -> None:
     init_pipeline(str(tiny_bert), tmp_path / "model", lang="xx")
     words = {"A": ["apple pie", "delicious apple"], "B": ["this film", "a terrible film"]}
     rows = [
@@ -127,8 +144,8 @@ def test_two_processes_learn_what_one_does(tiny_bert: Path, tmp_path: Path) -> N
     config["training"]["optimizer"].update(learn_rate=0.01, trf_lr=1e-3)
     config.to_disk(tmp_path / "a.cfg")
     common = [str(tmp_path / name) for name in ("model", "train.jsonl", "a.cfg")]
-    one = losses_and_score(*common, str(tmp_path / "one"), 8)
-    two, also = run([*common, str(tmp_path / "two"), "4"], size=2)
+    one = losses_and_score(*common, str(tmp_path / "one"), 8, methods)
+    two, also = run([*common, str(tmp_path / "two"), "4", json.dumps(methods)], size=2)
     assert two == also
     assert len(one) == 2 * 4 + 1
     assert two == pytest.approx(one, abs=1e-5)

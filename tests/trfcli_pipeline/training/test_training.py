@@ -496,6 +496,7 @@ def test_data_files_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
         path: hashlib.sha256(path.encode()).hexdigest() for path in paths
     }
     assert digest_files(paths[0], None).keys() == {"data.jsonl"}
+    assert digest_files(paths[0], paths[0]).keys() == {"data.jsonl"}
     assert digest_files("-", None) == {}
 
 
