@@ -15,14 +15,15 @@ from thinc.api import Model, Optimizer
 from trfcli_pipeline import pretrained
 from trfcli_pipeline.activations import Activations
 from trfcli_pipeline.collecting import Collector
-from trfcli_pipeline.devices import free_bytes, graph_bytes_per_piece, resolve_device
+from trfcli_pipeline.devices import free_bytes, graph_bytes_per_piece
+from trfcli_pipeline.encoders import Encoder, Inference, load_encoder, save_encoder
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.fitting import Fitting
 from trfcli_pipeline.gradients import Gradients
 from trfcli_pipeline.padding import SubBatch, WordPieces, divide, find_originals, pad
 from trfcli_pipeline.streams import count_streams, run_streams
 from trfcli_pipeline.subbatching import AUTO, check_words_per_batch
-from trfcli_pipeline.traits import Traits, call_options, find_traits, pad_id
+from trfcli_pipeline.traits import Traits, call_options, pad_id
 from trfcli_pipeline.updates import Backprop, begin_update
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class TransformersWrapper(Model[WordPieces, Activations]):
             dims={"nO": None},
             attrs={"words_per_batch": words_per_batch, "dropout_rate": 0.0},
         )
+        self.inference = Inference()
         self._use_device(device)
         self.all_hidden_states = all_hidden_states
         self.all_attentions = all_attentions
@@ -110,16 +112,25 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         return self._module
 
     def load(self, path: Path) -> None:
-        """Take the weights from a directory in Hugging Face's format."""
-        module = pretrained.load_encoder(
-            path, all_attentions=self.all_attentions, device=self.device
-        )
-        self._traits = find_traits(
-            module,
+        """Take the weights from a directory in Hugging Face's format, or of `to_disk`."""
+        self.encoder = load_encoder(
+            path,
             all_hidden_states=self.all_hidden_states,
             all_attentions=self.all_attentions,
+            device=self.device,
         )
+
+    @property
+    def encoder(self) -> Encoder:
+        """What is run: torch module or what stands in for it, and how. It can be replaced."""
+        return Encoder(self.module, self._traits, self.inference)
+
+    @encoder.setter
+    def encoder(self, encoder: Encoder) -> None:
+        module, self._traits, self.inference = encoder
         self._module = module
+        if self.inference.backend != "torch":
+            self._use_device("auto")
         self.gradients = Gradients(module)
         self._adamw = None
         self._dropouts = [
@@ -137,8 +148,22 @@ class TransformersWrapper(Model[WordPieces, Activations]):
             self.gradients = Gradients(self._module)
 
     def _use_device(self, name: str) -> None:
-        self.device = resolve_device(name)
+        self.device = self.inference.device(name)
         self.predicting, self.updating = Fitting(self.device), Fitting(self.device)
+
+    def check_trainable(self) -> None:
+        """Make sure that the encoder can be trained.
+
+        Raises:
+            PipelineError: It was optimized for predicting.
+        """
+        if not self.inference.is_trainable:
+            backend, precision = self.inference.backend, self.inference.precision
+            raise PipelineError(
+                f"The encoder can't be trained: it was optimized for predicting "
+                f"({precision}, {backend})",
+                hint="Train the pipeline that it was made of, and optimize the result",
+            )
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Take one AdamW step with the gradients that have gathered, and clear them.
@@ -195,14 +220,14 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         return _from_state, (settings, self.to_bytes() if self.is_loaded else None)
 
     def to_disk(self, path: Path | str) -> None:
-        pretrained.save(self.module.save_pretrained, Path(path))
+        pretrained.save(partial(save_encoder, self.encoder), Path(path))
 
     def from_disk(self, path: Path | str) -> "TransformersWrapper":
         self.load(Path(path))
         return self
 
     def to_bytes(self) -> bytes:
-        return srsly.msgpack_dumps(pretrained.to_files(self.module.save_pretrained))
+        return srsly.msgpack_dumps(pretrained.to_files(partial(save_encoder, self.encoder)))
 
     def from_bytes(self, bytes_data: bytes) -> "TransformersWrapper":
         with pretrained.from_files(srsly.msgpack_loads(bytes_data)) as path:

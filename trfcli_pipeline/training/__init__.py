@@ -109,7 +109,7 @@ def train_textcat(
     if resumed:
         check_identity(workspace, identity)
 
-    encoder = require_encoder(nlp)
+    encoder = require_encoder(nlp, trained=not settings.freeze_encoder)
     was = describe_classifier(nlp)
     fix_random_seed(recipe.seed)
     # The same order of the data everywhere, but no two texts with the same dropout.
