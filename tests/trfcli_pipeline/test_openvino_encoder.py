@@ -149,7 +149,7 @@ def test_damaged_files(encoder: OpenVINOEncoder, tmp_path: Path, damage: str) ->
     graph.unlink()
     if damage == "not XML":
         graph.write_text("<net")
-    with pytest.raises(EncoderError, match="openvino_model.xml"):
+    with pytest.raises(EncoderError, match=r"openvino_model\.xml"):
         OpenVINOEncoder.from_pretrained(tmp_path, "fp32", 1)
 
 
