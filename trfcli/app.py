@@ -19,6 +19,7 @@ from trfcli.commands import (
     info,
     init_model,
     inspect_alignment,
+    optimize,
     package,
     train_textcat,
 )
@@ -47,6 +48,7 @@ COMMANDS = (
     Entry(compare.compare, "compare"),
     Entry(annotate.annotate, "annotate"),
     Entry(benchmark.benchmark, "benchmark"),
+    Entry(optimize.optimize, "optimize"),
     Entry(package.package, "package"),
     Entry(info.info, "info"),
 )

@@ -53,7 +53,7 @@ class Collector:
         self.hidden[positions] = self._rows(output.last_hidden_state, batch)
         if self.pooler is not None:
             segments = torch.from_numpy(batch.segments).to(self.pooler.device)
-            self.pooler[segments] = output.pooler_output.detach().to(self.pooler.device)
+            self.pooler[segments] = output.pooler_output.detach().to(self.pooler)
         if self.model.all_hidden_states:
             with self._making_layers:
                 if self.layers is None:
@@ -63,7 +63,7 @@ class Collector:
             for into, layer in zip(self.layers, output.hidden_states, strict=True):
                 into[positions] = self._rows(layer, batch)
         if self.attentions is not None:
-            attentions = torch.stack(output.attentions, dim=1).detach()
+            attentions = torch.stack(output.attentions, dim=1).detach().float()
             for row, segment in enumerate(batch.segments.tolist()):
                 n = int(self.lengths[segment])
                 self.attentions[segment] = self._to_xp(attentions[row, :, :, :n, :n].contiguous())
@@ -89,7 +89,7 @@ class Collector:
                 self.attentions[copy] = self.attentions[source].copy()
 
     def _rows(self, padded: torch.Tensor, batch: SubBatch) -> torch.Tensor:
-        return padded.detach()[batch.mask].to(self.hidden.device)
+        return padded.detach()[batch.mask].to(self.hidden)
 
     def _to_xp(self, tensor: torch.Tensor) -> Floats:
         return torch2xp(tensor) if self.on_device else tensor.cpu().numpy()

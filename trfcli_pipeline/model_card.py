@@ -41,6 +41,14 @@ TRAINING_ROWS = {
     "versions": "Versions",
     "data": "Data (SHA-256)",
 }
+INFERENCE_ROWS = {
+    "precision": "Precision",
+    "backend": "Backend",
+    "texts": "Texts that the loss was measured on",
+    "figure": "Figure",
+    "loss": "Loss of it, in points",
+    "cosine": "Mean cosine of token rows",
+}
 SCORE_ROWS = {
     "accuracy": "Accuracy",
     "cats_micro_f": "Micro F",
@@ -74,7 +82,8 @@ def model_card(meta: Mapping[str, Any]) -> str:
 
     Args:
         meta: The content of its meta.json. Beside spaCy's keys, these are shown if present:
-            `trf.encoder` and `trf.training`, as training writes them, and `trf.test`, scores on
+            `trf.encoder` and `trf.training`, as training writes them, `trf.inference`, as
+            `optimizing` does, and `trf.test`, scores on
             test data as `Evaluation.metrics` gives them. `performance` holds the dev scores.
     """
     extra = _mapping(meta, "trf")
@@ -85,6 +94,7 @@ def model_card(meta: Mapping[str, Any]) -> str:
         _scores_section(_mapping(meta, "performance"), test),
         _settings_section("Encoder", _mapping(extra, "encoder"), ENCODER_ROWS),
         _settings_section("Training", training, TRAINING_ROWS),
+        _settings_section("Faster inference", _mapping(extra, "inference"), INFERENCE_ROWS),
         _usage_section(meta),
         _requirements_section(meta),
         _licence_section(meta),

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -155,10 +156,7 @@ def load_pipeline(model: str, *, device: str = "auto", exclude: Sequence[str] = 
 def describe_encoder(encoder: TransformersTok2Vec) -> dict[str, Any]:
     """Kind and size of an encoder."""
     module = encoder.transformers_model
-    return {
-        **pretrained.describe_config(module.config),
-        "parameters": sum(each.numel() for each in module.parameters()),
-    }
+    return {**pretrained.describe_config(module.config), "parameters": module.num_parameters()}
 
 
 def describe_pipeline(nlp: Language) -> dict[str, Any]:
@@ -171,6 +169,7 @@ def describe_pipeline(nlp: Language) -> dict[str, Any]:
         described = {
             "name": known.get("name") or encoder.trf_name,
             **describe_encoder(encoder),
+            **asdict(encoder.model.inference),
             "max_length": None if wordpiecer is None else wordpiecer.max_length,
         }
     meta = nlp.meta

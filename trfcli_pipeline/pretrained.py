@@ -34,7 +34,7 @@ def load_tokenizer(path: Path) -> "PreTrainedTokenizerBase":
         tokenizer = AutoTokenizer.from_pretrained(
             path,
             # What a component saved has no config.json: its tokenizer_config.json says it all.
-            config=_load_config(path) if (path / "config.json").exists() else None,
+            config=load_config(path) if (path / "config.json").exists() else None,
             local_files_only=True,
             trust_remote_code=False,
         )
@@ -66,14 +66,19 @@ def encode_whole(tokenizer: "PreTrainedTokenizerBase", limit: int | None) -> Non
 
 
 def load_encoder(
-    path: Path, *, all_attentions: bool = False, device: torch.device | None = None
+    path: Path,
+    *,
+    all_attentions: bool = False,
+    device: torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> "PreTrainedModel":
-    """Load the encoder of a directory in float32, in evaluation mode.
+    """Load the encoder of a directory, in evaluation mode.
 
     A pooler without trained weights is left out: transformers would make up random ones.
 
     Args:
         all_attentions: Load it so that it can return attentions, which is slower.
+        dtype: What its weights become, whatever they are saved as.
 
     Raises:
         EncoderError: The directory has no encoder that can be loaded, or weights are missing.
@@ -81,7 +86,7 @@ def load_encoder(
     from transformers import AutoModel
 
     with quiet(), _explain(f"{path}: can't load the encoder"):
-        config = _load_config(path)
+        config = load_config(path)
         if config.is_encoder_decoder:
             raise EncoderError(
                 f"{path}: {config.model_type} is an encoder-decoder",
@@ -90,7 +95,7 @@ def load_encoder(
         model, loading = AutoModel.from_pretrained(
             path,
             config=config,
-            dtype=torch.float32,
+            dtype=dtype,
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
@@ -115,7 +120,7 @@ def max_length(path: Path, tokenizer: "PreTrainedTokenizerBase") -> int | None:
 
     limits = [tokenizer.model_max_length]
     with quiet(), _explain(f"{path}: can't read the encoder's config"):
-        config = _load_config(path)
+        config = load_config(path)
         limits.append(getattr(config, "max_position_embeddings", None) or _NO_LIMIT)
         with torch.device("meta"):
             model = AutoModel.from_config(config)
@@ -183,7 +188,7 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _load_config(path: Path) -> "PretrainedConfig":
+def load_config(path: Path) -> "PretrainedConfig":
     """Read the config of a directory.
 
     One from before transformers knew model types is taken for that of its architecture

@@ -29,6 +29,7 @@ def begin_update(model: "TransformersWrapper", X: WordPieces) -> tuple[Activatio
     backward pass, from the same random state, so that dropout falls on the same units. Where memory
     runs out all the same, graphs are given up first, and then sub-batches halved.
     """
+    model.check_trainable()
     dropout = model.attrs["dropout_rate"]
     model.set_training(dropout)
     graphs = Graphs()

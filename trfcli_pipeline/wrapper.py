@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ from trfcli_pipeline.adamw import EncoderAdamW
 from trfcli_pipeline.adapters import Adapter, add_adapters, merged
 from trfcli_pipeline.collecting import Collector
 from trfcli_pipeline.depths import freeze_lowest
-from trfcli_pipeline.devices import free_bytes, graph_bytes_per_piece, resolve_device
+from trfcli_pipeline.devices import free_bytes, graph_bytes_per_piece
+from trfcli_pipeline.encoders import Encoder, Inference, load_encoder, save_encoder
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.fitting import Fitting
 from trfcli_pipeline.gradients import Gradients
@@ -27,7 +29,7 @@ from trfcli_pipeline.padding import SubBatch, WordPieces, divide, find_originals
 from trfcli_pipeline.precision import autocast, resolve_precision, to_float32
 from trfcli_pipeline.streams import count_streams, run_streams
 from trfcli_pipeline.subbatching import AUTO, check_words_per_batch
-from trfcli_pipeline.traits import Traits, call_options, find_traits, pad_id
+from trfcli_pipeline.traits import Traits, call_options, pad_id
 from trfcli_pipeline.updates import Backprop, begin_update
 
 if TYPE_CHECKING:
@@ -83,6 +85,7 @@ class TransformersWrapper(Model[WordPieces, Activations]):
             dims={"nO": None},
             attrs={"words_per_batch": words_per_batch, "dropout_rate": 0.0},
         )
+        self.inference = Inference()
         self._use_device(device)
         self.all_hidden_states = all_hidden_states
         self.all_attentions = all_attentions
@@ -120,16 +123,25 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         return self._adamw
 
     def load(self, path: Path) -> None:
-        """Take the weights from a directory in Hugging Face's format."""
-        module = pretrained.load_encoder(
-            path, all_attentions=self.all_attentions, device=self.device
-        )
-        self._traits = find_traits(
-            module,
+        """Take the weights from a directory in Hugging Face's format, or of `to_disk`."""
+        self.encoder = load_encoder(
+            path,
             all_hidden_states=self.all_hidden_states,
             all_attentions=self.all_attentions,
+            device=self.device,
         )
+
+    @property
+    def encoder(self) -> Encoder:
+        """What is run: torch module or what stands in for it, and how. It can be replaced."""
+        return Encoder(self.module, self._traits, self.inference)
+
+    @encoder.setter
+    def encoder(self, encoder: Encoder) -> None:
+        module, self._traits, self.inference = encoder
         self._module = module
+        if self.inference.backend != "torch":
+            self._use_device("auto")
         self.gradients = Gradients(module)
         self._adamw = None
         self.adapters = []
@@ -148,8 +160,22 @@ class TransformersWrapper(Model[WordPieces, Activations]):
             self.gradients = Gradients(self._module)
 
     def _use_device(self, name: str) -> None:
-        self.device = resolve_device(name)
+        self.device = self.inference.device(name)
         self.predicting, self.updating = Fitting(self.device), Fitting(self.device)
+
+    def check_trainable(self) -> None:
+        """Make sure that the encoder can be trained.
+
+        Raises:
+            PipelineError: It was optimized for predicting.
+        """
+        if not self.inference.is_trainable:
+            backend, precision = self.inference.backend, self.inference.precision
+            raise PipelineError(
+                f"The encoder can't be trained: it was optimized for predicting "
+                f"({precision}, {backend})",
+                hint="Train the pipeline that it was made of, and optimize the result",
+            )
 
     def prepare_training(
         self, *, freeze_layers: int = 0, lora_rank: int | None = None, precision: str = "fp32"
@@ -201,7 +227,7 @@ class TransformersWrapper(Model[WordPieces, Activations]):
 
     def to_disk(self, path: Path | str) -> None:
         with merged(self.adapters):
-            pretrained.save(self.module.save_pretrained, Path(path))
+            pretrained.save(partial(save_encoder, self.encoder), Path(path))
 
     def from_disk(self, path: Path | str) -> "TransformersWrapper":
         self.load(Path(path))
@@ -209,7 +235,7 @@ class TransformersWrapper(Model[WordPieces, Activations]):
 
     def to_bytes(self) -> bytes:
         with merged(self.adapters):
-            return srsly.msgpack_dumps(pretrained.to_files(self.module.save_pretrained))
+            return srsly.msgpack_dumps(pretrained.to_files(partial(save_encoder, self.encoder)))
 
     def from_bytes(self, bytes_data: bytes) -> "TransformersWrapper":
         with pretrained.from_files(srsly.msgpack_loads(bytes_data)) as path:

@@ -95,6 +95,8 @@ def describe_encoder(encoder: dict[str, Any]) -> str:
     ]
     if encoder["max_length"] is not None:
         parts.append(f"up to {encoder['max_length']} wordpieces")
+    if (encoder["backend"], encoder["precision"]) != ("torch", "fp32"):
+        parts.append(f"{encoder['precision']}, run by {encoder['backend']}")
     return f"{encoder['name']} ({', '.join(parts)})"
 
 

@@ -208,7 +208,7 @@ class TransformersTok2Vec(TrainablePipe):
         """Encode a batch of Docs, without changing them."""
         if self._pending is not None and self._pending.has_gradients():
             self.complete_update()
-        return self.model.predict(_word_pieces(docs))
+        return self.model.predict(word_pieces(docs))
 
     def set_annotations(self, docs: Sequence[Doc], outputs: Activations) -> None:
         """Assign token rows, hooks and the activations to keep to the Docs that they are for."""
@@ -247,7 +247,7 @@ class TransformersTok2Vec(TrainablePipe):
         set_dropout_rate(self.model, drop)
         # Thinc's types have it that a backward pass returns the gradient of the input.
         activations, backprop = cast(
-            tuple[Activations, Backprop], self.model.begin_update(_word_pieces(docs))
+            tuple[Activations, Backprop], self.model.begin_update(word_pieces(docs))
         )
         self._assign(docs, activations, KINDS)
         self._pending = PendingUpdate.begin(docs, activations, backprop)
@@ -379,7 +379,8 @@ def _rows_by_doc(ops: Any, alignments: Sequence[Alignment], piece_rows: Any) -> 
         first, piece = end, piece + whole.n_pieces
 
 
-def _word_pieces(docs: Sequence[Doc]) -> WordPieces:
+def word_pieces(docs: Sequence[Doc]) -> WordPieces:
+    """The wordpieces of some Docs, as the encoder takes them."""
     lengths = [_alignment_of(doc).segments[:, 2] for doc in docs]
     type_ids = None
     if any(doc._.trf_token_type_ids is not None for doc in docs):

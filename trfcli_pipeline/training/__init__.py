@@ -110,7 +110,7 @@ def train_textcat(
     if resumed:
         check_identity(workspace, identity)
 
-    encoder = require_encoder(nlp)
+    encoder = require_encoder(nlp, trained=not settings.freeze_encoder)
     was = describe_classifier(nlp)
     fix_random_seed(recipe.seed)
     # Adapters start alike everywhere, so before the seed differs.

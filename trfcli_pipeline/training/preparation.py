@@ -18,12 +18,14 @@ from trfcli_pipeline.training.data import Data
 from trfcli_pipeline.training.recipe import TEXTCAT, Recipe
 
 
-def require_encoder(nlp: Language) -> TransformersTok2Vec:
+def require_encoder(nlp: Language, *, trained: bool) -> TransformersTok2Vec:
     encoder = find_component(nlp, TransformersTok2Vec)
     if encoder is None:
         raise PipelineError(
             "The pipeline has no trf_tok2vec", hint="Make one: trf init minilm ./model"
         )
+    if trained:
+        encoder.model.check_trainable()
     return encoder
 
 

@@ -1,0 +1,118 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+from typer.testing import Result
+
+from trfcli.commands.optimize import table_rows
+from trfcli_pipeline.optimizing import Figures, Measured
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def workspace(
+    make_nlp: Callable[..., Any],
+    write: Callable[[Path, Any], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    make_nlp().to_disk(tmp_path / "model")
+    write(tmp_path / "texts.jsonl", [{"text": "I love this film."}, {"text": "Unbelievable!"}])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_int8_by_openvino_unless_told_otherwise(run: Run, workspace: Path) -> None:
+    result = run("optimize", "model", "fast", "--calibrate", "texts.jsonl")
+    assert result.exit_code == 0, result.output
+    calibrating, measuring, saved, following = result.stderr.splitlines()
+    assert calibrating == "ℹ Calibrating on 2 segments of texts.jsonl"
+    assert measuring == "ℹ Measuring on 2 texts of texts.jsonl"
+    assert saved.startswith("✔ Saved en_pipeline to fast (")
+    assert saved.endswith("): sentencizer, trf_wordpiecer, trf_tok2vec")
+    assert following == "  Next: trf package fast ./out"
+    header, *rows = [line.split() for line in result.stdout.splitlines()]
+    assert header == ["before", "after"]
+    assert [row[0] for row in rows] == ["words/s", "size", "cosine"]
+    info = run("info", "fast")
+    assert "int8, run by openvino)" in info.stdout
+
+
+def test_json(run: Run, workspace: Path) -> None:
+    options = ("--calibrate", "-", "--backend", "torch", "--precision", "bf16", "--json")
+    lines = (workspace / "texts.jsonl").read_bytes()
+    result = run("optimize", "model", "fast", *options, input=lines)
+    found = json.loads(result.stdout)
+    assert found["figure"] == "cosine"
+    assert found["loss"] == pytest.approx(100 * (1 - found["cosine"]))
+    assert found["before"].keys() == {"speed", "size", "score"}
+    assert spacy.load("fast").pipe_names == ["sentencizer", "trf_wordpiecer", "trf_tok2vec"]
+
+
+def test_too_much_is_lost(run: Run, workspace: Path) -> None:
+    options = ("--backend", "torch", "--precision", "bf16", "--max-loss", "0")
+    result = run("optimize", "model", "fast", "--calibrate", "texts.jsonl", *options)
+    assert result.exit_code == 1
+    assert "cosine of rows" in result.stdout
+    assert "✘ bf16 costs 0." in result.stderr
+    assert "points of cosine, more than 0; nothing was written\n" in result.stderr
+    assert "  Allow more with --max-loss" in result.stderr
+    assert sorted(path.name for path in workspace.iterdir()) == ["model", "texts.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("args", "problem", "advice"),
+    [
+        (["nowhere", "fast", "-c", "texts.jsonl"], "nowhere: there is no such directory", ""),
+        (["model", "model", "-c", "texts.jsonl", "-f"], "is the pipeline itself", "another"),
+        (["model", "model", "-c", "texts.jsonl"], "model: exists", "--force"),
+        (["model", "fast", "-c", "none.jsonl"], "none.jsonl: no such file", ""),
+        (
+            ["model", "fast", "-c", "texts.jsonl", "--backend", "torch"],
+            "torch has no int8",
+            "--backend openvino",
+        ),
+        (
+            ["model", "fast", "-c", "texts.jsonl", "--dev", "texts.jsonl"],
+            "no text classifier",
+            "trf train-textcat",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+@pytest.mark.usefixtures("workspace")
+def test_what_is_refused(
+    check_failure: Callable[..., None], args: list[str], problem: str, advice: str | None
+) -> None:
+    check_failure(["optimize", *args], problem, advice)
+
+
+def test_wrong_usage_exits_with_2(run: Run, workspace: Path) -> None:
+    for args in (
+        ["model", "fast"],
+        ["model", "fast", "-c", "texts.jsonl", "--precision", "int4"],
+        ["model", "fast", "-c", "texts.jsonl", "--max-loss", "-1"],
+    ):
+        result = run("optimize", *args)
+        assert result.exit_code == 2
+        assert "Usage: trf optimize" in result.stderr
+
+
+def test_table() -> None:
+    measured = Measured(
+        Figures(4000.0, 92_000_000, 0.962),
+        Figures(10_000.0, 23_000_000, 0.958),
+        cosine=0.99616,
+        figure="accuracy",
+        loss=0.4,
+    )
+    assert table_rows(measured) == [
+        ("words/s", "4,000", "10,000", "2.50 ×"),
+        ("size", "92 MB", "23 MB", "0.25 ×"),
+        ("accuracy", "0.962", "0.958", "-0.40 points"),
+        ("cosine of rows", "", "0.9962", ""),
+    ]

@@ -1,0 +1,138 @@
+"""`trf optimize`: of a pipeline, one that predicts faster."""
+
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trfcli import console
+from trfcli.options import ForceOption, JsonOption, ModelArgument
+
+if TYPE_CHECKING:
+    from trfcli_pipeline.optimizing import Measured, Started
+
+
+class Precision(StrEnum):
+    INT8 = "int8"
+    BF16 = "bf16"
+    FP32 = "fp32"
+
+
+class Backend(StrEnum):
+    OPENVINO = "openvino"
+    TORCH = "torch"
+
+
+def optimize(
+    model: ModelArgument,
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Directory to write to.", show_default=False)
+    ],
+    calibrate: Annotated[
+        str,
+        typer.Option(
+            "--calibrate",
+            "-c",
+            metavar="DATA",
+            help="Real texts, to calibrate on and to measure with, by their score if they are "
+            "labelled.",
+            show_default=False,
+        ),
+    ],
+    precision: Annotated[
+        Precision, typer.Option(help="What the encoder computes in.")
+    ] = Precision.INT8,
+    backend: Annotated[Backend, typer.Option(help="What runs it.")] = Backend.OPENVINO,
+    dev: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA", help="Labelled texts to measure with instead.", show_default=False
+        ),
+    ] = None,
+    max_loss: Annotated[
+        float | None,
+        typer.Option(
+            metavar="POINTS",
+            min=0,
+            help="What it may cost at most: of 100 points of accuracy, or macro F of labels that "
+            "don't exclude each other; of the cosine of rows without labels.",
+            show_default="0.5 of a score, 1 of the cosine",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    force: ForceOption = False,
+) -> None:
+    """Make of a pipeline one that predicts faster on a CPU, in fewer bits, unless that costs much.
+
+    Example:
+      trf optimize ./model ./fast --calibrate train.jsonl --dev dev.jsonl
+      trf optimize ./model ./fast --calibrate texts.txt --precision bf16
+    """
+    from trfcli_pipeline import optimizing
+
+    events = optimizing.optimize(
+        model,
+        out,
+        calibrate,
+        precision=precision.value,
+        backend=backend.value,
+        dev=dev,
+        max_loss=max_loss,
+        force=force,
+    )
+    for event in events:
+        match event:
+            case optimizing.Started():
+                describe_start(event, calibrate, calibrate if dev is None else dev)
+            case optimizing.Measured():
+                if as_json:
+                    console.data_json(asdict(event))
+                else:
+                    console.data_table(("", "before", "after", ""), table_rows(event))
+            case optimizing.Finished():
+                size = console.megabytes(event.size / 1e6)
+                console.good(f"Saved {event.name} to {out} ({size}): {', '.join(event.components)}")
+                console.hint(f"Next: trf package {out} ./out")
+
+
+def describe_start(started: "Started", calibrate: str, measured: str) -> None:
+    """Say what is calibrated and measured on."""
+    if started.segments:
+        number = console.plural(started.segments, "segment")
+        console.info(f"Calibrating on {number} of {calibrate}")
+    texts = console.plural(started.texts, "text")
+    if started.texts < started.all_texts:
+        texts = f"{texts} of {console.thousands(started.all_texts)}"
+    console.info(f"Measuring on {texts} of {measured}")
+
+
+def table_rows(measured: "Measured") -> list[tuple[str, str, str, str]]:
+    """What is measured, before and after, and how the two compare."""
+    before, after = measured.before, measured.after
+    rows = [
+        (
+            "words/s",
+            console.thousands(before.speed),
+            console.thousands(after.speed),
+            f"{after.speed / before.speed:.2f} ×",
+        ),
+        (
+            "size",
+            console.megabytes(before.size / 1e6),
+            console.megabytes(after.size / 1e6),
+            f"{after.size / before.size:.2f} ×",
+        ),
+    ]
+    if before.score is not None and after.score is not None:
+        rows.append(
+            (
+                measured.figure,
+                f"{before.score:.3f}",
+                f"{after.score:.3f}",
+                f"{-measured.loss:+.2f} points",
+            )
+        )
+    rows.append(("cosine of rows", "", f"{measured.cosine:.4f}", ""))
+    return rows
