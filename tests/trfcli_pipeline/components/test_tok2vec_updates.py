@@ -225,6 +225,15 @@ def test_gradients_are_on_the_doc_only_during_an_update(tiny_bert: Path, lang: s
     assert all(nlp("I love it.")._.get(name) is None for name in GRADIENTS)
 
 
+def test_an_update_has_all_activations_whatever_is_kept(tiny_bert: Path) -> None:
+    nlp = make(multilingual(), tiny_bert, "textcat", keep="tensor")
+    observer = nlp.add_pipe("test_tok2vec_observer")
+    nlp.update(examples(nlp), sgd=default_optimizer())
+    for doc, seen in zip(observer.docs, observer.seen, strict=True):
+        assert doc._.trf_last_hidden_state.shape == seen["trf_d_last_hidden_state"].shape
+        assert doc._.trf_pooler_output.shape == seen["trf_d_pooler_output"].shape
+
+
 class Adder:
     """A head of one's own: wants the last hidden states to grow, and the poolers' to shrink."""
 
