@@ -40,6 +40,8 @@ MODEL: dict[str, Any] = {
         "width": 384,
         "parameters": 22_713_216,
         "max_length": 512,
+        "backend": "torch",
+        "precision": "fp32",
     },
     "requirements": ["trfcli>=0.1.0,<0.2.0"],
     "performance": {"cats_score": 0.9741, "cats_f_per_type": {"HAM": {"f": 1.0}}},
@@ -130,3 +132,9 @@ def test_pipeline_without_encoder_or_requirements() -> None:
 def test_encoder_without_maximum_length() -> None:
     encoder = {**MODEL["encoder"], "max_length": None}
     assert "up to" not in dict(model_pairs({**MODEL, "encoder": encoder}))["encoder"]
+
+
+def test_encoder_that_was_optimized() -> None:
+    encoder = {**MODEL["encoder"], "backend": "openvino", "precision": "int8"}
+    found = dict(model_pairs({**MODEL, "encoder": encoder}))["encoder"]
+    assert found.endswith("up to 512 wordpieces, int8, run by openvino)")
