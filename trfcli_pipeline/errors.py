@@ -49,11 +49,11 @@ class SettingsError(TrfError):
 
 
 def one_line(error: BaseException) -> str:
-    """What went wrong in another library: the first line of its message.
+    """What went wrong in other code: the first line of the message, after the kind of error.
 
-    With the kind of error before it where that is no more than a word, such as a missing key.
+    Without the kind where messages are written for people, unless they are a single word.
     """
     first, *_ = [*str(error).strip().splitlines(), ""]
-    if len(first.split()) > 1:
+    if isinstance(error, OSError | ImportError | ValueError) and len(first.split()) > 1:
         return first
     return f"{type(error).__name__}: {first}" if first else type(error).__name__

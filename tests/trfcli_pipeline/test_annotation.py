@@ -275,7 +275,7 @@ def test_failing_pipeline_names_the_texts_and_keeps_the_rest(model: str, n_proce
     nlp.to_disk("picky")
     with pytest.raises(PipelineError) as caught:
         run("picky", "in.jsonl", "out.jsonl", batch_size=4, n_process=n_process)
-    assert caught.value.message == "in.jsonl, lines 17 to 20: ValueError: not this one"
+    assert caught.value.message == "in.jsonl, lines 17 to 20: not this one"
     state = json.loads(Path("out.jsonl.partial.json").read_bytes())
     assert state["texts"] == 16
 

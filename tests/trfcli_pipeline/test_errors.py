@@ -55,6 +55,7 @@ def test_the_hint_is_given_by_name() -> None:
     ("error", "line"),
     [
         (OSError("\nNo such file.\nMore."), "No such file."),
+        (ZeroDivisionError("by zero"), "ZeroDivisionError: by zero"),
         (KeyError("vocab"), "KeyError: 'vocab'"),
         (ValueError(), "ValueError"),
     ],
