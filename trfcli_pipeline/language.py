@@ -1,12 +1,13 @@
 """TransformersLanguage: `lang = "trf"`, with the tokenizer and data of an underlying language."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, Literal, cast
 
 from spacy import util
 from spacy.errors import Errors
 from spacy.language import BaseDefaults, Language
-from spacy.pipeline import TrainablePipe
+from spacy.pipeline import Sentencizer, TrainablePipe
 from spacy.schemas import ConfigSchema
 from spacy.tokens import Doc
 from spacy.training import Example
@@ -253,6 +254,20 @@ class TransformersLanguage(Language):
             return default_optimizer()
         return cast(Optimizer, registry.resolve({"optimizer": configured})["optimizer"])
 
+    def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
+        self._order_punctuation()
+        super().to_disk(path, exclude=exclude)
+
+    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        self._order_punctuation()
+        return super().to_bytes(exclude=exclude)
+
+    def _order_punctuation(self) -> None:
+        """Have spaCy's sentencizer write the same bytes in each process."""
+        for _, pipe in self.components:
+            if isinstance(pipe, Sentencizer):
+                pipe.punct_chars = _OrderedSet(pipe.punct_chars)
+
     def _names_of(self, kind: type) -> set[str]:
         return {name for name, pipe in self.pipeline if isinstance(pipe, kind)}
 
@@ -277,6 +292,13 @@ class TransformersLanguage(Language):
             Example.from_dict(self._ensure_doc(cast(str | Doc, text)), dict(annotation))
             for text, annotation in zip(examples, annotations, strict=True)
         ]
+
+
+class _OrderedSet(set[str]):
+    """A set in one order, where others have an order of each process's own."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(super().__iter__()))
 
 
 def _default_config(language: type[Language]) -> Config:

@@ -564,6 +564,18 @@ def test_a_saved_pipeline_needs_neither_network_nor_encoder(
     assert result.stderr == ""
 
 
+def test_each_process_saves_the_same_bytes(trained: Language, tmp_path: Path) -> None:
+    # spaCy's sentencizer has a set of characters, whose order is each process's own.
+    trained.to_disk(tmp_path / "once")
+    again = spacy.load(tmp_path / "once")
+    again.to_disk(tmp_path / "again")
+    saved = [srsly.read_json(tmp_path / each / "sentencizer.json") for each in ("once", "again")]
+    saved.append(srsly.msgpack_loads(srsly.msgpack_loads(again.to_bytes())["sentencizer"]))
+    for settings in saved:
+        assert "!" in settings["punct_chars"]
+        assert settings["punct_chars"] == sorted(settings["punct_chars"])
+
+
 def test_saving_says_nothing(
     trained: Language, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
