@@ -1,6 +1,7 @@
 """Arguments and options that several commands share: the same name and words everywhere."""
 
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,7 +19,7 @@ DataArgument = Annotated[
     ),
 ]
 OutArgument = Annotated[
-    str, typer.Argument(metavar="OUT", help="Directory to write to.", show_default=False)
+    Path, typer.Argument(metavar="OUT", help="Directory to write to.", show_default=False)
 ]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

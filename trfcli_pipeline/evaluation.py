@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from spacy.language import Language
+from spacy.tokens import Doc
 
 from trfcli_pipeline.corpus import Record
 from trfcli_pipeline.dataset import check_known_labels, check_single_labels, complete_cats
@@ -17,6 +18,7 @@ from trfcli_pipeline.scores import Evaluation, score_cats
 __all__ = [
     "Classifier",
     "Prediction",
+    "count_words",
     "evaluate",
     "find_classifier",
     "gold_cats",
@@ -116,11 +118,16 @@ def predict(nlp: Language, texts: Sequence[str], *, batch_size: int = 128) -> Pr
     start = time.perf_counter()
     for doc in nlp.pipe(texts, batch_size=batch_size):
         cats.append(dict(doc.cats))
-        n_words += len(doc) - int(doc.to_array("IS_SPACE").sum())
+        n_words += count_words(doc)
     seconds = time.perf_counter() - start
     if len(cats) != len(texts):
         raise PipelineError(f"The pipeline returned {len(cats)} of {len(texts)} texts")
     return Prediction(cats, n_words, seconds)
+
+
+def count_words(doc: Doc) -> int:
+    """The tokens that aren't whitespace."""
+    return len(doc) - int(doc.to_array("IS_SPACE").sum())
 
 
 def evaluate(

@@ -28,6 +28,9 @@ _DEFAULT_LANG = "en"
 _TOKENIZER = "trfcli.LanguageTokenizer.v1"
 _OWN_COMPONENTS = (TransformersWordPiecer, TransformersTok2Vec)
 
+# This package, as pip knows it.
+DISTRIBUTION = "trfcli"
+
 
 class LanguageTokenizer:
     """Makes the tokenizer of the underlying language, as `spacy.blank(lang)` would.
@@ -113,9 +116,9 @@ class TransformersLanguage(Language):
         """The meta data. Lists this package among the requirements, once."""
         meta = super().meta
         requirements = meta.setdefault("requirements", [])
-        if not any(util.split_requirement(each)[0] == "trfcli" for each in requirements):
-            spec = util.get_minor_version_range(installed_version("trfcli") or "0")
-            requirements.append(f"trfcli{spec}")
+        if not any(util.split_requirement(each)[0] == DISTRIBUTION for each in requirements):
+            spec = util.get_minor_version_range(installed_version(DISTRIBUTION) or "0")
+            requirements.append(f"{DISTRIBUTION}{spec}")
         return meta
 
     @meta.setter

@@ -16,26 +16,32 @@ from spacy.tokens import Doc
 from spacy.util import get_minor_version_range
 
 from trfcli_pipeline import openvino_encoder
-from trfcli_pipeline.components import find_component
 from trfcli_pipeline.components.tok2vec import TransformersTok2Vec, word_pieces
-from trfcli_pipeline.corpus import read_records
+from trfcli_pipeline.corpus import Record, read_records
 from trfcli_pipeline.encoders import Backend, Encoder, Inference, Precision, in_torch
 from trfcli_pipeline.errors import OutputError, PipelineError
-from trfcli_pipeline.evaluation import TEXT_CLASSIFIERS, Classifier, find_classifier, gold_cats
+from trfcli_pipeline.evaluation import (
+    TEXT_CLASSIFIERS,
+    Classifier,
+    count_words,
+    find_classifier,
+    gold_cats,
+)
 from trfcli_pipeline.formats import STDIN
 from trfcli_pipeline.formats.rows import LABEL_KEYS
+from trfcli_pipeline.language import DISTRIBUTION
 from trfcli_pipeline.padding import pad
 from trfcli_pipeline.pipelines import (
     check_free,
     describe_encoder,
     directory_bytes,
     load_pipeline,
+    require_encoder,
 )
 from trfcli_pipeline.saving import staged_directory
 from trfcli_pipeline.scores import score_cats
 from trfcli_pipeline.traits import pad_id
 
-DISTRIBUTION = "trfcli"
 # In points, hundredths of the figure: of a score, and of the cosine of rows where there is none.
 MAX_LOSS = {"accuracy": 0.5, "macro F": 0.5, "cosine": 1.0}
 
@@ -144,10 +150,16 @@ def optimize(
             hint="Name another directory",
         )
     before, after = (load_pipeline(model, device="cpu") for _ in range(2))
-    old, new = _tok2vec(before), _tok2vec(after)
+    old, new = require_encoder(before), require_encoder(after)
     old.model.check_trainable()
-    texts = [record.text for record in read_records(calibrate, labelled=False)]
-    sample = _read_sample(before, calibrate, texts, dev)
+    records = read_records(calibrate, labelled=False)
+    texts = [record.text for record in records]
+    if dev is not None:
+        sample = _labelled_sample(find_classifier(before), dev, read_records(dev, labelled=True))
+    elif (labelled := _read_labels(before, calibrate, records)) is not None:
+        sample = _labelled_sample(find_classifier(before), calibrate, labelled)
+    else:
+        sample = _Sample(_evenly(texts, _TEXTS), len(texts))
     examples = _examples(before, old, texts) if precision == "int8" else []
     yield Started(len(examples), len(sample.texts), sample.of)
 
@@ -204,43 +216,28 @@ class _Sample:
         return "accuracy" if self.classifier.exclusive else "macro F"
 
 
-def _read_sample(nlp: Language, calibrate: str, texts: Sequence[str], dev: str | None) -> _Sample:
-    path = calibrate if dev is None else dev
-    if dev is None and (path == STDIN or not _has_known_labels(nlp, path)):
-        return _Sample(_evenly(texts, _TEXTS), len(texts))
-    classifier = find_classifier(nlp)
-    records = read_records(path, labelled=True)
+def _labelled_sample(classifier: Classifier, path: str, records: Sequence[Record]) -> _Sample:
     gold = gold_cats(records, classifier, name=path)
-    measured = [record.text for record in records]
-    return _Sample(_evenly(measured, _TEXTS), len(records), _evenly(gold, _TEXTS), classifier)
+    texts = [record.text for record in records]
+    return _Sample(_evenly(texts, _TEXTS), len(texts), _evenly(gold, _TEXTS), classifier)
 
 
-def _has_known_labels(nlp: Language, path: str) -> bool:
-    """Whether all records have labels, and the pipeline's classifier knows them all."""
+def _read_labels(nlp: Language, path: str, records: Sequence[Record]) -> list[Record] | None:
+    """The records with their labels, if all have some and the pipeline's classifier knows them."""
     factories = {nlp.get_pipe_meta(name).factory for name in nlp.pipe_names}
-    if not factories & {*TEXT_CLASSIFIERS}:
-        return False
-    if not all(
-        record.extra.keys() & {*LABEL_KEYS} for record in read_records(path, labelled=False)
-    ):
-        return False
+    if path == STDIN or not factories & {*TEXT_CLASSIFIERS}:
+        return None
+    if not all(record.extra.keys() & {*LABEL_KEYS} for record in records):
+        return None
     known = {*find_classifier(nlp).labels}
-    return all(record.labels <= known for record in read_records(path, labelled=True))
+    labelled = read_records(path, labelled=True)
+    return labelled if all(record.labels <= known for record in labelled) else None
 
 
 def _evenly(items: Sequence[Any], most: int) -> list[Any]:
     """As many of the items, from all over them."""
     chosen = np.linspace(0, len(items) - 1, min(len(items), most)).astype(int)
     return [items[index] for index in chosen]
-
-
-def _tok2vec(nlp: Language) -> TransformersTok2Vec:
-    encoder = find_component(nlp, TransformersTok2Vec)
-    if encoder is None or "trf_tok2vec" not in nlp.pipe_names:
-        raise PipelineError(
-            "The pipeline has no trf_tok2vec", hint="Make one: trf init minilm ./model"
-        )
-    return encoder
 
 
 def _examples(
@@ -313,7 +310,7 @@ class _Side:
         start = time.perf_counter()
         docs = list(self.nlp.pipe(texts))
         self.seconds += time.perf_counter() - start
-        self.words += sum(len(doc) - int(doc.to_array("IS_SPACE").sum()) for doc in docs)
+        self.words += sum(map(count_words, docs))
         self.cats += [dict(doc.cats) for doc in docs]
         return docs
 

@@ -24,13 +24,13 @@ from spacy.schemas import ModelMetaSchema, validate
 from spacy.util import get_minor_version_range, load_config, walk_dict
 
 from trfcli_pipeline.errors import OutputError, PipelineError, one_line
+from trfcli_pipeline.language import DISTRIBUTION
 from trfcli_pipeline.model_card import model_card
 from trfcli_pipeline.pipelines import check_name
 from trfcli_pipeline.saving import staged_directory
 
 __all__ = ["model_dir_meta", "package"]
 
-DISTRIBUTION = "trfcli"
 ARCHIVES = {"sdist": "*.tar.gz", "wheel": "*.whl"}
 # The first setuptools that builds wheels without the package "wheel"
 SETUPTOOLS = Version("70.1")

@@ -153,6 +153,20 @@ def load_pipeline(model: str, *, device: str = "auto", exclude: Sequence[str] = 
     return nlp
 
 
+def require_encoder(nlp: Language) -> TransformersTok2Vec:
+    """The pipeline's encoder.
+
+    Raises:
+        PipelineError: It has none, or has it disabled.
+    """
+    encoder = find_component(nlp, TransformersTok2Vec)
+    if encoder is None or encoder.name not in nlp.pipe_names:
+        raise PipelineError(
+            "The pipeline has no trf_tok2vec", hint="Make one: trf init minilm ./model"
+        )
+    return encoder
+
+
 def describe_encoder(encoder: TransformersTok2Vec) -> dict[str, Any]:
     """Kind and size of an encoder."""
     module = encoder.transformers_model

@@ -10,7 +10,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span, Token
 
 from trfcli_pipeline.errors import PipelineError, one_line
-from trfcli_pipeline.evaluation import TEXT_CLASSIFIERS, Classifier, find_classifier
+from trfcli_pipeline.evaluation import TEXT_CLASSIFIERS, Classifier, count_words, find_classifier
 
 # A word takes about 400 bytes in a vocab.
 _KEPT_WORDS = 50_000
@@ -108,7 +108,7 @@ class Predictor:
         docs = list(self.nlp.pipe(texts, batch_size=len(texts)))
         if len(docs) != len(texts):
             raise PipelineError(f"the pipeline returned {len(docs)} of {len(texts)} texts")
-        words = sum(len(doc) - int(doc.to_array("IS_SPACE").sum()) for doc in docs)
+        words = sum(map(count_words, docs))
         holding = [self._labels(doc.cats) for doc in docs]
         labels = Counter(label for each in holding for label in each)
         if self.as_docs:

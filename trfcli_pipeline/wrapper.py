@@ -1,4 +1,4 @@
-"""The Thinc model around the torch encoder, with an AdamW of its own."""
+"""The Thinc model around the torch encoder."""
 
 import math
 from collections.abc import Iterator, Mapping

@@ -1,12 +1,11 @@
 """`trf init-model`: from a pretrained encoder to a spaCy pipeline."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from trfcli import console
-from trfcli.options import ForceOption
+from trfcli.options import ForceOption, OutArgument
 
 
 def parse_words_per_batch(value: str) -> int | str:
@@ -27,9 +26,7 @@ def init_model(
             show_default=False,
         ),
     ],
-    out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Directory to write to.", show_default=False)
-    ],
+    out: OutArgument,
     lang: Annotated[
         str, typer.Option("--lang", "-l", metavar="CODE", help="Language of the texts.")
     ] = "en",

@@ -1,35 +1,20 @@
 """`trf optimize`: of a pipeline, one that predicts faster."""
 
 from dataclasses import asdict
-from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from trfcli import console
-from trfcli.options import ForceOption, JsonOption, ModelArgument
+from trfcli.options import ForceOption, JsonOption, ModelArgument, OutArgument
 
 if TYPE_CHECKING:
     from trfcli_pipeline.optimizing import Measured, Started
 
 
-class Precision(StrEnum):
-    INT8 = "int8"
-    BF16 = "bf16"
-    FP32 = "fp32"
-
-
-class Backend(StrEnum):
-    OPENVINO = "openvino"
-    TORCH = "torch"
-
-
 def optimize(
     model: ModelArgument,
-    out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Directory to write to.", show_default=False)
-    ],
+    out: OutArgument,
     calibrate: Annotated[
         str,
         typer.Option(
@@ -42,9 +27,11 @@ def optimize(
         ),
     ],
     precision: Annotated[
-        Precision, typer.Option(help="What the encoder computes in.")
-    ] = Precision.INT8,
-    backend: Annotated[Backend, typer.Option(help="What runs it.")] = Backend.OPENVINO,
+        Literal["int8", "bf16", "fp32"], typer.Option(help="What the encoder computes in.")
+    ] = "int8",
+    backend: Annotated[
+        Literal["openvino", "torch"], typer.Option(help="What runs it.")
+    ] = "openvino",
     dev: Annotated[
         str | None,
         typer.Option(
@@ -76,8 +63,8 @@ def optimize(
         model,
         out,
         calibrate,
-        precision=precision.value,
-        backend=backend.value,
+        precision=precision,
+        backend=backend,
         dev=dev,
         max_loss=max_loss,
         force=force,

@@ -12,7 +12,7 @@ from thinc.api import fix_random_seed
 from trfcli_pipeline.batching import make_examples
 from trfcli_pipeline.devices import resolve_device
 from trfcli_pipeline.errors import OutputError
-from trfcli_pipeline.pipelines import check_pipeline, load_pipeline
+from trfcli_pipeline.pipelines import check_pipeline, load_pipeline, require_encoder
 from trfcli_pipeline.remarks import remarks
 from trfcli_pipeline.saving import replace_directory, staged_directory
 from trfcli_pipeline.training.checkpoints import Workspace
@@ -30,7 +30,6 @@ from trfcli_pipeline.training.preparation import (
     describe_classifier,
     prepare_docs,
     prepare_encoder,
-    require_encoder,
     set_classifier,
     set_segments,
 )
@@ -110,7 +109,9 @@ def train_textcat(
     if resumed:
         check_identity(workspace, identity)
 
-    encoder = require_encoder(nlp, trained=not settings.freeze_encoder)
+    encoder = require_encoder(nlp)
+    if not settings.freeze_encoder:
+        encoder.model.check_trainable()
     was = describe_classifier(nlp)
     fix_random_seed(recipe.seed)
     # Adapters start alike everywhere, so before the seed differs.

@@ -18,17 +18,6 @@ from trfcli_pipeline.training.data import Data
 from trfcli_pipeline.training.recipe import TEXTCAT, Recipe
 
 
-def require_encoder(nlp: Language, *, trained: bool) -> TransformersTok2Vec:
-    encoder = find_component(nlp, TransformersTok2Vec)
-    if encoder is None:
-        raise PipelineError(
-            "The pipeline has no trf_tok2vec", hint="Make one: trf init minilm ./model"
-        )
-    if trained:
-        encoder.model.check_trainable()
-    return encoder
-
-
 def prepare_encoder(encoder: TransformersTok2Vec, recipe: Recipe) -> list[str]:
     """Settle how the encoder is trained. Returns what is beyond plain fine-tuning, as phrases."""
     settings, model = recipe.settings, encoder.model
