@@ -151,7 +151,12 @@ def optimize(
         )
     before, after = (load_pipeline(model, device="cpu") for _ in range(2))
     old, new = require_encoder(before), require_encoder(after)
-    old.model.check_trainable()
+    was = old.model.inference
+    if was != Inference():
+        raise PipelineError(
+            f"{model}: was optimized already ({was.precision}, {was.backend})",
+            hint="Optimize the pipeline that it was made of",
+        )
     records = read_records(calibrate, labelled=False)
     texts = [record.text for record in records]
     if dev is not None:

@@ -257,7 +257,7 @@ def test_pipelines_without_an_encoder_of_ours(workspace: Path, tmp_path: Path) -
 @pytest.mark.usefixtures("events")
 def test_an_optimized_pipeline_is_the_end(workspace: Path, tmp_path: Path) -> None:
     fast, data = str(workspace / "int8"), str(workspace / "labelled.jsonl")
-    with pytest.raises(PipelineError, match=r"can't be trained: .*\(int8, openvino\)"):
+    with pytest.raises(PipelineError, match=r"was optimized already \(int8, openvino\)"):
         list(optimize(fast, tmp_path / "out", data))
     before = json.dumps(srsly.read_json(workspace / "int8" / "meta.json"))
     with pytest.raises(PipelineError, match="can't be trained"):
