@@ -1,11 +1,15 @@
 """In which numbers an encoder is trained."""
 
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from trfcli_pipeline.errors import DeviceError, SettingsError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 PRECISIONS: dict[str, torch.dtype] = {
     "fp32": torch.float32,
@@ -13,38 +17,75 @@ PRECISIONS: dict[str, torch.dtype] = {
     "fp16": torch.float16,
 }
 
+# Between as many, the matrices of attention take about half the memory of a layer's other outputs.
+_FEW_PIECES = 128
+
+
+def check_precision(name: str) -> None:
+    """Make sure that a setting is "auto" or one of PRECISIONS; raises SettingsError if not."""
+    if name != "auto" and name not in PRECISIONS:
+        raise SettingsError(f"{name}: not a precision", hint="Use auto, fp32, bf16 or fp16")
+
 
 def resolve_precision(name: str, device: torch.device) -> str:
     """Turn what was asked for into one of PRECISIONS.
 
     Args:
-        name: One of these, or "auto": bf16 on an accelerator that computes in it by itself, else
-            fp32. On a CPU, bf16 is a gain for a few kinds only.
+        name: One of these, or "auto": bf16 on an accelerator that computes in it by itself and on
+            a CPU with matrix units for it, else fp32.
 
     Raises:
         SettingsError: There is no such precision.
         DeviceError: The device doesn't have it.
     """
+    check_precision(name)
     if name == "auto":
-        return (
-            "bf16"
-            if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-            else "fp32"
-        )
-    if name not in PRECISIONS:
-        raise SettingsError(f"{name}: not a precision", hint="Use auto, fp32, bf16 or fp16")
+        return "bf16" if _is_quicker_in_bf16(device) else "fp32"
     if name != "fp32" and not torch.amp.is_autocast_available(device.type):
         raise DeviceError(f"{device.type}: can't train in {name}", hint="Use fp32")
     return name
 
 
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """Has matrix products computed in a precision; weights, sums and norms stay in float32.
+def _is_quicker_in_bf16(device: torch.device) -> bool:
+    if device.type == "cpu":
+        # New in torch 2.13. Where a CPU has no more than instructions for it, little is gained.
+        capabilities = getattr(torch.cpu, "get_capabilities", dict)
+        return bool(capabilities().get("amx_bf16"))
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
-    It holds for the calling thread only.
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """Has matrix products computed in a precision; weights, sums and norms stay in float32."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, PRECISIONS[precision])
+
+
+@contextmanager
+def quick_attention(
+    module: "PreTrainedModel", precision: str, n_pieces: int
+) -> Iterator[None]:
+    """Has attention computed by matrix products where these are quicker, and need little memory.
+
+    That is on a CPU, in reduced precision and between few wordpieces: there, the backward pass of
+    torch's own attention takes longer than the same in float32.
+
+    Args:
+        n_pieces: Wordpieces of the longest row.
     """
-    # The cache of weights would be shared by threads, and a pass uses each weight once.
-    return torch.autocast(device.type, PRECISIONS[precision], cache_enabled=False)
+    is_other = (
+        precision != "fp32"
+        and module.device.type == "cpu"
+        and n_pieces <= _FEW_PIECES
+        and module.config._attn_implementation == "sdpa"
+    )
+    if is_other:
+        module.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        if is_other:
+            module.set_attn_implementation("sdpa")
 
 
 def make_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:

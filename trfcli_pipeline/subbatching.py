@@ -9,10 +9,8 @@ from trfcli_pipeline.errors import PipelineError
 
 # The `words_per_batch` that is worked out from the memory that is free.
 AUTO = "auto"
-# A row shorter than this share of its group's longest would be padding for the most part ...
-_LIKE = 0.75
-# ... but a group of fewer wordpieces than this isn't worth a call of the encoder.
-_SMALL = 256
+# What a call of the encoder costs on its own, in wordpieces that it would encode in that time.
+_CALL = 100
 
 
 def check_words_per_batch(value: object) -> None:
@@ -34,9 +32,9 @@ def group_by_length(
 ) -> list[NDArray[np.intp]]:
     """Group rows so that each group, padded to its longest row, stays within a budget.
 
-    Rows are taken longest first: each group is then as uniform as it can be, and a group that
-    doesn't fit in memory shows itself at once instead of at the end. A group ends before the
-    budget does where the next rows are much shorter: two calls then cost less than the padding.
+    Of all ways to do so with rows in order of their lengths, the one that takes least time: little
+    is padding, but a group of few rows isn't worth a call. The longest rows come first: a group
+    that doesn't fit in memory shows itself at once instead of at the end.
 
     Args:
         lengths: Wordpieces of each row. *Shape:* (rows,)
@@ -55,16 +53,22 @@ def group_by_length(
     order = np.argsort(-sizes, kind="stable")
     if not words_per_batch:
         return [order]
-    falling = sizes[order]
+    falling = np.maximum(sizes[order], 1).tolist()
+    n_rows = len(falling)
+    # From each row on: the cost of all rows behind it, at best, and where its group then ends.
+    costs = np.zeros(n_rows + 1)
+    ends = [0] * n_rows
+    for start in reversed(range(n_rows)):
+        longest = falling[start]
+        most = min(max(words_per_batch // longest, 1), n_rows - start)
+        # With one row, with two ...
+        own = longest * np.arange(1, most + 1) + _CALL + costs[start + 1 : start + most + 1]
+        # Of equal ones, the fullest group.
+        n_best = most - int(own[::-1].argmin())
+        costs[start], ends[start] = own[n_best - 1], start + n_best
     groups = []
     start = 0
-    while start < len(order):
-        longest = max(int(falling[start]), 1)
-        most = start + max(words_per_batch // longest, 1)
-        least = start + _SMALL // longest
-        # Ascending, as binary search wants it.
-        like = int(np.searchsorted(-falling, -_LIKE * longest, side="right"))
-        end = min(most, max(least, like, start + 1))
-        groups.append(order[start:end])
-        start = end
+    while start < n_rows:
+        groups.append(order[start : ends[start]])
+        start = ends[start]
     return groups

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +11,9 @@ from thinc.api import xp2torch
 
 from trfcli_pipeline.activations import Activations, Floats
 from trfcli_pipeline.collecting import Collector
-from trfcli_pipeline.gradients import Found, add_up, sparse_embeddings
+from trfcli_pipeline.devices import keep_freed_memory
+from trfcli_pipeline.gradients import Found, add_up
 from trfcli_pipeline.padding import SubBatch, WordPieces, pad_rows
-from trfcli_pipeline.streams import run_streams
 
 if TYPE_CHECKING:
     from trfcli_pipeline.wrapper import TransformersWrapper
@@ -25,20 +24,20 @@ Backprop = Callable[[Activations], None]
 def begin_update(model: "TransformersWrapper", X: WordPieces) -> tuple[Activations, Backprop]:
     """Encode for training.
 
-    Graphs are kept while they fit in memory. A sub-batch beyond that is encoded again in the
-    backward pass, from the same random state, so that dropout falls on the same units. Where memory
-    runs out all the same, graphs are given up first, and then sub-batches halved.
+    Graphs are kept while they fit in memory, and go backward together. A sub-batch beyond that is
+    encoded again in the backward pass, from the same random state, so that dropout falls on the
+    same units. Where memory runs out all the same, graphs are given up first, and then sub-batches
+    halved.
     """
     model.check_trainable()
+    if model.device.type == "cpu":
+        keep_freed_memory()
     dropout = model.attrs["dropout_rate"]
     model.set_training(dropout)
     graphs = Graphs()
     collector = Collector(model, X)
     budget = model.graph_budget()
-    planned = []
-    for batch in model.sub_batches(X, is_train=True):
-        budget -= model.graph_bytes(batch)
-        planned.append(Task(model, batch, keep=budget > 0))
+    tasks: list[Task] = []
 
     def forward(task: Task) -> Task:
         keep = task.keep and graphs.keeping
@@ -48,22 +47,27 @@ def begin_update(model: "TransformersWrapper", X: WordPieces) -> tuple[Activatio
             graphs.hold(task, output)
         return task
 
-    def forward_fitting(task: Task) -> list[Task]:
-        return list(model.updating.run(forward, task, graphs.release))
-
-    with sparse_embeddings(model.module):
-        done = run_streams(forward_fitting, planned, model.n_streams)
-        tasks = [task for parts in done for task in parts]
+    with model.computing():
+        for batch in model.sub_batches(X, is_train=True):
+            budget -= model.graph_bytes(batch)
+            task = Task(model, batch, keep=budget > 0)
+            tasks += model.updating.run(forward, task, graphs.release)
 
     def backprop(d_activations: Activations) -> None:
         model.set_training(dropout)
-        n_streams = max(min(model.n_streams, len(tasks)), 1)
-        streams = [tasks[first::n_streams] for first in range(n_streams)]
-        work = partial(_backward_stream, model, graphs, model.adamw.scaler, d_activations)
-        with sparse_embeddings(model.module):
-            # All of them or, where one fails, none.
-            for found in list(run_streams(work, streams, n_streams)):
-                model.gradients.add(found)
+        passes = [Pass([task for task in tasks if task.kept is not None])]
+        passes += [Pass([task]) for task in tasks if task.kept is None]
+        total: Found = [None] * len(model.gradients.weights)
+
+        def backward(each: Pass) -> Sequence[torch.Tensor | None]:
+            return each.gradients(model, d_activations)
+
+        for each in passes:
+            # Added here, where each part of a pass has come to its end.
+            for found in model.updating.run(backward, each, graphs.release):
+                add_up(total, found)
+        # All of them or, where one fails, none.
+        model.gradients.add(total)
         tasks.clear()
         graphs.release()
 
@@ -129,43 +133,54 @@ class Task:
         kept, self.kept = self.kept, None
         return kept
 
+    def output(self) -> Any:
+        """What `forward` gave, with its graph: that which was kept or, if none was, made again."""
+        kept = self.take_kept()
+        if kept is not None:
+            return kept
+        with _random_state_restored(self.random_states, self.model.device):
+            return self.model.encode_for_training(self.batch)
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Sub-batches that go backward together.
+
+    Their gradients are summed on the way: memory holds one for each weight, however many
+    sub-batches there are.
+    """
+
+    tasks: list[Task]
+
+    @property
+    def size(self) -> int:
+        return sum(task.size for task in self.tasks)
+
+    def halve(self) -> list["Pass"]:
+        middle = len(self.tasks) // 2
+        if middle:
+            return [Pass(self.tasks[:middle]), Pass(self.tasks[middle:])]
+        return [Pass([part]) for task in self.tasks for part in task.halve()]
+
     def gradients(
-        self, d_activations: Activations, scaler: torch.amp.GradScaler
+        self, model: "TransformersWrapper", d_activations: Activations
     ) -> Sequence[torch.Tensor | None]:
         """The gradients of the weights, scaled."""
-        output = self.take_kept()
-        if output is None:
-            with _random_state_restored(self.random_states, self.model.device):
-                output = self.model.encode_for_training(self.batch)
-        pairs = _outputs_and_gradients(self.batch, output, d_activations)
-        # Nothing is trained below the outputs of frozen layers.
-        pairs = [pair for pair in pairs if pair[0].requires_grad]
-        weights = self.model.gradients.weights
+        with model.computing():
+            outputs = [task.output() for task in self.tasks]
+        pairs = [
+            pair
+            for task, output in zip(self.tasks, outputs, strict=True)
+            for pair in _outputs_and_gradients(task.batch, output, d_activations)
+            # Nothing is trained below the outputs of frozen layers.
+            if pair[0].requires_grad
+        ]
+        weights = model.gradients.weights
         if not pairs:
             return [None] * len(weights)
         tensors, gradients = zip(*pairs, strict=True)
-        return torch.autograd.grad(tensors, weights, scaler.scale(gradients), allow_unused=True)
-
-
-def _backward_stream(
-    model: "TransformersWrapper",
-    graphs: Graphs,
-    scaler: torch.amp.GradScaler,
-    d_activations: Activations,
-    tasks: Sequence[Task],
-) -> Found:
-    """The gradients of the weights, summed over some sub-batches in their order.
-
-    Not in the weights' own `grad`: that is where several streams would meet, in any order.
-    """
-    total: Found = [None] * len(model.gradients.weights)
-    for task in tasks:
-        # Added here, where each part of a sub-batch has come to its end.
-        for found in model.updating.run(
-            lambda part: part.gradients(d_activations, scaler), task, graphs.release
-        ):
-            add_up(total, found)
-    return total
+        scaled = model.adamw.scaler.scale(gradients)
+        return torch.autograd.grad(tensors, weights, scaled, allow_unused=True)
 
 
 def _outputs_and_gradients(

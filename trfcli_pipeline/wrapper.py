@@ -24,9 +24,15 @@ from trfcli_pipeline.devices import free_bytes, graph_bytes_per_piece
 from trfcli_pipeline.encoders import Encoder, Inference, load_encoder, save_encoder
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.fitting import Fitting
-from trfcli_pipeline.gradients import Gradients
+from trfcli_pipeline.gradients import Gradients, sparse_embeddings
 from trfcli_pipeline.padding import SubBatch, WordPieces, divide, find_originals, pad
-from trfcli_pipeline.precision import autocast, resolve_precision, to_float32
+from trfcli_pipeline.precision import (
+    autocast,
+    check_precision,
+    quick_attention,
+    resolve_precision,
+    to_float32,
+)
 from trfcli_pipeline.streams import count_streams, run_streams
 from trfcli_pipeline.subbatching import AUTO, check_words_per_batch
 from trfcli_pipeline.traits import Traits, call_options, pad_id
@@ -64,10 +70,13 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         device: Where the encoder runs; see `devices.resolve_device`.
         all_hidden_states: Whether to return the output of every layer.
         all_attentions: Whether to return the attentions.
+        precision: What updates are computed in; see `precision.resolve_precision`. Predictions stay
+            in float32, and what is saved an ordinary encoder.
 
     Raises:
         PipelineError: `words_per_batch` can't be what it is. In use: memory doesn't suffice for
             a single segment.
+        SettingsError: There is no such precision.
     """
 
     def __init__(
@@ -77,8 +86,10 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         device: str = "auto",
         all_hidden_states: bool = False,
         all_attentions: bool = False,
+        precision: str = "fp32",
     ) -> None:
         check_words_per_batch(words_per_batch)
+        check_precision(precision)
         super().__init__(
             "transformers",
             _forward,
@@ -91,7 +102,7 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         self.all_attentions = all_attentions
         self._module: PreTrainedModel | None = None
         self._adamw: EncoderAdamW | None = None
-        self.precision = "fp32"
+        self._precision = precision
         self.adapters: list[Adapter] = []
         # The trained rates of the dropout layers, to tell those that were off for good.
         self._dropouts: list[torch.nn.Dropout] = []
@@ -114,6 +125,11 @@ class TransformersWrapper(Model[WordPieces, Activations]):
                 hint="Call nlp.initialize(), or build the component with from_pretrained",
             )
         return self._module
+
+    @property
+    def precision(self) -> str:
+        """What updates are computed in. Raises DeviceError if the device doesn't have it."""
+        return resolve_precision(self._precision, self.device)
 
     @property
     def adamw(self) -> EncoderAdamW:
@@ -178,24 +194,31 @@ class TransformersWrapper(Model[WordPieces, Activations]):
             )
 
     def prepare_training(
-        self, *, freeze_layers: int = 0, lora_rank: int | None = None, precision: str = "fp32"
+        self,
+        *,
+        freeze_layers: int = 0,
+        lora_rank: int | None = None,
+        precision: str | None = None,
     ) -> None:
         """Settle what of the encoder is trained, and how, before the first update.
 
-        Predictions stay in float32, and what is saved an ordinary encoder.
+        What is saved is an ordinary encoder all the same.
 
         Args:
             freeze_layers: How many of the lowest layers stay as they are, with the embeddings.
             lora_rank: Rank of adapters that are trained in place of the encoder's own weights,
                 which need peft; None for none.
-            precision: See `precision.resolve_precision`.
+            precision: In place of that of the model.
 
         Raises:
             PipelineError: No weights were loaded yet.
+            SettingsError: There is no such precision.
             DeviceError: The device doesn't have that precision.
             EncoderError: peft isn't installed, or the encoder lacks the layers.
         """
-        self.precision = resolve_precision(precision, self.device)
+        if precision is not None:
+            resolve_precision(precision, self.device)
+            self._precision = precision
         if lora_rank is not None:
             self.adapters = add_adapters(self.module, lora_rank)
         if freeze_layers:
@@ -222,6 +245,7 @@ class TransformersWrapper(Model[WordPieces, Activations]):
             "device": str(self.device),
             "all_hidden_states": self.all_hidden_states,
             "all_attentions": self.all_attentions,
+            "precision": self._precision,
         }
         return _from_state, (settings, self.to_bytes() if self.is_loaded else None)
 
@@ -255,7 +279,7 @@ class TransformersWrapper(Model[WordPieces, Activations]):
             X = replace(X, type_ids=None)
         padding = pad_id(self.module)
         lengths = X.lengths if only is None else np.where(only, X.lengths, 0)
-        words_per_batch = self._words_per_stream(lengths, is_train=is_train)
+        words_per_batch = self._words_per_sub_batch(lengths, is_train=is_train)
         groups = divide(lengths, words_per_batch, ignores_padding=self._traits.ignores_padding)
         for segments in groups:
             yield pad(X, segments, padding, self.device)
@@ -269,14 +293,18 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         )
         return self.module(**batch.inputs, **options)
 
-    def encode_for_training(self, batch: SubBatch) -> Any:
-        """Run the encoder on a sub-batch in the precision of the training, in whichever thread.
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """What the forward passes of an update run in: weights are converted once for all."""
+        with sparse_embeddings(self.module), autocast(self.precision, self.device):
+            yield
 
-        The outputs are in float32 all the same.
+    def encode_for_training(self, batch: SubBatch) -> Any:
+        """Run the encoder on a sub-batch in the precision of the training.
+
+        To be called within `computing`. The outputs are in float32 all the same.
         """
-        if self.precision == "fp32":
-            return self.encode(batch)
-        with autocast(self.precision, self.device):
+        with quick_attention(self.module, self.precision, batch.mask.shape[1]):
             output = self.encode(batch)
         for kind, values in output.items():
             output[kind] = to_float32(values)
@@ -284,14 +312,11 @@ class TransformersWrapper(Model[WordPieces, Activations]):
 
     @property
     def n_streams(self) -> int:
-        """How many sub-batches are encoded at once."""
-        if self.module.training:
-            # Dropout draws from one generator, in the order in which threads happen to run.
-            return 1
+        """How many sub-batches of a prediction are encoded at once."""
         return count_streams(self.device)
 
-    def _words_per_stream(self, lengths: NDArray[np.int32], *, is_train: bool) -> int:
-        """Wordpieces of a sub-batch, such that each stream gets some; 0 for one sub-batch."""
+    def _words_per_sub_batch(self, lengths: NDArray[np.int32], *, is_train: bool) -> int:
+        """The most wordpieces of a sub-batch; 0 for one sub-batch. Each stream gets some."""
         limits = [(self.updating if is_train else self.predicting).most]
         words_per_batch = self.attrs["words_per_batch"]
         if words_per_batch == AUTO:
@@ -299,7 +324,7 @@ class TransformersWrapper(Model[WordPieces, Activations]):
             limits.append(_STREAM_PIECES if self.device.type == "cpu" else _DEVICE_PIECES)
         elif words_per_batch:
             limits.append(words_per_batch)
-        if words_per_batch and self.n_streams > 1:
+        if words_per_batch and not is_train and self.n_streams > 1:
             share = math.ceil(lengths.sum() / self.n_streams)
             limits.append(min(_STREAM_PIECES, max(share, _LEAST_PIECES)))
         return 0 if math.isinf(min(limits)) else max(int(min(limits)), 1)
@@ -309,7 +334,7 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         # In a prediction, the layers use the same memory by turns.
         keeps_layers = is_train or self.all_hidden_states or self.all_attentions
         layers = self.module.config.num_hidden_layers if keeps_layers else 1
-        free = _SUB_BATCH_SHARE * free_bytes(self.device) / self.n_streams
+        free = _SUB_BATCH_SHARE * free_bytes(self.device) / (1 if is_train else self.n_streams)
         return int(free / self._bytes_per_piece(layers, length))
 
     def set_training(self, dropout: float) -> None:

@@ -24,8 +24,16 @@ INPUT = WordPieces(
 def test_what_auto_means(monkeypatch: pytest.MonkeyPatch, has_it: bool) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_it)
     assert resolve_precision("auto", CUDA) == ("bf16" if has_it else "fp32")
-    assert resolve_precision("auto", CPU) == "fp32"
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_it})
+    assert resolve_precision("auto", CPU) == ("bf16" if has_it else "fp32")
     assert resolve_precision("auto", torch.device("mps")) == "fp32"
+
+
+def test_auto_is_float32_where_torch_does_not_say_what_a_cpu_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert resolve_precision("auto", CPU) == "fp32"
 
 
 @pytest.mark.parametrize("name", ["fp32", "bf16", "fp16"])
@@ -63,7 +71,7 @@ def random_like(value: Any, generator: np.random.Generator) -> Any:
     if isinstance(value, list):
         return [random_like(each, generator) for each in value]
     # As small as those of a batch's mean loss: in fp16, others would overflow once scaled.
-    return generator.normal(scale=1e-2, size=value.shape).astype("f")
+    return generator.normal(scale=1e-3, size=value.shape).astype("f")
 
 
 def train(path: Path, precision: str, **settings: Any) -> tuple[Activations, torch.Tensor]:
@@ -112,3 +120,69 @@ def test_predictions_stay_exact(tiny_bert: Path) -> None:
         wrapper.prepare_training(precision=precision)
         found.append(wrapper.predict(INPUT).last_hidden_state)
     assert np.array_equal(*found)
+
+
+def test_the_precision_can_be_a_setting_of_the_model(tiny_bert: Path) -> None:
+    wrapper = TransformersWrapper(device="cpu", precision="bf16")
+    wrapper.load(tiny_bert)
+    wrapper.prepare_training()
+    assert wrapper.precision == "bf16"
+    with pytest.raises(SettingsError, match="half: not a precision"):
+        wrapper.prepare_training(precision="half")
+    with pytest.raises(SettingsError, match="half: not a precision"):
+        TransformersWrapper(precision="half")
+
+
+def attentions_used(wrapper: TransformersWrapper, n_pieces: int) -> list[str]:
+    """The attention of each forward pass of an update and of a prediction."""
+    used = []
+    hook = wrapper.module.register_forward_pre_hook(
+        lambda module, _: used.append(module.config._attn_implementation)
+    )
+    X = WordPieces(np.full(n_pieces, 7), np.array([n_pieces], dtype=np.int32))
+    wrapper.begin_update(X)
+    wrapper.predict(X)
+    hook.remove()
+    return used
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_short_rows_are_trained_with_attention_by_matrix_products(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    monkeypatch.setattr("trfcli_pipeline.precision._FEW_PIECES", 20)
+    wrapper = TransformersWrapper(device="cpu", precision=precision)
+    wrapper.load(tiny_bert)
+    assert attentions_used(wrapper, 20) == ["eager", "sdpa"]
+    assert attentions_used(wrapper, 21) == ["sdpa", "sdpa"]
+
+
+def test_float32_leaves_attention_alone(tiny_bert: Path) -> None:
+    wrapper = TransformersWrapper(device="cpu")
+    wrapper.load(tiny_bert)
+    assert attentions_used(wrapper, 10) == ["sdpa", "sdpa"]
+
+
+def n_conversions(wrapper: TransformersWrapper) -> int:
+    """How often an update's forward pass converts a weight of a layer to bfloat16."""
+    shape = list(wrapper.module.encoder.layer[0].intermediate.dense.weight.shape)
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True
+    ) as profile:
+        wrapper.begin_update(INPUT)
+    return sum(
+        event.count
+        for event in profile.key_averages(group_by_input_shape=True)
+        if event.key == "aten::_to_copy" and event.input_shapes[0] == shape
+    )
+
+
+def test_weights_are_converted_once_for_all_sub_batches(tiny_bert: Path) -> None:
+    found = []
+    for words_per_batch in (0, 1):
+        wrapper = TransformersWrapper(
+            device="cpu", precision="bf16", words_per_batch=words_per_batch
+        )
+        wrapper.load(tiny_bert)
+        found.append(n_conversions(wrapper))
+    assert found == [2, 2]

@@ -1,3 +1,6 @@
+from collections.abc import Iterator
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -28,31 +31,47 @@ def test_a_padded_group_fits_or_has_one_row(lengths: list[int], words_per_batch:
         assert len(group) == 1 or len(group) * longest <= words_per_batch
 
 
+def cost(lengths: list[int], sizes: tuple[int, ...]) -> int:
+    """Of groups of so many rows, the longest rows first: padded wordpieces, and 100 for a call."""
+    rows = sorted((max(length, 1) for length in lengths), reverse=True)
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    return sum(100 + size * rows[start] for size, start in zip(sizes, starts, strict=True))
+
+
+def all_sizes(n_rows: int) -> Iterator[tuple[int, ...]]:
+    """All ways to divide rows, without changing their order."""
+    for cuts in product([False, True], repeat=n_rows - 1):
+        ends = [i + 1 for i, cut in enumerate(cuts) if cut] + [n_rows]
+        yield tuple(end - start for start, end in zip([0, *ends], ends, strict=False))
+
+
 @quick
-@given(st.lists(st.integers(0, 500), max_size=80), st.integers(1, 5000))
-def test_large_groups_hold_rows_of_like_length(lengths: list[int], words_per_batch: int) -> None:
-    for group in group_by_length(lengths, words_per_batch):
-        longest = max(lengths[row] for row in group)
-        if len(group) * longest > 256:
-            assert all(lengths[row] >= 0.75 * longest for row in group)
+@given(st.lists(st.integers(0, 200), min_size=1, max_size=8), st.integers(1, 900))
+def test_no_other_groups_cost_less(lengths: list[int], words_per_batch: int) -> None:
+    rows = sorted(lengths, reverse=True)
+    found = tuple(len(group) for group in group_by_length(lengths, words_per_batch))
+    fitting = [
+        sizes
+        for sizes in all_sizes(len(lengths))
+        if all(
+            size == 1 or size * rows[sum(sizes[:i])] <= words_per_batch
+            for i, size in enumerate(sizes)
+        )
+    ]
+    assert cost(lengths, found) == min(cost(lengths, sizes) for sizes in fitting)
 
 
 def test_a_group_ends_where_rows_get_much_shorter() -> None:
-    lengths = [100] * 3 + [75, 74]
-    assert [group.tolist() for group in group_by_length(lengths, 2000)] == [[0, 1, 2, 3], [4]]
+    lengths = [100] * 3 + [80, 40, 40]
+    assert [group.tolist() for group in group_by_length(lengths, 2000)] == [[0, 1, 2, 3], [4, 5]]
 
 
 def test_few_wordpieces_stay_together_whatever_their_lengths() -> None:
-    assert [len(group) for group in group_by_length([50, 1, 1, 1, 1, 1], 2000)] == [5, 1]
+    assert [len(group) for group in group_by_length([50, 1, 1], 2000)] == [3]
 
 
-@quick
-@given(row_lengths, st.integers(1, 200))
-def test_small_groups_are_as_full_as_they_can_be(lengths: list[int], words_per_batch: int) -> None:
-    groups = group_by_length(lengths, words_per_batch)
-    for group in groups[:-1]:
-        longest = max(lengths[row] for row in group)
-        assert (len(group) + 1) * max(longest, 1) > words_per_batch
+def test_rows_of_one_length_fill_their_groups() -> None:
+    assert [len(group) for group in group_by_length([2] * 8, 6)] == [3, 3, 2]
 
 
 @quick

@@ -43,6 +43,7 @@ _MODEL_SETTINGS: dict[str, Any] = {
     "device": "auto",
     "all_hidden_states": False,
     "all_attentions": False,
+    "precision": "auto",
 }
 DEFAULT_SETTINGS: dict[str, Any] = {**_MODEL_SETTINGS, "keep": "all"}
 
@@ -65,13 +66,14 @@ class TransformersTok2Vec(TrainablePipe):
         model: The encoder, or True for one without weights yet.
         trf_name: The encoder that `initialize` loads: a hub id, a directory, or a packaged one.
         name: Name of the component in its pipeline.
-        **cfg: `words_per_batch`, `device`, `all_hidden_states` and `all_attentions`, as of
-            `wrapper.TransformersWrapper`; and `keep`, which activations to put on the Docs of a
+        **cfg: `words_per_batch`, `device`, `all_hidden_states`, `all_attentions` and `precision`,
+            as of `wrapper.TransformersWrapper`; and `keep`, which activations to put on the Docs of a
             prediction beside `doc.tensor`: "all", "tensor" for none of them, or a list of
             `activations.KINDS`. Those of an update have them all.
 
     Raises:
         PipelineError: `keep` names no activation, or `words_per_batch` can't be what it is.
+        SettingsError: There is no such precision.
     """
 
     factory = "trf_tok2vec"
@@ -340,6 +342,7 @@ def make_tok2vec(
     device: str,
     all_hidden_states: bool,
     all_attentions: bool,
+    precision: str,
     keep: str | list[str],
 ) -> TransformersTok2Vec:
     return TransformersTok2Vec.from_nlp(
@@ -350,6 +353,7 @@ def make_tok2vec(
         device=device,
         all_hidden_states=all_hidden_states,
         all_attentions=all_attentions,
+        precision=precision,
         keep=keep,
     )
 
