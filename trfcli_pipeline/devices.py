@@ -1,10 +1,8 @@
 """Which device the encoder runs on, how much memory it has, and how many words fit."""
 
-import ctypes
 import os
 import platform
 import re
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,6 @@ _MEMINFO = Path("/proc/meminfo")
 _STATUS = Path("/proc/self/status")
 # What a machine is assumed to have free where the system doesn't say.
 _ASSUMED_FREE_BYTES = 2 * 2**30
-# The most that glibc takes.
-_LARGEST_MMAP_THRESHOLD = 32 * 2**20
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -88,24 +84,6 @@ def empty_cache(device: torch.device) -> None:
     """Give memory back that torch holds but doesn't use: it may be in pieces too small."""
     if device.type != "cpu":
         torch.accelerator.empty_cache()
-
-
-@cache
-def keep_freed_memory() -> None:
-    """Have this process keep the memory that it frees, where the C library is glibc.
-
-    The tensors of a step of training are as large as those of the step before. By default most go
-    back to the system, and new memory is then mapped page by page: up to a quarter of the step.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    # Other systems; other libraries.
-    except (AttributeError, OSError, TypeError):
-        return
-    # From malloc.h: the free memory to keep, and what larger blocks are mapped on their own.
-    m_trim_threshold, m_mmap_threshold = -1, -3
-    mallopt(m_trim_threshold, 2**31 - 1)
-    mallopt(m_mmap_threshold, _LARGEST_MMAP_THRESHOLD)
 
 
 def graph_bytes_per_piece(*, layers: int, width: int, heads: int, length: int) -> int:

@@ -31,8 +31,9 @@ def resolve_precision(name: str, device: torch.device) -> str:
     """Turn what was asked for into one of PRECISIONS.
 
     Args:
-        name: One of these, or "auto": bf16 on an accelerator that computes in it by itself and on
-            a CPU with matrix units for it, else fp32.
+        name: One of these, or "auto": bf16 on an accelerator that computes in it by itself, else
+            fp32. On a CPU, bf16 is a gain for a few kinds only (AMX: three quarters of the time),
+            and takes memory: there are kernels for each shape of a sub-batch.
 
     Raises:
         SettingsError: There is no such precision.
@@ -40,18 +41,14 @@ def resolve_precision(name: str, device: torch.device) -> str:
     """
     check_precision(name)
     if name == "auto":
-        return "bf16" if _is_quicker_in_bf16(device) else "fp32"
+        return (
+            "bf16"
+            if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+            else "fp32"
+        )
     if name != "fp32" and not torch.amp.is_autocast_available(device.type):
         raise DeviceError(f"{device.type}: can't train in {name}", hint="Use fp32")
     return name
-
-
-def _is_quicker_in_bf16(device: torch.device) -> bool:
-    if device.type == "cpu":
-        # New in torch 2.13. Where a CPU has no more than instructions for it, little is gained.
-        capabilities = getattr(torch.cpu, "get_capabilities", dict)
-        return bool(capabilities().get("amx_bf16"))
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
@@ -62,9 +59,7 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any
 
 
 @contextmanager
-def quick_attention(
-    module: "PreTrainedModel", precision: str, n_pieces: int
-) -> Iterator[None]:
+def quick_attention(module: "PreTrainedModel", precision: str, n_pieces: int) -> Iterator[None]:
     """Has attention computed by matrix products where these are quicker, and need little memory.
 
     That is on a CPU, in reduced precision and between few wordpieces: there, the backward pass of

@@ -11,7 +11,6 @@ from thinc.api import xp2torch
 
 from trfcli_pipeline.activations import Activations, Floats
 from trfcli_pipeline.collecting import Collector
-from trfcli_pipeline.devices import keep_freed_memory
 from trfcli_pipeline.gradients import Found, add_up
 from trfcli_pipeline.padding import SubBatch, WordPieces, pad_rows
 
@@ -30,8 +29,6 @@ def begin_update(model: "TransformersWrapper", X: WordPieces) -> tuple[Activatio
     halved.
     """
     model.check_trainable()
-    if model.device.type == "cpu":
-        keep_freed_memory()
     dropout = model.attrs["dropout_rate"]
     model.set_training(dropout)
     graphs = Graphs()

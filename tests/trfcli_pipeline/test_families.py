@@ -19,8 +19,11 @@ from spacy.tokens import Doc
 from transformers import AutoModel, AutoTokenizer
 
 from trfcli_pipeline import TransformersLanguage
+from trfcli_pipeline.activations import Activations
 from trfcli_pipeline.alignment import Alignment
+from trfcli_pipeline.padding import WordPieces
 from trfcli_pipeline.surrogates import without_surrogates
+from trfcli_pipeline.wrapper import TransformersWrapper
 
 FAST = [
     *("bert", "distilbert", "electra", "mpnet", "convbert", "roberta", "gpt2", "modernbert"),
@@ -167,6 +170,27 @@ def test_an_update_changes_the_encoder(family_encoder: Callable[[str], Path], na
     after = nlp.get_pipe("trf_tok2vec").transformers_model.parameters()
     assert any(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
     assert all(np.isfinite(doc.tensor).all() for doc in nlp.pipe(TEXTS))
+
+
+def gradients(path: Path, precision: str) -> torch.Tensor:
+    """The gradients of all weights, in one row."""
+    wrapper = TransformersWrapper(device="cpu", precision=precision)
+    wrapper.load(path)
+    lengths = np.array([7, 12, 0, 20, 3], dtype=np.int32)
+    generator = np.random.default_rng(0)
+    Y, backprop = wrapper.begin_update(WordPieces(generator.integers(5, 40, 42), lengths))
+    d_hidden = generator.normal(scale=1e-2, size=Y.last_hidden_state.shape).astype("f")
+    backprop(Activations(d_hidden, None, None, None, lengths=lengths, is_grad=True))
+    found = [each.grad for each in wrapper.module.parameters() if each.grad is not None]
+    return torch.cat([each.flatten() for each in found])
+
+
+@pytest.mark.parametrize("name", [*FAST, *SLOW])
+def test_gradients_in_bf16_are_those_of_float32_but_for_rounding(
+    family_encoder: Callable[[str], Path], name: str
+) -> None:
+    exact, found = (gradients(family_encoder(name), each) for each in ("fp32", "bf16"))
+    assert 0 < (found - exact).norm() < 0.1 * exact.norm()
 
 
 @pytest.mark.parametrize("name", [*FAST, *SLOW])

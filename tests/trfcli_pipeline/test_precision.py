@@ -24,16 +24,8 @@ INPUT = WordPieces(
 def test_what_auto_means(monkeypatch: pytest.MonkeyPatch, has_it: bool) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_it)
     assert resolve_precision("auto", CUDA) == ("bf16" if has_it else "fp32")
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_it})
-    assert resolve_precision("auto", CPU) == ("bf16" if has_it else "fp32")
-    assert resolve_precision("auto", torch.device("mps")) == "fp32"
-
-
-def test_auto_is_float32_where_torch_does_not_say_what_a_cpu_has(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delattr(torch.cpu, "get_capabilities")
     assert resolve_precision("auto", CPU) == "fp32"
+    assert resolve_precision("auto", torch.device("mps")) == "fp32"
 
 
 @pytest.mark.parametrize("name", ["fp32", "bf16", "fp16"])

@@ -67,8 +67,8 @@ class TransformersTok2Vec(TrainablePipe):
         trf_name: The encoder that `initialize` loads: a hub id, a directory, or a packaged one.
         name: Name of the component in its pipeline.
         **cfg: `words_per_batch`, `device`, `all_hidden_states`, `all_attentions` and `precision`,
-            as of `wrapper.TransformersWrapper`; and `keep`, which activations to put on the Docs of a
-            prediction beside `doc.tensor`: "all", "tensor" for none of them, or a list of
+            as of `wrapper.TransformersWrapper`; and `keep`, which activations to put on the Docs
+            of a prediction beside `doc.tensor`: "all", "tensor" for none of them, or a list of
             `activations.KINDS`. Those of an update have them all.
 
     Raises:
