@@ -146,7 +146,7 @@ def train_textcat(
         mean_length=sum(lengths) / len(lengths),
         segments=segments,
         classifier=classifier_phrase,
-        precision=encoder.model.precision,
+        precision="fp32" if settings.freeze_encoder else encoder.model.precision,
         methods=methods,
         size_rule=recipe.size_rule,
         done_steps=loop.progress.step,

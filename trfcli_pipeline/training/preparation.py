@@ -26,7 +26,8 @@ def prepare_encoder(encoder: TransformersTok2Vec, recipe: Recipe) -> list[str]:
         model.prepare_training(
             freeze_layers=settings.freeze_layers,
             lora_rank=settings.lora,
-            precision=settings.precision,
+            # The pipeline's own unless something else is asked for.
+            precision=None if settings.precision == "auto" else settings.precision,
         )
         if settings.freeze_layers:
             number = len(find_layers(model.module))

@@ -47,7 +47,7 @@ class Settings:
         layer_decay: The rate of a layer of the encoder, as a multiple of that of the layer above.
         freeze_layers: How many of the encoder's lowest layers stay as they are.
         lora: Rank of the adapters that are trained in place of the encoder's own weights.
-        precision: As of `precision.resolve_precision`.
+        precision: As of `precision.resolve_precision`; "auto" leaves it to the pipeline.
         averages: Whether to evaluate and save averages of the weights over the steps.
 
     Raises:

@@ -164,6 +164,20 @@ def test_averages_are_other_weights_than_the_last(model: str, data: str, tmp_pat
         assert files[0][name] != files[1][name]
 
 
+def test_the_precision_is_the_pipelines_own_unless_another_is_asked_for(
+    model: str, data: str, tmp_path: Path
+) -> None:
+    nlp = spacy.load(model)
+    nlp.get_pipe_config("trf_tok2vec")["precision"] = "bf16"
+    nlp.to_disk(tmp_path / "bf16")
+    found = []
+    for settings in ({}, {"precision": "fp32"}, {"freeze_encoder": True}):
+        plan = run(str(tmp_path / "bf16"), data, tmp_path / "trained", **settings)[0]
+        assert isinstance(plan, Planned)
+        found.append(plan.precision)
+    assert found == ["bf16", "fp32", "fp32"]
+
+
 def test_the_model_says_how_it_was_trained(model: str, data: str, tmp_path: Path) -> None:
     events = run(model, data, tmp_path, **METHODS[1], freeze_layers=1)
     plan = events[0]
