@@ -1,8 +1,10 @@
 """trf_textcat: a text classifier on the encoder's activations."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
+import numpy as np
 from spacy.language import Language
 from spacy.pipeline import TextCategorizer
 from spacy.tokens import Doc
@@ -35,6 +37,10 @@ DEFAULT_SETTINGS: dict[str, Any] = {
     "class_weights": {},
     "focal_gamma": 0.0,
 }
+
+
+# Rarer labels start as if they had this share of the texts: lower scores would take long to rise.
+_LEAST_SHARE = 0.01
 
 
 class TransformersTextCategorizer(TextCategorizer):
@@ -190,6 +196,32 @@ class TransformersTextCategorizer(TextCategorizer):
         set_width(self.model, encoder.token_vector_width)
         self.model.get_ref("output_layer").set_dim("nO", len(self.labels))
         self.model.initialize()
+        if get_examples is not None and not self.exclusive_classes:
+            self.start_at_shares(eg.reference.cats for eg in get_examples())
+
+    def start_at_shares(self, cats: Iterable[Mapping[str, float]]) -> None:
+        """Have the scores of labels that aren't exclusive start at their shares of some texts.
+
+        Where most labels are rare, a classifier that starts at 0.5 for each would spend its first
+        hundreds of steps on learning that they are (Lin et al. 2017, "Focal Loss for Dense Object
+        Detection", section 3.3).
+
+        Args:
+            cats: For each text its labels with 1.0 or 0.0; those left out are unknown. Labels that
+                all leave out start at 0.5.
+        """
+        held, known = Counter[str](), Counter[str]()
+        for each in cats:
+            held.update(each)
+            known.update(each.keys())
+        shares = np.array(
+            [held[label] / known[label] if known[label] else 0.5 for label in self.labels]
+        )
+        shares = shares.clip(_LEAST_SHARE, 1 - _LEAST_SHARE)
+        output = self.model.get_ref("output_layer")
+        # Those of other people's architectures may have none.
+        if output.has_param("b"):
+            output.set_param("b", self.model.ops.asarray1f(np.log(shares / (1 - shares))))
 
     def predict(self, docs: Iterable[Doc]) -> Floats:
         """Scores of each label. *Shape:* (docs, labels)"""

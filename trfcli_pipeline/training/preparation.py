@@ -12,6 +12,7 @@ from trfcli_pipeline.components import find_component
 from trfcli_pipeline.components.textcat import TransformersTextCategorizer
 from trfcli_pipeline.components.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.components.wordpiecer import TransformersWordPiecer
+from trfcli_pipeline.dataset import complete_cats
 from trfcli_pipeline.depths import find_layers
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.training.data import Data
@@ -82,6 +83,10 @@ def set_classifier(
     nlp.add_pipe(factory, name=TEXTCAT, config=wanted)
     classifier = cast(TransformersTextCategorizer, nlp.get_pipe(TEXTCAT))
     classifier.initialize(None, nlp=nlp, labels=data.labels)
+    if not recipe.exclusive:
+        classifier.start_at_shares(
+            complete_cats(record, data.labels, recipe.exclusive) for record in data.train
+        )
     return classifier, phrase
 
 

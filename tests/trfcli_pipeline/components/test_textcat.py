@@ -103,6 +103,17 @@ def test_an_empty_doc_has_the_scores_of_no_features(
     assert nlp("").cats == dict.fromkeys(LABELS, chance)
 
 
+def test_labels_that_are_not_exclusive_start_at_their_shares(tiny_bert: Path) -> None:
+    nlp = make(tiny_bert, *LABELS, "RARE", "UNKNOWN", weights=False)
+    cats: list[dict[str, float]] = [{"FRUIT": 1.0, "DOG": 0.0, "RARE": 0.0}] * 3
+    cats += [{"FRUIT": 0.0, "FILM": 1.0}, {"DOG": 1.0, "FILM": 0.0, "RARE": 0.0}]
+    examples = with_cats(nlp, *cats)
+    nlp.initialize(lambda: examples)
+    expected = {"FRUIT": 3 / 4, "DOG": 1 / 4, "FILM": 1 / 2, "RARE": 0.01, "UNKNOWN": 1 / 2}
+    for text in TEXTS:
+        assert nlp(text).cats == {label: pytest.approx(expected[label]) for label in expected}
+
+
 def test_a_new_classifier_finds_all_labels_equally_likely(tiny_bert: Path) -> None:
     nlp = make(tiny_bert, weights=False, exclusive_classes=True)
     assert nlp(TEXTS[0]).cats == dict.fromkeys(LABELS, pytest.approx(1 / 3))
