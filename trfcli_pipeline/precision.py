@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trfcli_pipeline.errors import DeviceError, SettingsError
+from trfcli_pipeline.errors import DeviceError, PipelineError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -22,9 +22,11 @@ _FEW_PIECES = 128
 
 
 def check_precision(name: str) -> None:
-    """Make sure that a setting is "auto" or one of PRECISIONS; raises SettingsError if not."""
+    """Make sure that a setting is "auto" or one of PRECISIONS; raises PipelineError if not."""
     if name != "auto" and name not in PRECISIONS:
-        raise SettingsError(f"{name}: not a precision", hint="Use auto, fp32, bf16 or fp16")
+        raise PipelineError(
+            f"precision: can't be {name!r}", hint='Use "auto", "fp32", "bf16" or "fp16"'
+        )
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
@@ -36,7 +38,7 @@ def resolve_precision(name: str, device: torch.device) -> str:
             and takes memory: there are kernels for each shape of a sub-batch.
 
     Raises:
-        SettingsError: There is no such precision.
+        PipelineError: There is no such precision.
         DeviceError: The device doesn't have it.
     """
     check_precision(name)

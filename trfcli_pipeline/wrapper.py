@@ -74,9 +74,8 @@ class TransformersWrapper(Model[WordPieces, Activations]):
             in float32, and what is saved an ordinary encoder.
 
     Raises:
-        PipelineError: `words_per_batch` can't be what it is. In use: memory doesn't suffice for
-            a single segment.
-        SettingsError: There is no such precision.
+        PipelineError: `words_per_batch` or `precision` can't be what it is. In use: memory doesn't
+            suffice for a single segment.
     """
 
     def __init__(
@@ -211,8 +210,7 @@ class TransformersWrapper(Model[WordPieces, Activations]):
             precision: In place of that of the model.
 
         Raises:
-            PipelineError: No weights were loaded yet.
-            SettingsError: There is no such precision.
+            PipelineError: No weights were loaded yet, or there is no such precision.
             DeviceError: The device doesn't have that precision.
             EncoderError: peft isn't installed, or the encoder lacks the layers.
         """

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trfcli_pipeline.activations import Activations
-from trfcli_pipeline.errors import DeviceError, SettingsError
+from trfcli_pipeline.errors import DeviceError, PipelineError
 from trfcli_pipeline.padding import WordPieces
 from trfcli_pipeline.precision import make_scaler, resolve_precision, to_float32
 from trfcli_pipeline.wrapper import TransformersWrapper
@@ -40,7 +40,7 @@ def test_what_is_asked_for_is_taken(name: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_other_names_are_wrong() -> None:
-    with pytest.raises(SettingsError, match="half: not a precision"):
+    with pytest.raises(PipelineError, match="precision: can't be 'half'"):
         resolve_precision("half", CPU)
 
 
@@ -119,9 +119,9 @@ def test_the_precision_can_be_a_setting_of_the_model(tiny_bert: Path) -> None:
     wrapper.load(tiny_bert)
     wrapper.prepare_training()
     assert wrapper.precision == "bf16"
-    with pytest.raises(SettingsError, match="half: not a precision"):
+    with pytest.raises(PipelineError, match="precision: can't be 'half'"):
         wrapper.prepare_training(precision="half")
-    with pytest.raises(SettingsError, match="half: not a precision"):
+    with pytest.raises(PipelineError, match="precision: can't be 'half'"):
         TransformersWrapper(precision="half")
 
 

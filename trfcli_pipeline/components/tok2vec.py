@@ -72,8 +72,8 @@ class TransformersTok2Vec(TrainablePipe):
             `activations.KINDS`. Those of an update have them all.
 
     Raises:
-        PipelineError: `keep` names no activation, or `words_per_batch` can't be what it is.
-        SettingsError: There is no such precision.
+        PipelineError: `keep` names no activation, or `words_per_batch` or `precision` can't be
+            what it is.
     """
 
     factory = "trf_tok2vec"
