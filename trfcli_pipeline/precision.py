@@ -54,10 +54,14 @@ def resolve_precision(name: str, device: torch.device) -> str:
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """Has matrix products computed in a precision; weights, sums and norms stay in float32."""
+    """Has matrix products computed in a precision; weights, sums and norms stay in float32.
+
+    Weights are converted once for all of it, if that leaves their gradients in range: those of
+    several sub-batches then are summed in that precision, which fp16 hasn't the range for.
+    """
     if precision == "fp32":
         return nullcontext()
-    return torch.autocast(device.type, PRECISIONS[precision])
+    return torch.autocast(device.type, PRECISIONS[precision], cache_enabled=precision != "fp16")
 
 
 @contextmanager
@@ -92,7 +96,7 @@ def make_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:
     where one overflowed; the scale follows what overflows.
     """
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
-    # It would else set itself up at its first use, in several threads at once.
+    # It would else set itself up when it first scales, which a state that is restored comes before.
     scaler.scale(torch.zeros((), device=device))
     return scaler
 

@@ -44,7 +44,7 @@ def begin_update(model: "TransformersWrapper", X: WordPieces) -> tuple[Activatio
             graphs.hold(task, output)
         return task
 
-    with model.computing():
+    with model.forward_passes():
         for batch in model.sub_batches(X, is_train=True):
             budget -= model.graph_bytes(batch)
             task = Task(model, batch, keep=budget > 0)
@@ -56,12 +56,12 @@ def begin_update(model: "TransformersWrapper", X: WordPieces) -> tuple[Activatio
         passes += [Pass([task]) for task in tasks if task.kept is None]
         total: Found = [None] * len(model.gradients.weights)
 
-        def backward(each: Pass) -> Sequence[torch.Tensor | None]:
-            return each.gradients(model, d_activations)
+        def backward(part: Pass) -> Sequence[torch.Tensor | None]:
+            return part.gradients(model, d_activations)
 
-        for each in passes:
+        for whole in passes:
             # Added here, where each part of a pass has come to its end.
-            for found in model.updating.run(backward, each, graphs.release):
+            for found in model.updating.run(backward, whole, graphs.release):
                 add_up(total, found)
         # All of them or, where one fails, none.
         model.gradients.add(total)
@@ -163,7 +163,7 @@ class Pass:
         self, model: "TransformersWrapper", d_activations: Activations
     ) -> Sequence[torch.Tensor | None]:
         """The gradients of the weights, scaled."""
-        with model.computing():
+        with model.forward_passes():
             outputs = [task.output() for task in self.tasks]
         pairs = [
             pair

@@ -292,15 +292,15 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         return self.module(**batch.inputs, **options)
 
     @contextmanager
-    def computing(self) -> Iterator[None]:
-        """What the forward passes of an update run in: weights are converted once for all."""
+    def forward_passes(self) -> Iterator[None]:
+        """What the forward passes of an update have to run in; their backward passes don't."""
         with sparse_embeddings(self.module), autocast(self.precision, self.device):
             yield
 
     def encode_for_training(self, batch: SubBatch) -> Any:
         """Run the encoder on a sub-batch in the precision of the training.
 
-        To be called within `computing`. The outputs are in float32 all the same.
+        To be called within `forward_passes`. The outputs are in float32 all the same.
         """
         with quick_attention(self.module, self.precision, batch.mask.shape[1]):
             output = self.encode(batch)

@@ -63,7 +63,7 @@ def random_like(value: Any, generator: np.random.Generator) -> Any:
     if isinstance(value, list):
         return [random_like(each, generator) for each in value]
     # As small as those of a batch's mean loss: in fp16, others would overflow once scaled.
-    return generator.normal(scale=1e-3, size=value.shape).astype("f")
+    return generator.normal(scale=1e-2, size=value.shape).astype("f")
 
 
 def train(path: Path, precision: str, **settings: Any) -> tuple[Activations, torch.Tensor]:

@@ -69,8 +69,6 @@ settings = Settings(
     seed=1,
     dev_split=0.2,
     eval_every=4,
-    # In others, sums differ by more than the order of their terms.
-    precision="fp32",
     **json.loads(methods),
 )
 rows = []
@@ -94,7 +92,6 @@ def losses_and_score(
         seed=1,
         dev_split=0.2,
         eval_every=4,
-        precision="fp32",
         **methods,
     )
     events = list(train_textcat(model, data, output=Path(output), settings=settings))
