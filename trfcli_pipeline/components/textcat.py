@@ -10,7 +10,7 @@ from spacy.pipeline import TextCategorizer
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
-from thinc.api import Model
+from thinc.api import Model, NumpyOps
 
 from trfcli_pipeline.activations import Floats
 from trfcli_pipeline.architectures import (
@@ -26,6 +26,7 @@ from trfcli_pipeline.components.wordpiecer import TransformersWordPiecer
 from trfcli_pipeline.errors import DataError, PipelineError
 from trfcli_pipeline.extensions import install_extensions
 from trfcli_pipeline.losses import exclusive_loss, multilabel_loss
+from trfcli_pipeline.probing import fit_probe
 
 install_extensions()
 
@@ -223,6 +224,30 @@ class TransformersTextCategorizer(TextCategorizer):
         if output.has_param("b"):
             output.set_param("b", self.model.ops.asarray1f(np.log(shares / (1 - shares))))
 
+    def start_at_probe(self, features: Floats, examples: Iterable[Example]) -> None:
+        """Have the scores start as those of a linear probe, fitted to the encoder as it is.
+
+        Training then changes the encoder less, which of few texts would learn by heart what holds
+        for no others (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and
+        Underperform Out-of-Distribution").
+
+        Args:
+            features: What the classifier reads off the examples' Docs. *Shape:* (texts, width)
+        """
+        ops, cpu = self.model.ops, NumpyOps()
+        truths, known = map(ops.to_numpy, self._examples_to_truth(list(examples)))
+        number = truths.any(axis=1).sum() if self.exclusive_classes else known.sum()
+
+        def loss(logits: Floats) -> tuple[float, Floats]:
+            scores = cpu.softmax(logits) if self.exclusive_classes else cpu.sigmoid(logits)
+            mean, d_logits = self._loss(cpu, scores, truths, known)
+            return number * mean, number * d_logits
+
+        weights, bias = fit_probe(ops.to_numpy(features), loss, len(self.labels))
+        output = self.model.get_ref("output_layer")
+        output.set_param("W", ops.asarray2f(weights))
+        output.set_param("b", ops.asarray1f(bias))
+
     def predict(self, docs: Iterable[Doc]) -> Floats:
         """Scores of each label. *Shape:* (docs, labels)"""
         docs = list(docs)
@@ -262,7 +287,9 @@ class TransformersTextCategorizer(TextCategorizer):
         truths: Floats
         known: Floats
         truths, known = self._examples_to_truth(examples)
-        ops: Any = self.model.ops
+        return self._loss(self.model.ops, scores, truths, known)
+
+    def _loss(self, ops: Any, scores: Floats, truths: Floats, known: Floats) -> tuple[float, Any]:
         weights = ops.asarray1f([self.cfg["class_weights"].get(each, 1.0) for each in self.labels])
         gamma = self.cfg["focal_gamma"]
         if self.exclusive_classes:

@@ -8,6 +8,8 @@ from typing import cast
 from spacy.language import Language
 from spacy.training import Example
 
+from trfcli_pipeline.activations import Floats
+from trfcli_pipeline.batching import make_examples
 from trfcli_pipeline.components import find_component
 from trfcli_pipeline.components.textcat import TransformersTextCategorizer
 from trfcli_pipeline.components.tok2vec import TransformersTok2Vec
@@ -83,11 +85,23 @@ def set_classifier(
     nlp.add_pipe(factory, name=TEXTCAT, config=wanted)
     classifier = cast(TransformersTextCategorizer, nlp.get_pipe(TEXTCAT))
     classifier.initialize(None, nlp=nlp, labels=data.labels)
-    if not recipe.exclusive:
+    if recipe.starts_at_probe:
+        examples = make_examples(nlp, data.train, data.labels, exclusive=recipe.exclusive)
+        classifier.start_at_probe(_features(nlp, classifier, data), examples)
+        phrase += ", first fitted to the encoder as it is"
+    elif not recipe.exclusive:
         classifier.start_at_shares(
             complete_cats(record, data.labels, recipe.exclusive) for record in data.train
         )
     return classifier, phrase
+
+
+def _features(nlp: Language, classifier: TransformersTextCategorizer, data: Data) -> Floats:
+    """What the classifier reads off the texts' Docs, which are given up one by one."""
+    layer = classifier.model.get_ref("features")
+    with nlp.select_pipes(enable=_up_to(nlp, "trf_tok2vec")):
+        docs = nlp.pipe(record.text for record in data.train)
+        return layer.ops.xp.concatenate([layer.predict([doc]) for doc in docs])
 
 
 def _classifier(nlp: Language) -> TransformersTextCategorizer | None:
@@ -109,10 +123,13 @@ def prepare_docs(nlp: Language, examples: Sequence[Example], *, encode: bool) ->
     wordpieces of each.
     """
     last = "trf_tok2vec" if encode else "trf_wordpiecer"
-    kept = nlp.pipe_names[: nlp.pipe_names.index(last) + 1]
-    with nlp.select_pipes(enable=kept):
+    with nlp.select_pipes(enable=_up_to(nlp, last)):
         docs = list(nlp.pipe([example.predicted for example in examples]))
     return [len(doc._.trf_word_pieces) for doc in docs]
+
+
+def _up_to(nlp: Language, last: str) -> list[str]:
+    return nlp.pipe_names[: nlp.pipe_names.index(last) + 1]
 
 
 def describe_classifier(nlp: Language) -> str:

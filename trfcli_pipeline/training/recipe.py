@@ -12,12 +12,14 @@ from spacy.schemas import ConfigSchemaTraining
 from spacy.util import registry
 from thinc.api import Config, ConfigValidationError, Optimizer
 
+from trfcli_pipeline.architectures import CLASSIFIERS
 from trfcli_pipeline.errors import DataError, SettingsError
 from trfcli_pipeline.shipped import shipped_path
 
 TEXTCAT, WORDPIECER = "trf_textcat", "trf_wordpiecer"
 _WARMUP_SHARE = 0.1
-# Below this many texts, batches are smaller: a step is cheap, and there are few of them.
+# Below this many texts, batches are smaller: a step is cheap, and there are few of them. And a
+# new classifier starts at a linear probe: see `TransformersTextCategorizer.start_at_probe`.
 _FEW_TEXTS, _SMALL_BATCH = 500, 16
 # Fewer steps than these don't get the encoder anywhere.
 _LEAST_STEPS = 200
@@ -119,6 +121,7 @@ class Recipe:
         self.n_processes = n_processes
         # What the number of texts changed, as a phrase.
         self.size_rule: str | None = None
+        self._is_few = False
         if not self.path.is_file():
             raise DataError(f"{self.path}: there is no such config file")
         with _explained(self.path):
@@ -181,6 +184,11 @@ class Recipe:
     @property
     def warmup_steps(self) -> int:
         return self.config["schedule"]["warmup_steps"]
+
+    @property
+    def starts_at_probe(self) -> bool:
+        """Whether a new classifier is first fitted to the encoder as it is."""
+        return self._is_few and self.classifier["architecture"] in CLASSIFIERS
 
     @property
     def checkpoint_every(self) -> int:
@@ -253,7 +261,8 @@ class Recipe:
         """
         training, settings = self._raw["training"], self.settings
         batcher, epochs = training["batcher"], training["max_epochs"]
-        if n_texts < _FEW_TEXTS and settings.batch_size is None:
+        self._is_few = n_texts < _FEW_TEXTS
+        if self._is_few and settings.batch_size is None:
             batcher["size"] = _SMALL_BATCH
         if settings.epochs is not None:
             return

@@ -112,7 +112,8 @@ def test_replaces_the_model_and_tells_the_story(run: Run, workspace: Path) -> No
     )
     assert re.fullmatch(
         r"ℹ CPU, \d+ threads?; encoder rate 1e-04, head rate 1e-03, batch 8, 6 steps, warm-up 1; "
-        r"sentences together, up to 64 wordpieces, mean length \d+ wordpieces; new classifier",
+        r"sentences together, up to 64 wordpieces, mean length \d+ wordpieces; new classifier, "
+        r"first fitted to the encoder as it is",
         decided,
     )
     assert header.split() == ["step", "epoch", "loss", "accuracy", "macro", "F", "words/s"]

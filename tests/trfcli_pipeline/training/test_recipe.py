@@ -35,6 +35,14 @@ def test_few_texts_get_more_epochs_of_smaller_batches() -> None:
     assert recipe.size_rule == "Few texts: 67 epochs of them, to take at least 200 steps"
 
 
+def test_a_classifier_of_few_texts_starts_at_a_probe() -> None:
+    assert fitted(48).starts_at_probe
+    assert fitted(48, Settings(epochs=3, batch_size=8)).starts_at_probe
+    assert not fitted(5000).starts_at_probe
+    assert not fitted(48, Settings(config=config_path("textcat.cfg"))).starts_at_probe
+    assert not fitted(48, Settings(architecture="other.Classifier.v1")).starts_at_probe
+
+
 def test_many_texts_get_fewer_epochs() -> None:
     recipe = fitted(100_000)
     assert (recipe.batch_size, recipe.epochs) == (32, 2)

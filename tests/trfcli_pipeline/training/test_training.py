@@ -197,7 +197,7 @@ def test_the_plan_says_what_was_found(model: Path, data: str) -> None:
     plan = start(str(model), data, settings=Settings(batch_size=8, learn_rate=2e-4, epochs=5))
     assert plan.label_counts == {"FILM": 18, "FRUIT": 18}
     assert plan.exclusive
-    assert plan.classifier == "new classifier"
+    assert plan.classifier == "new classifier, first fitted to the encoder as it is"
     assert plan.trf_lr == 2e-4
     assert plan.learn_rate == 1e-3
     assert plan.warmup_steps == math.ceil(plan.steps / 10) == 3
