@@ -200,12 +200,12 @@ def few_shot(runner: Runner, options: argparse.Namespace) -> None:
             }
             [found] = runner.measure([Contestant("trf", "trf", "textcat", ours)], data, draw)
             plain = {**shared, "encoder": runner.encoder, "batch_size": options.batch_size}
+            budgets = {f"plain transformers, {options.epochs} epochs": options.epochs}
+            if options.as_long:
+                budgets["plain transformers, as many epochs as trf"] = found["epochs"]
             contestants = [
                 Contestant(name, "transformers", "textcat", {**plain, "epochs": epochs})
-                for name, epochs in (
-                    (f"plain transformers, {options.epochs} epochs", options.epochs),
-                    ("plain transformers, as many epochs as trf", found["epochs"]),
-                )
+                for name, epochs in budgets.items()
             ]
             runner.measure(contestants, data, draw)
 
@@ -314,6 +314,9 @@ def _options() -> argparse.Namespace:
     command = add(few_shot, "accuracy with a few texts of each label")
     command.add_argument("data", nargs="+")
     command.add_argument("--draws", type=int, default=5)
+    command.add_argument(
+        "--as-long", action="store_true", help="plain transformers also with as many epochs as trf"
+    )
     command.add_argument("--shots", type=int, default=8, help="texts of each label")
     command.add_argument("--epochs", type=int, default=3, help="of plain transformers")
     command.add_argument("--batch-size", type=int, default=32, help="of plain transformers")

@@ -2,7 +2,9 @@
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from spacy.language import Language
 from spacy.training import Example
@@ -16,6 +18,9 @@ from trfcli_pipeline.errors import DataError
 _BATCHES_PER_CHUNK = 16
 
 
+Item = TypeVar("Item", Example, "Entry")
+
+
 def make_examples(
     nlp: Language, records: Sequence[Record], labels: Sequence[str], *, exclusive: bool
 ) -> list[Example]:
@@ -26,6 +31,23 @@ def make_examples(
         )
         for record in records
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Stands for an example in a batcher, where the example itself need not be in memory.
+
+    Attributes:
+        index: Of the example.
+        n_tokens, n_pieces: Of its predicted Doc.
+    """
+
+    index: int
+    n_tokens: int
+    n_pieces: int
+
+    def __len__(self) -> int:
+        return self.n_tokens
 
 
 @registry.readers("trfcli.Corpus.v1")
@@ -46,14 +68,14 @@ def create_reader(path: Path | None) -> Callable[[Language], Iterator[Example]]:
 
 
 @registry.batchers("trfcli.batch_by_length.v1")
-def create_batcher(size: int) -> Callable[[Iterable[Example]], Iterator[list[Example]]]:
-    """Batches of `size` examples of like length, in random order.
+def create_batcher(size: int) -> Callable[[Iterable[Item]], Iterator[list[Item]]]:
+    """Batches of `size` examples (or entries for them) of like length, in random order.
 
     Length is the number of wordpieces, of tokens where there are no wordpieces yet.
     The order comes from Python's `random`, which `spacy.util.fix_random_seed` seeds.
     """
 
-    def batch_by_length(examples: Iterable[Example]) -> Iterator[list[Example]]:
+    def batch_by_length(examples: Iterable[Item]) -> Iterator[list[Item]]:
         for chunk in minibatch(examples, size * _BATCHES_PER_CHUNK):
             batches = list(minibatch(sorted(chunk, key=_length), size))
             random.shuffle(batches)
@@ -62,6 +84,8 @@ def create_batcher(size: int) -> Callable[[Iterable[Example]], Iterator[list[Exa
     return batch_by_length
 
 
-def _length(example: Example) -> int:
+def _length(example: Example | Entry) -> int:
+    if isinstance(example, Entry):
+        return example.n_pieces
     pieces = example.predicted._.trf_word_pieces
     return len(example.predicted) if pieces is None else len(pieces)

@@ -8,6 +8,7 @@ from math import floor
 
 from trfcli_pipeline.corpus import Record
 from trfcli_pipeline.errors import DataError
+from trfcli_pipeline.record_store import Selection
 
 # Not those that carry meaning by themselves, such as + and #.
 _WITHOUT_PUNCTUATION = str.maketrans(
@@ -57,7 +58,7 @@ def fold(text: str) -> str:
 
 def stratified_split(
     records: Sequence[Record], fraction: float, seed: int
-) -> tuple[list[Record], list[Record]]:
+) -> tuple[Sequence[Record], Sequence[Record]]:
     """Hold out a part of the records, with each label in the same proportion.
 
     For exclusive labels, dev gets `fraction` of each label's records rounded down or up, such that
@@ -89,7 +90,8 @@ def stratified_split(
             members.setdefault(label, []).append(index)
     sizes = {label: len(indices) for label, indices in members.items()}
     wanted = _shares(sizes, fraction, rng)
-    forms = [normal_form(record.text) for record in records]
+    # Their hashes take less memory than the texts themselves.
+    forms = [hash(normal_form(record.text)) for record in records]
     times = Counter(forms)
 
     taken: Counter[str] = Counter()
@@ -106,9 +108,10 @@ def stratified_split(
             if stay and times[forms[index]] == 1:
                 dev.add(index)
                 taken.update(labels[index])
+    indices = range(len(records))
     return (
-        [record for index, record in enumerate(records) if index not in dev],
-        [record for index, record in enumerate(records) if index in dev],
+        Selection(records, (index for index in indices if index not in dev)),
+        Selection(records, (index for index in indices if index in dev)),
     )
 
 

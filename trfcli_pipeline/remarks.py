@@ -43,51 +43,80 @@ def remarks(train: Sequence[Record], dev: Sequence[Record]) -> list[str]:
     return [*found, *_like_labels(train), *_counts(train, dev)]
 
 
+class _Found:
+    """How many records something is true of, and the first of them."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        found = iter(records)
+        self.example = next(found, None)
+        self.number = 0 if self.example is None else 1 + sum(1 for _ in found)
+
+    def __bool__(self) -> bool:
+        return self.example is not None
+
+    @property
+    def first(self) -> str:
+        return "" if self.example is None else f"(first: line {self.example.line})"
+
+
+def _same(text: str) -> int:
+    """The same number for texts that only differ in white space.
+
+    A hash, so that what is remembered of a text doesn't grow with its length.
+    """
+    return hash(fold(text))
+
+
+def _like(text: str) -> int:
+    """The same number for texts of the same `normal_form`."""
+    return hash(normal_form(text))
+
+
 def _overlap(train: Iterable[Record], dev: Sequence[Record]) -> Iterator[str]:
-    texts = {fold(record.text) for record in train}
-    same = [record for record in dev if fold(record.text) in texts]
+    texts, forms = set[int](), set[int]()
+    for record in train:
+        texts.add(_same(record.text))
+        forms.add(_like(record.text))
+    same = _Found(record for record in dev if _same(record.text) in texts)
     if same:
-        verb = "occurs" if len(same) == 1 else "occur"
+        verb = "occurs" if same.number == 1 else "occur"
         yield (
-            f"{len(same):,} of {_texts(len(dev))} in dev {verb} in train too, "
-            f"which makes scores on dev too good {_first(same)}"
+            f"{same.number:,} of {_texts(len(dev))} in dev {verb} in train too, "
+            f"which makes scores on dev too good {same.first}"
         )
-    forms = {normal_form(text) for text in texts}
-    like = [
-        record
-        for record in dev
-        if normal_form(record.text) in forms and fold(record.text) not in texts
-    ]
+    like = _Found(
+        record for record in dev if _like(record.text) in forms and _same(record.text) not in texts
+    )
     if like:
-        verb = "differs" if len(like) == 1 else "differ"
+        verb = "differs" if like.number == 1 else "differ"
         yield (
-            f"{len(like):,} of {_texts(len(dev))} in dev {verb} only in case or punctuation from "
-            f"texts in train, which makes scores on dev too good {_first(like)}"
+            f"{like.number:,} of {_texts(len(dev))} in dev {verb} only in case or punctuation from "
+            f"texts in train, which makes scores on dev too good {like.first}"
         )
 
 
 def _copies(train: Sequence[Record]) -> Iterator[str]:
-    times = Counter(fold(record.text) for record in train)
+    times = Counter(_same(record.text) for record in train)
     copies = len(train) - len(times)
     if copies < COPIES * len(train) or not copies:
         return
-    repeated = [record for record in train if times[fold(record.text)] > 1]
-    number = len(times) - len(train) + len(repeated)
+    repeated = _Found(record for record in train if times[_same(record.text)] > 1)
+    number = len(times) - len(train) + repeated.number
     verb = "occurs" if number == 1 else "occur"
     yield (
-        f"{_texts(number)} in train {verb} more than once, {len(repeated):,} times in all "
-        f"{_first(repeated)}"
+        f"{_texts(number)} in train {verb} more than once, {repeated.number:,} times in all "
+        f"{repeated.first}"
     )
 
 
 def _conflicts(name: str, records: Iterable[Record]) -> Iterator[str]:
-    first: dict[str, Record] = {}
-    conflicts: dict[str, tuple[int, int]] = {}
+    first: dict[int, tuple[frozenset[str], int]] = {}
+    conflicts: dict[int, tuple[int, int]] = {}
     for record in records:
-        text = fold(record.text)
-        earlier = first.setdefault(text, record)
-        if earlier.labels != record.labels:
-            conflicts.setdefault(text, (earlier.line, record.line))
+        text = _same(record.text)
+        labels, line = first.setdefault(text, (record.labels, record.line))
+        if labels != record.labels:
+            conflicts.setdefault(text, (line, record.line))
     if conflicts:
         one, other = min(conflicts.values())
         verb = "occurs" if len(conflicts) == 1 else "occur"
@@ -98,10 +127,10 @@ def _conflicts(name: str, records: Iterable[Record]) -> Iterator[str]:
 
 
 def _empty_texts(name: str, records: Iterable[Record]) -> Iterator[str]:
-    empty = [record for record in records if not record.text.strip()]
+    empty = _Found(record for record in records if not record.text.strip())
     if empty:
-        verb = "is" if len(empty) == 1 else "are"
-        yield f"{_texts(len(empty))} in {name} {verb} empty {_first(empty)}"
+        verb = "is" if empty.number == 1 else "are"
+        yield f"{_texts(empty.number)} in {name} {verb} empty {empty.first}"
 
 
 def _overlong_texts(name: str, records: Sequence[Record]) -> Iterator[str]:
@@ -110,24 +139,21 @@ def _overlong_texts(name: str, records: Sequence[Record]) -> Iterator[str]:
     at_least, times = OVERLONG
     typical = median(len(record.text) for record in records)
     limit = max(at_least, times * typical)
-    long = [record for record in records if len(record.text) > limit]
+    long = _Found(record for record in records if len(record.text) > limit)
     if long:
-        verb = "has" if len(long) == 1 else "have"
+        verb = "has" if long.number == 1 else "have"
         yield (
-            f"{_texts(len(long))} in {name} {verb} more than {limit:,.0f} characters, where half "
-            f"have at most {typical:,.0f}: is a quote or line end missing? {_first(long)}"
+            f"{_texts(long.number)} in {name} {verb} more than {limit:,.0f} characters, where half "
+            f"have at most {typical:,.0f}: is a quote or line end missing? {long.first}"
         )
 
 
 def _encodings(name: str, records: Sequence[Record]) -> Iterator[str]:
     for pattern, describe in _ENCODINGS:
-        # Most texts have nothing of the kind, and are only searched.
-        matches = ((record, pattern.search(record.text)) for record in records)
-        odd = [(record, match[0]) for record, match in matches if match]
-        if odd:
-            verb = "has" if len(odd) == 1 else "have"
-            found = [record for record, _ in odd]
-            yield f"{_texts(len(odd))} in {name} {verb} {describe(odd[0][1])} {_first(found)}"
+        odd = _Found(record for record in records if pattern.search(record.text))
+        if odd.example is not None and (match := pattern.search(odd.example.text)):
+            verb = "has" if odd.number == 1 else "have"
+            yield f"{_texts(odd.number)} in {name} {verb} {describe(match[0])} {odd.first}"
 
 
 def _describe_mojibake(found: str) -> str:
@@ -155,14 +181,14 @@ _ENCODINGS: tuple[tuple[re.Pattern[str], Callable[[str], str]], ...] = (
 
 
 def _slips(name: str, records: Sequence[Record]) -> Iterator[str]:
-    odd = [record for record in records if len(record.labels) != 1]
-    if odd and len(odd) <= SLIPS * len(records):
-        without = sum(not record.labels for record in odd)
-        verb = "doesn't" if len(odd) == 1 else "don't"
+    odd = _Found(record for record in records if len(record.labels) != 1)
+    if odd and odd.number <= SLIPS * len(records):
+        without = sum(not record.labels for record in records)
+        verb = "doesn't" if odd.number == 1 else "don't"
         yield (
-            f"{len(odd):,} of {_texts(len(records))} in {name} {verb} have exactly one label "
-            f"({without:,} none, {len(odd) - without:,} several), so labels are not exclusive "
-            f"{_first(odd)}"
+            f"{odd.number:,} of {_texts(len(records))} in {name} {verb} have exactly one label "
+            f"({without:,} none, {odd.number - without:,} several), so labels are not exclusive "
+            f"{odd.first}"
         )
 
 
@@ -197,10 +223,6 @@ def _counts(train: Sequence[Record], dev: Sequence[Record]) -> Iterator[str]:
     if dev and unseen:
         verb = "label has" if len(unseen) == 1 else "labels have"
         yield f"{len(unseen):,} {verb} no text in dev: {listed(unseen)}"
-
-
-def _first(records: Sequence[Record]) -> str:
-    return f"(first: line {records[0].line})"
 
 
 def _texts(number: int) -> str:

@@ -42,15 +42,15 @@ def train_textcat(
         _data("--dev", "-d", metavar="FILE", help="Labelled texts to choose the best state by."),
     ] = None,
     dev_split: Annotated[
-        float,
+        float | None,
         _data(
             min=0.001,
             max=0.9,
             metavar="SHARE",
             help="Share of the training texts to hold out where no --dev is given.",
-            show_default=True,
+            show_default="0.1, at most 10,000 texts",
         ),
-    ] = 0.1,
+    ] = None,
     max_texts: Annotated[
         int | None,
         _data(min=1, metavar="N", help="Train on so many texts at most, drawn at random."),

@@ -9,7 +9,6 @@ import srsly
 import torch
 from thinc.api import fix_random_seed
 
-from trfcli_pipeline.batching import make_examples
 from trfcli_pipeline.devices import resolve_device
 from trfcli_pipeline.errors import OutputError
 from trfcli_pipeline.pipelines import check_pipeline, load_pipeline, require_encoder
@@ -25,10 +24,10 @@ from trfcli_pipeline.training.events import (
     Planned,
     Stepped,
 )
+from trfcli_pipeline.training.examples import Examples
 from trfcli_pipeline.training.loop import Loop
 from trfcli_pipeline.training.preparation import (
     describe_classifier,
-    prepare_docs,
     prepare_encoder,
     set_classifier,
     set_segments,
@@ -56,6 +55,8 @@ __all__ = [
     "train_textcat",
 ]
 
+# Bytes of memory for examples; those beyond it are made anew for each of their steps.
+_ROOM = 3 * 2**30
 _OWN_ENTRIES = {"config.cfg", "meta.json", "tokenizer", "vocab", "training.jsonl"}
 
 
@@ -120,10 +121,18 @@ def train_textcat(
     torch.manual_seed(recipe.seed + ranks.rank)
     segments = set_segments(nlp, recipe)
     classifier, classifier_phrase = set_classifier(nlp, recipe, data)
-    examples = make_examples(nlp, data.train, data.labels, exclusive=recipe.exclusive)
-    lengths = prepare_docs(nlp, examples, encode=settings.freeze_encoder)
+    examples = Examples(
+        nlp,
+        data.train,
+        data.labels,
+        exclusive=recipe.exclusive,
+        encode=settings.freeze_encoder,
+        room=_ROOM // ranks.size,
+    )
     counts = Counter(label for record in data.train for label in record.labels)
     found = remarks(data.train, data.dev) if ranks.is_first else []
+    if examples.n_kept < len(examples):
+        found.append(_without_room(examples))
     if ranks.is_first and workspace.can_resume and not resumed:
         found.append(_given_up(workspace, shown))
     loop = Loop(nlp, encoder, classifier, examples, data, recipe, ranks)
@@ -143,7 +152,7 @@ def train_textcat(
         batch_size=recipe.batch_size,
         steps=recipe.steps,
         warmup_steps=recipe.warmup_steps,
-        mean_length=sum(lengths) / len(lengths),
+        mean_length=sum(examples.n_pieces) / len(examples),
         segments=segments,
         classifier=classifier_phrase,
         precision="fp32" if settings.freeze_encoder else encoder.model.precision,
@@ -212,6 +221,14 @@ def _check_output(model: str, output: Path | None) -> Path:
             f"{output}: exists and is no spaCy pipeline", hint="Name another directory"
         )
     return target
+
+
+def _without_room(examples: Examples) -> str:
+    what = "encoded" if examples.encode else "tokenized"
+    return (
+        f"{len(examples) - examples.n_kept:,} of {len(examples):,} texts in train don't fit in "
+        f"memory once {what}, so that is done anew in every epoch"
+    )
 
 
 def _given_up(workspace: Workspace, shown: Path) -> str:

@@ -4,13 +4,18 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trfcli_pipeline.corpus import Record, read_records, where
+from trfcli_pipeline.corpus import Record, iter_records, where
 from trfcli_pipeline.dataset import check_labels, is_exclusive, label_names, stratified_split
 from trfcli_pipeline.errors import DataError
+from trfcli_pipeline.record_store import RecordStore, Selection
 from trfcli_pipeline.training.recipe import Recipe, Settings
 
+# Bytes of memory for the records of a file; those beyond it wait on disk.
+_ROOM = 2**30
 # Of fewer held-out texts, chance decides which state is best.
 _FEW_DEV_TEXTS = 20
+# What is held out unless the user says how much: more texts would hardly change the scores.
+_HELD_OUT, _MOST_HELD_OUT = 0.1, 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +28,8 @@ class Data:
         dev_decides: Whether dev is large enough to choose a state by, or the user's own choice.
     """
 
-    train: list[Record]
-    dev: list[Record]
+    train: Sequence[Record]
+    dev: Sequence[Record]
     dev_origin: str
     labels: list[str]
     dev_decides: bool
@@ -34,19 +39,24 @@ def read_data(
     train: str, dev: str | None, settings: Settings, *, n_processes: int = 1
 ) -> tuple[Data, Recipe]:
     """Read and check the texts, and make the recipe for them."""
-    train_records = read_records(train, labelled=True)
-    dev_records = None if dev is None else read_records(dev, labelled=True)
+    train_records = _read(train, _ROOM // n_processes)
+    dev_records = None if dev is None else _read(dev, _ROOM // n_processes)
     exclusive = _check_exclusive(train, train_records, dev, dev_records, settings)
     recipe = Recipe(settings, exclusive=exclusive, n_processes=n_processes)
     train_records, dev_records, origin = _parts(train, train_records, dev, dev_records, recipe)
     labels = label_names(train_records)
     if settings.max_texts is not None and settings.max_texts < len(train_records):
-        train_records = random.Random(recipe.seed).sample(train_records, settings.max_texts)
+        drawn = random.Random(recipe.seed).sample(range(len(train_records)), settings.max_texts)
+        train_records = Selection(train_records, drawn)
     recipe.fit(len(train_records))
     decides = dev is not None or len(dev_records) >= _FEW_DEV_TEXTS
     if not decides:
         origin += ", too few to choose by: the last state is kept"
     return Data(train_records, dev_records, origin, labels, decides), recipe
+
+
+def _read(path: str, room: int) -> Sequence[Record]:
+    return RecordStore(iter_records(path, labelled=True), room=room)
 
 
 def _check_exclusive(
@@ -78,18 +88,17 @@ def _check_exclusive(
 
 def _parts(
     train: str,
-    train_records: list[Record],
+    train_records: Sequence[Record],
     dev: str | None,
-    dev_records: list[Record] | None,
+    dev_records: Sequence[Record] | None,
     recipe: Recipe,
-) -> tuple[list[Record], list[Record], str]:
+) -> tuple[Sequence[Record], Sequence[Record], str]:
     """The records to train on, those to choose the best state by, and where these come from."""
     settings = recipe.settings
     if dev_records is None:
-        train_records, dev_records = stratified_split(
-            train_records, settings.dev_split, recipe.seed
-        )
-        origin = f"held out, stratified {100 * settings.dev_split:g} %, seed {recipe.seed}"
+        share = settings.dev_split or min(_HELD_OUT, _MOST_HELD_OUT / len(train_records))
+        train_records, dev_records = stratified_split(train_records, share, recipe.seed)
+        origin = f"held out, stratified {100 * share:.3g} %, seed {recipe.seed}"
         if not dev_records:
             raise DataError(
                 f"{train}: too few texts to hold some out for dev",

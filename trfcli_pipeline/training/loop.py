@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import torch
 from spacy.language import Language
-from spacy.training import Example
 from spacy.util import minibatch
 from thinc.api import Model, xp2torch
 
@@ -30,6 +29,7 @@ from trfcli_pipeline.training.checkpoints import (
 )
 from trfcli_pipeline.training.data import Data
 from trfcli_pipeline.training.events import Checkpointed, Evaluated, Stepped
+from trfcli_pipeline.training.examples import Examples
 from trfcli_pipeline.training.ranks import Ranks
 from trfcli_pipeline.training.recipe import TEXTCAT, Recipe
 
@@ -71,7 +71,7 @@ class Loop:
         nlp: Language,
         encoder: TransformersTok2Vec,
         classifier: TransformersTextCategorizer,
-        examples: list[Example],
+        examples: Examples,
         data: Data,
         recipe: Recipe,
         ranks: Ranks,
@@ -106,7 +106,7 @@ class Loop:
                 now.step += 1
                 now.epoch_step += 1
                 now.losses.append(loss)
-                now.words += sum(len(example.predicted) for batch in step for example in batch)
+                now.words += sum(self.examples.n_tokens[index] for batch in step for index in batch)
                 now.word_seconds += time.perf_counter() - start
                 now.seconds += time.perf_counter() - start
                 yield Stepped(now.step, loss)
@@ -146,28 +146,31 @@ class Loop:
         if not self.freeze_encoder:
             self.encoder.model.adamw.restore(tensors)
 
-    def _epoch(self) -> list[list[list[Example]]]:
-        """The batches of each step of the current epoch."""
+    def _epoch(self) -> list[list[list[int]]]:
+        """The batches of each step of the current epoch, as indices of the examples."""
         if self.progress.epoch_step:
             restore_python_random(self.progress.order)
         else:
             if self._random_state is not None:
                 restore_random_state(self._random_state)
             self.progress.order = random.getstate()
-        examples = list(self.examples)
-        random.shuffle(examples)
+        order = list(range(len(self.examples)))
+        random.shuffle(order)
         # All of them at once, so that nothing else draws random numbers in between.
-        batches = list(self.recipe.T["batcher"](examples))
+        batches = [
+            [entry.index for entry in batch]
+            for batch in self.recipe.T["batcher"](self.examples.entries(order))
+        ]
         if self._random_state is not None and self.progress.epoch_step:
             restore_random_state(self._random_state)
         self._random_state = None
         return list(minibatch(batches, self.recipe.T["accumulate_gradient"]))
 
-    def _update(self, step: list[list[Example]]) -> float:
+    def _update(self, step: list[list[int]]) -> float:
         optimizer, dropout = self.recipe.optimizer, self.recipe.T["dropout"]
         losses: dict[str, float] = {}
         for batch in step:
-            own = self.ranks.part(batch)
+            own = self.examples.take(self.ranks.part(batch))
             if self.freeze_encoder:
                 # The Docs carry the encoder's output already, so only the head has work to do.
                 self.classifier.update(own, drop=dropout, losses=losses)

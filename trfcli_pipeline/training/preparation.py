@@ -1,12 +1,11 @@
 """Makes a pipeline and its texts ready for training."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import cast
 
 from spacy.language import Language
-from spacy.training import Example
+from spacy.util import minibatch
 
 from trfcli_pipeline.activations import Floats
 from trfcli_pipeline.batching import make_examples
@@ -18,7 +17,11 @@ from trfcli_pipeline.dataset import complete_cats
 from trfcli_pipeline.depths import find_layers
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.training.data import Data
+from trfcli_pipeline.training.examples import run_up_to
 from trfcli_pipeline.training.recipe import TEXTCAT, Recipe
+
+# Texts whose activations are in memory together.
+_CHUNK = 32
 
 
 def prepare_encoder(encoder: TransformersTok2Vec, recipe: Recipe) -> list[str]:
@@ -97,11 +100,13 @@ def set_classifier(
 
 
 def _features(nlp: Language, classifier: TransformersTextCategorizer, data: Data) -> Floats:
-    """What the classifier reads off the texts' Docs, which are given up one by one."""
+    """What the classifier reads off the texts' Docs, a few of them at a time."""
     layer = classifier.model.get_ref("features")
-    with nlp.select_pipes(enable=_up_to(nlp, "trf_tok2vec")):
-        docs = nlp.pipe(record.text for record in data.train)
-        return layer.ops.xp.concatenate([layer.predict([doc]) for doc in docs])
+    found = []
+    for chunk in minibatch(data.train, _CHUNK):
+        docs = run_up_to(nlp, "trf_tok2vec", [nlp.make_doc(record.text) for record in chunk])
+        found.append(layer.predict(docs))
+    return layer.ops.xp.concatenate(found)
 
 
 def _classifier(nlp: Language) -> TransformersTextCategorizer | None:
@@ -114,22 +119,6 @@ def _balanced_weights(data: Data) -> dict[str, float]:
     counts = Counter(label for record in data.train for label in record.labels)
     mean = sum(counts.values()) / len(data.labels)
     return {label: mean / max(counts[label], 1) for label in data.labels}
-
-
-def prepare_docs(nlp: Language, examples: Sequence[Example], *, encode: bool) -> list[int]:
-    """Give the examples' Docs what stays the same from epoch to epoch.
-
-    That is sentences and wordpieces; with a frozen encoder also its output. Returns the number of
-    wordpieces of each.
-    """
-    last = "trf_tok2vec" if encode else "trf_wordpiecer"
-    with nlp.select_pipes(enable=_up_to(nlp, last)):
-        docs = list(nlp.pipe([example.predicted for example in examples]))
-    return [len(doc._.trf_word_pieces) for doc in docs]
-
-
-def _up_to(nlp: Language, last: str) -> list[str]:
-    return nlp.pipe_names[: nlp.pipe_names.index(last) + 1]
 
 
 def describe_classifier(nlp: Language) -> str:

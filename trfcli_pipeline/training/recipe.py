@@ -34,7 +34,8 @@ class Settings:
 
     Attributes:
         config: A config file to take the other defaults from.
-        dev_split: Share of the training texts to hold out where there is no dev file.
+        dev_split: Share of the training texts to hold out where there is no dev file; by default a
+            tenth, at most 10,000 texts.
         exclusive: Whether exactly one label holds for a text.
         learn_rate: Of the encoder.
         patience: Evaluations without a better score after which to end.
@@ -57,7 +58,7 @@ class Settings:
     """
 
     config: Path | None = None
-    dev_split: float = 0.1
+    dev_split: float | None = None
     exclusive: bool | None = None
     architecture: str | None = None
     epochs: int | None = None

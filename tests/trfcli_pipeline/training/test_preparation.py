@@ -103,6 +103,34 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
+@pytest.mark.parametrize("methods", [{}, {"freeze_encoder": True}], ids=str)
+def test_texts_that_memory_has_no_room_for_are_trained_on_all_the_same(
+    model: str,
+    data: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    methods: dict[str, Any],
+) -> None:
+    plan, *_ = run(model, data, tmp_path / "one", **methods)
+    assert isinstance(plan, Planned)
+    assert not any("memory" in remark for remark in plan.remarks)
+    monkeypatch.setattr("trfcli_pipeline.training._ROOM", 5 * 16_000)
+    monkeypatch.setattr("trfcli_pipeline.training.data._ROOM", 2_000)
+    plan, *_ = run(model, data, tmp_path / "two", **methods)
+    assert isinstance(plan, Planned)
+    done = "encoded" if methods else "tokenized"
+    assert plan.remarks[-1].endswith(
+        f" of 40 texts in train don't fit in memory once {done}, "
+        "so that is done anew in every epoch"
+    )
+    if methods:
+        # Encoded in other batches, with other last bits.
+        one, two = (spacy.load(tmp_path / name)("a great dog").cats for name in ("one", "two"))
+        assert one == {label: pytest.approx(two[label], abs=1e-5) for label in one}
+    else:
+        assert content(tmp_path / "one") == content(tmp_path / "two")
+
+
 @pytest.mark.parametrize("change", [{"lora": 4}, {"freeze_layers": 1}, {"precision": "bf16"}])
 def test_another_method_is_another_training(
     model: str, data: str, tmp_path: Path, change: dict[str, Any]

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+from classifiers import make, multilingual
+from labelled import make_records
+from spacy.language import Language
+
+from trfcli_pipeline.corpus import Record
+from trfcli_pipeline.training.examples import Examples
+
+RECORDS = make_records(
+    ("I love this film.", "GOOD"),
+    ("I hate this film. It is a bore!", "BAD"),
+    ("", "GOOD"),
+    ("a terrible dog", "BAD"),
+)
+
+
+@pytest.fixture(scope="module")
+def nlp(tiny_bert: Path) -> Language:
+    return make(multilingual(), tiny_bert)
+
+
+def made(nlp: Language, records: list[Record], room: int, *, encode: bool = False) -> Examples:
+    return Examples(nlp, records, ["GOOD", "BAD"], exclusive=True, encode=encode, room=room)
+
+
+@pytest.mark.parametrize(("room", "n_kept"), [(0, 0), (45_000, 2), (10**6, 4)])
+def test_examples_are_the_same_whether_kept_or_made_anew(
+    nlp: Language, room: int, n_kept: int
+) -> None:
+    examples = made(nlp, RECORDS, room)
+    assert len(examples) == len(RECORDS)
+    assert examples.n_kept == n_kept
+    taken = examples.take([3, 0, 1, 2])
+    assert [each.text for each in taken] == [RECORDS[index].text for index in (3, 0, 1, 2)]
+    assert [each.reference.cats["BAD"] for each in taken] == [1.0, 0.0, 1.0, 0.0]
+    docs = [each.predicted for each in taken]
+    assert [len(doc) for doc in docs] == [examples.n_tokens[index] for index in (3, 0, 1, 2)]
+    pieces = [len(doc._.trf_word_pieces) for doc in docs]
+    assert pieces == [examples.n_pieces[index] for index in (3, 0, 1, 2)]
+    assert pieces[2] > pieces[0] > 0
+    assert [len(list(doc.sents)) for doc in docs[:3]] == [1, 1, 2]
+    assert all(doc._.trf_last_hidden_state is None for doc in docs)
+
+
+@pytest.mark.parametrize("room", [0, 10**6])
+def test_with_a_frozen_encoder_docs_have_its_output(nlp: Language, room: int) -> None:
+    examples = made(nlp, RECORDS, room, encode=True)
+    for example, number in zip(examples.take(range(4)), examples.n_pieces, strict=True):
+        assert len(example.predicted._.trf_last_hidden_state) == number
+
+
+def test_what_is_kept_is_made_once(nlp: Language) -> None:
+    [kept], [missing] = (made(nlp, RECORDS, room).take([0]) for room in (10**6, 0))
+    examples, other = made(nlp, RECORDS, 10**6), made(nlp, RECORDS, 0)
+    assert examples.take([0])[0] is examples.take([0])[0]
+    assert other.take([0])[0] is not other.take([0])[0]
+    assert kept.predicted._.trf_word_pieces == missing.predicted._.trf_word_pieces
+
+
+def test_entries_stand_for_examples(nlp: Language) -> None:
+    examples = made(nlp, RECORDS, 0)
+    entries = list(examples.entries([2, 1]))
+    assert [entry.index for entry in entries] == [2, 1]
+    assert [len(entry) for entry in entries] == [0, examples.n_tokens[1]]
+    assert entries[1].n_pieces == examples.n_pieces[1]
