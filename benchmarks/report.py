@@ -72,8 +72,9 @@ TABLES = {
         ),
     ),
     "train": Table(
-        "Updates",
-        "`nlp.update` of an encoder with a text classifier, dropout 0.1.",
+        "Training steps",
+        "An encoder with a text classifier: `nlp.update` with dropout 0.1, which is what "
+        "spacy-transformers has, and the steps of `trf train-textcat`.",
         (Column("texts/s", "texts_per_s", ",.1f"), Column("peak memory, MB", "peak_mb")),
         (("texts_per_s", "spacy-transformers"),),
     ),

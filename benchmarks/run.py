@@ -162,8 +162,11 @@ def train(runner: Runner, options: argparse.Namespace) -> None:
         "limit": options.limit,
         "batch_size": options.batch_size,
     }
+    command = {key: value for key, value in arguments.items() if key != "encoder"}
+    command["model"] = runner.models[0]
     contestants = [
-        Contestant("trf", "trf", "train", arguments),
+        Contestant("trf train-textcat", "trf", "train_command", command),
+        Contestant("trf, nlp.update", "trf", "train", arguments),
         Contestant("spacy-transformers", "spacy_transformers", "train", arguments),
     ]
     for number in range(options.rounds):

@@ -1,6 +1,7 @@
 """What this project does."""
 
 import math
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,28 @@ def train(encoder: str, data: str, limit: int | None, batch_size: int) -> dict[s
     nlp.add_pipe("trf_tok2vec", config={"trf_name": encoder})
     nlp.add_pipe("trf_textcat", config={"exclusive_classes": True})
     return contest.update_speed(nlp, data, limit, batch_size)
+
+
+def train_command(model: str, data: str, limit: int | None, batch_size: int) -> dict[str, Any]:
+    """One epoch of `trf train-textcat`: its batches of like length, without dropout."""
+    settings = Settings(epochs=1, batch_size=batch_size, max_texts=limit, checkpoint_every=0)
+    watch, n_texts = contest.Stopwatch(), 0
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "model")
+        for event in train_textcat(model, f"{data}/train.jsonl", output=output, settings=settings):
+            match event:
+                case Planned():
+                    n_texts = event.train_texts
+                    watch.seconds = 0.0
+                case Stepped():
+                    watch.stop()
+            watch.start()
+    return {
+        "texts": n_texts,
+        "texts_per_s": n_texts / watch.seconds,
+        "seconds": watch.seconds,
+        "peak_mb": contest.peak_mb(),
+    }
 
 
 def textcat(
@@ -85,4 +108,4 @@ def score(model: str, data: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    contest.main(encode, train, textcat, score)
+    contest.main(encode, train, train_command, textcat, score)

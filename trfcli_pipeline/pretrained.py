@@ -121,14 +121,18 @@ def max_length(path: Path, tokenizer: "PreTrainedTokenizerBase") -> int | None:
     limits = [tokenizer.model_max_length]
     with quiet(), _explain(f"{path}: can't read the encoder's config"):
         config = load_config(path)
-        limits.append(getattr(config, "max_position_embeddings", None) or _NO_LIMIT)
-        with torch.device("meta"):
-            model = AutoModel.from_config(config)
-    for name, module in model.named_modules():
+        n_positions = getattr(config, "max_position_embeddings", None) or _NO_LIMIT
+        limits.append(n_positions)
         # RoBERTa and its kin number positions from the padding index on, which costs them some.
-        padding = getattr(module, "padding_idx", None)
-        if name.endswith("position_embeddings") and padding is not None:
-            limits.append(len(module.weight) - padding - 1)
+        # Which ones those are only their code says, whose import takes a second; so it is asked
+        # only where that would make the limit lower.
+        if min(limits) + (config.pad_token_id or 0) + 1 > n_positions:
+            with torch.device("meta"):
+                model = AutoModel.from_config(config)
+            for name, module in model.named_modules():
+                padding = getattr(module, "padding_idx", None)
+                if name.endswith("position_embeddings") and padding is not None:
+                    limits.append(len(module.weight) - padding - 1)
     limit = min(limit for limit in limits if limit > 0)
     return limit if limit < _NO_LIMIT else None
 

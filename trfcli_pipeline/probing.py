@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy.optimize import minimize
 
 from trfcli_pipeline.activations import Floats
 
@@ -27,6 +26,9 @@ def fit_probe(features: Floats, loss: Loss, n_classes: int) -> tuple[Floats, Flo
     Returns:
         *Shapes:* (classes, width) and (classes,)
     """
+    # Its import takes longer than most programs need it.
+    from scipy.optimize import minimize
+
     features = np.asarray(features, dtype="float64")
     scale = float(np.linalg.norm(features, axis=1).mean()) or 1.0
     scaled = features / scale

@@ -68,6 +68,12 @@ def test_updates(data: str, tiny_bert: Path) -> None:
     assert found["texts_per_s"] * found["seconds"] == pytest.approx(12)
 
 
+def test_the_steps_of_the_command(data: str, model: str) -> None:
+    found = function("with_trf", "train_command")(model=model, data=data, limit=12, batch_size=4)
+    assert found["texts_per_s"] > 0
+    assert found["texts"] == 12
+
+
 def test_fine_tuning(data: str, model: str, tiny_bert: Path, tmp_path: Path) -> None:
     budget = {"data": data, "seed": 0, "batch_size": 4, "limit": None}
     plain = function("with_transformers", "textcat")(

@@ -55,7 +55,8 @@ def test_contestants_take_turns(run: Any, runner: Any) -> None:
 def test_without_the_environment_of_others(run: Any, runner: Any) -> None:
     runner.rival_python = None
     run.train(runner, Namespace(data="d", limit=20, batch_size=8, rounds=1))
-    assert [line["contestant"] for line in written(runner)] == ["trf"]
+    names = [line["contestant"] for line in written(runner)]
+    assert names == ["trf train-textcat", "trf, nlp.update"]
 
 
 def test_the_machine_is_written_down_but_not_its_paths(
