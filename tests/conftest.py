@@ -6,7 +6,7 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,15 @@ from trfcli_pipeline import TransformersLanguage
 
 # Matrices this small cost threads more time in waiting for each other than they save.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_processor_with_bf16() -> Iterator[None]:
+    """Updates in float32 unless a test asks for something else, whatever this machine has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cpu, "get_capabilities", dict)
+        yield
+
 
 SENTENCES = [
     "The quick brown fox jumps over the lazy dog.",

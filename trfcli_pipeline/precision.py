@@ -1,6 +1,7 @@
 """In which numbers an encoder is trained."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,11 @@ PRECISIONS: dict[str, torch.dtype] = {
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
+
+# In reduced precision on a CPU, there are kernels for each shape of a sub-batch. torch and oneDNN
+# keep a thousand of them each, half a megabyte or more apiece, unless these say otherwise when they
+# make the first one. Batches of like length need few, which are made anew in a millisecond.
+_KERNEL_CACHES = {"LRU_CACHE_CAPACITY": "16", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128"}
 
 # Between as many, the matrices of attention take about half the memory of a layer's other outputs.
 _FEW_PIECES = 128
@@ -33,9 +39,8 @@ def resolve_precision(name: str, device: torch.device) -> str:
     """Turn what was asked for into one of PRECISIONS.
 
     Args:
-        name: One of these, or "auto": bf16 on an accelerator that computes in it by itself, else
-            fp32. On a CPU, bf16 is a gain for a few kinds only (AMX: three quarters of the time),
-            and takes memory: there are kernels for each shape of a sub-batch.
+        name: One of these, or "auto": bf16 on a GPU or CPU that computes in it by itself, else
+            fp32.
 
     Raises:
         PipelineError: There is no such precision.
@@ -43,14 +48,22 @@ def resolve_precision(name: str, device: torch.device) -> str:
     """
     check_precision(name)
     if name == "auto":
-        return (
-            "bf16"
-            if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-            else "fp32"
-        )
+        return "bf16" if _computes_in_bf16(device) else "fp32"
     if name != "fp32" and not torch.amp.is_autocast_available(device.type):
         raise DeviceError(f"{device.type}: can't train in {name}", hint="Use fp32")
     return name
+
+
+def _computes_in_bf16(device: torch.device) -> bool:
+    """Whether a device has instructions for it, rather than emulates them."""
+    match device.type:
+        case "cuda":
+            return torch.cuda.is_bf16_supported(including_emulation=False)
+        case "cpu":
+            # Not there in older versions of torch.
+            found: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+            return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    return False
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
@@ -61,6 +74,9 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any
     """
     if precision == "fp32":
         return nullcontext()
+    if device.type == "cpu":
+        for name, capacity in _KERNEL_CACHES.items():
+            os.environ.setdefault(name, capacity)
     return torch.autocast(device.type, PRECISIONS[precision], cache_enabled=precision != "fp16")
 
 

@@ -53,14 +53,15 @@ def group_by_length(
     order = np.argsort(-sizes, kind="stable")
     if not words_per_batch:
         return [order]
-    falling = np.maximum(sizes[order], 1).tolist()
+    falling = sizes[order].tolist()
     n_rows = len(falling)
     # From each row on: the cost of all rows behind it, at best, and where its group then ends.
     costs = np.zeros(n_rows + 1)
     ends = [0] * n_rows
     for start in reversed(range(n_rows)):
         longest = falling[start]
-        most = min(max(words_per_batch // longest, 1), n_rows - start)
+        fitting = max(words_per_batch // longest, 1) if longest else n_rows
+        most = min(fitting, n_rows - start)
         # With one row, with two ...
         own = longest * np.arange(1, most + 1) + _CALL + costs[start + 1 : start + most + 1]
         # Of equal ones, the fullest group.

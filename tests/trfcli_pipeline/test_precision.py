@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from trfcli_pipeline.activations import Activations
 from trfcli_pipeline.errors import DeviceError, PipelineError
 from trfcli_pipeline.padding import WordPieces
-from trfcli_pipeline.precision import make_scaler, resolve_precision, to_float32
+from trfcli_pipeline.precision import autocast, make_scaler, resolve_precision, to_float32
 from trfcli_pipeline.wrapper import TransformersWrapper
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -24,8 +25,41 @@ INPUT = WordPieces(
 def test_what_auto_means(monkeypatch: pytest.MonkeyPatch, has_it: bool) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_it)
     assert resolve_precision("auto", CUDA) == ("bf16" if has_it else "fp32")
-    assert resolve_precision("auto", CPU) == "fp32"
     assert resolve_precision("auto", torch.device("mps")) == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({"avx512_f": True, "avx512_bf16": True}, "bf16"),
+        ({"avx512_bf16": False, "amx_bf16": True}, "bf16"),
+        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, "fp32"),
+        ({}, "fp32"),
+    ],
+)
+def test_what_auto_means_on_a_cpu(
+    monkeypatch: pytest.MonkeyPatch, found: dict[str, bool], expected: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
+    assert resolve_precision("auto", CPU) == expected
+    assert resolve_precision("fp32", CPU) == "fp32"
+
+
+def test_a_torch_that_does_not_know_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert resolve_precision("auto", CPU) == "fp32"
+
+
+def test_kernels_are_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")
+    monkeypatch.setenv(names[1], "7")
+    monkeypatch.delenv(names[0], raising=False)
+    with autocast("fp32", CPU):
+        assert names[0] not in os.environ
+    with autocast("bf16", CPU):
+        assert 0 < int(os.environ[names[0]]) < 100
+    # The user's own setting stays.
+    assert os.environ[names[1]] == "7"
 
 
 @pytest.mark.parametrize("name", ["fp32", "bf16", "fp16"])

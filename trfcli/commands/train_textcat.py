@@ -121,7 +121,7 @@ def train_textcat(
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"],
         _encoder(
-            help="Numbers to train in; auto: bf16 on GPUs that have it.",
+            help="Numbers to train in; auto: bf16 on GPUs and CPUs that have it.",
             show_default=True,
         ),
     ] = "auto",

@@ -378,6 +378,7 @@ KILLED = """
 import os, signal, sys
 import torch
 torch.set_num_threads(1)
+torch.cpu.get_capabilities = dict  # float32, as in the tests themselves
 from trfcli_pipeline.training import Checkpointed, Settings, train_textcat
 
 settings = Settings(
