@@ -3,6 +3,7 @@
 import pickle
 import tempfile
 import weakref
+from abc import abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, overload
@@ -13,8 +14,24 @@ from trfcli_pipeline.corpus import Record
 _OVERHEAD = 500
 
 
-class RecordStore(Sequence[Record]):
-    """Records in their order: in memory as far as there is room, on disk beyond that.
+class Records(Sequence[Record]):
+    """Records in an order, wherever they are. A slice doesn't copy them."""
+
+    @abstractmethod
+    def _at(self, index: int) -> Record:
+        """The record at an index from 0."""
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
+        found = range(len(self))[index]
+        return Selection(self, found) if isinstance(found, range) else self._at(found)
+
+
+class RecordStore(Records):
+    """Records in memory as far as there is room, and on disk beyond that.
 
     The file on disk, among the system's temporary ones, has no name: it goes with the store, or
     with the process, however that ends.
@@ -47,32 +64,23 @@ class RecordStore(Sequence[Record]):
         return len(self._kept)
 
     def __len__(self) -> int:
-        return len(self._kept) + len(self._bounds) - 1
-
-    @overload
-    def __getitem__(self, index: int) -> Record: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Record]: ...
-    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
-        if isinstance(index, slice):
-            return Selection(self, range(len(self))[index])
-        place = range(len(self))[index] - len(self._kept)
-        return self._kept[place] if place < 0 else self._read(place)
+        return self.n_kept + len(self._bounds) - 1
 
     def __iter__(self) -> Iterator[Record]:
-        yield from self._kept
-        for place in range(len(self._bounds) - 1):
-            yield self._read(place)
+        return map(self._at, range(len(self)))
 
-    def _read(self, place: int) -> Record:
+    def _at(self, index: int) -> Record:
+        if index < self.n_kept:
+            return self._kept[index]
         assert self._file is not None
+        place = index - self.n_kept
         start, end = self._bounds[place : place + 2]
         self._file.seek(start)
         record: Record = pickle.loads(self._file.read(end - start))
         return record
 
 
-class Selection(Sequence[Record]):
+class Selection(Records):
     """Some records of a sequence, which stay where they are.
 
     Args:
@@ -86,11 +94,5 @@ class Selection(Sequence[Record]):
     def __len__(self) -> int:
         return len(self._indices)
 
-    @overload
-    def __getitem__(self, index: int) -> Record: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Record]: ...
-    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
-        if isinstance(index, slice):
-            return Selection(self._records, self._indices[index])
+    def _at(self, index: int) -> Record:
         return self._records[self._indices[index]]
