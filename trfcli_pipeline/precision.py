@@ -18,10 +18,8 @@ PRECISIONS: dict[str, torch.dtype] = {
     "fp16": torch.float16,
 }
 
-# In reduced precision on a CPU, there are kernels for each shape of a sub-batch. torch and oneDNN
-# keep a thousand of them each, half a megabyte or more apiece, unless these say otherwise when they
-# make the first one. Batches of like length need few, which are made anew in a millisecond.
-_KERNEL_CACHES = {"LRU_CACHE_CAPACITY": "16", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128"}
+# Kernels that torch and oneDNN keep, where they would keep a thousand each.
+_KERNEL_CACHES = {"LRU_CACHE_CAPACITY": "16", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
 
 # Between as many, the matrices of attention take about half the memory of a layer's other outputs.
 _FEW_PIECES = 128
@@ -66,6 +64,18 @@ def _computes_in_bf16(device: torch.device) -> bool:
     return False
 
 
+def bound_kernels(device: torch.device) -> None:
+    """Have a CPU keep few kernels, unless the environment says how many.
+
+    In reduced precision there are some for each shape of a sub-batch, half a megabyte or more
+    apiece. Batches of like length need few, and a new one is made in a millisecond. The bounds are
+    read when the first kernel is made, so this has to come before anything runs.
+    """
+    if device.type == "cpu":
+        for name, number in _KERNEL_CACHES.items():
+            os.environ.setdefault(name, number)
+
+
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
     """Has matrix products computed in a precision; weights, sums and norms stay in float32.
 
@@ -74,9 +84,6 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any
     """
     if precision == "fp32":
         return nullcontext()
-    if device.type == "cpu":
-        for name, capacity in _KERNEL_CACHES.items():
-            os.environ.setdefault(name, capacity)
     return torch.autocast(device.type, PRECISIONS[precision], cache_enabled=precision != "fp16")
 
 

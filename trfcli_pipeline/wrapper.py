@@ -28,6 +28,7 @@ from trfcli_pipeline.gradients import Gradients, sparse_embeddings
 from trfcli_pipeline.padding import SubBatch, WordPieces, divide, find_originals, pad
 from trfcli_pipeline.precision import (
     autocast,
+    bound_kernels,
     check_precision,
     quick_attention,
     resolve_precision,
@@ -139,6 +140,8 @@ class TransformersWrapper(Model[WordPieces, Activations]):
 
     def load(self, path: Path) -> None:
         """Take the weights from a directory in Hugging Face's format, or of `to_disk`."""
+        # Loading ends with a trial run.
+        bound_kernels(self.device)
         self.encoder = load_encoder(
             path,
             all_hidden_states=self.all_hidden_states,

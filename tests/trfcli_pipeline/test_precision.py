@@ -9,7 +9,7 @@ import torch
 from trfcli_pipeline.activations import Activations
 from trfcli_pipeline.errors import DeviceError, PipelineError
 from trfcli_pipeline.padding import WordPieces
-from trfcli_pipeline.precision import autocast, make_scaler, resolve_precision, to_float32
+from trfcli_pipeline.precision import bound_kernels, make_scaler, resolve_precision, to_float32
 from trfcli_pipeline.wrapper import TransformersWrapper
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -52,12 +52,15 @@ def test_a_torch_that_does_not_know_the_cpu(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_kernels_are_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")
+    for name in names:
+        # Set first, so that it is put back in the end.
+        monkeypatch.setenv(name, "0")
+        monkeypatch.delenv(name)
+    bound_kernels(CUDA)
+    assert not any(name in os.environ for name in names)
     monkeypatch.setenv(names[1], "7")
-    monkeypatch.delenv(names[0], raising=False)
-    with autocast("fp32", CPU):
-        assert names[0] not in os.environ
-    with autocast("bf16", CPU):
-        assert 0 < int(os.environ[names[0]]) < 100
+    bound_kernels(CPU)
+    assert 0 < int(os.environ[names[0]]) < 100
     # The user's own setting stays.
     assert os.environ[names[1]] == "7"
 
