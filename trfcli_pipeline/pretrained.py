@@ -114,27 +114,38 @@ def load_encoder(
     return model.eval().to(device)
 
 
-def max_length(path: Path, tokenizer: "PreTrainedTokenizerBase") -> int | None:
-    """The most wordpieces, special tokens included, that the encoder takes; None for no limit."""
-    from transformers import AutoModel
+def max_length(
+    path: Path, tokenizer: "PreTrainedTokenizerBase", *, exact: bool = True
+) -> int | None:
+    """The most wordpieces, special tokens included, that the encoder takes; None for no limit.
 
+    Args:
+        exact: Whether to ask the encoder's code where that has a say, which takes a second to
+            import. If not, the limit may be too low by the special tokens up to padding.
+    """
     limits = [tokenizer.model_max_length]
     with quiet(), _explain(f"{path}: can't read the encoder's config"):
         config = load_config(path)
         n_positions = getattr(config, "max_position_embeddings", None) or _NO_LIMIT
         limits.append(n_positions)
         # RoBERTa and its kin number positions from the padding index on, which costs them some.
-        # Which ones those are only their code says, whose import takes a second; so it is asked
-        # only where that would make the limit lower.
-        if min(limits) + (config.pad_token_id or 0) + 1 > n_positions:
-            with torch.device("meta"):
-                model = AutoModel.from_config(config)
-            for name, module in model.named_modules():
-                padding = getattr(module, "padding_idx", None)
-                if name.endswith("position_embeddings") and padding is not None:
-                    limits.append(len(module.weight) - padding - 1)
+        behind_padding = n_positions - (config.pad_token_id or 0) - 1
+        if min(limits) > behind_padding:
+            limits += _positions(config) if exact else [behind_padding]
     limit = min(limit for limit in limits if limit > 0)
     return limit if limit < _NO_LIMIT else None
+
+
+def _positions(config: "PretrainedConfig") -> Iterator[int]:
+    """How many positions are left where an encoder numbers them from the padding index on."""
+    from transformers import AutoModel
+
+    with torch.device("meta"):
+        model = AutoModel.from_config(config)
+    for name, module in model.named_modules():
+        padding = getattr(module, "padding_idx", None)
+        if name.endswith("position_embeddings") and padding is not None:
+            yield len(module.weight) - padding - 1
 
 
 def describe_config(config: "PretrainedConfig") -> dict[str, Any]:

@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 from spacy.language import Language
 
+from trfcli_pipeline import pretrained
 from trfcli_pipeline.errors import EncoderError, PipelineError
 from trfcli_pipeline.inspection import inspect_alignment
+from trfcli_pipeline.pipelines import init_pipeline
 
 TEXT = "Zürich's cafés reopened. Unbelievable 🙈!"
 
@@ -35,6 +37,28 @@ def test_special_and_unknown_wordpieces_are_told_apart(tiny_bert: Path) -> None:
     assert [piece["text"] for piece in pieces if piece["special"]] == ["[CLS]", "[SEP]"] * 2
     assert [piece["text"] for piece in pieces if piece["unknown"]] == ["[UNK]"]
     assert all(piece["tokens"] for piece in pieces if not piece["special"])
+
+
+@pytest.mark.parametrize("n_words", [20, 60, 61, 62, 63, 64, 200])
+def test_an_encoder_has_the_limit_of_its_pipeline(
+    tiny_bert: Path, tmp_path: Path, n_words: int
+) -> None:
+    init_pipeline(str(tiny_bert), tmp_path / "model")
+    text = " ".join(["dog"] * n_words)
+    report = inspect_alignment(text, str(tiny_bert))
+    assert report == inspect_alignment(text, str(tmp_path / "model"))
+
+
+def test_the_code_of_an_encoder_is_not_asked_without_need(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(config: object) -> None:
+        raise AssertionError("imported the encoder's code")
+
+    monkeypatch.setattr(pretrained, "_positions", fail)
+    assert inspect_alignment(TEXT, str(tiny_bert))["text"] == TEXT
+    with pytest.raises(AssertionError, match="imported"):
+        inspect_alignment("dog " * 62, str(tiny_bert))
 
 
 def test_tokens_past_the_models_maximum_are_truncated(tiny_bert: Path) -> None:

@@ -290,7 +290,9 @@ def test_max_length_is_the_least_of_tokenizer_and_model(tiny_bert: Path, tiny_gp
         assert pretrained.max_length(path, tokenizer) == 64
         tokenizer.model_max_length = int(1e30)
         assert pretrained.max_length(path, tokenizer) == 64
+        assert 32 < pretrained.max_length(path, tokenizer, exact=False) < 64
         tokenizer.model_max_length = 32
+        assert pretrained.max_length(path, tokenizer, exact=False) == 32
         assert pretrained.max_length(path, tokenizer) == 32
 
 
@@ -312,7 +314,7 @@ def test_max_length_leaves_out_the_positions_up_to_padding(
     tokenizer = pretrained.load_tokenizer(tiny_bert)
     tokenizer.model_max_length = int(1e30)
     limit = pretrained.max_length(tmp_path, tokenizer)
-    assert limit == 64
+    assert limit == pretrained.max_length(tmp_path, tokenizer, exact=False) == 64
     model = AutoModel.from_config(config).eval()
     with torch.inference_mode():
         model(torch.full((1, limit), 5))

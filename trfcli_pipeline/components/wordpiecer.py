@@ -120,11 +120,15 @@ class TransformersWordPiecer(Pipe):
         limits = (self._encoder_limit, self.settings.max_length)
         return min((limit for limit in limits if limit is not None), default=_WITHOUT_LIMIT)
 
-    def load(self) -> None:
-        """Load the tokenizer that `trf_name` says."""
+    def load(self, *, exact: bool = True) -> None:
+        """Load the tokenizer that `trf_name` says.
+
+        Args:
+            exact: As of `pretrained.max_length`.
+        """
         path = locate(self.trf_name, weights=False).path
         tokenizer = pretrained.load_tokenizer(path)
-        self._set_tokenizer(tokenizer, pretrained.max_length(path, tokenizer))
+        self._set_tokenizer(tokenizer, pretrained.max_length(path, tokenizer, exact=exact))
 
     def initialize(
         self,
