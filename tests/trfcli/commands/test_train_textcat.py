@@ -604,12 +604,17 @@ needs_signals = pytest.mark.skipif(os.name != "posix", reason="only POSIX has th
 
 
 @pytest.fixture
-def endless(workspace: Path) -> Iterator[subprocess.Popen[str]]:
-    """`trf train` after its first evaluation, with so many epochs that it doesn't end by itself."""
+def endless(workspace: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+    """`trf train` after two evaluations, with so many epochs that it doesn't end by itself.
+
+    Its parameter are options. By default there are no checkpoints: whether the first one is
+    written already would be a matter of milliseconds.
+    """
     process = subprocess.Popen(
         [
             *(Path(sys.executable).with_name("trf"), "train", "model", "train.jsonl"),
             *("--epochs", "100000", "--eval-every", "1", "--batch-size", "4"),
+            *getattr(request, "param", ("--checkpoint-every", "0")),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -623,8 +628,7 @@ def endless(workspace: Path) -> Iterator[subprocess.Popen[str]]:
     try:
         assert process.stderr is not None
         lines = iter(process.stderr.readline, "")
-        seen = list(until_best(lines))
-        assert seen[-1].endswith("← best\n"), seen
+        assert sum(1 for _ in islice(filter(ROW.match, lines), 2)) == 2
         yield process
     finally:
         guard.cancel()
@@ -632,11 +636,8 @@ def endless(workspace: Path) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def until_best(lines: Iterable[str]) -> Iterator[str]:
-    for line in lines:
-        yield line
-        if line.endswith("← best\n"):
-            return
+# A row of the table of evaluations.
+ROW = re.compile(r" +[\d,]+ ")
 
 
 @needs_signals
@@ -649,11 +650,28 @@ def test_interrupt_leaves_the_model_as_it_was(
     assert stdout == ""
     *rows, last = stderr.splitlines()
     assert last == "✘ Interrupted; model is as it was."
-    assert all(re.match(r" +[\d,]+ ", row) for row in rows)
+    assert all(map(ROW.match, rows))
     assert digest(workspace / "model") == digest(model)
     assert sorted(path.name for path in workspace.iterdir()) == [
         *("dev.jsonl", "empty.jsonl", "folder", "model", "tiny-bert", "train.jsonl")
     ]
+
+
+@needs_signals
+@pytest.mark.parametrize("endless", [()], indirect=True)
+def test_interrupt_says_how_to_go_on_from_a_checkpoint(
+    workspace: Path, model: Path, endless: subprocess.Popen[str], digest: Digest
+) -> None:
+    endless.send_signal(signal.SIGINT)
+    _, stderr = endless.communicate(timeout=60)
+    assert endless.returncode == 130
+    assert re.fullmatch(
+        r"✘ Interrupted; model is as it was; the same command with --resume goes on from step "
+        r"[\d,]+\.",
+        stderr.splitlines()[-1],
+    )
+    assert digest(workspace / "model") == digest(model)
+    assert (workspace / ".model.training" / "checkpoint").is_dir()
 
 
 @needs_signals
