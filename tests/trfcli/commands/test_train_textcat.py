@@ -607,8 +607,8 @@ needs_signals = pytest.mark.skipif(os.name != "posix", reason="only POSIX has th
 def endless(workspace: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
     """`trf train` after two evaluations, with so many epochs that it doesn't end by itself.
 
-    Its parameter are options. By default there are no checkpoints: whether the first one is
-    written already would be a matter of milliseconds.
+    Its parameter is a tuple of options. By default there are no checkpoints: whether the first one
+    is written already would be a matter of milliseconds.
     """
     process = subprocess.Popen(
         [
@@ -675,6 +675,7 @@ def test_interrupt_says_how_to_go_on_from_a_checkpoint(
 
 
 @needs_signals
+@pytest.mark.parametrize("endless", [("--checkpoint-every", "0"), ()], indirect=True)
 def test_killed_process_leaves_the_model_as_it_was(
     workspace: Path, model: Path, endless: subprocess.Popen[str], digest: Digest
 ) -> None:
