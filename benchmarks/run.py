@@ -175,7 +175,7 @@ def train(runner: Runner, options: argparse.Namespace) -> None:
 
 def textcat(runner: Runner, options: argparse.Namespace) -> None:
     budget = {"epochs": options.epochs, "batch_size": options.batch_size}
-    for seed in range(options.seeds):
+    for seed in options.seeds:
         for data, limit in map(_with_limit, options.data):
             shared = {"data": data, "seed": seed, "limit": limit, **budget}
             output = str(runner.work / f"{Path(data).name}-{seed}")
@@ -310,7 +310,7 @@ def _options() -> argparse.Namespace:
 
     command = add(textcat, "accuracy, time and memory of fine-tuning")
     command.add_argument("data", nargs="+", metavar="DATA[=LIMIT]")
-    command.add_argument("--seeds", type=int, default=3)
+    command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     command.add_argument("--epochs", type=int, default=3)
     command.add_argument("--batch-size", type=int, default=32)
 
