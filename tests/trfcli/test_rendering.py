@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from trfcli.rendering import COLOURS, render_alignment, split_sentences, table_rows, visible
+from trfcli.rendering import render_alignment
+from trfcli.rendering.cells import visible
+from trfcli.rendering.groups import COLOURS, split_sentences
+from trfcli.rendering.table import table_rows
 
 Report = dict[str, Any]
 MakeReport = Callable[..., Report]

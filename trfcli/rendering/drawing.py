@@ -1,0 +1,77 @@
+"""Draws sentences: wordpieces above the tokens that they belong to."""
+
+from collections.abc import Iterator
+from itertools import zip_longest
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from trfcli.rendering.cells import GAP, INNER_GAP, crop, flow, pad, visible
+from trfcli.rendering.groups import CUT, NONE, Group, Sentence, piece_label
+
+
+def draw(sentence: Sentence, width: int) -> Iterator[Text]:
+    """Pairs of lines, with an empty line between pairs."""
+    available = width - 1
+    above, below = Text(), Text()
+    pairs: list[tuple[Text, Text]] = []
+    for group in sentence.groups:
+        for top, bottom in _cells(group, available):
+            size = max(cell_len(top), cell_len(bottom))
+            if above.plain and above.cell_len + GAP + size > available:
+                pairs.append((above, below))
+                above, below = Text(), Text()
+            if above.plain:
+                above.append(" " * GAP)
+                below.append(" " * GAP)
+            above.append(pad(top, size), group.style)
+            below.append(pad(bottom, size), group.style)
+    if above.plain:
+        pairs.append((above, below))
+    for number, pair in enumerate(pairs):
+        if number:
+            yield Text()
+        for line in pair:
+            line.rstrip()
+            if line.plain:
+                yield Text.assemble(" ", line)
+
+
+def _cells(group: Group, available: int) -> Iterator[tuple[str, str]]:
+    """What a group shows above and below: one pair if it fits, else as many as it takes."""
+    pieces = [crop(label, available) for label in _piece_labels(group)]
+    tokens = [crop(visible(token["text"]), available) for token in group.tokens]
+    gap = " " * INNER_GAP
+    top, bottom = gap.join(pieces), gap.join(tokens)
+    # The side with fewer members is drawn out, so that one sees how far it reaches.
+    if pieces and tokens and len(pieces) + len(tokens) > 2:
+        if len(pieces) < len(tokens):
+            top = _draw_out(top, cell_len(bottom))
+        else:
+            bottom = _draw_out(bottom, cell_len(top))
+    if max(cell_len(top), cell_len(bottom)) <= available:
+        yield top, bottom
+        return
+    tops = list(flow(pieces, available, INNER_GAP))
+    bottoms = list(flow(tokens, available, INNER_GAP))
+    for top_line, bottom_line in zip_longest(tops, bottoms):
+        if top_line is None:
+            yield "─" * cell_len(bottom_line), bottom_line
+        elif bottom_line is None:
+            yield top_line, "─" * cell_len(top_line)
+        else:
+            yield top_line, bottom_line
+
+
+def _draw_out(text: str, size: int) -> str:
+    return f"{text} {'─' * max(size - cell_len(text) - 1, 1)}"
+
+
+def _piece_labels(group: Group) -> list[str]:
+    labels = []
+    for piece in group.pieces:
+        n_tokens = len(piece["tokens"])
+        labels.append(piece_label(piece) + (f"×{n_tokens}" if n_tokens > 1 else ""))
+    if any(token["truncated"] for token in group.tokens):
+        labels.append(CUT)
+    return labels or [NONE]
