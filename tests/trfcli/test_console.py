@@ -254,27 +254,3 @@ def test_warnings_of_libraries_are_ignored_and_others_are_not(
         warnings.warn_explicit("a", UserWarning, "f.py", 1, module="torch.nn.modules")
         warnings.warn_explicit("b", UserWarning, "f.py", 1, module="torchlike")
     assert [str(warning.message) for warning in caught] == ["b"]
-
-
-@pytest.mark.parametrize(
-    ("shown", "expected"),
-    [
-        (console.thousands(4517), "4,517"),
-        (console.percent(0.8664), "86.6 %"),
-        (console.megabytes(87.3), "87 MB"),
-        (console.megabytes(0.42), "0.4 MB"),
-        (console.megabytes(1340), "1.3 GB"),
-        (console.millions(22_713_216), "22.7M"),
-        (console.millions(1_500_000_000), "1.5B"),
-        (console.millions(4100), "4,100"),
-        (console.duration(112.4), "1:52"),
-        (console.duration(59.7), "1:00"),
-        (console.duration(3723), "1:02:03"),
-        (console.enumeration(["A", "B", "C"], limit=3), "A, B, C"),
-        (console.enumeration(["A", "B", "C"], limit=2), "A, B and 1 more"),
-        (console.plural(1, "token"), "1 token"),
-        (console.plural(4517, "token"), "4,517 tokens"),
-    ],
-)
-def test_figures_for_people(shown: str, expected: str) -> None:
-    assert shown == expected

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trfcli import console
+from trfcli import console, wording
 from trfcli.options import BatchSizeOption, DeviceOption, ModelArgument
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def annotate(
                 case annotation.Advanced():
                     words += event.words
                     speed = words / (time.perf_counter() - start)
-                    bar.set_postfix_str(f"{console.thousands(speed)} words/s", refresh=False)
+                    bar.set_postfix_str(f"{wording.thousands(speed)} words/s", refresh=False)
                     bar.update(event.texts)
                 case annotation.Finished():
                     bar.close()
@@ -89,7 +89,7 @@ def annotate(
 def describe_start(started: "Started", output: str) -> None:
     """Say what an earlier run has done, and keep in mind what an interrupt would leave."""
     if started.done:
-        console.info(f"Continuing after {console.plural(started.done, 'text')}")
+        console.info(f"Continuing after {wording.plural(started.done, 'text')}")
     if output != "-":
         console.if_interrupted("what was done is kept, to be continued with --resume")
 
@@ -97,18 +97,18 @@ def describe_start(started: "Started", output: str) -> None:
 def describe_end(finished: "Finished", output: str) -> None:
     """Say how much was done, what was found, and where it is."""
     found = [
-        f"{label} {console.thousands(number)}"
+        f"{label} {wording.thousands(number)}"
         for label, number in sorted(finished.labels.items(), key=lambda item: -item[1])
     ]
-    labels = f"; {console.enumeration(found, limit=_SHOWN_LABELS)}" if found else ""
+    labels = f"; {wording.enumeration(found, limit=_SHOWN_LABELS)}" if found else ""
     console.good(
-        f"Annotated {console.plural(finished.texts, 'text')}, "
-        f"{console.plural(finished.words, 'word')}, "
-        f"{console.thousands(finished.words_per_second)} words/s{labels}; "
+        f"Annotated {wording.plural(finished.texts, 'text')}, "
+        f"{wording.plural(finished.words, 'word')}, "
+        f"{wording.thousands(finished.words_per_second)} words/s{labels}; "
         f"written to {'stdout' if output == '-' else output}"
     )
     if finished.left_out:
         console.warn(
-            f"The table has no column for {console.enumeration(finished.left_out)}, "
+            f"The table has no column for {wording.enumeration(finished.left_out)}, "
             "which the first text doesn't have; a .jsonl file would keep it"
         )

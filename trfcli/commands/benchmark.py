@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trfcli import console
+from trfcli import console, wording
 from trfcli.options import BatchSizeOption, DeviceOption, JsonOption, ModelArgument
 
 if TYPE_CHECKING:
@@ -99,9 +99,9 @@ def show(results: "Sequence[Benchmark]") -> None:
     """Print the figures of the whole pipelines side by side, and the parts of each."""
     first = results[0].measurements[0]
     console.data(
-        f" {console.plural(first.n_texts, 'text')}, {console.plural(first.n_words, 'word')}; "
-        f"{first.device}, {console.plural(first.threads, 'thread')}, "
-        f"{console.plural(len(results[0].measurements), 'round')}"
+        f" {wording.plural(first.n_texts, 'text')}, {wording.plural(first.n_words, 'word')}; "
+        f"{first.device}, {wording.plural(first.threads, 'thread')}, "
+        f"{wording.plural(len(results[0].measurements), 'round')}"
     )
     show_figures(results)
     for result in results:
@@ -143,7 +143,7 @@ def show_parts(result: "Benchmark") -> None:
                 title,
                 _per_second(first.n_words, spread.median),
                 _per_second(first.n_texts, spread.median),
-                console.percent(spread.median / total),
+                wording.percent(spread.median / total),
             )
             for title, spread in titles.items()
         ],
@@ -157,4 +157,4 @@ def _cells(spread: "Spread | None", form: str) -> list[str]:
 
 
 def _per_second(number: int, seconds: float) -> str:
-    return console.thousands(number / seconds) if seconds else ""
+    return wording.thousands(number / seconds) if seconds else ""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from trfcli import console
+from trfcli import console, wording
 from trfcli.commands.evaluate import answer, excerpt, joined
 from trfcli.options import (
     BatchSizeOption,
@@ -70,9 +70,9 @@ def compare(
 
 def show(result: "Comparison", records: "Sequence[Record]") -> None:
     """Print the figures of both, what speaks for a difference, and texts that tell them apart."""
-    speeds = [console.thousands(each.speed or 0) for each in (result.a, result.b)]
+    speeds = [wording.thousands(each.speed or 0) for each in (result.a, result.b)]
     console.data(
-        f" {console.plural(result.a.n_texts, 'text')}; words/s: A {speeds[0]}, B {speeds[1]}"
+        f" {wording.plural(result.a.n_texts, 'text')}; words/s: A {speeds[0]}, B {speeds[1]}"
     )
     console.data_table(
         ("", "A", "B", "B - A", "95 % interval", "p"),
@@ -89,10 +89,10 @@ def show(result: "Comparison", records: "Sequence[Record]") -> None:
         ],
     )
     console.data(
-        f" Right: both {console.thousands(result.n_both)}, "
-        f"only A {console.thousands(len(result.only_a))}, "
-        f"only B {console.thousands(len(result.only_b))}, "
-        f"neither {console.thousands(result.n_neither)}; "
+        f" Right: both {wording.thousands(result.n_both)}, "
+        f"only A {wording.thousands(len(result.only_a))}, "
+        f"only B {wording.thousands(len(result.only_b))}, "
+        f"neither {wording.thousands(result.n_neither)}; "
         f"McNemar's exact test: p {p_value(result.mcnemar)}"
     )
     console.data(f" {verdict(result)}")
@@ -138,7 +138,7 @@ def verdict(result: "Comparison") -> str:
             rest = f"; in {open_figures[0]} they may be equal" if open_figures else ""
             return f"{name} is really better in {' and '.join(figures)}{rest}."
     return (
-        f"No real difference shows on {console.plural(result.a.n_scored, 'text')}: "
+        f"No real difference shows on {wording.plural(result.a.n_scored, 'text')}: "
         "what there is may be chance."
     )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trfcli import console
+from trfcli import console, wording
 from trfcli.options import (
     BatchSizeOption,
     DataArgument,
@@ -99,9 +99,9 @@ def evaluate(
 def show(result: "Evaluation", records: "Sequence[Record]") -> None:
     """Print the scores, the table of labels, what was confused, and some mistakes."""
     console.data(
-        f" {console.plural(result.n_texts, 'text')}, "
-        f"{console.plural(result.n_words or 0, 'word')}, "
-        f"{console.thousands(result.speed or 0)} words/s"
+        f" {wording.plural(result.n_texts, 'text')}, "
+        f"{wording.plural(result.n_words or 0, 'word')}, "
+        f"{wording.thousands(result.speed or 0)} words/s"
     )
     show_headline(result)
     show_labels(result)
@@ -109,7 +109,7 @@ def show(result: "Evaluation", records: "Sequence[Record]") -> None:
         console.data_table(
             ("", *(f"predicted {label}" for label in result.labels)),
             [
-                (f"is {label}", *(console.thousands(count) for count in counts))
+                (f"is {label}", *(wording.thousands(count) for count in counts))
                 for label, counts in zip(result.labels, result.confusion_matrix, strict=True)
             ],
         )
@@ -118,7 +118,7 @@ def show(result: "Evaluation", records: "Sequence[Record]") -> None:
         console.data_table(
             ("is", "predicted", "texts"),
             [
-                (each.gold, each.predicted, console.thousands(each.texts))
+                (each.gold, each.predicted, wording.thousands(each.texts))
                 for each in result.confusions[:_SHOWN_CONFUSIONS]
             ],
             left=2,
@@ -156,7 +156,7 @@ def show_headline(result: "Evaluation") -> None:
 def show_labels(result: "Evaluation") -> None:
     """Print a row for each label, and the averages below them."""
     rows = [(each.label, each.precision, each.recall, each.f) for each in result.label_scores]
-    texts = [console.thousands(each.support) for each in result.label_scores]
+    texts = [wording.thousands(each.support) for each in result.label_scores]
     averages = {"micro": result.cats, "macro": result.cats, "weighted": result.weighted}
     for name, scores in averages.items():
         prefix = name if name == "weighted" else f"cats_{name}"

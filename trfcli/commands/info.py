@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trfcli import console
+from trfcli import console, wording
 from trfcli.options import JsonOption
 
 Pairs = list[tuple[str, str]]
@@ -60,7 +60,7 @@ def model_pairs(model: dict[str, Any]) -> Pairs:
     pairs = [
         ("pipeline", f"{model['name']} {model['version']}"),
         ("language", model["lang"]),
-        ("path", f"{model['path']} ({console.megabytes(model['size_mb'])})"),
+        ("path", f"{model['path']} ({wording.megabytes(model['size_mb'])})"),
     ]
     encoder = model["encoder"]
     if encoder is not None:
@@ -91,7 +91,7 @@ def describe_encoder(encoder: dict[str, Any]) -> str:
         str(encoder["model_type"]),
         f"{encoder['layers']} layers",
         f"width {encoder['width']}",
-        f"{console.millions(encoder['parameters'])} parameters",
+        f"{wording.millions(encoder['parameters'])} parameters",
     ]
     if encoder["max_length"] is not None:
         parts.append(f"up to {encoder['max_length']} wordpieces")
@@ -105,4 +105,4 @@ def describe_component(component: dict[str, Any]) -> str:
     made_by = "" if name == factory else f" ({factory})"
     if not labels:
         return f"{name}{made_by}"
-    return f"{name}{made_by}, {console.plural(len(labels), 'label')}: {console.enumeration(labels)}"
+    return f"{name}{made_by}, {wording.plural(len(labels), 'label')}: {wording.enumeration(labels)}"

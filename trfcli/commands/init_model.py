@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trfcli import console
+from trfcli import console, wording
 from trfcli.options import ForceOption, OutArgument
 
 
@@ -74,10 +74,10 @@ def init_model(
     )
     console.good(
         f"Loaded {encoder['name']} ({encoder['model_type']}, {encoder['layers']} layers, "
-        f"width {encoder['width']}, {console.millions(encoder['parameters'])} parameters) "
+        f"width {encoder['width']}, {wording.millions(encoder['parameters'])} parameters) "
         f"from {encoder['source']}"
     )
-    size = console.megabytes(directory_bytes(out) / 1e6)
+    size = wording.megabytes(directory_bytes(out) / 1e6)
     console.good(
         f"Saved {nlp.meta['lang']}_{nlp.meta['name']} to {out} ({size}): "
         f"{', '.join(nlp.pipe_names)}"

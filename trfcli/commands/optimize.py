@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from trfcli import console
+from trfcli import console, wording
 from trfcli.options import ForceOption, JsonOption, ModelArgument, OutArgument
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def optimize(
                 else:
                     console.data_table(("", "before", "after", ""), table_rows(event))
             case optimizing.Finished():
-                size = console.megabytes(event.size / 1e6)
+                size = wording.megabytes(event.size / 1e6)
                 console.good(f"Saved {event.name} to {out} ({size}): {', '.join(event.components)}")
                 console.hint(f"Next: trf package {out} ./out")
 
@@ -87,11 +87,11 @@ def optimize(
 def describe_start(started: "Started", calibrate: str, measured: str) -> None:
     """Say what is calibrated and measured on."""
     if started.segments:
-        number = console.plural(started.segments, "segment")
+        number = wording.plural(started.segments, "segment")
         console.info(f"Calibrating on {number} of {calibrate}")
-    texts = console.plural(started.texts, "text")
+    texts = wording.plural(started.texts, "text")
     if started.texts < started.all_texts:
-        texts = f"{texts} of {console.thousands(started.all_texts)}"
+        texts = f"{texts} of {wording.thousands(started.all_texts)}"
     console.info(f"Measuring on {texts} of {measured}")
 
 
@@ -101,14 +101,14 @@ def table_rows(measured: "Measured") -> list[tuple[str, str, str, str]]:
     rows = [
         (
             "words/s",
-            console.thousands(before.speed),
-            console.thousands(after.speed),
+            wording.thousands(before.speed),
+            wording.thousands(after.speed),
             f"{after.speed / before.speed:.2f} ×",
         ),
         (
             "size",
-            console.megabytes(before.size / 1e6),
-            console.megabytes(after.size / 1e6),
+            wording.megabytes(before.size / 1e6),
+            wording.megabytes(after.size / 1e6),
             f"{after.size / before.size:.2f} ×",
         ),
     ]

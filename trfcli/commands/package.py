@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from trfcli import console
+from trfcli import console, wording
 from trfcli.options import ForceOption
 
 
@@ -53,7 +53,7 @@ def package(
     # Short enough to be copied.
     files = [file.relative_to(here) if file.is_relative_to(here) else file for file in files]
     for file in files:
-        size = console.megabytes(file.stat().st_size / 1e6)
+        size = wording.megabytes(file.stat().st_size / 1e6)
         console.good(f"Built {file} ({size})")
     if files:
         console.hint(f"Next: pip install {files[-1]}")

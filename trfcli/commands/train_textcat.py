@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from trfcli import console
+from trfcli import console, wording
 from trfcli.options import BatchSizeOption, DeviceOption
 
 if TYPE_CHECKING:
@@ -296,13 +296,13 @@ def describe_plan(plan: "Planned", *, resume: bool) -> None:
     """Say what was read and decided."""
     total = sum(plan.label_counts.values())
     common = sorted(plan.label_counts.items(), key=lambda item: -item[1])
-    shares = [f"{label} {console.percent(count / total)}" for label, count in common]
+    shares = [f"{label} {wording.percent(count / total)}" for label, count in common]
     kind = "exclusive" if plan.exclusive else "multi-label"
     console.good(
-        f"{console.plural(plan.train_texts, 'text')} to train on, "
-        f"{console.thousands(plan.dev_texts)} for dev ({plan.dev_origin}); "
-        f"{console.plural(len(shares), 'label')}, {kind}: "
-        f"{console.enumeration(shares, limit=_SHOWN_LABELS)}"
+        f"{wording.plural(plan.train_texts, 'text')} to train on, "
+        f"{wording.thousands(plan.dev_texts)} for dev ({plan.dev_origin}); "
+        f"{wording.plural(len(shares), 'label')}, {kind}: "
+        f"{wording.enumeration(shares, limit=_SHOWN_LABELS)}"
     )
     for remark in plan.remarks:
         console.warn(remark)
@@ -310,7 +310,7 @@ def describe_plan(plan: "Planned", *, resume: bool) -> None:
     precision = "" if plan.precision == "fp32" else f", {plan.precision}"
     rates = ", ".join([encoder, f"head rate {plan.learn_rate:.0e}", *plan.methods])
     console.info(
-        f"{plan.device.upper()}{precision}, {console.plural(plan.threads, 'thread')}; {rates}, "
+        f"{plan.device.upper()}{precision}, {wording.plural(plan.threads, 'thread')}; {rates}, "
         f"batch {plan.batch_size}, {plan.steps:,} steps, "
         f"warm-up {plan.warmup_steps:,}; {plan.segments}, mean length {plan.mean_length:.0f} "
         f"wordpieces; "
@@ -327,12 +327,12 @@ def describe_plan(plan: "Planned", *, resume: bool) -> None:
 def add_row(table: console.ProgressTable, event: "Evaluated") -> None:
     evaluation = event.evaluation
     table.add(
-        console.thousands(event.step),
+        wording.thousands(event.step),
         f"{event.epoch:.2f}",
         f"{event.loss:.3f}",
         f"{evaluation.accuracy:.3f}",
         f"{evaluation.macro_f:.3f}",
-        console.thousands(event.words_per_second),
+        wording.thousands(event.words_per_second),
         note="← best" if event.is_best else "",
     )
 

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from trfcli.console import plural
 from trfcli.rendering.cells import GAP, wrap
 from trfcli.rendering.drawing import draw
 from trfcli.rendering.groups import (
@@ -27,6 +26,7 @@ from trfcli.rendering.groups import (
     split_sentences,
 )
 from trfcli.rendering.table import draw_table, table_rows
+from trfcli.wording import plural
 
 _HEADER_WIDTH = 80
 _MIN_WIDTH = 20

@@ -1,0 +1,46 @@
+"""Numbers, sizes and lists as people read them."""
+
+from collections.abc import Sequence
+
+
+def thousands(number: float) -> str:
+    """4517 -> 4,517"""
+    return f"{number:,.0f}"
+
+
+def percent(share: float) -> str:
+    """0.8664 -> 86.6 %"""
+    return f"{100 * share:.1f} %"
+
+
+def megabytes(size: float) -> str:
+    """A size in MB: 87.3 -> 87 MB, 0.42 -> 0.4 MB, 1340 -> 1.3 GB"""
+    if size >= 1000:
+        return f"{size / 1000:.1f} GB"
+    return f"{size:.0f} MB" if size >= 10 else f"{size:.1f} MB"
+
+
+def millions(number: float) -> str:
+    """A number of parameters: 22713216 -> 22.7M, 4100 -> 4,100"""
+    for unit, letter in ((1e9, "B"), (1e6, "M")):
+        if number >= unit:
+            return f"{number / unit:.1f}{letter}"
+    return thousands(number)
+
+
+def duration(seconds: float) -> str:
+    """112.4 -> 1:52, 3723 -> 1:02:03"""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def enumeration(items: Sequence[str], *, limit: int = 10) -> str:
+    """The first few of some items and how many there are more: "A, B, C and 4 more"."""
+    shown = ", ".join(items[:limit])
+    return shown if len(items) <= limit else f"{shown} and {thousands(len(items) - limit)} more"
+
+
+def plural(number: int, noun: str) -> str:
+    """1 token, 2 tokens, 4,517 tokens"""
+    return f"{thousands(number)} {noun}{'' if number == 1 else 's'}"
