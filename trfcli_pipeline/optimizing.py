@@ -1,6 +1,5 @@
 """Makes of a pipeline one that predicts faster, and measures what that costs."""
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
@@ -12,24 +11,16 @@ import srsly
 import torch
 from packaging.requirements import Requirement
 from spacy.language import Language
-from spacy.tokens import Doc
 from spacy.util import get_minor_version_range
 
 from trfcli_pipeline import openvino_encoder
-from trfcli_pipeline.components.tok2vec import TransformersTok2Vec, word_pieces
+from trfcli_pipeline.components.doc_rows import word_pieces
+from trfcli_pipeline.components.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.corpus import Record, read_records
 from trfcli_pipeline.encoders import Backend, Encoder, Inference, Precision, in_torch
 from trfcli_pipeline.errors import OutputError, PipelineError
-from trfcli_pipeline.evaluation import (
-    TEXT_CLASSIFIERS,
-    Classifier,
-    count_words,
-    find_classifier,
-    gold_cats,
-)
-from trfcli_pipeline.formats import STDIN
-from trfcli_pipeline.formats.rows import LABEL_KEYS
 from trfcli_pipeline.language import DISTRIBUTION
+from trfcli_pipeline.measuring import Measured, choose_sample, evenly, measure
 from trfcli_pipeline.padding import pad
 from trfcli_pipeline.pipelines import (
     check_free,
@@ -39,8 +30,9 @@ from trfcli_pipeline.pipelines import (
     require_encoder,
 )
 from trfcli_pipeline.saving import staged_directory
-from trfcli_pipeline.scores import score_cats
 from trfcli_pipeline.traits import pad_id
+
+__all__ = ["MAX_LOSS", "Event", "Finished", "Measured", "Started", "optimize"]
 
 # In points, hundredths of the figure: of a score, and of the cosine of rows where there is none.
 MAX_LOSS = {"accuracy": 0.5, "macro F": 0.5, "cosine": 1.0}
@@ -48,10 +40,6 @@ MAX_LOSS = {"accuracy": 0.5, "macro F": 0.5, "cosine": 1.0}
 # More than these don't change the ranges of activations much.
 _CALIBRATION_SEGMENTS = 300
 _CALIBRATION_PIECES = 20_000
-# What is measured on.
-_TEXTS = 2000
-# Texts that the two pipelines take in turn, so that both meet the same conditions.
-_TURN = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,35 +54,6 @@ class Started:
     segments: int
     texts: int
     all_texts: int
-
-
-@dataclass(slots=True)
-class Figures:
-    """What a pipeline does: its speed, in words a second, its size in bytes, its score.
-
-    Words are tokens that aren't whitespace. The score is None where there are no labels.
-    """
-
-    speed: float
-    size: int
-    score: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """The event before last: what came out.
-
-    Attributes:
-        cosine: Mean over the tokens: between the rows of `doc.tensor` before and after.
-        loss: What was lost of `figure`, in points: hundredths.
-        figure: "accuracy", "macro F" of labels that don't exclude each other, or "cosine".
-    """
-
-    before: Figures
-    after: Figures
-    cosine: float
-    figure: str
-    loss: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +117,8 @@ def optimize(
             hint="Optimize the pipeline that it was made of",
         )
     records = read_records(calibrate, labelled=False)
-    texts = [record.text for record in records]
-    if dev is not None:
-        sample = _labelled_sample(find_classifier(before), dev, read_records(dev, labelled=True))
-    elif (labelled := _read_labels(before, calibrate, records)) is not None:
-        sample = _labelled_sample(find_classifier(before), calibrate, labelled)
-    else:
-        sample = _Sample(_evenly(texts, _TEXTS), len(texts))
-    examples = _examples(before, old, texts) if precision == "int8" else []
+    sample = choose_sample(before, calibrate, records, dev)
+    examples = _examples(before, old, records) if precision == "int8" else []
     yield Started(len(examples), len(sample.texts), sample.of)
 
     inference = Inference(backend, precision)
@@ -177,7 +130,7 @@ def optimize(
         _require_extra(meta, "openvino")
     with staged_directory(output) as staging:
         after.to_disk(staging)
-        measured = _measure(before, load_pipeline(str(staging), device="cpu"), sample)
+        measured = measure(before, load_pipeline(str(staging), device="cpu"), sample)
         yield measured
         allowed = MAX_LOSS[measured.figure] if max_loss is None else max_loss
         # Said so that it holds for NaN, too.
@@ -198,61 +151,15 @@ def optimize(
     yield Finished(f"{meta['lang']}_{meta['name']}", after.pipe_names, directory_bytes(output))
 
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """Texts to measure on, of how many there are; with labels if the classifier knows them."""
-
-    texts: Sequence[str]
-    of: int
-    gold: Sequence[Mapping[str, float]] = ()
-    classifier: Classifier | None = None
-
-    def score(self, cats: Sequence[Mapping[str, float]]) -> float | None:
-        if self.classifier is None:
-            return None
-        _, labels, exclusive, threshold = self.classifier
-        found = score_cats(self.gold, cats, labels, exclusive=exclusive, threshold=threshold)
-        return found.accuracy if exclusive else found.macro_f
-
-    @property
-    def figure(self) -> str:
-        if self.classifier is None:
-            return "cosine"
-        return "accuracy" if self.classifier.exclusive else "macro F"
-
-
-def _labelled_sample(classifier: Classifier, path: str, records: Sequence[Record]) -> _Sample:
-    gold = gold_cats(records, classifier, name=path)
-    texts = [record.text for record in records]
-    return _Sample(_evenly(texts, _TEXTS), len(texts), _evenly(gold, _TEXTS), classifier)
-
-
-def _read_labels(nlp: Language, path: str, records: Sequence[Record]) -> list[Record] | None:
-    """The records with their labels, if all have some and the pipeline's classifier knows them."""
-    factories = {nlp.get_pipe_meta(name).factory for name in nlp.pipe_names}
-    if path == STDIN or not factories & {*TEXT_CLASSIFIERS}:
-        return None
-    if not all(record.extra.keys() & {*LABEL_KEYS} for record in records):
-        return None
-    known = {*find_classifier(nlp).labels}
-    labelled = read_records(path, labelled=True)
-    return labelled if all(record.labels <= known for record in labelled) else None
-
-
-def _evenly(items: Sequence[Any], most: int) -> list[Any]:
-    """As many of the items, from all over them."""
-    chosen = np.linspace(0, len(items) - 1, min(len(items), most)).astype(int)
-    return [items[index] for index in chosen]
-
-
 def _examples(
-    nlp: Language, encoder: TransformersTok2Vec, texts: Sequence[str]
+    nlp: Language, encoder: TransformersTok2Vec, records: Sequence[Record]
 ) -> list[dict[str, torch.Tensor]]:
     """The encoder's input for some segments of the texts, each a row without padding."""
+    texts = [record.text for record in evenly(records, _CALIBRATION_SEGMENTS)]
     ahead = nlp.pipe_names[: nlp.pipe_names.index(encoder.name)]
     with nlp.select_pipes(enable=ahead):
-        X = word_pieces(list(nlp.pipe(_evenly(texts, _CALIBRATION_SEGMENTS))))
-    filled = _evenly(np.flatnonzero(X.lengths).tolist(), _CALIBRATION_SEGMENTS)
+        X = word_pieces(list(nlp.pipe(texts)))
+    filled = evenly(np.flatnonzero(X.lengths).tolist(), _CALIBRATION_SEGMENTS)
     # At least one, however long it is.
     n_chosen = int(np.searchsorted(np.cumsum(X.lengths[filled]), _CALIBRATION_PIECES)) + 1
     padding = pad_id(encoder.model.module)
@@ -284,54 +191,6 @@ def _replace_encoder(
     )
     traits = replace(encoder.traits, arguments=frozenset(module.input_names))
     model.encoder = Encoder(module, traits, inference)
-
-
-def _measure(before: Language, after: Language, sample: _Sample) -> Measured:
-    sides = (_Side(before), _Side(after))
-    cosines: list[np.ndarray] = []
-    for side in sides:
-        # What is done at the first call isn't speed.
-        list(side.nlp.pipe(sample.texts[:8]))
-    for start in range(0, len(sample.texts), _TURN):
-        texts = sample.texts[start : start + _TURN]
-        old, new = (side.run(texts) for side in sides)
-        cosines += [_cosines(a.tensor, b.tensor) for a, b in zip(old, new, strict=True)]
-    cosine = float(np.concatenate(cosines).mean())
-    was, now = (side.figures(sample) for side in sides)
-    loss = 1 - cosine if was.score is None or now.score is None else was.score - now.score
-    return Measured(was, now, cosine=cosine, figure=sample.figure, loss=100 * loss)
-
-
-class _Side:
-    """A pipeline, and what it has done so far."""
-
-    def __init__(self, nlp: Language) -> None:
-        self.nlp = nlp
-        self.words = 0
-        self.seconds = 0.0
-        self.cats: list[dict[str, float]] = []
-
-    def run(self, texts: Sequence[str]) -> list[Doc]:
-        start = time.perf_counter()
-        docs = list(self.nlp.pipe(texts))
-        self.seconds += time.perf_counter() - start
-        self.words += sum(map(count_words, docs))
-        self.cats += [dict(doc.cats) for doc in docs]
-        return docs
-
-    def figures(self, sample: _Sample) -> Figures:
-        size = directory_bytes(self.nlp.path)
-        return Figures(self.words / self.seconds, size, sample.score(self.cats))
-
-
-def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Between rows; 1 between rows of zeros, as tokens past the encoder's maximum have.
-
-    *Shapes:* (tokens, width) twice to (tokens,)
-    """
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    product, norms = (a * b).sum(axis=1), np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-    return np.where(norms > 0, product / np.where(norms > 0, norms, 1), (a == b).all(axis=1))
 
 
 def _require_extra(meta: dict[str, Any], extra: str) -> None:

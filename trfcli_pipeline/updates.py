@@ -13,6 +13,7 @@ from trfcli_pipeline.activations import Activations, Floats
 from trfcli_pipeline.collecting import Collector
 from trfcli_pipeline.gradients import Found, add_up
 from trfcli_pipeline.padding import SubBatch, WordPieces, pad_rows
+from trfcli_pipeline.sizing import graph_budget, graph_bytes
 
 if TYPE_CHECKING:
     from trfcli_pipeline.wrapper import TransformersWrapper
@@ -33,7 +34,7 @@ def begin_update(model: "TransformersWrapper", X: WordPieces) -> tuple[Activatio
     model.set_training(dropout)
     graphs = Graphs()
     collector = Collector(model, X)
-    budget = model.graph_budget()
+    budget = graph_budget(model.device)
     tasks: list[Task] = []
 
     def forward(task: Task) -> Task:
@@ -46,7 +47,7 @@ def begin_update(model: "TransformersWrapper", X: WordPieces) -> tuple[Activatio
 
     with model.forward_passes():
         for batch in model.sub_batches(X, is_train=True):
-            budget -= model.graph_bytes(batch)
+            budget -= graph_bytes(model, batch)
             task = Task(model, batch, keep=budget > 0)
             tasks += model.updating.run(forward, task, graphs.release)
 

@@ -1,6 +1,5 @@
 """The Thinc model around the torch encoder."""
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +19,6 @@ from trfcli_pipeline.adamw import EncoderAdamW
 from trfcli_pipeline.adapters import Adapter, add_adapters, merged
 from trfcli_pipeline.collecting import Collector
 from trfcli_pipeline.depths import freeze_lowest
-from trfcli_pipeline.devices import free_bytes, graph_bytes_per_piece
 from trfcli_pipeline.encoders import Encoder, Inference, load_encoder, save_encoder
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.fitting import Fitting
@@ -34,24 +32,14 @@ from trfcli_pipeline.precision import (
     resolve_precision,
     to_float32,
 )
+from trfcli_pipeline.sizing import sub_batch_size
 from trfcli_pipeline.streams import count_streams, run_streams
-from trfcli_pipeline.subbatching import AUTO, check_words_per_batch
+from trfcli_pipeline.subbatching import check_words_per_batch
 from trfcli_pipeline.traits import Traits, call_options, pad_id
 from trfcli_pipeline.updates import Backprop, begin_update
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-# The part of the free memory that graphs may take before sub-batches are computed twice.
-_GRAPH_SHARE = 0.5
-# The part of it that an automatic sub-batch may take. The estimate is a rough one.
-_SUB_BATCH_SHARE = 0.25
-# The most of an automatic sub-batch on an accelerator, which larger ones can't keep busier.
-_DEVICE_PIECES = 2**15
-# Where several sub-batches run at once, larger ones than these gain nothing ...
-_STREAM_PIECES = 1024
-# ... and smaller ones than these cost more in calls than they gain.
-_LEAST_PIECES = 192
 
 
 class TransformersWrapper(Model[WordPieces, Activations]):
@@ -280,8 +268,8 @@ class TransformersWrapper(Model[WordPieces, Activations]):
             X = replace(X, type_ids=None)
         padding = pad_id(self.module)
         lengths = X.lengths if only is None else np.where(only, X.lengths, 0)
-        words_per_batch = self._words_per_sub_batch(lengths, is_train=is_train)
-        groups = divide(lengths, words_per_batch, ignores_padding=self._traits.ignores_padding)
+        size = sub_batch_size(self, lengths, is_train=is_train)
+        groups = divide(lengths, size, ignores_padding=self._traits.ignores_padding)
         for segments in groups:
             yield pad(X, segments, padding, self.device)
 
@@ -316,52 +304,11 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         """How many sub-batches of a prediction are encoded at once."""
         return count_streams(self.device)
 
-    def _words_per_sub_batch(self, lengths: NDArray[np.int32], *, is_train: bool) -> int:
-        """The most wordpieces of a sub-batch; 0 for one sub-batch. Each stream gets some."""
-        limits = [(self.updating if is_train else self.predicting).most]
-        words_per_batch = self.attrs["words_per_batch"]
-        if words_per_batch == AUTO:
-            limits.append(self._fitting_pieces(int(lengths.max(initial=1)), is_train=is_train))
-            limits.append(_STREAM_PIECES if self.device.type == "cpu" else _DEVICE_PIECES)
-        elif words_per_batch:
-            limits.append(words_per_batch)
-        if words_per_batch and not is_train and self.n_streams > 1:
-            share = math.ceil(lengths.sum() / self.n_streams)
-            limits.append(min(_STREAM_PIECES, max(share, _LEAST_PIECES)))
-        return 0 if math.isinf(min(limits)) else max(int(min(limits)), 1)
-
-    def _fitting_pieces(self, length: int, *, is_train: bool) -> int:
-        """Estimated wordpieces that fit in memory, padding included, in rows of some length."""
-        # In a prediction, the layers use the same memory by turns.
-        keeps_layers = is_train or self.all_hidden_states or self.all_attentions
-        layers = self.module.config.num_hidden_layers if keeps_layers else 1
-        free = _SUB_BATCH_SHARE * free_bytes(self.device) / (1 if is_train else self.n_streams)
-        return int(free / self._bytes_per_piece(layers, length))
-
     def set_training(self, dropout: float) -> None:
         """Prepare for a forward or backward pass with this dropout rate; 0.0 is no training."""
         self.module.train(dropout > 0)
         for part in self._dropouts:
             part.p = dropout
-
-    def graph_budget(self) -> int:
-        """Bytes that the graphs of an update's sub-batches may take together."""
-        return int(_GRAPH_SHARE * free_bytes(self.device))
-
-    def graph_bytes(self, batch: SubBatch) -> int:
-        """Estimated bytes of the sub-batch's graph."""
-        layers = self.module.config.num_hidden_layers
-        return batch.size * self._bytes_per_piece(layers, batch.mask.shape[1])
-
-    def _bytes_per_piece(self, layers: int, length: int) -> int:
-        config = self.module.config
-        return graph_bytes_per_piece(
-            layers=layers,
-            width=config.hidden_size,
-            # Some have none: FNet mixes wordpieces by a Fourier transform.
-            heads=getattr(config, "num_attention_heads", None) or 0,
-            length=length,
-        )
 
 
 def _from_state(settings: dict[str, Any], data: bytes | None) -> TransformersWrapper:

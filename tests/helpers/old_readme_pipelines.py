@@ -7,11 +7,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from trfcli_pipeline import (
-    TransformersLanguage,
-    TransformersTok2Vec,
-    TransformersWordPiecer,
-)
+from trfcli_pipeline import TransformersLanguage, TransformersTok2Vec, TransformersWordPiecer
 
 WIDTH, LAYERS, HEADS, MAX_LENGTH = 16, 2, 4, 64
 TEXT = "Apple shares rose on the news. Apple pie is delicious."

@@ -28,11 +28,7 @@ from spacy.tokens import Doc, Span, Token
 from typer.testing import CliRunner
 
 from trfcli.app import app
-from trfcli_pipeline import (
-    TransformersLanguage,
-    TransformersTok2Vec,
-    TransformersWordPiecer,
-)
+from trfcli_pipeline import TransformersLanguage, TransformersTok2Vec, TransformersWordPiecer
 from trfcli_pipeline.errors import PipelineError
 
 # --- Extension attributes ---

@@ -32,9 +32,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from typer.testing import CliRunner
 
 from trfcli.app import app
-from trfcli_pipeline import (
-    TransformersLanguage,
-)
+from trfcli_pipeline import TransformersLanguage
 
 
 def cosine(one: Any, other: Any) -> Any:

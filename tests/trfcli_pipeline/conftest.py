@@ -248,3 +248,8 @@ def family_encoder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], 
         return folder / name
 
     return build
+
+
+@pytest.fixture(params=["tiny_bert", "tiny_gpt2"])
+def encoder(request: pytest.FixtureRequest) -> Path:
+    return request.getfixturevalue(request.param)

@@ -10,14 +10,8 @@ import torch
 from spacy.language import Language
 from spacy.training import Example
 
-from trfcli_pipeline.components.tok2vec import word_pieces
-from trfcli_pipeline.encoders import (
-    Encoder,
-    Inference,
-    in_torch,
-    load_encoder,
-    save_encoder,
-)
+from trfcli_pipeline.components.doc_rows import word_pieces
+from trfcli_pipeline.encoders import Encoder, Inference, in_torch, load_encoder, save_encoder
 from trfcli_pipeline.errors import DeviceError, PipelineError
 from trfcli_pipeline.openvino_encoder import OpenVINOEncoder, convert
 from trfcli_pipeline.traits import Traits

@@ -12,7 +12,7 @@ import torch
 from spacy.language import Language
 
 from trfcli_pipeline import openvino_encoder
-from trfcli_pipeline.components.tok2vec import word_pieces
+from trfcli_pipeline.components.doc_rows import word_pieces
 from trfcli_pipeline.encoders import Encoder, Inference
 from trfcli_pipeline.errors import EncoderError, PipelineError
 from trfcli_pipeline.openvino_encoder import OpenVINOEncoder, convert

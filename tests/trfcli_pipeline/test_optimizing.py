@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 import spacy
 import srsly
-from hypothesis import given
-from hypothesis import strategies as st
 from packaging.requirements import Requirement
 from spacy.language import Language
 
-from trfcli_pipeline import optimizing
+from trfcli_pipeline import measuring
 from trfcli_pipeline.errors import DataError, OutputError, PipelineError
 from trfcli_pipeline.model_card import model_card
 from trfcli_pipeline.optimizing import Finished, Measured, Started, optimize
@@ -177,27 +175,11 @@ def test_dev_texts_are_measured_with(workspace: Path, tmp_path: Path) -> None:
 def test_a_sample_of_many_texts(
     workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(optimizing, "_TEXTS", 4)
+    monkeypatch.setattr(measuring, "_TEXTS", 4)
     started, measured, _ = run(workspace, "labelled.jsonl", output=tmp_path / "out")
     assert started == Started(segments=0, texts=4, all_texts=6)
     # Texts 0, 1, 3 and 5; all are said to be the first label.
     assert measured.before.score == 0.75
-
-
-@given(st.integers(1, 60), st.integers(1, 60))
-def test_samples_are_from_everywhere(n_items: int, most: int) -> None:
-    found = optimizing._evenly(range(n_items), most)
-    assert len(found) == min(n_items, most) == len(set(found))
-    assert found[0] == 0
-    if most > 1:
-        assert found[-1] == n_items - 1
-        assert max(np.diff(found), default=1) <= np.ceil(n_items / (most - 1))
-
-
-def test_cosines() -> None:
-    a = np.array([[3, 4], [0, 0], [0, 0], [1, 0]], np.float32)
-    b = np.array([[3, 4], [0, 0], [1, 0], [-2, 0]], np.float32)
-    assert optimizing._cosines(a, b).tolist() == pytest.approx([1, 1, 0, -1])
 
 
 # What is refused

@@ -1,4 +1,3 @@
-import hashlib
 import json
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 import spacy
 import srsly
+from directories import snapshot
 from spacy.training import Example
 
 from trfcli_pipeline import packaging
@@ -44,14 +44,6 @@ def with_meta(model_dir: Path, target: Path, **changes: Any) -> Path:
     shutil.copytree(model_dir, target)
     srsly.write_json(target / "meta.json", {**model_dir_meta(model_dir), **changes})
     return target
-
-
-def snapshot(directory: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(directory.rglob("*"))
-        if path.is_file()
-    }
 
 
 class Built(SimpleNamespace):

@@ -130,7 +130,7 @@ def test_gradients_are_those_of_float32_but_for_rounding(
     keeps_graphs: bool,
 ) -> None:
     if not keeps_graphs:
-        monkeypatch.setattr(TransformersWrapper, "graph_budget", lambda wrapper: 0)
+        monkeypatch.setattr("trfcli_pipeline.updates.graph_budget", lambda device: 0)
     exact, expected = train(tiny_bert, "fp32")
     Y, found = train(tiny_bert, precision, words_per_batch=30)
     assert found.dtype == torch.float32

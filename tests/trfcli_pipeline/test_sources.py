@@ -14,9 +14,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 from spacy.vocab import Vocab
-from transformers import (
-    AutoModel,
-)
+from transformers import AutoModel
 
 from trfcli_pipeline import TransformersWordPiecer, pretrained, sources
 from trfcli_pipeline.errors import EncoderError

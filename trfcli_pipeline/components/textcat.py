@@ -1,16 +1,14 @@
 """trf_textcat: a text classifier on the encoder's activations."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
-import numpy as np
 from spacy.language import Language
 from spacy.pipeline import TextCategorizer
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
-from thinc.api import Model, NumpyOps
+from thinc.api import Model
 
 from trfcli_pipeline.activations import Floats
 from trfcli_pipeline.architectures import (
@@ -21,12 +19,12 @@ from trfcli_pipeline.architectures import (
 )
 from trfcli_pipeline.components import find_component
 from trfcli_pipeline.components.textcat_scorer import score_textcat
+from trfcli_pipeline.components.textcat_start import start_at_shares
 from trfcli_pipeline.components.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.components.wordpiecer import TransformersWordPiecer
 from trfcli_pipeline.errors import DataError, PipelineError
 from trfcli_pipeline.extensions import install_extensions
 from trfcli_pipeline.losses import exclusive_loss, multilabel_loss
-from trfcli_pipeline.probing import fit_probe
 
 install_extensions()
 
@@ -38,10 +36,6 @@ DEFAULT_SETTINGS: dict[str, Any] = {
     "class_weights": {},
     "focal_gamma": 0.0,
 }
-
-
-# Rarer labels start as if they had this share of the texts: lower scores would take long to rise.
-_LEAST_SHARE = 0.01
 
 
 class TransformersTextCategorizer(TextCategorizer):
@@ -198,55 +192,7 @@ class TransformersTextCategorizer(TextCategorizer):
         self.model.get_ref("output_layer").set_dim("nO", len(self.labels))
         self.model.initialize()
         if get_examples is not None and not self.exclusive_classes:
-            self.start_at_shares(eg.reference.cats for eg in get_examples())
-
-    def start_at_shares(self, cats: Iterable[Mapping[str, float]]) -> None:
-        """Have the scores of labels that aren't exclusive start at their shares of some texts.
-
-        Where most labels are rare, a classifier that starts at 0.5 for each would spend its first
-        hundreds of steps on learning that they are (Lin et al. 2017, "Focal Loss for Dense Object
-        Detection", section 3.3).
-
-        Args:
-            cats: For each text its labels with 1.0 or 0.0; those left out are unknown. Labels that
-                all leave out start at 0.5.
-        """
-        held, known = Counter[str](), Counter[str]()
-        for each in cats:
-            held.update(each)
-            known.update(each.keys())
-        shares = np.array(
-            [held[label] / known[label] if known[label] else 0.5 for label in self.labels]
-        )
-        shares = shares.clip(_LEAST_SHARE, 1 - _LEAST_SHARE)
-        output = self.model.get_ref("output_layer")
-        # Those of other people's architectures may have none.
-        if output.has_param("b"):
-            output.set_param("b", self.model.ops.asarray1f(np.log(shares / (1 - shares))))
-
-    def start_at_probe(self, features: Floats, examples: Iterable[Example]) -> None:
-        """Have the scores start as those of a linear probe, fitted to the encoder as it is.
-
-        Training then changes the encoder less, which of few texts would learn by heart what holds
-        for no others (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and
-        Underperform Out-of-Distribution").
-
-        Args:
-            features: What the classifier reads off the examples' Docs. *Shape:* (texts, width)
-        """
-        ops, cpu = self.model.ops, NumpyOps()
-        truths, known = map(ops.to_numpy, self._examples_to_truth(list(examples)))
-        number = truths.any(axis=1).sum() if self.exclusive_classes else known.sum()
-
-        def loss(logits: Floats) -> tuple[float, Floats]:
-            scores = cpu.softmax(logits) if self.exclusive_classes else cpu.sigmoid(logits)
-            mean, d_logits = self._loss(cpu, scores, truths, known)
-            return number * mean, number * d_logits
-
-        weights, bias = fit_probe(ops.to_numpy(features), loss, len(self.labels))
-        output = self.model.get_ref("output_layer")
-        output.set_param("W", ops.asarray2f(weights))
-        output.set_param("b", ops.asarray1f(bias))
+            start_at_shares(self, (eg.reference.cats for eg in get_examples()))
 
     def predict(self, docs: Iterable[Doc]) -> Floats:
         """Scores of each label. *Shape:* (docs, labels)"""
@@ -287,9 +233,12 @@ class TransformersTextCategorizer(TextCategorizer):
         truths: Floats
         known: Floats
         truths, known = self._examples_to_truth(examples)
-        return self._loss(self.model.ops, scores, truths, known)
+        return self.loss_against(truths, known, scores, self.model.ops)
 
-    def _loss(self, ops: Any, scores: Floats, truths: Floats, known: Floats) -> tuple[float, Any]:
+    def loss_against(
+        self, truths: Floats, known: Floats, scores: Floats, ops: Any
+    ) -> tuple[float, Any]:
+        """As `get_loss`, against labels as arrays. *Shapes:* (texts, labels) thrice"""
         weights = ops.asarray1f([self.cfg["class_weights"].get(each, 1.0) for each in self.labels])
         gamma = self.cfg["focal_gamma"]
         if self.exclusive_classes:

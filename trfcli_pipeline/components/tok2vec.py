@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
-import numpy as np
 import srsly
 from spacy import util
 from spacy.language import Language
@@ -12,16 +11,14 @@ from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
-from thinc.api import Model, Optimizer, set_dropout_rate
+from thinc.api import Optimizer, set_dropout_rate
 
 from trfcli_pipeline.activations import KINDS, Activations, kinds_to_keep
-from trfcli_pipeline.alignment import Alignment
 from trfcli_pipeline.components.buffering import pipe_buffers
+from trfcli_pipeline.components.doc_rows import alignment_of, rows_by_doc, word_pieces
+from trfcli_pipeline.components.listening import ListenedTo
 from trfcli_pipeline.components.pending import PendingUpdate
-from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.extensions import doc_alignment, install_extensions
-from trfcli_pipeline.layers import TOKEN_VECTORS, token_rows
-from trfcli_pipeline.padding import WordPieces
+from trfcli_pipeline.extensions import install_extensions
 from trfcli_pipeline.sources import locate
 from trfcli_pipeline.updates import Backprop
 from trfcli_pipeline.vectors import set_vector_hooks
@@ -31,12 +28,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 install_extensions()
-
-# Tokens whose rows are computed together.
-_CACHED_TOKENS = 1024
-
-# The class below has a method of the name that Thinc's type has.
-Layer = Model[Any, Any]
 
 _MODEL_SETTINGS: dict[str, Any] = {
     "words_per_batch": 2000,
@@ -48,7 +39,7 @@ _MODEL_SETTINGS: dict[str, Any] = {
 DEFAULT_SETTINGS: dict[str, Any] = {**_MODEL_SETTINGS, "keep": "all"}
 
 
-class TransformersTok2Vec(TrainablePipe):
+class TransformersTok2Vec(ListenedTo, TrainablePipe):
     """Pipeline component that runs the encoder and assigns its activations to the Doc.
 
     `doc.tensor` gets one row a token, the sum of the rows of its wordpieces, each divided among
@@ -87,14 +78,13 @@ class TransformersTok2Vec(TrainablePipe):
         name: str = "trf_tok2vec",
         **cfg: Any,
     ) -> None:
+        super().__init__()
         self.vocab = vocab
         self.name = name
         self.trf_name = trf_name
         self.settings = {**DEFAULT_SETTINGS, **cfg}
         self.kept = kinds_to_keep(self.settings["keep"])
         self.model = model if isinstance(model, TransformersWrapper) else self._make_model()
-        # By component, the layers that read the token vectors; see `find_listeners`.
-        self.listener_map: dict[str, list[Layer]] = {}
         self._pending: PendingUpdate | None = None
 
     @classmethod
@@ -131,15 +121,10 @@ class TransformersTok2Vec(TrainablePipe):
         """The torch module. Raises PipelineError if no weights were loaded yet."""
         return self.model.module
 
-    @property
-    def token_vector_width(self) -> int:
-        """Width of the encoder, and so of `doc.tensor`."""
-        return self.transformers_model.config.hidden_size
-
     def load(self) -> None:
         """Load the weights that `trf_name` says."""
         self.model.load(locate(self.trf_name).path)
-        self._tell_width()
+        self.tell_width()
 
     def initialize(
         self,
@@ -162,50 +147,6 @@ class TransformersTok2Vec(TrainablePipe):
         else:
             yield from pipe_buffers(self, stream, self._annotate, batch_size)
 
-    # What follows, up to `predict`, is spaCy's protocol for a component whose output others train
-    # on (`spacy.ty.ListenedToComponent`). It is how the encoder gets to know its heads wherever
-    # the pipeline comes from, and how `spacy train` knows to warn if only one side is frozen.
-
-    @property
-    def listening_components(self) -> list[str]:
-        """Names of the components that read the token vectors."""
-        return list(self.listener_map)
-
-    @property
-    def listeners(self) -> list[Layer]:
-        """Their layers of the architecture `trfcli.TokenVectors.v1`."""
-        return [layer for layers in self.listener_map.values() for layer in layers]
-
-    def find_listeners(self, component: Any) -> None:
-        """Find the layers of a component that read the token vectors, and tell them the width.
-
-        spaCy calls it with each component behind this one, whenever the pipeline changes.
-        """
-        model = getattr(component, "model", None)
-        for layer in model.walk() if isinstance(model, Model) else ():
-            if layer.name == TOKEN_VECTORS:
-                self.add_listener(layer, component.name)
-
-    def add_listener(self, listener: Layer, component_name: str) -> None:
-        layers = self.listener_map.setdefault(component_name, [])
-        if listener not in layers:
-            layers.append(listener)
-        self._tell_width()
-
-    def remove_listener(self, listener: Layer, component_name: str) -> bool:
-        layers = self.listener_map.get(component_name, [])
-        if listener not in layers:
-            return False
-        layers.remove(listener)
-        if not layers:
-            del self.listener_map[component_name]
-        return True
-
-    def _tell_width(self) -> None:
-        for layer in self.listeners:
-            if self.model.is_loaded and layer.has_dim("nO") is None:
-                layer.set_dim("nO", self.token_vector_width)
-
     def predict(self, docs: Sequence[Doc]) -> Activations:
         """Encode a batch of Docs, without changing them."""
         if self._pending is not None and self._pending.has_gradients():
@@ -220,9 +161,9 @@ class TransformersTok2Vec(TrainablePipe):
         self.set_annotations(docs, self.predict(docs))
 
     def _assign(self, docs: Sequence[Doc], outputs: Activations, kinds: Iterable[str]) -> None:
-        alignments = [_alignment_of(doc) for doc in docs]
+        alignments = [alignment_of(doc) for doc in docs]
         parts = outputs.split([len(each.segments) for each in alignments])
-        rows = _rows_by_doc(self.model.ops, alignments, outputs.last_hidden_state)
+        rows = rows_by_doc(self.model.ops, alignments, outputs.last_hidden_state)
         for doc, part, tensor in zip(docs, parts, rows, strict=True):
             doc.tensor = tensor
             for kind in KINDS:
@@ -292,7 +233,7 @@ class TransformersTok2Vec(TrainablePipe):
         path = Path(path)
         self._restore(srsly.read_json(path / "cfg"))
         self.model.from_disk(path / "model")
-        self._tell_width()
+        self.tell_width()
         return self
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
@@ -303,7 +244,7 @@ class TransformersTok2Vec(TrainablePipe):
         data = srsly.msgpack_loads(bytes_data)
         self._restore(data["cfg"])
         self.model.from_bytes(data["model"])
-        self._tell_width()
+        self.tell_width()
         return self
 
     def __reduce__(self) -> Any:
@@ -356,47 +297,3 @@ def make_tok2vec(
         precision=precision,
         keep=keep,
     )
-
-
-def _alignment_of(doc: Doc) -> Alignment:
-    alignment = doc_alignment(doc)
-    if alignment is None:
-        raise PipelineError(
-            "A Doc has no wordpieces",
-            hint="Add trf_wordpiecer to the pipeline, ahead of trf_tok2vec; if it is frozen, "
-            "name it in annotating_components",
-        )
-    return alignment
-
-
-def _rows_by_doc(ops: Any, alignments: Sequence[Alignment], piece_rows: Any) -> Iterator[Any]:
-    """The rows of each Doc's tokens, for some Docs at a time: these fit in the caches of a CPU."""
-    token_ends = np.cumsum([each.n_tokens for each in alignments])
-    some_ends = np.flatnonzero(np.diff(token_ends // _CACHED_TOKENS, append=-1)) + 1
-    piece = first = 0
-    for end in some_ends.tolist():
-        some = alignments[first:end]
-        whole = Alignment.concatenate(some)
-        rows = token_rows(ops, whole.shares(), piece_rows[piece : piece + whole.n_pieces])
-        ends = np.cumsum([each.n_tokens for each in some])
-        yield from np.split(rows, ends[:-1])
-        first, piece = end, piece + whole.n_pieces
-
-
-def word_pieces(docs: Sequence[Doc]) -> WordPieces:
-    """The wordpieces of some Docs, as the encoder takes them."""
-    lengths = [_alignment_of(doc).segments[:, 2] for doc in docs]
-    type_ids = None
-    if any(doc._.trf_token_type_ids is not None for doc in docs):
-        type_ids = _concatenate(
-            [doc._.trf_token_type_ids or [0] * len(doc._.trf_word_pieces) for doc in docs]
-        )
-    return WordPieces(
-        ids=_concatenate([doc._.trf_word_pieces for doc in docs]),
-        lengths=np.concatenate([np.empty(0, np.int32), *lengths]),
-        type_ids=type_ids,
-    )
-
-
-def _concatenate(lists: Iterable[list[int]]) -> Any:
-    return np.array([each for one in lists for each in one], dtype=np.int64)

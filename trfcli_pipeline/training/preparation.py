@@ -11,6 +11,7 @@ from trfcli_pipeline.activations import Floats
 from trfcli_pipeline.batching import make_examples
 from trfcli_pipeline.components import find_component
 from trfcli_pipeline.components.textcat import TransformersTextCategorizer
+from trfcli_pipeline.components.textcat_start import start_at_probe, start_at_shares
 from trfcli_pipeline.components.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.components.wordpiecer import TransformersWordPiecer
 from trfcli_pipeline.dataset import complete_cats
@@ -90,12 +91,11 @@ def set_classifier(
     classifier.initialize(None, nlp=nlp, labels=data.labels)
     if recipe.starts_at_probe:
         examples = make_examples(nlp, data.train, data.labels, exclusive=recipe.exclusive)
-        classifier.start_at_probe(_features(nlp, classifier, data), examples)
+        start_at_probe(classifier, _features(nlp, classifier, data), examples)
         phrase += ", first fitted to the encoder as it is"
     elif not recipe.exclusive:
-        classifier.start_at_shares(
-            complete_cats(record, data.labels, recipe.exclusive) for record in data.train
-        )
+        cats = (complete_cats(record, data.labels, recipe.exclusive) for record in data.train)
+        start_at_shares(classifier, cats)
     return classifier, phrase
 
 

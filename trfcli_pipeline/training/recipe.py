@@ -19,7 +19,7 @@ from trfcli_pipeline.shipped import shipped_path
 TEXTCAT, WORDPIECER = "trf_textcat", "trf_wordpiecer"
 _WARMUP_SHARE = 0.1
 # Below this many texts, batches are smaller: a step is cheap, and there are few of them. And a
-# new classifier starts at a linear probe: see `TransformersTextCategorizer.start_at_probe`.
+# new classifier starts at a linear probe: see `components.textcat_start`.
 _FEW_TEXTS, _SMALL_BATCH = 500, 16
 # Fewer steps than these don't get the encoder anywhere.
 _LEAST_STEPS = 200

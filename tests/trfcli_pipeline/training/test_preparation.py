@@ -11,6 +11,7 @@ import spacy
 import srsly
 import torch
 from safetensors.torch import load_file
+from trainings import QUICK
 
 from trfcli_pipeline.errors import EncoderError, SettingsError
 from trfcli_pipeline.evaluation import evaluate
@@ -26,36 +27,23 @@ from trfcli_pipeline.training import (
 )
 
 WEIGHTS = Path("trf_tok2vec", "model", "model.safetensors")
-QUICK = Settings(epochs=2, batch_size=8, seed=1, learn_rate=5e-3, checkpoint_every=3)
-WORDS = {
-    "FRUIT": ["apple pie", "delicious apple", "apple shares", "a free apple"],
-    "FILM": ["this film", "great fun film", "a terrible film", "bore of a film"],
-}
+CHECKPOINTED = replace(QUICK, checkpoint_every=3)
 
 
-@pytest.fixture(scope="module")
-def model(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("models") / "model"
-    init_pipeline(str(tiny_bert), path, lang="xx")
-    return str(path)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("data") / "train.jsonl"
-    rows = [
-        {"text": f"{text}! It is number {number}.", "label": label}
-        for label, texts in WORDS.items()
-        for text in texts
-        for number in range(5)
-    ]
-    srsly.write_jsonl(path, rows)
-    return str(path)
+@pytest.fixture
+def model(untrained: Path) -> str:
+    return str(untrained)
 
 
 def run(model: str, data: str, output: Path, **settings: Any) -> list[Event]:
     return list(
-        train_textcat(model, data, dev=data, output=output, settings=replace(QUICK, **settings))
+        train_textcat(
+            model,
+            data,
+            dev=data,
+            output=output,
+            settings=replace(CHECKPOINTED, **settings),
+        )
     )
 
 
@@ -87,7 +75,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     model: str, data: str, tmp_path: Path, methods: dict[str, Any]
 ) -> None:
     run(model, data, tmp_path / "one", **methods)
-    settings = replace(QUICK, **methods)
+    settings = replace(CHECKPOINTED, **methods)
     arguments: dict[str, Any] = {"dev": data, "output": tmp_path / "two", "settings": settings}
     events = train_textcat(model, data, **arguments)
     while not isinstance(next(events), Checkpointed):
@@ -135,7 +123,7 @@ def test_texts_that_memory_has_no_room_for_are_trained_on_all_the_same(
 def test_another_method_is_another_training(
     model: str, data: str, tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    settings = replace(QUICK, lora=2)
+    settings = replace(CHECKPOINTED, lora=2)
     for event in train_textcat(model, data, output=tmp_path / "out", settings=settings):
         if isinstance(event, Checkpointed):
             break
@@ -179,7 +167,7 @@ def test_what_is_saved_is_what_was_evaluated(
         if isinstance(event, Evaluated) and event.is_best
     ][-1]
     rows = list(srsly.read_jsonl(data))
-    gold = [{label: float(label == row["label"]) for label in WORDS} for row in rows]
+    gold = [{label: float(label == row["label"]) for label in ("FRUIT", "FILM")} for row in rows]
     found = evaluate(spacy.load(tmp_path), [row["text"] for row in rows], gold)
     assert found.cats == best.evaluation.cats
 

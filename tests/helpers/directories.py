@@ -1,0 +1,12 @@
+"""What is in a directory."""
+
+import hashlib
+from pathlib import Path
+
+
+def snapshot(directory: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }

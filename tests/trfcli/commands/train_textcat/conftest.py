@@ -1,0 +1,47 @@
+"""A directory to train in."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from thinc.api import Config
+from train_command import DEV, TEXTS, Write
+
+from trfcli_pipeline.pipelines import init_pipeline
+from trfcli_pipeline.training import recipe
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
+    path = tmp_path_factory.mktemp("pipelines") / "model"
+    init_pipeline(str(tiny_bert), path)
+    return path
+
+
+@pytest.fixture
+def workspace(
+    tmp_path: Path, model: Path, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, write: Write
+) -> Path:
+    """The current directory, with a pipeline, data, and what is neither."""
+    shutil.copytree(model, tmp_path / "model")
+    (tmp_path / "tiny-bert").symlink_to(tiny_bert)
+    write(tmp_path / "train.jsonl", TEXTS)
+    write(tmp_path / "dev.jsonl", DEV)
+    (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.txt").write_text("mine\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def fast(workspace: Path) -> str:
+    """A config with which the classifier learns within a few steps, on a frozen encoder."""
+    config = Config().from_disk(recipe.config_path("textcat.cfg"), interpolate=False)
+    config["training"]["optimizer"]["learn_rate"]["initial_rate"] = 0.3
+    config["training"]["dropout"] = 0.0
+    config["training"]["max_epochs"] = 5
+    config["training"]["batcher"]["size"] = 8
+    config["system"]["seed"] = 3
+    config.to_disk(workspace / "fast.cfg")
+    return "fast.cfg"

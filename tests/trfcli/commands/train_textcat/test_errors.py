@@ -1,0 +1,141 @@
+"""Wrong input, and wrong usage."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from train_command import DEV, LABELS, TEXTS, CheckFailure, Digest, Run, Write
+
+
+@pytest.mark.parametrize(
+    ("args", "problem", "advice"),
+    [
+        (["nowhere", "train.jsonl"], "nowhere: there is no such directory", "trf init minilm"),
+        (["folder", "train.jsonl"], "is no spaCy pipeline", ""),
+        (["tiny-bert", "train.jsonl"], "is no spaCy pipeline", ""),
+        (["train.jsonl", "train.jsonl"], "train.jsonl: ", ""),
+        (["model", "trian.jsonl"], "trian.jsonl: no such file", "Did you mean train.jsonl?"),
+        (["model", "folder"], "folder: a directory, not a file", "file"),
+        (["model", "empty.jsonl"], "empty.jsonl: no records", "A record is"),
+        (["model", "folder/notes.txt"], "folder/notes.txt: a .txt file has no labels", ".jsonl"),
+        (["model", "train.jsonl", "--dev", "dve.jsonl"], "dve.jsonl: no such file", "dev.jsonl"),
+        (
+            ["model", "train.jsonl", "--dev", "empty.jsonl"],
+            "empty.jsonl: no records",
+            "A record is",
+        ),
+        (["model", "train.jsonl", "-o", "folder"], "folder: exists and is no spaCy", "another"),
+        (["model", "train.jsonl", "-o", "dev.jsonl"], "dev.jsonl: is a file", "directory"),
+        (["model", "train.jsonl", "--architecture", "x"], "x: no such arch", "softmax_last_hidden"),
+        (["model", "train.jsonl", "--device", "warp"], "warp: not a device", "cpu"),
+        (["model", "train.jsonl", "-c", "no.cfg"], "no.cfg: there is no such config file", None),
+        (["model", "train.jsonl", "-c", "folder/notes.txt"], "folder/notes.txt: ", None),
+        (["model", "train.jsonl", "-c", "model/config.cfg"], "model/config.cfg: lacks", "configs/"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_input_is_one_line_and_changes_nothing(
+    workspace: Path, args: list[str], problem: str, advice: str | None, check_failure: CheckFailure
+) -> None:
+    check_failure(["train", *args], problem, advice)
+
+
+@pytest.mark.parametrize(
+    ("records", "problem", "advice"),
+    [
+        ([*TEXTS[:2], '{"text": "a", "label"'], "data.jsonl, line 3: not valid JSON", "Each line"),
+        ([*TEXTS, "oops", *TEXTS, "{}"], "data.jsonl, line 25: not valid JSON", "lines 25, 50"),
+        ([*TEXTS, {"text": "a", "lable": "BAD"}], "data.jsonl, line 25: no labels", '"label"'),
+        (
+            [*TEXTS, {"text": 3, "label": "BAD"}],
+            'data.jsonl, line 25: "text" is a number',
+            "quotes",
+        ),
+        ([*TEXTS, {"text": "a", "label": 1}], 'data.jsonl, line 25: "label" is a number', "name"),
+        (TEXTS[::2], "data.jsonl: all texts have the same label, BAD", "at least two"),
+        (TEXTS[:2], "data.jsonl: too few texts", "--dev"),
+    ],
+    ids=["broken", "count", "key", "text", "label", "one label", "few"],
+)
+def test_bad_record_is_named_and_changes_nothing(
+    workspace: Path,
+    records: list[dict[str, Any] | str],
+    problem: str,
+    advice: str | None,
+    check_failure: CheckFailure,
+    write: Write,
+) -> None:
+    write(workspace / "data.jsonl", records)
+    check_failure(["train", "model", "data.jsonl"], problem, advice)
+    check_failure(["train", "model", "data.jsonl", "-o", "trained"], problem, advice)
+
+
+def test_labels_that_train_lacks_are_named(
+    workspace: Path, check_failure: CheckFailure, write: Write
+) -> None:
+    write(workspace / "dev.jsonl", [*DEV, {"text": "so so", "label": "MIXED"}])
+    args = ["model", "train.jsonl", "--dev", "dev.jsonl"]
+    problem = "dev.jsonl: 1 label is not in the training data: MIXED (line 3)"
+    check_failure(["train", *args], problem, "dev.jsonl")
+
+
+def test_several_labels_though_exclusive_was_asked_for(
+    workspace: Path, check_failure: CheckFailure, write: Write
+) -> None:
+    write(workspace / "train.jsonl", [*TEXTS, {"text": "both", "labels": LABELS}])
+    args = ["model", "train.jsonl", "--exclusive"]
+    check_failure(["train", *args], "train.jsonl, line 25: 2 labels", "--multilabel")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--nonsense"],
+        ["--epochs", "0"],
+        ["--batch-size", "0"],
+        ["--learn-rate", "-1e-5"],
+        ["--learn-rate", "nan"],
+        ["--dev-split", "1"],
+        ["--seed", "-1"],
+        ["--patience", "-1"],
+        ["--eval-every", "0"],
+        ["--max-texts", "0"],
+        ["--layer-decay", "1.1"],
+        ["--freeze-layers", "-1"],
+        ["--lora", "0"],
+        ["--precision", "fp8"],
+        ["surplus"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_exits_with_2(
+    run: Run, workspace: Path, options: list[str], digest: Digest
+) -> None:
+    before = digest(workspace)
+    result = run("train", "model", "train.jsonl", *options)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Usage: trf train" in result.stderr
+    assert digest(workspace) == before
+
+
+def test_options_that_exclude_each_other_are_wrong_usage(
+    run: Run, workspace: Path, digest: Digest
+) -> None:
+    before = digest(workspace)
+    options = ["--lora", "8", "--layer-decay", "0.9", "--freeze-encoder"]
+    result = run("train", "model", "train.jsonl", *options)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [
+        "✘ --layer-decay and --lora can't go with --freeze-encoder, which doesn't train the "
+        "encoder at all",
+        "  Leave out the one or the other",
+    ]
+    assert digest(workspace) == before
+
+
+def test_layers_that_are_not_there(workspace: Path, check_failure: CheckFailure) -> None:
+    options = ["--freeze-layers", "2"]
+    problem = "bert: has 2 layers, so 2 can't stay as they are while it is trained"
+    check_failure(["train", "model", "train.jsonl", *options], problem, "--freeze-encoder")

@@ -1,0 +1,169 @@
+"""What goes wrong before or while training, and that the model stays as it was."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+from directories import snapshot
+from trainings import QUICK, hidden, rows, write
+
+from trfcli_pipeline.errors import DataError, DeviceError, OutputError, PipelineError, TrfError
+from trfcli_pipeline.evaluation import Prediction
+from trfcli_pipeline.training import (
+    Checkpointed,
+    Evaluated,
+    Event,
+    Planned,
+    Settings,
+    Stepped,
+    loop,
+    train_textcat,
+)
+from trfcli_pipeline.training.recipe import config_path
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, GeneratorExit])
+@pytest.mark.parametrize("kind", [Planned, Stepped, Evaluated, Checkpointed])
+def test_an_interruption_leaves_the_model_as_it_was(
+    model: Path, data: str, error: type[BaseException], kind: type[Event]
+) -> None:
+    before = snapshot(model)
+    events = train_textcat(str(model), data, settings=QUICK)
+    while not isinstance(next(events), kind):
+        pass
+    with pytest.raises(error):
+        events.throw(error)
+    assert snapshot(model) == before
+    beside = {hidden(model)} if kind is Checkpointed else set()
+    assert set(model.parent.iterdir()) == {model} | beside
+
+
+def test_an_error_in_the_middle_leaves_the_model_as_it_was(
+    model: Path, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = snapshot(model)
+    predict = loop.predict
+    calls = 0
+
+    def fail_later(*args: Any, **kwargs: Any) -> Prediction:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise MemoryError
+        return predict(*args, **kwargs)
+
+    monkeypatch.setattr(loop, "predict", fail_later)
+    with pytest.raises(MemoryError):
+        list(train_textcat(str(model), data, settings=QUICK))
+    assert calls == 2
+    assert snapshot(model) == before
+
+
+def test_labels_that_only_dev_has_are_an_error(model: Path, data: str, tmp_path: Path) -> None:
+    dev = write(tmp_path / "dev.jsonl", rows("FRUIT", "DOG"))
+    before = snapshot(model)
+    with pytest.raises(DataError, match=r"dev\.jsonl: 1 label is not .*DOG \(line 21\)"):
+        next(train_textcat(str(model), data, dev=dev, settings=QUICK))
+    assert snapshot(model) == before
+    assert list(model.parent.iterdir()) == [model]
+
+
+def _file(path: Path) -> str:
+    path.touch()
+    return str(path)
+
+
+def _photos(path: Path) -> Path:
+    path.mkdir()
+    (path / "one.jpg").touch()
+    return path
+
+
+def _without_encoder(path: Path) -> str:
+    spacy.blank("en").to_disk(path)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "make"),
+    [
+        (PipelineError, "no such directory", lambda t: {"model": str(t / "absent")}),
+        (PipelineError, "is a file", lambda t: {"model": _file(t / "file")}),
+        (PipelineError, "no trf_tok2vec", lambda t: {"model": _without_encoder(t / "blank")}),
+        (OutputError, "is a file", lambda t: {"output": Path(_file(t / "file"))}),
+        (OutputError, "is no spaCy pipeline", lambda t: {"output": _photos(t / "photos")}),
+        (
+            DataError,
+            "no such file|can't be read|not found",
+            lambda t: {"train": str(t / "a.jsonl")},
+        ),
+        (
+            DataError,
+            "all texts have the same label, A",
+            lambda t: {"train": write(t / "a.jsonl", [{"text": "a", "label": "A"}])},
+        ),
+        (
+            DataError,
+            "too few texts",
+            lambda t: {"train": write(t / "a.jsonl", [{"text": x, "label": x} for x in "AB"])},
+        ),
+        (DeviceError, "abacus", lambda t: {"settings": Settings(device="abacus")}),
+        (DataError, "no such config", lambda t: {"settings": Settings(config=t / "absent.cfg")}),
+        (
+            PipelineError,
+            "no such architecture",
+            lambda t: {"settings": Settings(architecture="cnn")},
+        ),
+        (
+            DataError,
+            r"a\.jsonl, line 1: no labels, but every text should have exactly one",
+            lambda t: {
+                "train": write(t / "a.jsonl", [{"text": str(n), "labels": []} for n in range(20)]),
+                "settings": Settings(exclusive=True),
+            },
+        ),
+    ],
+)
+def test_what_cannot_be_used_shows_before_the_first_step(
+    model: Path,
+    data: str,
+    tmp_path: Path,
+    error: type[TrfError],
+    message: str,
+    make: Callable[[Path], dict[str, Any]],
+) -> None:
+    arguments = {"model": str(model), "train": data, **make(tmp_path)}
+    before = snapshot(tmp_path)
+    with pytest.raises(error, match=message):
+        next(train_textcat(**arguments))
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[training.batcher]", "[training.butcher]", "lacks 'batcher'"),
+        ("[components.trf_textcat]", "[components.textcat]", "lacks 'trf_textcat'"),
+        ("max_epochs = 3", "", "lacks 'max_epochs'"),
+        ("dropout = 0.0", 'dropout = "low"', "dropout: .*number"),
+        ("grad_clip = 1.0", "grad_clap = 1.0", r"optimizer\.grad_clap: unexpected argument"),
+        ("trfcli.AdamW.v1", "trfcli.AdamZ.v1", "AdamZ"),
+        ("${training.max_steps}", "${training.mix_steps}", "mix_steps"),
+        ("[paths]", "", "formatted correctly"),
+    ],
+)
+def test_a_config_that_cannot_be_used_is_an_error(
+    model: Path, data: str, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    text = config_path("textcat.cfg").read_text()
+    assert old in text
+    path = tmp_path / "a.cfg"
+    path.write_text(text.replace(old, new))
+    before = snapshot(tmp_path)
+    with pytest.raises(DataError, match=message) as caught:
+        next(train_textcat(str(model), data, settings=Settings(config=path)))
+    assert caught.value.message.startswith(f"{path}: ")
+    assert "\n" not in caught.value.message
+    assert snapshot(tmp_path) == before
