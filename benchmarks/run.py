@@ -185,7 +185,8 @@ def textcat(runner: Runner, options: argparse.Namespace) -> None:
                 Contestant("trf", "trf", "textcat", ours),
                 Contestant("plain transformers", "transformers", "textcat", plain),
             ]
-            runner.measure(contestants, data, seed)
+            chosen = [each for each in contestants if options.only in (None, each.name)]
+            runner.measure(chosen, data, seed)
 
 
 def few_shot(runner: Runner, options: argparse.Namespace) -> None:
@@ -311,6 +312,7 @@ def _options() -> argparse.Namespace:
     command = add(textcat, "accuracy, time and memory of fine-tuning")
     command.add_argument("data", nargs="+", metavar="DATA[=LIMIT]")
     command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    command.add_argument("--only", metavar="CONTESTANT", help="run one of them alone")
     command.add_argument("--epochs", type=int, default=3)
     command.add_argument("--batch-size", type=int, default=32)
 

@@ -307,6 +307,8 @@ def describe_plan(plan: "Planned", *, resume: bool) -> None:
     for remark in plan.remarks:
         console.warn(remark)
     encoder = "encoder frozen" if plan.trf_lr is None else f"encoder rate {plan.trf_lr:.0e}"
+    if plan.rate_rule:
+        encoder += f" ({plan.rate_rule})"
     precision = "" if plan.precision == "fp32" else f", {plan.precision}"
     rates = ", ".join([encoder, f"head rate {plan.learn_rate:.0e}", *plan.methods])
     console.info(

@@ -6,8 +6,9 @@ from typing import Any
 from spacy import util
 from spacy.tokens import Doc
 
-# Tokens of a buffer. Enough for sub-batches with hardly any padding, few enough to stay in memory.
-_BUFFER = 2**16
+# Tokens of a buffer. Enough for sub-batches with hardly any padding, few enough to take little
+# memory: each has several rows of the encoder's width.
+_BUFFER = 2**14
 
 
 def pipe_buffers(

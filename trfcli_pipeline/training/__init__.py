@@ -158,6 +158,7 @@ def train_textcat(
         precision="fp32" if settings.freeze_encoder else encoder.model.precision,
         methods=methods,
         size_rule=recipe.size_rule,
+        rate_rule=recipe.rate_rule,
         done_steps=loop.progress.step,
     )
     yield plan

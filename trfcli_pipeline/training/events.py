@@ -21,6 +21,7 @@ class Planned:
         precision: What the encoder's gradients are computed in.
         methods: What is done beyond plain fine-tuning, as phrases.
         size_rule: What the number of texts changed in the recipe, as a phrase.
+        rate_rule: From what the number of steps lowered `trf_lr`, as a phrase.
         done_steps: Steps that were taken before, by the training that this one resumes.
     """
 
@@ -43,6 +44,7 @@ class Planned:
     precision: str = "fp32"
     methods: Sequence[str] = ()
     size_rule: str | None = None
+    rate_rule: str | None = None
     done_steps: int = 0
 
 

@@ -24,6 +24,9 @@ _FEW_TEXTS, _SMALL_BATCH = 500, 16
 # Fewer steps than these don't get the encoder anywhere.
 _LEAST_STEPS = 200
 _MANY_TEXTS, _EPOCHS_OF_MANY = 50_000, 2
+# With more steps than these, the encoder gets as far at a lower rate, and forgets less of what it
+# knew before: the rate falls with the square root of their number.
+_FULL_RATE_STEPS = 300
 # Adapters take ten times the rate of an encoder's own weights.
 _LORA_RATE = 1e-3
 
@@ -122,6 +125,8 @@ class Recipe:
         self.n_processes = n_processes
         # What the number of texts changed, as a phrase.
         self.size_rule: str | None = None
+        # From what the encoder's rate was lowered, as a phrase.
+        self.rate_rule: str | None = None
         self._is_few = False
         if not self.path.is_file():
             raise DataError(f"{self.path}: there is no such config file")
@@ -246,6 +251,8 @@ class Recipe:
         batches = math.ceil(n_texts / training["batcher"]["size"])
         steps_an_epoch = math.ceil(batches / training.get("accumulate_gradient", 1))
         steps = steps_an_epoch * training["max_epochs"]
+        if settings.config is None and settings.learn_rate is None and settings.lora is None:
+            self._fit_rate(steps)
         training["max_steps"] = steps
         training["eval_frequency"] = settings.eval_every or steps_an_epoch
         if settings.patience is not None:
@@ -276,6 +283,17 @@ class Recipe:
         elif n_texts > _MANY_TEXTS:
             training["max_epochs"] = _EPOCHS_OF_MANY
             self.size_rule = f"Many texts: {_EPOCHS_OF_MANY} epochs of them are enough"
+
+    def _fit_rate(self, steps: int) -> None:
+        """Lower the shipped config's rate of the encoder where there are many steps.
+
+        Sets `rate_rule`, which says so.
+        """
+        if steps > _FULL_RATE_STEPS:
+            schedule = self._raw["training"]["optimizer"]["trf_lr"]
+            full = schedule["initial_rate"]
+            schedule["initial_rate"] = full * math.sqrt(_FULL_RATE_STEPS / steps)
+            self.rate_rule = f"{full:.0e} for up to {_FULL_RATE_STEPS} steps"
 
 
 @contextmanager

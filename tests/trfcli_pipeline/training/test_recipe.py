@@ -56,6 +56,35 @@ def test_what_the_user_asks_for_counts_for_more_than_the_size() -> None:
     assert (recipe.batch_size, recipe.epochs, recipe.size_rule) == (32, 3, None)
 
 
+def test_the_encoders_rate_falls_with_the_number_of_steps() -> None:
+    full = fitted(3200)
+    assert (full.steps, full.trf_lr, full.rate_rule) == (300, 1e-4, None)
+    lower = fitted(12_800)
+    assert lower.steps == 1200
+    assert lower.trf_lr == pytest.approx(5e-5)
+    assert lower.rate_rule == "1e-04 for up to 300 steps"
+    assert lower.learn_rate == full.learn_rate
+    rates = [lower.optimizer.trf_lr]
+    for _ in range(lower.steps):
+        lower.optimizer.step_schedules()
+        rates.append(lower.optimizer.trf_lr)
+    assert max(rates) == pytest.approx(5e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rate"),
+    [
+        (Settings(learn_rate=2e-4), 2e-4),
+        (Settings(lora=4), 1e-3),
+        (Settings(config=config_path("textcat.cfg")), 1e-4),
+    ],
+    ids=["asked for", "adapters", "config"],
+)
+def test_a_rate_of_other_origin_does_not_fall(settings: Settings, rate: float) -> None:
+    recipe = fitted(100_000, settings)
+    assert (recipe.trf_lr, recipe.rate_rule) == (rate, None)
+
+
 def test_the_rates_start_at_zero_and_end_at_zero() -> None:
     recipe = fitted(5000, Settings(learn_rate=2e-5))
     rates = []

@@ -103,6 +103,14 @@ def test_methods_are_named(run: Run, replayed: Callable[..., dict[str, Any]]) ->
     ) in run("train", "model", "train.csv").stderr
 
 
+def test_a_lower_rate_is_explained(run: Run, replayed: Callable[..., dict[str, Any]]) -> None:
+    replayed(replace(PLAN, rate_rule="1e-04 for up to 300 steps"), FINISHED)
+    assert (
+        "; encoder rate 5e-05 (1e-04 for up to 300 steps), head rate 1e-03, "
+        in run("train", "model", "train.csv").stderr
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "name", "value"),
     [
