@@ -24,9 +24,9 @@ _FEW_TEXTS, _SMALL_BATCH = 500, 16
 # Fewer steps than these don't get the encoder anywhere.
 _LEAST_STEPS = 200
 _MANY_TEXTS, _EPOCHS_OF_MANY = 50_000, 2
-# With more steps than these, the encoder gets as far at a lower rate, and forgets less of what it
-# knew before: the rate falls with the square root of their number.
-_FULL_RATE_STEPS = 300
+# With more steps than these, the encoder gets as far at a lower rate, and learns less by heart: the
+# rate is divided by their number, down to the least that is common.
+_FULL_RATE_STEPS, _LEAST_RATE = 300, 2e-5
 # Adapters take ten times the rate of an encoder's own weights.
 _LORA_RATE = 1e-3
 
@@ -292,7 +292,7 @@ class Recipe:
         if steps > _FULL_RATE_STEPS:
             schedule = self._raw["training"]["optimizer"]["trf_lr"]
             full = schedule["initial_rate"]
-            schedule["initial_rate"] = full * math.sqrt(_FULL_RATE_STEPS / steps)
+            schedule["initial_rate"] = max(full * _FULL_RATE_STEPS / steps, _LEAST_RATE)
             self.rate_rule = f"{full:.0e} for up to {_FULL_RATE_STEPS} steps"
 
 

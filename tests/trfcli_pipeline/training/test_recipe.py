@@ -59,8 +59,8 @@ def test_what_the_user_asks_for_counts_for_more_than_the_size() -> None:
 def test_the_encoders_rate_falls_with_the_number_of_steps() -> None:
     full = fitted(3200)
     assert (full.steps, full.trf_lr, full.rate_rule) == (300, 1e-4, None)
-    lower = fitted(12_800)
-    assert lower.steps == 1200
+    lower = fitted(6400)
+    assert lower.steps == 600
     assert lower.trf_lr == pytest.approx(5e-5)
     assert lower.rate_rule == "1e-04 for up to 300 steps"
     assert lower.learn_rate == full.learn_rate
@@ -69,6 +69,7 @@ def test_the_encoders_rate_falls_with_the_number_of_steps() -> None:
         lower.optimizer.step_schedules()
         rates.append(lower.optimizer.trf_lr)
     assert max(rates) == pytest.approx(5e-5)
+    assert fitted(100_000).trf_lr == 2e-5
 
 
 @pytest.mark.parametrize(
