@@ -328,6 +328,7 @@ def describe_plan(plan: "Planned", *, resume: bool) -> None:
 
 def add_row(table: console.ProgressTable, event: "Evaluated") -> None:
     evaluation = event.evaluation
+    note = "← best" if event.is_best else ""
     table.add(
         wording.thousands(event.step),
         f"{event.epoch:.2f}",
@@ -335,7 +336,7 @@ def add_row(table: console.ProgressTable, event: "Evaluated") -> None:
         f"{evaluation.accuracy:.3f}",
         f"{evaluation.macro_f:.3f}",
         wording.thousands(event.words_per_second),
-        note="← best" if event.is_best else "",
+        note="← kept" if event.is_by_rate else note,
     )
 
 
@@ -346,8 +347,9 @@ def describe_end(finished: "Finished") -> None:
     metric = finished.metric.removeprefix("cats_").replace("_f", " F")
     early = "; ended early, for want of a better score" if finished.stopped_early else ""
     was = f" (was: {finished.was})" if finished.was else ""
-    console.good(
-        f"Best dev {metric} {finished.score:.3f} at step {finished.best_step:,}{early}; "
-        f"saved to {finished.path}{was}"
-    )
+    if finished.is_by_rate:
+        found = f"Dev {metric} {finished.score:.3f} at the end, less than before by chance at most"
+    else:
+        found = f"Best dev {metric} {finished.score:.3f} at step {finished.best_step:,}"
+    console.good(f"{found}{early}; saved to {finished.path}{was}")
     console.hint(f"Next: trf evaluate {finished.path} test.jsonl")

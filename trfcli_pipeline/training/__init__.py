@@ -179,6 +179,7 @@ def train_textcat(
         was=previous,
         stopped_early=progress.stopped_early,
         seconds=progress.seconds,
+        is_by_rate=progress.is_by_rate,
     )
 
 

@@ -64,6 +64,9 @@ class Evaluated:
         loss: Mean of the steps since the last evaluation.
         words_per_second: Trained on since the last evaluation.
         score: What the best state is chosen by.
+        is_best: Whether the state is kept: its score is the highest so far, or `is_by_rate`.
+        is_by_rate: Whether it is kept since the rate has come down to zero, though its score is
+            lower than the highest, by chance at most: a standard error.
     """
 
     step: int
@@ -73,6 +76,7 @@ class Evaluated:
     score: float
     evaluation: Evaluation
     is_best: bool
+    is_by_rate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,8 @@ class Finished:
     """The last event: the best state is in its place.
 
     Attributes:
-        metric: Name of the score that was highest, such as "cats_macro_f".
+        metric: Name of the score that decided, such as "cats_macro_f".
+        is_by_rate: As of the `Evaluated` of the state that is kept.
         was: What was at `path` before, as a phrase; None if nothing was.
         stopped_early: Whether patience ended the training.
         seconds: Time of the training, evaluations included.
@@ -101,6 +106,7 @@ class Finished:
     was: str | None
     stopped_early: bool
     seconds: float
+    is_by_rate: bool = False
     was_finished: bool = False
 
 

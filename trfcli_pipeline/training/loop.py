@@ -1,5 +1,6 @@
 """The steps of a training, with an evaluation and a checkpoint every so often."""
 
+import math
 import random
 import time
 from collections.abc import Iterator, Mapping
@@ -44,6 +45,7 @@ class Progress:
         losses: Of the steps since the last evaluation.
         words: Trained on since the last evaluation, within `word_seconds`.
         best_step, best_score: Of the state that is kept.
+        is_by_rate: As of `Evaluated`.
         risen_step: When the score last rose, which of equal scores is the first.
         history: What `training.jsonl` says, one row an evaluation.
     """
@@ -58,6 +60,7 @@ class Progress:
     seconds: float = 0.0
     best_step: int = 0
     best_score: float = -1.0
+    is_by_rate: bool = False
     risen_step: int = 0
     stopped_early: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -211,9 +214,10 @@ class Loop:
         if self.ranks.is_first:
             yield self._evaluate(epoch)
         now.losses, now.words, now.word_seconds = [], 0, 0.0
-        found = (now.best_step, now.best_score, now.risen_step, now.stopped_early, now.history)
-        found = self.ranks.from_first(found)
-        now.best_step, now.best_score, now.risen_step, now.stopped_early, now.history = found
+        names = ["best_step", "best_score", "is_by_rate", "risen_step", "stopped_early", "history"]
+        found = self.ranks.from_first([getattr(now, name) for name in names])
+        for name, value in zip(names, found, strict=True):
+            setattr(now, name, value)
 
     def _evaluate(self, epoch: float) -> Evaluated:
         now, start = self.progress, time.perf_counter()
@@ -224,6 +228,8 @@ class Loop:
             now.risen_step = now.step
         # Of equal scores the later one, which was reached with the lower learning rate.
         is_best = score >= now.best_score or not self.dev_decides
+        if not is_best and self._has_come_to_rest():
+            is_best = now.is_by_rate = score >= now.best_score - self._chance(now.best_score)
         if is_best:
             now.best_step, now.best_score = now.step, score
         patience = self.recipe.T["patience"]
@@ -234,7 +240,7 @@ class Loop:
             and now.step - now.risen_step >= patience
         )
         loss, speed = sum(now.losses) / len(now.losses), now.words / now.word_seconds
-        event = Evaluated(now.step, epoch, loss, speed, score, evaluation, is_best)
+        event = Evaluated(now.step, epoch, loss, speed, score, evaluation, is_best, now.is_by_rate)
         now.history.append(_history_row(event))
         now.seconds += time.perf_counter() - start
         return event
@@ -253,6 +259,18 @@ class Loop:
             exclusive=self.recipe.exclusive,
             threshold=threshold,
         )
+
+    def _has_come_to_rest(self) -> bool:
+        """Whether the rate has fallen to zero.
+
+        Such a state is better as a rule than those on the way, which chance may favour on a few
+        hundred dev texts.
+        """
+        return self.progress.step == self.recipe.steps and self.recipe.optimizer.learn_rate == 0
+
+    def _chance(self, score: float) -> float:
+        """The standard error of a score, as if it were the share of dev texts that are right."""
+        return math.sqrt(max(score * (1 - score), 0.0) / len(self.dev_texts))
 
     def _score(self, evaluation: Evaluation) -> float:
         figures = _figures(evaluation)

@@ -88,6 +88,7 @@ def finished_before(target: Path, shown: Path, request: str) -> Finished | None:
         was=None,
         stopped_early=facts["stopped_early"],
         seconds=facts["seconds"],
+        is_by_rate=facts["is_by_rate"],
         was_finished=True,
     )
 
@@ -152,6 +153,7 @@ def complete_meta(path: Path, progress: Progress, request: str) -> None:
     meta["trf"]["training"].update(
         steps=progress.step,
         stopped_early=progress.stopped_early,
+        is_by_rate=progress.is_by_rate,
         seconds=progress.seconds,
         request=request,
     )

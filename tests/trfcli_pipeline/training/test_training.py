@@ -132,6 +132,33 @@ def test_the_best_state_is_kept(
         assert one != late
 
 
+@pytest.mark.parametrize(("last", "is_kept"), [(0.86, True), (0.85, False)])
+def test_the_last_state_is_kept_unless_another_is_better_by_more_than_chance(
+    model: Path, data: str, scores: Callable[..., None], last: float, is_kept: bool
+) -> None:
+    # Of 40 texts, the standard error of 0.9 is 0.047.
+    scores(0.9, 0.5, last)
+    *events, end = train_textcat(str(model), data, dev=data, settings=replace(QUICK, epochs=3))
+    evaluated = [event for event in events if isinstance(event, Evaluated)]
+    assert [event.is_best for event in evaluated] == [True, False, is_kept]
+    assert [event.is_by_rate for event in evaluated] == [False, False, is_kept]
+    assert isinstance(end, Finished)
+    assert (end.best_step, end.score) == ((15, last) if is_kept else (5, 0.9))
+    assert end.is_by_rate == is_kept
+    facts = srsly.read_json(model / "meta.json")["trf"]["training"]
+    assert (facts["best_step"], facts["score"]) == (end.best_step, end.score)
+
+
+def test_a_constant_rate_has_no_last_state_to_prefer(
+    model: Path, data: str, tmp_path: Path, scores: Callable[..., None]
+) -> None:
+    config = constant_rates(tmp_path / "a.cfg", head=0.01, encoder=1e-3)
+    scores(0.9, 0.5, 0.89)
+    settings = replace(QUICK, epochs=3, config=config, learn_rate=None)
+    end = finish(train_textcat(str(model), data, dev=data, settings=settings))
+    assert (end.best_step, end.is_by_rate) == (5, False)
+
+
 def test_the_same_seed_gives_the_same_model(model: Path, data: str, tmp_path: Path) -> None:
     found = {}
     for name, seed in (("one", 3), ("two", 3), ("three", 4)):

@@ -103,6 +103,18 @@ def test_methods_are_named(run: Run, replayed: Callable[..., dict[str, Any]]) ->
     ) in run("train", "model", "train.csv").stderr
 
 
+def test_a_last_state_of_lower_score_is_explained(
+    run: Run, replayed: Callable[..., dict[str, Any]]
+) -> None:
+    last = replace(evaluated(2820, is_best=True), is_by_rate=True)
+    replayed(PLAN, evaluated(1410, is_best=True), last, replace(FINISHED, is_by_rate=True))
+    lines = run("train", "model", "train.csv").stderr.splitlines()
+    assert [line.split()[-1] for line in lines if "13,410" in line] == ["best", "kept"]
+    assert lines[-2] == (
+        "✔ Dev micro F 0.974 at the end, less than before by chance at most; saved to trained"
+    )
+
+
 def test_a_lower_rate_is_explained(run: Run, replayed: Callable[..., dict[str, Any]]) -> None:
     replayed(replace(PLAN, rate_rule="1e-04 for up to 300 steps"), FINISHED)
     assert (
