@@ -236,7 +236,8 @@ def data_lines(lines: "Iterable[RenderableType]") -> None:
 def data_table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:
     """Print a table of strings: the first `left` columns aligned left, the others, numbers, right.
 
-    On a terminal it fits the width; elsewhere no cell is ever broken over two lines.
+    On a terminal it fits the width, its columns closer together and its cells broken over lines
+    where they have to be; elsewhere no cell ever is.
     """
     from rich.table import Table
     from rich.text import Text
@@ -254,11 +255,17 @@ def data_table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, left: i
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     console = _stdout_console()
-    # One column is the margin.
-    console.width = console.width - 1 if sys.stdout.isatty() else UNLIMITED
+    console.width = data_width()
+    if console.measure(table).maximum > console.width:
+        table.padding = (0, 1, 0, 0)
     with console.capture() as capture:
         console.print(table)
     data("\n".join(f" {line}".rstrip() for line in capture.get().splitlines()))
+
+
+def data_width() -> int:
+    """Columns that a table may take. One is the margin."""
+    return terminal_width(sys.stdout) - 1 if sys.stdout.isatty() else UNLIMITED
 
 
 def _stdout_console() -> "Console":

@@ -144,7 +144,13 @@ class OpenVINOEncoder(torch.nn.Module):
             # Several processes would all take the same cores.
             "ENABLE_CPU_PINNING": False,
         }
-        return _core().compile_model(self.graph, "CPU", options)
+        compiled = _core().compile_model(self.graph, "CPU", options)
+        for port in compiled.inputs:
+            # The first call makes a table, and two at once wait for each other for ever: the one
+            # for the table with Python's lock, the other for that lock with the table.
+            port.get_element_type().to_dtype()
+        _openvino().Tensor(np.zeros(1, np.float32), shared_memory=True).data.sum()
+        return compiled
 
 
 def convert(

@@ -154,7 +154,7 @@ def _learning_charts(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
         Chart(
             title="Learning: scores",
             caption="Scores on the dev texts while the model was trained. The state with the best "
-            "score was kept.",
+            "score was kept, or the last one if that was behind by chance at most.",
             svg=charts.line_chart(lines, title="Scores by epoch", x=x, y=charts.unit_axis("score")),
             legend=[(line.style, line.name) for line in lines],
             header=["Step", "Epoch", "Loss", "Accuracy", "Macro F", "Score"],

@@ -209,6 +209,18 @@ def test_table_fits_the_terminal() -> None:
     assert "".join(lines).count("x") == 91  # and the x of "texts"
 
 
+@pytest.mark.usefixtures("narrow")
+def test_columns_come_closer_together_before_words_are_broken() -> None:
+    with streams() as terminal:
+        console.data_table(
+            ["label", "precision", "recall", "F"], [["weighted average", "0.977", "0.977", "0.976"]]
+        )
+    lines = terminal.getvalue().replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()
+    assert lines[0].split() == ["label", "precision", "recall", "F"]
+    assert lines[1].split() == ["weighted", "0.977", "0.977", "0.976"]
+    assert lines[2].split() == ["average"]
+
+
 def test_cells_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     console.data_table(["[b]label[/b]", "F"], [["[red]A", ":smile:"]])
     assert capsys.readouterr().out.split() == ["[b]label[/b]", "F", "[red]A", ":smile:"]

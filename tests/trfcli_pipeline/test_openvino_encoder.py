@@ -1,5 +1,6 @@
 import multiprocessing
 import pickle
+import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -111,6 +112,40 @@ def test_threads_have_streams_of_their_own(encoder: OpenVINOEncoder) -> None:
         found = list(pool.map(lambda ids: encoder(input_ids=ids).last_hidden_state, inputs))
     for one, other in zip(alone, found, strict=True):
         assert torch.equal(one, other)
+
+
+FIRST_AT_ONCE = """
+import sys
+from pathlib import Path
+from threading import Barrier, Thread
+import torch
+from trfcli_pipeline.openvino_encoder import OpenVINOEncoder
+
+sys.setswitchinterval(1e-6)
+encoder = OpenVINOEncoder.from_pretrained(Path(sys.argv[1]), "fp32", 1)
+barrier = Barrier(2)
+
+def run():
+    encoder._request()
+    barrier.wait()
+    encoder(input_ids=torch.arange(5, 12)[None])
+
+threads = [Thread(target=run) for _ in range(2)]
+for each in threads:
+    each.start()
+for each in threads:
+    each.join()
+"""
+
+
+def test_the_first_calls_of_two_threads_do_not_wait_for_each_other(
+    encoder: OpenVINOEncoder, tmp_path: Path
+) -> None:
+    """Only the first ones of a process could."""
+    encoder.save_pretrained(tmp_path)
+    command = [sys.executable, "-c", FIRST_AT_ONCE, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_fork_can_use_what_its_parent_used(encoder: OpenVINOEncoder) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SHOWN_CONFUSIONS = 10
 _SHOWN_MISTAKES = 3
 _SHOWN_TEXT = 60
-# A confusion matrix of more labels fits no terminal.
+# A confusion matrix of more labels is hard to read.
 _MATRIX_LABELS = 12
 
 
@@ -105,7 +105,7 @@ def show(result: "Evaluation", records: "Sequence[Record]") -> None:
     )
     show_headline(result)
     show_labels(result)
-    if result.confusion_matrix is not None and len(result.labels) <= _MATRIX_LABELS:
+    if result.confusion_matrix is not None and _has_room_for_matrix(result.labels):
         console.data_table(
             ("", *(f"predicted {label}" for label in result.labels)),
             [
@@ -127,6 +127,13 @@ def show(result: "Evaluation", records: "Sequence[Record]") -> None:
     show_mistakes("Surest mistakes", surest, records)
     least_sure = result.mistakes[: len(result.mistakes) - len(surest)][:_SHOWN_MISTAKES]
     show_mistakes("Least sure mistakes", least_sure, records)
+
+
+def _has_room_for_matrix(labels: "Sequence[str]") -> bool:
+    """Whether no word of its headers would have to be broken."""
+    words = [max(len(word) for word in ("predicted", *label.split())) for label in labels]
+    room = console.data_width() - max(map(len, labels)) - len("is ")
+    return len(labels) <= _MATRIX_LABELS and sum(words) + len(words) <= room
 
 
 def show_headline(result: "Evaluation") -> None:
