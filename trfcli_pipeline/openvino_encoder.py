@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # What others who save models for OpenVINO call these files.
 _GRAPH, _WEIGHTS = "openvino_model.xml", "openvino_model.bin"
+_KERNELS = 64
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _LAYER = "hidden_states."
 # One number is the same on each machine: by default, OpenVINO takes bfloat16 where it is fast.
@@ -143,6 +144,9 @@ class OpenVINOEncoder(torch.nn.Module):
             "INFERENCE_PRECISION_HINT": _COMPUTED_IN[self.precision],
             # Several processes would all take the same cores.
             "ENABLE_CPU_PINNING": False,
+            # Of kernels, which are made for each shape of a sub-batch: of thousands, which is the
+            # default, it would keep gigabytes.
+            "CPU_RUNTIME_CACHE_CAPACITY": _KERNELS,
         }
         compiled = _core().compile_model(self.graph, "CPU", options)
         for port in compiled.inputs:
