@@ -30,9 +30,11 @@ if TYPE_CHECKING:
 
 # What others who save models for OpenVINO call these files.
 _GRAPH, _WEIGHTS = "openvino_model.xml", "openvino_model.bin"
-_KERNELS = 64
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _LAYER = "hidden_states."
+# Kernels to keep, of which there is one for each shape of a sub-batch. Thousands, which is the
+# default, take gigabytes.
+_KERNELS = 64
 # One number is the same on each machine: by default, OpenVINO takes bfloat16 where it is fast.
 _COMPUTED_IN = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
@@ -144,8 +146,6 @@ class OpenVINOEncoder(torch.nn.Module):
             "INFERENCE_PRECISION_HINT": _COMPUTED_IN[self.precision],
             # Several processes would all take the same cores.
             "ENABLE_CPU_PINNING": False,
-            # Of kernels, which are made for each shape of a sub-batch: of thousands, which is the
-            # default, it would keep gigabytes.
             "CPU_RUNTIME_CACHE_CAPACITY": _KERNELS,
         }
         compiled = _core().compile_model(self.graph, "CPU", options)
@@ -153,7 +153,6 @@ class OpenVINOEncoder(torch.nn.Module):
             # The first call makes a table, and two at once wait for each other for ever: the one
             # for the table with Python's lock, the other for that lock with the table.
             port.get_element_type().to_dtype()
-        _openvino().Tensor(np.zeros(1, np.float32), shared_memory=True).data.sum()
         return compiled
 
 

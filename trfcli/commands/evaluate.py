@@ -130,7 +130,7 @@ def show(result: "Evaluation", records: "Sequence[Record]") -> None:
 
 
 def _has_room_for_matrix(labels: "Sequence[str]") -> bool:
-    """Whether no word of its headers would have to be broken."""
+    """Whether it is small enough to read, and no word of its headers has to be broken."""
     words = [max(len(word) for word in ("predicted", *label.split())) for label in labels]
     room = console.data_width() - max(map(len, labels)) - len("is ")
     return len(labels) <= _MATRIX_LABELS and sum(words) + len(words) <= room
