@@ -256,7 +256,9 @@ def data_table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, left: i
         table.add_row(*(Text(printable(cell)) for cell in row))
     console = _stdout_console()
     console.width = data_width()
-    if console.measure(table).maximum > console.width:
+    # Without these options, what it takes is never more than there is.
+    unbounded = console.options.update(max_width=UNLIMITED)
+    if console.measure(table, options=unbounded).maximum > console.width:
         table.padding = (0, 1, 0, 0)
     with console.capture() as capture:
         console.print(table)

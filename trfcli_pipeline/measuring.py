@@ -42,7 +42,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The event before last: what came out.
+    """What two pipelines did on the same texts.
 
     Attributes:
         cosine: Mean over the tokens: between the rows of `doc.tensor` before and after.
@@ -117,6 +117,7 @@ def _read_labels(nlp: Language, path: str, records: Sequence[Record]) -> list[Re
 
 
 def measure(before: Language, after: Language, sample: Sample) -> Measured:
+    """Run both pipelines, which were loaded from directories, on the texts in turn."""
     sides = (_Side(before), _Side(after))
     cosines: list[np.ndarray] = []
     for side in sides:

@@ -209,16 +209,23 @@ def test_table_fits_the_terminal() -> None:
     assert "".join(lines).count("x") == 91  # and the x of "texts"
 
 
-@pytest.mark.usefixtures("narrow")
-def test_columns_come_closer_together_before_words_are_broken() -> None:
+def test_columns_come_closer_together_before_words_are_broken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "44")
     with streams() as terminal:
         console.data_table(
-            ["label", "precision", "recall", "F"], [["weighted average", "0.977", "0.977", "0.976"]]
+            ["", "A", "B", "B - A", "95 % interval", "p"],
+            [["accuracy", "0.968", "0.960", "-0.008", "-0.018 to +0.002", "<0.001"]],
         )
     lines = terminal.getvalue().replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()
-    assert lines[0].split() == ["label", "precision", "recall", "F"]
-    assert lines[1].split() == ["weighted", "0.977", "0.977", "0.976"]
-    assert lines[2].split() == ["average"]
+    assert [line.split() for line in lines] == [
+        ["95", "%"],
+        ["A", "B", "B", "-", "A", "interval", "p"],
+        ["accuracy", "0.968", "0.960", "-0.008", "-0.018", "<0.001"],
+        ["to"],
+        ["+0.002"],
+    ]
 
 
 def test_cells_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:

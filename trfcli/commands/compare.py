@@ -144,4 +144,4 @@ def verdict(result: "Comparison") -> str:
 
 
 def p_value(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "<0.001" if value < 0.001 else f"{value:.3f}"

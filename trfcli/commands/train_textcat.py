@@ -185,7 +185,7 @@ def train_textcat(
             min=1,
             metavar="STEPS",
             help="Steps from one evaluation to the next.",
-            show_default="an epoch",
+            show_default="an epoch, or several of few texts",
         ),
     ] = None,
     seed: Annotated[

@@ -23,6 +23,8 @@ _WARMUP_SHARE = 0.1
 _FEW_TEXTS, _SMALL_BATCH = 500, 16
 # Fewer steps than these don't get the encoder anywhere.
 _LEAST_STEPS = 200
+# Then epochs are short, and no more evaluations than these are worth their time and their lines.
+_EVALUATIONS = 10
 _MANY_TEXTS, _EPOCHS_OF_MANY = 50_000, 2
 # With more steps than these, the encoder gets as far at a lower rate, and learns less by heart: the
 # rate is divided by their number, down to the least that is common.
@@ -42,7 +44,8 @@ class Settings:
         exclusive: Whether exactly one label holds for a text.
         learn_rate: Of the encoder.
         patience: Evaluations without a better score after which to end.
-        eval_every: Steps from one evaluation to the next; an epoch's if None.
+        eval_every: Steps from one evaluation to the next; by default those of an epoch, or of
+            several where few texts get many.
         checkpoint_every: Steps from one checkpoint to the next; those of `eval_every` if None, 0
             for no checkpoints.
         max_texts: The most texts to train on, drawn at random.
@@ -128,6 +131,7 @@ class Recipe:
         # From what the encoder's rate was lowered, as a phrase.
         self.rate_rule: str | None = None
         self._is_few = False
+        self._epochs_an_evaluation = 1
         if not self.path.is_file():
             raise DataError(f"{self.path}: there is no such config file")
         with _explained(self.path):
@@ -254,7 +258,9 @@ class Recipe:
         if settings.config is None and settings.learn_rate is None and settings.lora is None:
             self._fit_rate(steps)
         training["max_steps"] = steps
-        training["eval_frequency"] = settings.eval_every or steps_an_epoch
+        training["eval_frequency"] = (
+            settings.eval_every or steps_an_epoch * self._epochs_an_evaluation
+        )
         if settings.patience is not None:
             training["patience"] = settings.patience * training["eval_frequency"]
         self._raw.setdefault("schedule", {})["warmup_steps"] = math.ceil(_WARMUP_SHARE * steps)
@@ -277,6 +283,7 @@ class Recipe:
         enough = math.ceil(_LEAST_STEPS / math.ceil(n_texts / batcher["size"] / self.n_processes))
         if enough > epochs:
             training["max_epochs"] = enough
+            self._epochs_an_evaluation = math.ceil(enough / _EVALUATIONS)
             self.size_rule = (
                 f"Few texts: {enough} epochs of them, to take at least {_LEAST_STEPS} steps"
             )

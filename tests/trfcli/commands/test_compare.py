@@ -165,4 +165,4 @@ def test_wrong_usage_exits_with_2(run: Run, workspace: Path) -> None:
 
 
 def test_small_p_values_are_not_called_zero() -> None:
-    assert [p_value(p) for p in (0.0002, 0.0336, 1)] == ["< 0.001", "0.034", "1.000"]
+    assert [p_value(p) for p in (0.0002, 0.0336, 1)] == ["<0.001", "0.034", "1.000"]

@@ -33,6 +33,20 @@ def test_few_texts_get_more_epochs_of_smaller_batches() -> None:
     recipe = fitted(48)
     assert (recipe.batch_size, recipe.epochs, recipe.steps) == (16, 67, 201)
     assert recipe.size_rule == "Few texts: 67 epochs of them, to take at least 200 steps"
+    assert recipe.T["eval_frequency"] == 7 * 3
+
+
+def test_every_epoch_is_evaluated_unless_few_texts_get_many() -> None:
+    assert fitted(5000).T["eval_frequency"] == math.ceil(5000 / 32)
+    assert fitted(48, Settings(epochs=67)).T["eval_frequency"] == 3
+    assert fitted(48, Settings(eval_every=2)).T["eval_frequency"] == 2
+    assert fitted(320).T["eval_frequency"] == 20
+
+
+@given(n_texts=st.integers(1, 3000))
+def test_the_shipped_recipe_is_evaluated_ten_times_at_most(n_texts: int) -> None:
+    recipe = fitted(n_texts)
+    assert 1 <= math.ceil(recipe.steps / recipe.T["eval_frequency"]) <= 10
 
 
 def test_a_classifier_of_few_texts_starts_at_a_probe() -> None:
