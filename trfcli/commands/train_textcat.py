@@ -328,7 +328,7 @@ def describe_plan(plan: "Planned", *, resume: bool) -> None:
 
 def add_row(table: console.ProgressTable, event: "Evaluated") -> None:
     evaluation = event.evaluation
-    note = "← best" if event.is_best else ""
+    notes = {None: "", "score": "← best"}
     table.add(
         wording.thousands(event.step),
         f"{event.epoch:.2f}",
@@ -336,7 +336,7 @@ def add_row(table: console.ProgressTable, event: "Evaluated") -> None:
         f"{evaluation.accuracy:.3f}",
         f"{evaluation.macro_f:.3f}",
         wording.thousands(event.words_per_second),
-        note="← kept" if event.is_by_rate else note,
+        note=notes.get(event.choice, "← kept"),
     )
 
 
@@ -347,9 +347,12 @@ def describe_end(finished: "Finished") -> None:
     metric = finished.metric.removeprefix("cats_").replace("_f", " F")
     early = "; ended early, for want of a better score" if finished.stopped_early else ""
     was = f" (was: {finished.was})" if finished.was else ""
-    if finished.is_by_rate:
-        found = f"Dev {metric} {finished.score:.3f} at the end, less than before by chance at most"
-    else:
-        found = f"Best dev {metric} {finished.score:.3f} at step {finished.best_step:,}"
+    found = f"Best dev {metric} {finished.score:.3f} at step {finished.best_step:,}"
+    if finished.choice != "score":
+        why = {
+            "rate": "less than before by chance at most",
+            "last": "of too few texts to tell much",
+        }
+        found = f"Dev {metric} {finished.score:.3f} at the end, {why[finished.choice]}"
     console.good(f"{found}{early}; saved to {finished.path}{was}")
     console.hint(f"Next: trf evaluate {finished.path} test.jsonl")

@@ -179,7 +179,7 @@ def train_textcat(
         was=previous,
         stopped_early=progress.stopped_early,
         seconds=progress.seconds,
-        is_by_rate=progress.is_by_rate,
+        choice=progress.choice,
     )
 
 
@@ -193,7 +193,7 @@ def _run(
     """Run the loop, and save the best pipeline and the checkpoints where it says so."""
     try:
         for event in loop.run():
-            if isinstance(event, Evaluated) and event.is_best:
+            if isinstance(event, Evaluated) and event.choice:
                 describe_training(loop.nlp, loop.classifier, loop.recipe, plan, event, files)
                 with loop.averaged(), staged_directory(workspace.best) as staging:
                     loop.nlp.to_disk(staging)

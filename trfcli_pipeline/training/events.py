@@ -3,8 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from trfcli_pipeline.scores import Evaluation
+
+# Why a state is kept: its score is the highest so far; or is lower, but by chance at most (a
+# standard error), and the learning rate has come down to zero; or dev is too small to choose by,
+# and it is the last.
+Choice = Literal["score", "rate", "last"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +70,7 @@ class Evaluated:
         loss: Mean of the steps since the last evaluation.
         words_per_second: Trained on since the last evaluation.
         score: What the best state is chosen by.
-        is_best: Whether the state is kept: its score is the highest so far, or `is_by_rate`.
-        is_by_rate: Whether it is kept since the rate has come down to zero, though its score is
-            lower than the highest, by chance at most: a standard error.
+        choice: Why the state is kept; None if it isn't.
     """
 
     step: int
@@ -75,8 +79,7 @@ class Evaluated:
     words_per_second: float
     score: float
     evaluation: Evaluation
-    is_best: bool
-    is_by_rate: bool = False
+    choice: Choice | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ class Finished:
 
     Attributes:
         metric: Name of the score that decided, such as "cats_macro_f".
-        is_by_rate: As of the `Evaluated` of the state that is kept.
+        choice: Why the state is kept.
         was: What was at `path` before, as a phrase; None if nothing was.
         stopped_early: Whether patience ended the training.
         seconds: Time of the training, evaluations included.
@@ -106,7 +109,7 @@ class Finished:
     was: str | None
     stopped_early: bool
     seconds: float
-    is_by_rate: bool = False
+    choice: Choice = "score"
     was_finished: bool = False
 
 

@@ -29,7 +29,7 @@ from trfcli_pipeline.training.checkpoints import (
     restore_random_state,
 )
 from trfcli_pipeline.training.data import Data
-from trfcli_pipeline.training.events import Checkpointed, Evaluated, Stepped
+from trfcli_pipeline.training.events import Checkpointed, Choice, Evaluated, Stepped
 from trfcli_pipeline.training.examples import Examples
 from trfcli_pipeline.training.ranks import Ranks
 from trfcli_pipeline.training.recipe import TEXTCAT, Recipe
@@ -45,7 +45,7 @@ class Progress:
         losses: Of the steps since the last evaluation.
         words: Trained on since the last evaluation, within `word_seconds`.
         best_step, best_score: Of the state that is kept.
-        is_by_rate: As of `Evaluated`.
+        choice: Why it is kept.
         risen_step: When the score last rose, which of equal scores is the first.
         history: What `training.jsonl` says, one row an evaluation.
     """
@@ -60,7 +60,7 @@ class Progress:
     seconds: float = 0.0
     best_step: int = 0
     best_score: float = -1.0
-    is_by_rate: bool = False
+    choice: Choice = "score"
     risen_step: int = 0
     stopped_early: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -214,7 +214,7 @@ class Loop:
         if self.ranks.is_first:
             yield self._evaluate(epoch)
         now.losses, now.words, now.word_seconds = [], 0, 0.0
-        names = ["best_step", "best_score", "is_by_rate", "risen_step", "stopped_early", "history"]
+        names = ["best_step", "best_score", "choice", "risen_step", "stopped_early", "history"]
         found = self.ranks.from_first([getattr(now, name) for name in names])
         for name, value in zip(names, found, strict=True):
             setattr(now, name, value)
@@ -226,12 +226,9 @@ class Loop:
         score = self._score(evaluation)
         if score > now.best_score:
             now.risen_step = now.step
-        # Of equal scores the later one, which was reached with the lower learning rate.
-        is_best = score >= now.best_score or not self.dev_decides
-        if not is_best and self._has_come_to_rest():
-            is_best = now.is_by_rate = score >= now.best_score - self._chance(now.best_score)
-        if is_best:
-            now.best_step, now.best_score = now.step, score
+        choice = self._choose(score)
+        if choice:
+            now.best_step, now.best_score, now.choice = now.step, score, choice
         patience = self.recipe.T["patience"]
         now.stopped_early = (
             bool(patience)
@@ -240,7 +237,7 @@ class Loop:
             and now.step - now.risen_step >= patience
         )
         loss, speed = sum(now.losses) / len(now.losses), now.words / now.word_seconds
-        event = Evaluated(now.step, epoch, loss, speed, score, evaluation, is_best, now.is_by_rate)
+        event = Evaluated(now.step, epoch, loss, speed, score, evaluation, choice)
         now.history.append(_history_row(event))
         now.seconds += time.perf_counter() - start
         return event
@@ -260,13 +257,18 @@ class Loop:
             threshold=threshold,
         )
 
-    def _has_come_to_rest(self) -> bool:
-        """Whether the rate has fallen to zero.
-
-        Such a state is better as a rule than those on the way, which chance may favour on a few
-        hundred dev texts.
-        """
-        return self.progress.step == self.recipe.steps and self.recipe.optimizer.learn_rate == 0
+    def _choose(self, score: float) -> Choice | None:
+        """Why to keep a state of this score rather than the one that was kept, if so."""
+        best, is_last = self.progress.best_score, self.progress.step == self.recipe.steps
+        if not self.dev_decides:
+            return "last" if is_last else None
+        # Of equal scores the later one, which was reached with the lower learning rate.
+        if score >= best:
+            return "score"
+        # Where the rate has come to zero, a state is better as a rule than those on the way, which
+        # chance may favour on a few hundred dev texts.
+        at_rest = is_last and self.recipe.optimizer.learn_rate == 0
+        return "rate" if at_rest and score >= best - self._chance(best) else None
 
     def _chance(self, score: float) -> float:
         """The standard error of a score, as if it were the share of dev texts that are right."""
@@ -291,7 +293,7 @@ def _history_row(event: Evaluated) -> dict[str, Any]:
         "epoch": event.epoch,
         "loss": event.loss,
         "score": event.score,
-        "is_best": event.is_best,
+        "is_kept": event.choice is not None,
         **{name: value for name, value in figures.items() if isinstance(value, float)},
     }
 

@@ -88,7 +88,7 @@ def finished_before(target: Path, shown: Path, request: str) -> Finished | None:
         was=None,
         stopped_early=facts["stopped_early"],
         seconds=facts["seconds"],
-        is_by_rate=facts["is_by_rate"],
+        choice=facts["choice"],
         was_finished=True,
     )
 
@@ -153,7 +153,7 @@ def complete_meta(path: Path, progress: Progress, request: str) -> None:
     meta["trf"]["training"].update(
         steps=progress.step,
         stopped_early=progress.stopped_early,
-        is_by_rate=progress.is_by_rate,
+        choice=progress.choice,
         seconds=progress.seconds,
         request=request,
     )

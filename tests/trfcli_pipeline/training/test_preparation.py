@@ -164,7 +164,7 @@ def test_what_is_saved_is_what_was_evaluated(
     best = [
         event
         for event in run(model, data, tmp_path, **methods)
-        if isinstance(event, Evaluated) and event.is_best
+        if isinstance(event, Evaluated) and event.choice
     ][-1]
     rows = list(srsly.read_jsonl(data))
     gold = [{label: float(label == row["label"]) for label in ("FRUIT", "FILM")} for row in rows]

@@ -149,7 +149,7 @@ def test_the_history_of_scores_is_kept(uninterrupted: tuple[str, Path]) -> None:
     _, result = uninterrupted
     history = list(srsly.read_jsonl(result / "training.jsonl"))
     assert [row["step"] for row in history] == [4, 8, 12, 15]
-    best = [row for row in history if row["is_best"]][-1]
+    best = [row for row in history if row["is_kept"]][-1]
     facts = srsly.read_json(result / "meta.json")["trf"]["training"]
     assert (best["step"], best["score"]) == (facts["best_step"], facts["score"])
     assert best["score"] == best["cats_macro_f"]

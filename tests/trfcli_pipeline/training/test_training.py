@@ -46,14 +46,14 @@ def test_events_come_in_order_and_the_model_stays_until_the_last(model: Path, da
     evaluated = [event for event in middle if isinstance(event, Evaluated)]
     assert [event.step for event in evaluated] == [5, 10]
     assert [event.epoch for event in evaluated] == [1.0, 2.0]
-    assert evaluated[0].is_best
+    # Four dev texts are too few to choose by.
+    assert [event.choice for event in evaluated] == [None, "last"]
     losses = [event.loss for event in middle if isinstance(event, Stepped)]
     assert evaluated[0].loss == pytest.approx(sum(losses[:5]) / 5)
     assert evaluated[1].loss == pytest.approx(sum(losses[5:]) / 5)
     assert evaluated[1].loss < evaluated[0].loss
     assert all(event.words_per_second > 0 for event in evaluated)
-    best = [event for event in evaluated if event.is_best][-1]
-    assert (end.best_step, end.score) == (best.step, best.score)
+    assert (end.best_step, end.score, end.choice) == (10, evaluated[1].score, "last")
     assert end.path == model
     assert end.was == "pipeline without a text classifier"
     assert end.metric == "cats_macro_f"
@@ -140,11 +140,10 @@ def test_the_last_state_is_kept_unless_another_is_better_by_more_than_chance(
     scores(0.9, 0.5, last)
     *events, end = train_textcat(str(model), data, dev=data, settings=replace(QUICK, epochs=3))
     evaluated = [event for event in events if isinstance(event, Evaluated)]
-    assert [event.is_best for event in evaluated] == [True, False, is_kept]
-    assert [event.is_by_rate for event in evaluated] == [False, False, is_kept]
+    assert [event.choice for event in evaluated] == ["score", None, "rate" if is_kept else None]
     assert isinstance(end, Finished)
     assert (end.best_step, end.score) == ((15, last) if is_kept else (5, 0.9))
-    assert end.is_by_rate == is_kept
+    assert end.choice == ("rate" if is_kept else "score")
     facts = srsly.read_json(model / "meta.json")["trf"]["training"]
     assert (facts["best_step"], facts["score"]) == (end.best_step, end.score)
 
@@ -156,7 +155,7 @@ def test_a_constant_rate_has_no_last_state_to_prefer(
     scores(0.9, 0.5, 0.89)
     settings = replace(QUICK, epochs=3, config=config, learn_rate=None)
     end = finish(train_textcat(str(model), data, dev=data, settings=settings))
-    assert (end.best_step, end.is_by_rate) == (5, False)
+    assert (end.best_step, end.choice) == (5, "score")
 
 
 def test_the_same_seed_gives_the_same_model(model: Path, data: str, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_patience_ends_the_training(model: Path, data: str, scores: Callable[...
     events = list(train_textcat(str(model), data, dev=data, settings=settings))
     evaluated = [event for event in events if isinstance(event, Evaluated)]
     assert [event.score for event in evaluated] == [0.5, 0.7, 0.6, 0.69]
-    assert [event.is_best for event in evaluated] == [True, True, False, False]
+    assert [event.choice for event in evaluated] == ["score", "score", None, None]
     end = finish(iter(events))
     assert end.stopped_early
     assert end.best_step == 10

@@ -11,6 +11,7 @@ from train_command import Run
 
 from trfcli_pipeline import training
 from trfcli_pipeline.training import Evaluated, Event, Finished, Planned, Stepped
+from trfcli_pipeline.training.events import Choice
 from trfcli_pipeline.training.recipe import Settings
 
 
@@ -62,18 +63,18 @@ FINISHED = Finished(
 )
 
 
-def evaluated(step: int, *, is_best: bool) -> Evaluated:
+def evaluated(step: int, choice: Choice | None) -> Evaluated:
     scores = SimpleNamespace(accuracy=0.98249, macro_f=0.9605)
-    return Evaluated(step, step / 1410, 0.04151, 13_409.7, 0.9605, scores, is_best)  # type: ignore[arg-type]
+    return Evaluated(step, step / 1410, 0.04151, 13_409.7, 0.9605, scores, choice)  # type: ignore[arg-type]
 
 
 def test_figures_are_for_people(run: Run, replayed: Callable[..., dict[str, Any]]) -> None:
     replayed(
         PLAN,
         Stepped(1, 0.7),
-        evaluated(1410, is_best=True),
+        evaluated(1410, "score"),
         Stepped(2, 0.5),
-        evaluated(2820, is_best=False),
+        evaluated(2820, None),
         FINISHED,
     )
     result = run("train", "model", "train.csv")
@@ -103,16 +104,19 @@ def test_methods_are_named(run: Run, replayed: Callable[..., dict[str, Any]]) ->
     ) in run("train", "model", "train.csv").stderr
 
 
-def test_a_last_state_of_lower_score_is_explained(
-    run: Run, replayed: Callable[..., dict[str, Any]]
+@pytest.mark.parametrize(
+    ("choice", "why"),
+    [("rate", "less than before by chance at most"), ("last", "of too few texts to tell much")],
+)
+def test_that_the_last_state_is_kept_is_explained(
+    run: Run, replayed: Callable[..., dict[str, Any]], choice: Choice, why: str
 ) -> None:
-    last = replace(evaluated(2820, is_best=True), is_by_rate=True)
-    replayed(PLAN, evaluated(1410, is_best=True), last, replace(FINISHED, is_by_rate=True))
+    replayed(
+        PLAN, evaluated(1410, "score"), evaluated(2820, choice), replace(FINISHED, choice=choice)
+    )
     lines = run("train", "model", "train.csv").stderr.splitlines()
     assert [line.split()[-1] for line in lines if "13,410" in line] == ["best", "kept"]
-    assert lines[-2] == (
-        "✔ Dev micro F 0.974 at the end, less than before by chance at most; saved to trained"
-    )
+    assert lines[-2] == f"✔ Dev micro F 0.974 at the end, {why}; saved to trained"
 
 
 def test_a_lower_rate_is_explained(run: Run, replayed: Callable[..., dict[str, Any]]) -> None:

@@ -30,7 +30,7 @@ def test_replaces_the_model_and_tells_the_story(run: Run, workspace: Path) -> No
     assert result.exit_code == 0
     assert result.stdout == ""
 
-    read, decided, header, first, second, best, following = result.stderr.splitlines()
+    read, decided, header, first, second, end, following = result.stderr.splitlines()
     assert read == (
         "✔ 22 texts to train on, 2 for dev (held out, stratified 10 %, seed 0, too few to choose "
         "by: the last state is kept); "
@@ -44,11 +44,14 @@ def test_replaces_the_model_and_tells_the_story(run: Run, workspace: Path) -> No
     )
     assert header.split() == ["step", "epoch", "loss", "accuracy", "macro", "F", "words/s"]
     assert [first.split()[:2], second.split()[:2]] == [["3", "1.00"], ["6", "2.00"]]
-    assert first.endswith("  ← best")
+    assert "←" not in first
+    assert second.endswith("  ← kept")
     score = meta_of(workspace / "model")["performance"]["cats_macro_f"]
-    best_step = training_of(workspace / "model")["best_step"]
-    assert best.startswith(f"✔ Best dev macro F {score:.3f} at step {best_step}; saved to ")
-    assert best.endswith("model (was: pipeline without a text classifier)")
+    assert training_of(workspace / "model")["best_step"] == 6
+    assert end.startswith(
+        f"✔ Dev macro F {score:.3f} at the end, of too few texts to tell much; saved to "
+    )
+    assert end.endswith("model (was: pipeline without a text classifier)")
     assert re.fullmatch(r"  Next: trf evaluate \S*model test.jsonl", following)
 
     nlp = spacy.load(workspace / "model")
