@@ -101,6 +101,9 @@ _PERCENTAGES = ("accuracy", "micro_f", "macro_f", "bookkeeping")
 
 
 def main(results: Sequence[str], output: Path) -> None:
+    if output.suffix != ".md":
+        # Or results would be replaced where the tables' name was forgotten.
+        sys.exit(f"{output}: the last argument is the .md file to write")
     lines = [
         json.loads(line)
         for path in results

@@ -60,3 +60,10 @@ def test_what_is_written_by_hand_stays(write: Path, tmp_path: Path) -> None:
         assert text.startswith("# Benchmarks\n")
         assert "old tables" not in text
         assert text.endswith("\n- torch 2.13.0\n\n## What was tried and did not help\n\nThis.\n")
+
+
+def test_results_are_not_replaced(write: Path) -> None:
+    before = write.read_text()
+    with pytest.raises(SystemExit, match="the last argument is the "):
+        importlib.import_module("report").main([], write)
+    assert write.read_text() == before
