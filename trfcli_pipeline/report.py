@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,7 @@ def render_report(evaluation: Evaluation, records: Sequence[Record], origin: Ori
     environment.filters["svg"] = Markup
     environment.filters["swatch"] = _swatch
     environment.filters["score"] = format_score
+    environment.filters["breakable"] = _breakable
     # Styles and script are ours, and not to be escaped.
     style, script = (
         Markup(environment.get_template(name).render()) for name in ("report.css", "report.js")
@@ -166,6 +168,11 @@ def _mistake(mistake: Mistake, records: Sequence[Record], labels: Sequence[str])
         "gold_columns": [labels.index(each) for each in mistake.gold],
         "predicted_columns": [labels.index(each) for each in mistake.predicted],
     }
+
+
+def _breakable(name: str) -> Markup:
+    """A name that a browser may divide between its words, such as those of "card_not_working"."""
+    return Markup("<wbr>").join(re.split(r"(?<=[_/.:])(?=\w)", name))
 
 
 def _swatch(style: str) -> Markup:

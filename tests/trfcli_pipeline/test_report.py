@@ -27,7 +27,7 @@ HOSTILE = [
     "{{ 7 * 191 }}{% raw %}",
     "javascript:alert(1)",
 ]
-VOID = {"meta", "input", "img", "link", "br"}
+VOID = {"meta", "input", "img", "link", "br", "wbr"}
 HISTORY = [
     {"step": 10, "epoch": 0.5, "loss": 1.2, "score": 0.4, "accuracy": 0.5, "cats_macro_f": 0.4},
     {"step": 20, "epoch": 1.0, "loss": 0.7, "score": 0.8, "accuracy": 0.8, "cats_macro_f": 0.75},
@@ -164,6 +164,13 @@ def test_many_labels() -> None:
     assert len(html) < 500_000
 
 
+def test_names_are_divided_between_their_words() -> None:
+    html = render_report(*exclusive_case(["card_not_working", "R&D/other", "_"]), ORIGIN)
+    assert '<span class="name">card_<wbr>not_<wbr>working</span>' in html
+    assert '<span class="name">R&amp;D/<wbr>other</span>' in html
+    assert '<span class="name">_</span>' in html
+
+
 def test_learning_curve() -> None:
     evaluation, records = exclusive_case(["A", "B"])
     origin = replace(ORIGIN, history=[*HISTORY, {"step": 30}, {"epoch": "x"}])
@@ -193,7 +200,7 @@ def test_texts_and_labels_cannot_break_out(exclusive: bool) -> None:
     page = Page(html)
     assert page.open == []
     harmless = Page(render_report(*exclusive_case(list("ABCDEFGH")), ORIGIN))
-    allowed = {tag for tag, _ in harmless.tags} | {"details", "summary"}
+    allowed = {tag for tag, _ in harmless.tags} | {"details", "summary", "wbr"}
     assert {tag for tag, _ in page.tags} <= allowed
     assert (page.count("script"), page.count("style"), page.count("b")) == (1, 1, 2)
     for _, attributes in page.tags:
