@@ -39,6 +39,8 @@ QUIET_ENVIRONMENT = {
     "HF_HUB_VERBOSITY": "error",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
+_NO_SPACE = "\ue000"  # stands in for a space where no line may end; in no printable text
+_CELL = 5  # columns: a number of a narrow table, such as 0.982 or 1,410
 UNLIMITED = 1_000_000  # columns: more than any table has
 NOISY_LIBRARIES = r"(torch|transformers|tokenizers|huggingface_hub)(\.|$)"
 
@@ -144,11 +146,11 @@ def _fold(message: str, *, first: str) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return folded.replace("\0", " ")
+    return folded.replace(_NO_SPACE, " ")
 
 
 def _unbreakable(match: re.Match[str]) -> str:
-    return match[0].replace(" ", "\0")
+    return match[0].replace(" ", _NO_SPACE)
 
 
 def _write(line: str) -> None:
@@ -189,13 +191,26 @@ def progress(total: int | None, desc: str, *, unit: str = "it") -> "tqdm[Any]":
 class ProgressTable:
     """Rows that appear one by one, above a bar where there is one. Nothing is shown with --quiet.
 
+    On a terminal that is too narrow, columns are closer together, and the last ones are left out.
+
     Args:
         columns: Header and width of each column. All cells are right-aligned.
+        note: The longest note that there may be behind a row.
     """
 
-    def __init__(self, columns: Sequence[tuple[str, int]]) -> None:
+    def __init__(self, columns: Sequence[tuple[str, int]], *, note: str = "") -> None:
         self.columns = [(header, max(width, len(header))) for header, width in columns]
+        self.gap = "  "
         self.has_header = False
+        room = terminal_width(sys.stderr) if sys.stderr.isatty() else UNLIMITED
+        if self._width(note) > room:
+            self.gap = " "
+            self.columns = [(header, max(len(header), _CELL)) for header, _ in columns]
+        while self._width(note) > room and len(self.columns) > 1:
+            self.columns.pop()
+
+    def _width(self, note: str) -> int:
+        return len(self._row(["x" * width for _, width in self.columns], note))
 
     def add(self, *cells: str, note: str = "") -> None:
         """Write a row, before the first one the header. A note, such as "← best", stands behind."""
@@ -207,8 +222,13 @@ class ProgressTable:
         self._write_row(cells, note)
 
     def _write_row(self, cells: Sequence[str], note: str) -> None:
-        aligned = [cell.rjust(width) for cell, (_, width) in zip(cells, self.columns, strict=True)]
-        _write(f" {'  '.join([*aligned, note])}".rstrip())
+        _write(self._row(cells, note))
+
+    def _row(self, cells: Sequence[str], note: str) -> str:
+        # Cells of columns that were left out have no partner.
+        pairs = zip(cells, self.columns, strict=False)
+        aligned = [cell.rjust(width) for cell, (_, width) in pairs]
+        return f" {self.gap.join([*aligned, note])}".rstrip()
 
 
 # Data, on stdout
@@ -217,6 +237,28 @@ class ProgressTable:
 def data(text: str) -> None:
     """Print text that was asked for, as it is."""
     print(encodable(text, sys.stdout), file=sys.stdout)
+
+
+def data_line(*facts: str, indent: int = 1) -> None:
+    """Print facts that were asked for, on one line.
+
+    On a terminal it fits the width: on several lines, divided between facts, or between the words
+    of one that is wider by itself.
+    """
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    facts = tuple(map(printable, facts))
+    room = data_width() + 1 - indent
+    lines = ["    ".join(facts)]
+    if cell_len(lines[0]) > room:
+        # Further lines are further in.
+        room = max(room - 2, 1)
+        whole = [fact if cell_len(fact) > room else fact.replace(" ", _NO_SPACE) for fact in facts]
+        wrapped = Text("    ".join(whole)).wrap(_stdout_console(), room)
+        lines = [line.plain.rstrip().replace(_NO_SPACE, " ") for line in wrapped]
+    for number, line in enumerate(lines):
+        data(f"{' ' * (indent + 2 * min(number, 1))}{line}")
 
 
 def data_json(value: Any) -> None:

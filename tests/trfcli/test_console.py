@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from trfcli import console
 
@@ -183,11 +186,73 @@ def test_rows_of_progress_are_aligned_below_one_header(capsys: pytest.CaptureFix
     )
 
 
+@pytest.mark.parametrize(
+    ("columns", "lines"),
+    [
+        ("50", [" step   epoch  macro F   words/s", "  282    2.00    0.974     3,395  ← best"]),
+        ("34", ["  step epoch macro F", "   282  2.00   0.974 ← best"]),
+        ("18", ["  step", "   282 ← best"]),
+        ("5", ["  step", "   282 ← best"]),
+    ],
+)
+def test_progress_has_fewer_columns_where_there_is_no_room(
+    monkeypatch: pytest.MonkeyPatch, columns: str, lines: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    header = [("step", 4), ("epoch", 6), ("macro F", 0), ("words/s", 8)]
+    with streams() as terminal:
+        table = console.ProgressTable(header, note="← best")
+        table.add("282", "2.00", "0.974", "3,395", note="← best")
+    assert terminal.getvalue().splitlines() == lines
+
+
 @pytest.mark.usefixtures("narrow")
 def test_messages_go_above_a_bar() -> None:
     with streams() as terminal, console.progress(3, "training"):
         console.warn("Odd")
     assert "Odd\n" in terminal.getvalue().replace("\r", "")
+
+
+FACTS = (
+    "accuracy 0.986 (95 % interval 0.975 to 0.995)",
+    "macro F 0.968",
+    "MCC 0.937",
+    "ECE\t0.012",
+)
+
+
+def test_a_line_stays_one_when_piped(capsys: pytest.CaptureFixture[str]) -> None:
+    console.data_line(*FACTS)
+    console.data_line("one", indent=2)
+    whole = "    ".join(FACTS).replace("\t", "\\t")
+    assert capsys.readouterr().out == f" {whole}\n  one\n"
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_line_is_divided_between_facts_where_it_can_be() -> None:
+    with streams() as terminal:
+        console.data_line(*FACTS)
+        console.data_line("fits in one line of the terminal, 40", indent=3)
+    assert terminal.getvalue().splitlines() == [
+        " accuracy 0.986 (95 % interval 0.975",
+        "   to 0.995)    macro F 0.968",
+        "   MCC 0.937    ECE\\t0.012",
+        "    fits in one line of the terminal, 40"[1:],
+    ]
+
+
+@given(
+    facts=st.lists(st.text(alphabet="ab 語é", min_size=1), min_size=1),
+    columns=st.integers(8, 60),
+    indent=st.integers(1, 2),
+)
+def test_a_line_loses_nothing_and_fits(facts: list[str], columns: int, indent: int) -> None:
+    with pytest.MonkeyPatch.context() as patch, streams() as terminal:
+        patch.setenv("COLUMNS", str(columns))
+        console.data_line(*facts, indent=indent)
+    written = terminal.getvalue()
+    assert "".join(written.split()) == "".join("".join(facts).split())
+    assert all(cell_len(line) <= columns for line in written.splitlines())
 
 
 def test_table_is_aligned_and_whole_when_piped(capsys: pytest.CaptureFixture[str]) -> None:

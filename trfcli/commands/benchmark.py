@@ -98,8 +98,8 @@ def benchmark(
 def show(results: "Sequence[Benchmark]") -> None:
     """Print the figures of the whole pipelines side by side, and the parts of each."""
     first = results[0].measurements[0]
-    console.data(
-        f" {wording.plural(first.n_texts, 'text')}, {wording.plural(first.n_words, 'word')}; "
+    console.data_line(
+        f"{wording.plural(first.n_texts, 'text')}, {wording.plural(first.n_words, 'word')}; "
         f"{first.device}, {wording.plural(first.threads, 'thread')}, "
         f"{wording.plural(len(results[0].measurements), 'round')}"
     )

@@ -71,8 +71,8 @@ def compare(
 def show(result: "Comparison", records: "Sequence[Record]") -> None:
     """Print the figures of both, what speaks for a difference, and texts that tell them apart."""
     speeds = [wording.thousands(each.speed or 0) for each in (result.a, result.b)]
-    console.data(
-        f" {wording.plural(result.a.n_texts, 'text')}; words/s: A {speeds[0]}, B {speeds[1]}"
+    console.data_line(
+        f"{wording.plural(result.a.n_texts, 'text')}; words/s: A {speeds[0]}, B {speeds[1]}"
     )
     console.data_table(
         ("", "A", "B", "B - A", "95 % interval", "p"),
@@ -88,14 +88,14 @@ def show(result: "Comparison", records: "Sequence[Record]") -> None:
             for name, each in result.differences.items()
         ],
     )
-    console.data(
-        f" Right: both {wording.thousands(result.n_both)}, "
+    console.data_line(
+        f"Right: both {wording.thousands(result.n_both)}, "
         f"only A {wording.thousands(len(result.only_a))}, "
         f"only B {wording.thousands(len(result.only_b))}, "
         f"neither {wording.thousands(result.n_neither)}; "
         f"McNemar's exact test: p {p_value(result.mcnemar)}"
     )
-    console.data(f" {verdict(result)}")
+    console.data_line(verdict(result))
     show_texts("Only A is right", result.only_a, result.b.mistakes, "B", records)
     show_texts("Only B is right", result.only_b, result.a.mistakes, "A", records)
 
@@ -111,12 +111,13 @@ def show_texts(
     chosen = set(places)
     shown = [each for each in reversed(mistakes) if each.index in chosen][:_SHOWN_TEXTS]
     if shown:
-        console.data(f" {title}:")
+        console.data_line(f"{title}:")
     for mistake in shown:
         record = records[mistake.index]
-        console.data(
-            f'  line {record.line} "{excerpt(record.text)}" is {joined(mistake.gold)}, '
-            f"{wrong} said {answer(mistake)}"
+        console.data_line(
+            f'line {record.line} "{excerpt(record.text)}" is {joined(mistake.gold)}, '
+            f"{wrong} said {answer(mistake)}",
+            indent=2,
         )
 
 

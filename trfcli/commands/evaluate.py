@@ -98,8 +98,8 @@ def evaluate(
 
 def show(result: "Evaluation", records: "Sequence[Record]") -> None:
     """Print the scores, the table of labels, what was confused, and some mistakes."""
-    console.data(
-        f" {wording.plural(result.n_texts, 'text')}, "
+    console.data_line(
+        f"{wording.plural(result.n_texts, 'text')}, "
         f"{wording.plural(result.n_words or 0, 'word')}, "
         f"{wording.thousands(result.speed or 0)} words/s"
     )
@@ -114,7 +114,7 @@ def show(result: "Evaluation", records: "Sequence[Record]") -> None:
             ],
         )
     elif result.confusions:
-        console.data(" Most frequent confusions:")
+        console.data_line("Most frequent confusions:")
         console.data_table(
             ("is", "predicted", "texts"),
             [
@@ -144,20 +144,19 @@ def show_headline(result: "Evaluation") -> None:
     if not result.exclusive_classes:
         # With exclusive classes it is the accuracy.
         figures.append(f"micro F {result.micro_f:.3f} ({_interval(result, 'cats_micro_f')})")
-    console.data(f" {'    '.join(figures)}")
-    figures = [
+    console.data_line(*figures)
+    console.data_line(
         f"macro AUC {_defined(result.macro_auc)}",
         f"average precision {_defined(result.macro_average_precision)}",
         f"MCC {result.mcc:.3f}",
         f"calibration error {result.ece:.3f}",
-    ]
-    console.data(f" {'    '.join(figures)}")
+    )
     match result.threshold:
         case float(threshold):
-            console.data(f" A label holds from a score of {threshold:g} on.")
+            console.data_line(f"A label holds from a score of {threshold:g} on.")
         case dict(thresholds):
             low, high = min(thresholds.values()), max(thresholds.values())
-            console.data(f" A label holds from its own score on: {low:g} to {high:g}.")
+            console.data_line(f"A label holds from its own score on: {low:g} to {high:g}.")
 
 
 def show_labels(result: "Evaluation") -> None:
@@ -181,12 +180,13 @@ def show_labels(result: "Evaluation") -> None:
 def show_mistakes(title: str, mistakes: "Sequence[Mistake]", records: "Sequence[Record]") -> None:
     """Print some texts, with what they are and what they were said to be."""
     if mistakes:
-        console.data(f" {title}:")
+        console.data_line(f"{title}:")
     for mistake in mistakes:
         record = records[mistake.index]
-        console.data(
-            f'  line {record.line} "{excerpt(record.text)}" is {joined(mistake.gold)}, '
-            f"said {answer(mistake)}"
+        console.data_line(
+            f'line {record.line} "{excerpt(record.text)}" is {joined(mistake.gold)}, '
+            f"said {answer(mistake)}",
+            indent=2,
         )
 
 

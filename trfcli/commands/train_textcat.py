@@ -262,7 +262,7 @@ def train_textcat(
         ),
         resume=resume,
     )
-    table = console.ProgressTable(_COLUMNS)
+    table = console.ProgressTable(_COLUMNS, note="← best")
     with console.progress(0, "training", unit="steps") as bar:
         for event in events:
             if not is_first_process():
