@@ -138,6 +138,7 @@ def _fold(message: str, *, first: str) -> str:
         return message
     # A command at the end of a line stays in one piece, because people copy it.
     message = re.sub(r"(?<=: )trf .+$", _unbreakable, message)
+    message = re.sub(r"\d %", _unbreakable, message)
     folded = textwrap.fill(
         message,
         width=max(terminal_width(sys.stderr), 20),

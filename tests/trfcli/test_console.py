@@ -89,6 +89,13 @@ def test_message_wraps_at_the_terminal_below_its_text(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.usefixtures("narrow")
+def test_percent_stays_with_its_number() -> None:
+    with streams() as terminal:
+        console.hint("6 labels: DESC 26.0 %, ENTITY AB 21.7 %, HUM 19.7 %")
+    assert terminal.getvalue() == ("  6 labels: DESC 26.0 %, ENTITY AB\n  21.7 %, HUM 19.7 %\n")
+
+
+@pytest.mark.usefixtures("narrow")
 def test_command_in_a_hint_is_never_broken() -> None:
     with streams() as terminal:
         console.hint("Or use the packaged encoder: trf init-model minilm ./a/long/path --lang de")
