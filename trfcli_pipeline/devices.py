@@ -1,8 +1,10 @@
 """Which device the encoder runs on, how much memory it has, and how many words fit."""
 
+import ctypes
 import os
 import platform
 import re
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,17 @@ def empty_cache(device: torch.device) -> None:
     """Give memory back that torch holds but doesn't use: it may be in pieces too small."""
     if device.type != "cpu":
         torch.accelerator.empty_cache()
+
+
+def trim_heap() -> None:
+    """Give memory back that was freed but that the C library (glibc) holds.
+
+    Threads that take and free blocks of many sizes leave gaps, so that the heap of each grows in
+    the course of a long stream.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(ctypes.c_size_t(0))
 
 
 def graph_bytes_per_piece(*, layers: int, width: int, heads: int, length: int) -> int:

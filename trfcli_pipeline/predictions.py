@@ -9,6 +9,7 @@ import numpy as np
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span, Token
 
+from trfcli_pipeline.devices import trim_heap
 from trfcli_pipeline.errors import PipelineError, one_line
 from trfcli_pipeline.evaluation import TEXT_CLASSIFIERS, Classifier, count_words, find_classifier
 
@@ -98,6 +99,8 @@ class Predictor:
             reason = getattr(error, "message", None) or one_line(error)
             hint = getattr(error, "hint", None)
             raise PipelineError(f"{batch.place}: {reason}", hint=hint) from error
+        finally:
+            trim_heap()
 
     def _bounded_vocab(self) -> AbstractContextManager[Any]:
         # The first words are kept, since those that are common are among them, and tokenizing what

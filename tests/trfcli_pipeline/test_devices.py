@@ -1,5 +1,6 @@
 import os
 import platform
+import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,7 @@ from trfcli_pipeline.devices import (
     is_out_of_memory,
     peak_bytes,
     resolve_device,
+    trim_heap,
 )
 from trfcli_pipeline.errors import DeviceError
 
@@ -170,6 +172,34 @@ def test_the_error_of_a_cpu_without_memory_is_known() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**55)
     assert is_out_of_memory(caught.value)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="Others hold nothing, or their own")
+def test_freed_memory_goes_back_to_the_system() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    # Small enough to come from the heap; the gaps between those that are kept stay in it.
+    blocks = [b"x" * 50_000 + bytes([n % 256]) for n in range(2000)]
+    kept = blocks[::2]
+    del blocks
+    before = resident()
+    trim_heap()
+    assert resident() < before - 30_000_000
+    assert len(kept) == 1000
+
+
+def test_a_system_without_glibc_has_no_heap_to_trim(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[None] = []
+    monkeypatch.setattr(devices.ctypes, "CDLL", opened.append)
+    for system in ("darwin", "win32"):
+        monkeypatch.setattr(sys, "platform", system)
+        trim_heap()
+    assert not opened
+    monkeypatch.setattr(sys, "platform", "linux")
+    # As on musl: a library without the function.
+    trim_heap()
+    assert opened == [None]
 
 
 def test_the_cache_of_an_accelerator_is_emptied(

@@ -173,6 +173,21 @@ def test_failure_names_the_texts() -> None:
     assert caught.value.message == "data.jsonl, lines 1 to 3: ZeroDivisionError: by zero"
 
 
+def test_memory_is_given_back_after_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    @Language.component("test_quiet", assigns=["doc.cats"])
+    def quiet(doc: Doc) -> Doc:
+        return doc
+
+    nlp = spacy.blank("en")
+    nlp.add_pipe("test_quiet")
+    trimmed: list[bool] = []
+    monkeypatch.setattr(predictions, "trim_heap", lambda: trimmed.append(True))
+    predict = Predictor(nlp)
+    for _ in range(3):
+        predict(BATCH)
+    assert len(trimmed) == 3
+
+
 def test_words_of_a_long_stream_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     nlp = spacy.blank("en")
     with_cats(nlp, "textcat", SCORES)
