@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -94,9 +95,15 @@ def trim_heap() -> None:
     Threads that take and free blocks of many sizes leave gaps, so that the heap of each grows in
     the course of a long stream.
     """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    trim = _malloc_trim()
     if trim is not None:
         trim(ctypes.c_size_t(0))
+
+
+@cache
+def _malloc_trim() -> Any:
+    """glibc's function; None where the C library is another."""
+    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
 def graph_bytes_per_piece(*, layers: int, width: int, heads: int, length: int) -> int:
