@@ -138,6 +138,7 @@ def _fold(message: str, *, first: str) -> str:
         return message
     # A command at the end of a line stays in one piece, because people copy it.
     message = re.sub(r"(?<=: )trf .+$", _unbreakable, message)
+    # So does a percentage.
     message = re.sub(r"\d %", _unbreakable, message)
     folded = textwrap.fill(
         message,
@@ -219,10 +220,7 @@ class ProgressTable:
             return
         if not self.has_header:
             self.has_header = True
-            self._write_row([header for header, _ in self.columns], "")
-        self._write_row(cells, note)
-
-    def _write_row(self, cells: Sequence[str], note: str) -> None:
+            _write(self._row([header for header, _ in self.columns], ""))
         _write(self._row(cells, note))
 
     def _row(self, cells: Sequence[str], note: str) -> str:
