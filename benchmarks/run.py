@@ -268,7 +268,7 @@ def _draw(data: str, shots: int, seed: int, work: Path) -> str:
 
 def _locate(encoder: str) -> str:
     """The directory of an encoder, which those that don't know our names for one need."""
-    from trfcli_pipeline.sources import locate
+    from trfcli_pipeline.huggingface.sources import locate
 
     return str(locate(encoder).path)
 

@@ -8,9 +8,10 @@ from typing import Any
 import contest
 import spacy
 
-from trfcli_pipeline import benchmarking, evaluation
-from trfcli_pipeline.corpus import read_records
-from trfcli_pipeline.pipelines import load_pipeline
+from trfcli_pipeline.data.corpus import read_records
+from trfcli_pipeline.evaluation import evaluation
+from trfcli_pipeline.pipeline.pipelines import load_pipeline
+from trfcli_pipeline.tasks import benchmarking
 from trfcli_pipeline.training import Planned, Settings, Stepped, train_textcat
 
 

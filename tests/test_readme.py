@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from trfcli.app import app
-from trfcli_pipeline import sources
-from trfcli_pipeline.corpus import read_records
+from trfcli_pipeline.data.corpus import read_records
+from trfcli_pipeline.huggingface import sources
 from trfcli_pipeline.training import recipe
 
 README = Path(__file__).parents[1] / "README.md"

@@ -4,11 +4,11 @@ The components are registered with spaCy by importing this package, and so are t
 attributes of Doc, Span and Token.
 """
 
-from trfcli_pipeline.activations import Activations
-from trfcli_pipeline.components.textcat import TransformersTextCategorizer
-from trfcli_pipeline.components.tok2vec import TransformersTok2Vec
-from trfcli_pipeline.components.wordpiecer import TransformersWordPiecer
-from trfcli_pipeline.language import TransformersLanguage
+from trfcli_pipeline.encoder.activations import Activations
+from trfcli_pipeline.pipeline.language import TransformersLanguage
+from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
+from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
+from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
 
 __all__ = [
     "Activations",

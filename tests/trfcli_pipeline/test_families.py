@@ -19,11 +19,11 @@ from spacy.tokens import Doc
 from transformers import AutoModel, AutoTokenizer
 
 from trfcli_pipeline import TransformersLanguage
-from trfcli_pipeline.activations import Activations
-from trfcli_pipeline.alignment import Alignment
-from trfcli_pipeline.padding import WordPieces
-from trfcli_pipeline.surrogates import without_surrogates
-from trfcli_pipeline.wrapper import TransformersWrapper
+from trfcli_pipeline.data.surrogates import without_surrogates
+from trfcli_pipeline.encoder.activations import Activations
+from trfcli_pipeline.encoder.padding import WordPieces
+from trfcli_pipeline.encoder.wrapper import TransformersWrapper
+from trfcli_pipeline.tokenization.alignment import Alignment
 
 FAST = [
     *("bert", "distilbert", "electra", "mpnet", "convbert", "roberta", "gpt2", "modernbert"),

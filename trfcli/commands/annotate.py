@@ -10,7 +10,7 @@ from trfcli import console, wording
 from trfcli.options import BatchSizeOption, DeviceOption, ModelArgument
 
 if TYPE_CHECKING:
-    from trfcli_pipeline.annotation import Finished, Started
+    from trfcli_pipeline.tasks.annotation import Finished, Started
 
 _SHOWN_LABELS = 10
 
@@ -56,7 +56,7 @@ def annotate(
       cat texts.jsonl | trf annotate ./model - - > annotated.jsonl
     """
     console.silence_libraries(forks=n_process > 1)
-    from trfcli_pipeline import annotation
+    from trfcli_pipeline.tasks import annotation
 
     events = annotation.annotate(
         model,

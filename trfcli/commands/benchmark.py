@@ -9,7 +9,7 @@ from trfcli import console, wording
 from trfcli.options import BatchSizeOption, DeviceOption, JsonOption, ModelArgument
 
 if TYPE_CHECKING:
-    from trfcli_pipeline.benchmarking import Benchmark, Spread
+    from trfcli_pipeline.tasks.benchmarking import Benchmark, Spread
 
 _FIGURES = {
     "words_per_second": ("words/s", ",.0f"),
@@ -68,8 +68,8 @@ def benchmark(
     """
     from itertools import islice
 
-    from trfcli_pipeline import benchmarking
-    from trfcli_pipeline.corpus import iter_records
+    from trfcli_pipeline.data.corpus import iter_records
+    from trfcli_pipeline.tasks import benchmarking
 
     records = iter_records(data or benchmarking.DEFAULT_TEXTS, labelled=False)
     texts = [record.text for record in islice(records, max_texts)]

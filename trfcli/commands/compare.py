@@ -15,9 +15,9 @@ from trfcli.options import (
 )
 
 if TYPE_CHECKING:
-    from trfcli_pipeline.comparison import Comparison
-    from trfcli_pipeline.corpus import Record
-    from trfcli_pipeline.scores import Mistake
+    from trfcli_pipeline.data.corpus import Record
+    from trfcli_pipeline.evaluation.comparison import Comparison
+    from trfcli_pipeline.evaluation.scores import Mistake
 
 _SHOWN_TEXTS = 3
 _NAMES = {"accuracy": "accuracy", "cats_macro_f": "macro F", "cats_micro_f": "micro F"}
@@ -37,9 +37,9 @@ def compare(
     Example:
       trf compare ./model ./trained test.jsonl
     """
-    from trfcli_pipeline import comparison, evaluation
-    from trfcli_pipeline.corpus import read_records
-    from trfcli_pipeline.pipelines import load_pipeline
+    from trfcli_pipeline.data.corpus import read_records
+    from trfcli_pipeline.evaluation import comparison, evaluation
+    from trfcli_pipeline.pipeline.pipelines import load_pipeline
 
     records = read_records(data, labelled=True)
     pipelines = [load_pipeline(model, device=device) for model in (a, b)]

@@ -18,8 +18,8 @@ from trfcli.options import (
 )
 
 if TYPE_CHECKING:
-    from trfcli_pipeline.corpus import Record
-    from trfcli_pipeline.scores import Evaluation, Mistake
+    from trfcli_pipeline.data.corpus import Record
+    from trfcli_pipeline.evaluation.scores import Evaluation, Mistake
 
 _SHOWN_CONFUSIONS = 10
 _SHOWN_MISTAKES = 3
@@ -61,9 +61,10 @@ def evaluate(
       trf evaluate ./model test.jsonl
       trf evaluate ./model test.csv --output metrics.json --html report.html
     """
-    from trfcli_pipeline import evaluation, report, saving
-    from trfcli_pipeline.corpus import read_records
-    from trfcli_pipeline.pipelines import load_pipeline
+    from trfcli_pipeline.data import saving
+    from trfcli_pipeline.data.corpus import read_records
+    from trfcli_pipeline.evaluation import evaluation, report
+    from trfcli_pipeline.pipeline.pipelines import load_pipeline
 
     for path in (output, html):
         if path is not None:

@@ -27,8 +27,8 @@ def info(
       trf info
       trf info ./model --json
     """
-    from trfcli_pipeline.devices import describe_machine
-    from trfcli_pipeline.pipelines import describe_pipeline, load_pipeline
+    from trfcli_pipeline.encoder.devices import describe_machine
+    from trfcli_pipeline.pipeline.pipelines import describe_pipeline, load_pipeline
 
     described: dict[str, Any] = describe_machine()
     if model is not None:

@@ -42,7 +42,7 @@ def inspect_alignment(
     if not text:
         raise DataError("nothing to inspect: the text is empty")
 
-    from trfcli_pipeline import inspection
+    from trfcli_pipeline.tasks import inspection
 
     report = inspection.inspect_alignment(text, model)
     if as_json:

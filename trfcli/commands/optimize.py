@@ -9,7 +9,7 @@ from trfcli import console, wording
 from trfcli.options import ForceOption, JsonOption, ModelArgument, OutArgument
 
 if TYPE_CHECKING:
-    from trfcli_pipeline.optimizing import Measured, Started
+    from trfcli_pipeline.tasks.optimizing import Measured, Started
 
 
 def optimize(
@@ -57,7 +57,7 @@ def optimize(
       trf optimize ./model ./fast --calibrate train.jsonl --dev dev.jsonl
       trf optimize ./model ./fast --calibrate texts.txt --precision bf16
     """
-    from trfcli_pipeline import optimizing
+    from trfcli_pipeline.tasks import optimizing
 
     events = optimizing.optimize(
         model,

@@ -45,7 +45,7 @@ def package(
       trf package ./model ./out
       trf package ./model ./out --name spam_filter --version 1.0.0 --build wheel
     """
-    from trfcli_pipeline import packaging
+    from trfcli_pipeline.tasks import packaging
 
     formats = [each.strip() for each in build.split(",") if each.strip() not in ("", "none")]
     files = packaging.package(model, out, name=name, version=version, formats=formats, force=force)

@@ -9,11 +9,11 @@ import srsly
 import torch
 from thinc.api import fix_random_seed
 
-from trfcli_pipeline.devices import resolve_device
+from trfcli_pipeline.data.remarks import remarks
+from trfcli_pipeline.data.saving import replace_directory, staged_directory
+from trfcli_pipeline.encoder.devices import resolve_device
 from trfcli_pipeline.errors import OutputError
-from trfcli_pipeline.pipelines import check_pipeline, load_pipeline, require_encoder
-from trfcli_pipeline.remarks import remarks
-from trfcli_pipeline.saving import replace_directory, staged_directory
+from trfcli_pipeline.pipeline.pipelines import check_pipeline, load_pipeline, require_encoder
 from trfcli_pipeline.training.checkpoints import Workspace
 from trfcli_pipeline.training.data import read_data
 from trfcli_pipeline.training.events import (

@@ -4,10 +4,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trfcli_pipeline.corpus import Record, iter_records, where
-from trfcli_pipeline.dataset import check_labels, is_exclusive, label_names, stratified_split
+from trfcli_pipeline.data.corpus import Record, iter_records, where
+from trfcli_pipeline.data.dataset import check_labels, is_exclusive, label_names, stratified_split
+from trfcli_pipeline.data.record_store import RecordStore, Selection
 from trfcli_pipeline.errors import DataError
-from trfcli_pipeline.record_store import RecordStore, Selection
 from trfcli_pipeline.training.recipe import Recipe, Settings
 
 # Bytes of memory for the records of a file; those beyond it wait on disk.

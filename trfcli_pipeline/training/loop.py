@@ -13,13 +13,13 @@ from spacy.language import Language
 from spacy.util import minibatch
 from thinc.api import Model, xp2torch
 
-from trfcli_pipeline.components.textcat import TransformersTextCategorizer
-from trfcli_pipeline.components.tok2vec import TransformersTok2Vec
-from trfcli_pipeline.dataset import complete_cats
-from trfcli_pipeline.decisions import DEFAULT_THRESHOLD, Threshold
-from trfcli_pipeline.evaluation import judge, predict
-from trfcli_pipeline.scores import Evaluation
-from trfcli_pipeline.thresholds import tune_thresholds
+from trfcli_pipeline.data.dataset import complete_cats
+from trfcli_pipeline.evaluation.decisions import DEFAULT_THRESHOLD, Threshold
+from trfcli_pipeline.evaluation.evaluation import judge, predict
+from trfcli_pipeline.evaluation.scores import Evaluation
+from trfcli_pipeline.evaluation.thresholds import tune_thresholds
+from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
+from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.training.checkpoints import (
     Workspace,
     head_state,

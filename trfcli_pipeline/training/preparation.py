@@ -7,16 +7,16 @@ from typing import cast
 from spacy.language import Language
 from spacy.util import minibatch
 
-from trfcli_pipeline.activations import Floats
-from trfcli_pipeline.batching import make_examples
-from trfcli_pipeline.components import find_component
-from trfcli_pipeline.components.textcat import TransformersTextCategorizer
-from trfcli_pipeline.components.textcat_start import start_at_probe, start_at_shares
-from trfcli_pipeline.components.tok2vec import TransformersTok2Vec
-from trfcli_pipeline.components.wordpiecer import TransformersWordPiecer
-from trfcli_pipeline.dataset import complete_cats
-from trfcli_pipeline.depths import find_layers
+from trfcli_pipeline.data.batching import make_examples
+from trfcli_pipeline.data.dataset import complete_cats
+from trfcli_pipeline.encoder.activations import Floats
+from trfcli_pipeline.encoder.depths import find_layers
 from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.pipeline.components import find_component
+from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
+from trfcli_pipeline.pipeline.textcat_start import start_at_probe, start_at_shares
+from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
+from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
 from trfcli_pipeline.training.data import Data
 from trfcli_pipeline.training.examples import run_up_to
 from trfcli_pipeline.training.recipe import TEXTCAT, Recipe

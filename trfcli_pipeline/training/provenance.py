@@ -9,12 +9,12 @@ from typing import Any
 import srsly
 from spacy.language import Language
 
-from trfcli_pipeline.components.textcat import TransformersTextCategorizer
-from trfcli_pipeline.corpus import Record
-from trfcli_pipeline.devices import installed_version
+from trfcli_pipeline.data.corpus import Record
+from trfcli_pipeline.data.formats import STDIN
+from trfcli_pipeline.encoder.devices import installed_version
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.formats import STDIN
-from trfcli_pipeline.pipelines import directory_digest, sha256
+from trfcli_pipeline.pipeline.pipelines import directory_digest, sha256
+from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.training.checkpoints import Workspace
 from trfcli_pipeline.training.data import Data
 from trfcli_pipeline.training.events import Evaluated, Finished, Planned

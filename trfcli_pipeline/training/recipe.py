@@ -12,9 +12,9 @@ from spacy.schemas import ConfigSchemaTraining
 from spacy.util import registry
 from thinc.api import Config, ConfigValidationError, Optimizer
 
-from trfcli_pipeline.architectures import CLASSIFIERS
+from trfcli_pipeline.data.shipped import shipped_path
 from trfcli_pipeline.errors import DataError, SettingsError
-from trfcli_pipeline.shipped import shipped_path
+from trfcli_pipeline.heads.architectures import CLASSIFIERS
 
 TEXTCAT, WORDPIECER = "trf_textcat", "trf_wordpiecer"
 _WARMUP_SHARE = 0.1

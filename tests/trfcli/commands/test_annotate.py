@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from trfcli_pipeline import annotation
-from trfcli_pipeline.annotation import Advanced, Event, Finished, Started
-from trfcli_pipeline.pipelines import init_pipeline
+from trfcli_pipeline.pipeline.pipelines import init_pipeline
+from trfcli_pipeline.tasks import annotation
+from trfcli_pipeline.tasks.annotation import Advanced, Event, Finished, Started
 
 Run = Callable[..., Result]
 CheckFailure = Callable[[list[str], str, str | None], None]

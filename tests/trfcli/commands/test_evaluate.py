@@ -12,8 +12,8 @@ from thinc.api import Config
 from typer.testing import Result
 
 from trfcli.commands.evaluate import answer
-from trfcli_pipeline.pipelines import init_pipeline
-from trfcli_pipeline.scores import Evaluation, Mistake
+from trfcli_pipeline.evaluation.scores import Evaluation, Mistake
+from trfcli_pipeline.pipeline.pipelines import init_pipeline
 from trfcli_pipeline.training import train_textcat
 from trfcli_pipeline.training.recipe import Settings, config_path
 
@@ -279,7 +279,7 @@ def test_many_labels_show_the_most_frequent_confusions(
 def test_batch_size_reaches_the_pipeline_and_changes_no_score(
     run: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trfcli_pipeline import evaluation
+    from trfcli_pipeline.evaluation import evaluation
 
     seen = []
     original = evaluation.evaluate
@@ -372,7 +372,7 @@ def test_bad_record_is_named_and_changes_nothing(
 def test_output_is_checked_before_the_work(
     run: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trfcli_pipeline import evaluation
+    from trfcli_pipeline.evaluation import evaluation
 
     def evaluate(*args: Any, **options: Any) -> Evaluation:
         raise AssertionError("the pipeline ran")

@@ -61,9 +61,9 @@ def library(monkeypatch: pytest.MonkeyPatch) -> None:
     def describe_pipeline(nlp: str) -> dict[str, Any]:
         return dict(MODEL)
 
-    monkeypatch.setattr("trfcli_pipeline.devices.describe_machine", describe_machine)
-    monkeypatch.setattr("trfcli_pipeline.pipelines.load_pipeline", load_pipeline)
-    monkeypatch.setattr("trfcli_pipeline.pipelines.describe_pipeline", describe_pipeline)
+    monkeypatch.setattr("trfcli_pipeline.encoder.devices.describe_machine", describe_machine)
+    monkeypatch.setattr("trfcli_pipeline.pipeline.pipelines.load_pipeline", load_pipeline)
+    monkeypatch.setattr("trfcli_pipeline.pipeline.pipelines.describe_pipeline", describe_pipeline)
 
 
 def test_machine(run: Run) -> None:

@@ -8,8 +8,8 @@ import spacy
 from spacy.language import Language
 from typer.testing import Result
 
-from trfcli_pipeline import pipelines
 from trfcli_pipeline.errors import EncoderError
+from trfcli_pipeline.pipeline import pipelines
 
 Run = Callable[..., Result]
 CheckFailure = Callable[[list[str], str, str | None], None]

@@ -8,7 +8,7 @@ import spacy
 from typer.testing import Result
 
 from trfcli.commands.optimize import table_rows
-from trfcli_pipeline.measuring import Figures, Measured
+from trfcli_pipeline.tasks.measuring import Figures, Measured
 
 Run = Callable[..., Result]
 

@@ -11,8 +11,8 @@ import pytest
 import spacy
 from typer.testing import Result
 
-from trfcli_pipeline import packaging
-from trfcli_pipeline.pipelines import init_pipeline
+from trfcli_pipeline.pipeline.pipelines import init_pipeline
+from trfcli_pipeline.tasks import packaging
 
 Run = Callable[..., Result]
 CheckFailure = Callable[[list[str], str, str | None], None]

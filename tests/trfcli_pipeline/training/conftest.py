@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from trainings import QUICK, constant_rates, rows, write
 
-from trfcli_pipeline.pipelines import init_pipeline
-from trfcli_pipeline.scores import Evaluation
+from trfcli_pipeline.evaluation.scores import Evaluation
+from trfcli_pipeline.pipeline.pipelines import init_pipeline
 from trfcli_pipeline.training import loop, train_textcat
 
 

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from trainings import QUICK
 
 from trfcli_pipeline.errors import EncoderError, SettingsError
-from trfcli_pipeline.evaluation import evaluate
-from trfcli_pipeline.pipelines import init_pipeline
+from trfcli_pipeline.evaluation.evaluation import evaluate
+from trfcli_pipeline.pipeline.pipelines import init_pipeline
 from trfcli_pipeline.training import (
     Checkpointed,
     Evaluated,

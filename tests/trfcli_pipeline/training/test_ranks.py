@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trfcli_pipeline.pipelines import init_pipeline
+from trfcli_pipeline.pipeline.pipelines import init_pipeline
 from trfcli_pipeline.training import Finished, Settings, Stepped, train_textcat
 from trfcli_pipeline.training.ranks import Ranks, own_device
 from trfcli_pipeline.training.recipe import config_path

@@ -10,7 +10,7 @@ from directories import snapshot
 from trainings import QUICK, hidden, rows, write
 
 from trfcli_pipeline.errors import DataError, DeviceError, OutputError, PipelineError, TrfError
-from trfcli_pipeline.evaluation import Prediction
+from trfcli_pipeline.evaluation.evaluation import Prediction
 from trfcli_pipeline.training import (
     Checkpointed,
     Evaluated,

@@ -7,7 +7,7 @@ import pytest
 from thinc.api import Config
 from train_command import DEV, TEXTS, Write
 
-from trfcli_pipeline.pipelines import init_pipeline
+from trfcli_pipeline.pipeline.pipelines import init_pipeline
 from trfcli_pipeline.training import recipe
 
 

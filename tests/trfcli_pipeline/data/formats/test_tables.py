@@ -1,0 +1,74 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trfcli_pipeline.data.corpus import read_records
+from trfcli_pipeline.data.formats.tables import TableWriter
+from trfcli_pipeline.errors import OutputError
+
+cells = st.text(
+    st.one_of(st.characters(codec="utf-8"), st.sampled_from('\n\r\u2028\x85\0",|\t\ufeff'))
+)
+labels = st.text(st.characters(codec="utf-8", exclude_characters="|"), min_size=1).filter(
+    lambda label: label == label.strip() != ""
+)
+scores = st.floats(0, 1)
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tables")
+
+
+@pytest.mark.parametrize(("suffix", "delimiter"), [(".csv", ","), (".tsv", "\t")])
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_what_is_written_is_read(
+    directory: Path, suffix: str, delimiter: str, data: st.DataObject
+) -> None:
+    names = data.draw(st.lists(labels, min_size=1, max_size=3, unique=True))
+    row = st.fixed_dictionaries(
+        {
+            "text": cells,
+            "id": cells,
+            "cats": st.fixed_dictionaries(dict.fromkeys(names, scores)),
+            "labels": st.lists(st.sampled_from(names), unique=True),
+        }
+    )
+    rows = data.draw(st.lists(row, min_size=1, max_size=4))
+    writer = TableWriter(delimiter)
+    path = directory / f"written{suffix}"
+    path.write_bytes(b"".join(writer.add([each]) for each in rows))
+    records = read_records(path, labelled=True)
+    assert [record.text for record in records] == [each["text"] for each in rows]
+    assert [record.labels for record in records] == [frozenset(each["labels"]) for each in rows]
+    assert [record.extra["id"] for record in records] == [each["id"] for each in rows]
+    for record, each in zip(records, rows, strict=True):
+        read = {name: float(record.extra[f"score_{name}"]) for name in names}
+        assert read == each["cats"]
+
+
+def test_first_row_decides_the_columns() -> None:
+    writer = TableWriter(",")
+    first = writer.add([{"text": "a", "n": 1, "ents": [{"label": "ORG"}], "ok": True, "no": None}])
+    assert first == b'text,n,ents,ok,no\na,1,"[{""label"": ""ORG""}]",true,\n'
+    other = TableWriter(",")
+    # As a run that continues another.
+    other.state = writer.state
+    assert other.add([{"new": 1, "text": "b"}, {"text": "c", "n": "x", "newer": 2}]) == (
+        b"b,,,,\nc,x,,,\n"
+    )
+    assert other.left_out == {"new", "newer"}
+
+
+def test_label_that_a_table_cannot_hold() -> None:
+    row: dict[str, Any] = {"text": "a", "cats": {"a|b": 0.9}, "labels": ["a|b"]}
+    with pytest.raises(OutputError, match=r'"a|b": in a table, "|" separates labels'):
+        TableWriter(",").add([row])
+
+
+def test_lone_surrogate_of_the_input() -> None:
+    assert TableWriter(",").add([{"text": "a", "id": "\ud800"}]) == "text,id\na,\ufffd\n".encode()

@@ -1,0 +1,291 @@
+import os
+import platform
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import torch
+
+from trfcli_pipeline.encoder import devices
+from trfcli_pipeline.encoder.devices import (
+    describe_machine,
+    empty_cache,
+    free_bytes,
+    graph_bytes_per_piece,
+    installed_version,
+    is_out_of_memory,
+    peak_bytes,
+    resolve_device,
+    trim_heap,
+)
+from trfcli_pipeline.errors import DeviceError
+
+FREE, TOTAL = 6_000_000_000, 24_000_000_000
+ASSUMED_FREE = 2 * 1024**3
+
+
+@pytest.fixture
+def simulate(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes torch report accelerators: none, unless a kind and a count are given."""
+
+    def simulate(kind: str | None = None, count: int = 0) -> None:
+        functions = {
+            "is_available": lambda: kind is not None,
+            "current_accelerator": lambda: None if kind is None else torch.device(kind),
+            "device_count": lambda: count,
+            "get_memory_info": lambda device: (FREE + (device.index or 0), TOTAL),
+        }
+        for name, function in functions.items():
+            monkeypatch.setattr(torch.accelerator, name, function)
+
+    simulate()
+    return simulate
+
+
+def no_memory_info(device: torch.device) -> tuple[int, int]:
+    raise NotImplementedError("getMemoryInfo is not implemented for this allocator yet.")
+
+
+@pytest.mark.usefixtures("simulate")
+@pytest.mark.parametrize("name", ["auto", "cpu"])
+def test_without_an_accelerator_the_cpu_is_used(name: str) -> None:
+    assert resolve_device(name) == torch.device("cpu")
+    assert resolve_device() == torch.device("cpu")
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps", "xpu"])
+def test_auto_is_the_accelerator(simulate: Callable[..., None], kind: str) -> None:
+    simulate(kind, 1)
+    assert resolve_device() == resolve_device("auto") == torch.device(kind)
+
+
+@pytest.mark.parametrize("name", ["cpu", "cuda", "cuda:0", "cuda:1"])
+def test_a_device_that_is_there_can_be_named(simulate: Callable[..., None], name: str) -> None:
+    simulate("cuda", 2)
+    assert resolve_device(name) == torch.device(name)
+
+
+@pytest.mark.usefixtures("simulate")
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "CPU", "/dev/nvidia0"])
+def test_a_name_that_torch_does_not_know_is_an_error(name: str) -> None:
+    with pytest.raises(DeviceError, match="not a device that torch knows") as caught:
+        resolve_device(name)
+    assert caught.value.message.startswith(f"{name}: ")
+    assert "auto" in caught.value.hint
+
+
+@pytest.mark.usefixtures("simulate")
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps"])
+def test_a_device_that_is_absent_is_an_error(name: str) -> None:
+    with pytest.raises(DeviceError, match=f"{name}: this machine has no such device") as caught:
+        resolve_device(name)
+    assert caught.value.hint == "Use auto or cpu"
+
+
+def test_an_accelerator_of_another_kind_is_an_error(simulate: Callable[..., None]) -> None:
+    simulate("cuda", 1)
+    with pytest.raises(DeviceError, match="mps: this machine has no such device") as caught:
+        resolve_device("mps")
+    assert caught.value.hint == "Use auto or cuda"
+
+
+def test_a_number_too_high_is_an_error(simulate: Callable[..., None]) -> None:
+    simulate("cuda", 2)
+    with pytest.raises(DeviceError, match="cuda:2: this machine has 2 of these, counted from 0"):
+        resolve_device("cuda:2")
+
+
+def test_free_bytes_of_an_accelerator_are_those_of_this_one(
+    simulate: Callable[..., None],
+) -> None:
+    simulate("cuda", 2)
+    assert free_bytes(torch.device("cuda:0")) == FREE
+    assert free_bytes(torch.device("cuda:1")) == FREE + 1
+
+
+def test_what_torch_holds_without_use_is_free(
+    simulate: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulate("cuda", 2)
+    monkeypatch.setattr(torch.accelerator, "memory_reserved", lambda device: 5000 + device.index)
+    monkeypatch.setattr(torch.accelerator, "memory_allocated", lambda device: 2000)
+    assert free_bytes(torch.device("cuda:1")) == FREE + 1 + 3001
+
+
+def test_free_bytes_are_assumed_where_torch_does_not_say(
+    simulate: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As of "mps" in several versions of torch.
+    simulate("mps", 1)
+    monkeypatch.setattr(torch.accelerator, "get_memory_info", no_memory_info)
+    assert free_bytes(torch.device("mps")) == ASSUMED_FREE
+
+
+def test_free_bytes_of_the_cpu_count_what_caches_hold(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 9000 kB\nMemFree: 10 kB\nMemAvailable:    4000 kB\n")
+    monkeypatch.setattr(devices, "_MEMINFO", meminfo)
+    assert free_bytes(torch.device("cpu")) == 4_096_000
+
+
+def test_free_bytes_of_the_cpu_are_assumed_where_the_system_does_not_say(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(devices, "_MEMINFO", tmp_path / "meminfo")
+    assert free_bytes(torch.device("cpu")) == ASSUMED_FREE
+
+
+@pytest.mark.parametrize(
+    ("known", "memory"), [({"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2_000_000}, 8.2), ({}, None)]
+)
+def test_memory_is_described_where_the_system_says(
+    monkeypatch: pytest.MonkeyPatch, known: dict[str, int], memory: float | None
+) -> None:
+    monkeypatch.setattr(os, "sysconf_names", known, raising=False)
+    monkeypatch.setattr(os, "sysconf", known.get, raising=False)
+    assert describe_machine()["memory_gb"] == memory
+
+
+def test_free_bytes_of_this_machine_are_fewer_than_it_has() -> None:
+    assert 0 < free_bytes(torch.device("cpu")) < 2**50
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 17.00 GB)"), True),
+        (MemoryError(), True),
+        (RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"), False),
+        (ValueError("memory"), False),
+    ],
+)
+def test_errors_that_say_that_memory_ran_out(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) == expected
+
+
+def test_the_error_of_a_cpu_without_memory_is_known() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**55)
+    assert is_out_of_memory(caught.value)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="Others hold nothing, or their own")
+def test_freed_memory_goes_back_to_the_system() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    # Small enough to come from the heap; the gaps between those that are kept stay in it.
+    blocks = [b"x" * 50_000 + bytes([n % 256]) for n in range(2000)]
+    kept = blocks[::2]
+    del blocks
+    before = resident()
+    trim_heap()
+    assert resident() < before - 30_000_000
+    assert len(kept) == 1000
+
+
+@pytest.mark.parametrize(
+    ("system", "is_opened"), [("darwin", False), ("win32", False), ("linux", True)]
+)
+def test_another_c_library_has_no_heap_to_trim(
+    monkeypatch: pytest.MonkeyPatch, system: str, is_opened: bool
+) -> None:
+    opened: list[None] = []
+    # As on musl: a library without the function.
+    monkeypatch.setattr(devices.ctypes, "CDLL", opened.append)
+    monkeypatch.setattr(sys, "platform", system)
+    devices._malloc_trim.cache_clear()
+    try:
+        trim_heap()
+        trim_heap()
+    finally:
+        devices._malloc_trim.cache_clear()
+    assert opened == ([None] if is_opened else [])
+
+
+def test_the_cache_of_an_accelerator_is_emptied(
+    simulate: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulate("cuda", 1)
+    emptied: list[bool] = []
+    monkeypatch.setattr(torch.accelerator, "empty_cache", lambda: emptied.append(True))
+    empty_cache(torch.device("cpu"))
+    assert not emptied
+    empty_cache(torch.device("cuda"))
+    assert emptied
+
+
+def test_graph_bytes_follow_the_formula() -> None:
+    # BERT-base, one row of 512: s b h (34 + 5 a s / h) bytes a layer in 16 bits (Korthikanti et
+    # al. 2022), so twice that in float32.
+    s, h, a, layers = 512, 768, 12, 12
+    row = s * graph_bytes_per_piece(layers=layers, width=h, heads=a, length=s)
+    assert row == 2 * layers * s * h * (34 + 5 * a * s / h)
+
+
+@pytest.mark.usefixtures("simulate")
+def test_describe_a_machine_without_accelerators() -> None:
+    machine = describe_machine()
+    assert set(machine) == {"python", "versions", "device", "devices", "threads", "memory_gb"}
+    assert machine["python"] == platform.python_version()
+    assert machine["versions"]["torch"] == version("torch")
+    assert None not in machine["versions"].values()
+    assert machine["device"] == "cpu"
+    assert machine["threads"] == torch.get_num_threads()
+    assert machine["devices"] == [{"name": "cpu", "type": "cpu", "memory_gb": machine["memory_gb"]}]
+
+
+def test_describe_a_machine_with_accelerators(simulate: Callable[..., None]) -> None:
+    simulate("cuda", 2)
+    machine = describe_machine()
+    assert machine["device"] == "cuda"
+    assert machine["devices"][:-1] == [
+        {"name": "cuda:0", "type": "cuda", "memory_gb": 24.0},
+        {"name": "cuda:1", "type": "cuda", "memory_gb": 24.0},
+    ]
+    assert machine["devices"][-1]["name"] == "cpu"
+
+
+def test_describe_a_machine_whose_accelerator_does_not_tell_its_memory(
+    simulate: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulate("mps", 1)
+    monkeypatch.setattr(torch.accelerator, "get_memory_info", no_memory_info)
+    assert describe_machine()["devices"][0] == {
+        "name": "mps:0",
+        "type": "mps",
+        "memory_gb": None,
+    }
+
+
+def test_installed_version() -> None:
+    assert installed_version("spacy") == version("spacy")
+    assert installed_version("no-such-distribution") is None
+
+
+def test_peak_memory_grows_and_stays() -> None:
+    before = peak_bytes()
+    if before is None:
+        assert platform.system() != "Linux"
+        return
+    size = before + 50_000_000
+    assert torch.ones(size // 4).numel()
+    after = peak_bytes()
+    assert after is not None and after >= size
+    assert peak_bytes() == after
+
+
+def test_peak_memory_is_unknown_where_the_system_does_not_say(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(devices, "_STATUS", tmp_path / "status")
+    assert peak_bytes() is None
+    (tmp_path / "status").write_text("Name:\tpython\nVmRSS:\t1 kB\n")
+    assert peak_bytes() is None
+    (tmp_path / "status").write_text("Name:\tpython\nVmHWM:\t    2048 kB\n")
+    assert peak_bytes() == 2048 * 1024

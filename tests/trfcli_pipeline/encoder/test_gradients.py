@@ -1,0 +1,95 @@
+import pytest
+import torch
+
+from trfcli_pipeline.encoder.gradients import Found, Gradients, add_up, sparse_embeddings
+
+
+class Tiny(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = torch.nn.Embedding(20, 3, padding_idx=0)
+        self.mix = torch.nn.Linear(3, 2)
+        self.unused = torch.nn.Parameter(torch.ones(2))
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.mix(self.rows(ids)).square().sum()
+
+
+@pytest.fixture
+def module() -> Tiny:
+    torch.manual_seed(0)
+    return Tiny()
+
+
+def backward(module: Tiny, ids: list[list[int]]) -> Found:
+    weights = Gradients(module).weights
+    with sparse_embeddings(module):
+        loss = module(torch.tensor(ids))
+    return list(torch.autograd.grad(loss, weights, allow_unused=True))
+
+
+BATCHES = [[[1, 2, 2], [3, 0, 0]], [[2, 19, 1]], [[5, 5, 5]]]
+
+
+def dense(module: Tiny) -> dict[str, torch.Tensor | None]:
+    """What autograd itself leaves in each `grad`."""
+    module.zero_grad()
+    sum(module(torch.tensor(ids)) for ids in BATCHES).backward()
+    found = {name: each.grad for name, each in module.named_parameters()}
+    module.zero_grad()
+    return found
+
+
+def check(module: Tiny, expected: dict[str, torch.Tensor | None]) -> None:
+    for name, each in module.named_parameters():
+        if expected[name] is None:
+            assert each.grad is None
+        else:
+            assert not each.grad.is_sparse
+            torch.testing.assert_close(each.grad, expected[name])
+
+
+def test_sparse_gradients_add_up_to_dense_ones(module: Tiny) -> None:
+    expected = dense(module)
+    gradients = Gradients(module)
+    for ids in BATCHES:
+        gradients.add(backward(module, ids))
+    check(module, expected)
+
+
+def test_each_step_starts_from_nothing(module: Tiny) -> None:
+    expected = dense(module)
+    gradients = Gradients(module)
+    arrays = set()
+    for _ in range(3):
+        for ids in BATCHES:
+            gradients.add(backward(module, ids))
+        check(module, expected)
+        arrays.add(module.rows.weight.grad.data_ptr())
+        module.zero_grad(set_to_none=True)
+    # The large array is the same in each step.
+    assert len(arrays) == 1
+
+
+def test_totals_of_several_passes(module: Tiny) -> None:
+    expected = dense(module)
+    total: Found = [None] * len(Gradients(module).weights)
+    for ids in BATCHES:
+        add_up(total, backward(module, ids))
+    Gradients(module).add(total)
+    check(module, expected)
+
+
+def test_weights_that_are_not_trained_get_none(module: Tiny) -> None:
+    expected = dense(module) | {"rows.weight": None}
+    module.rows.weight.requires_grad = False
+    gradients = Gradients(module)
+    for ids in BATCHES:
+        gradients.add(backward(module, ids))
+    check(module, expected)
+
+
+def test_embeddings_are_sparse_for_a_while_only(module: Tiny) -> None:
+    with sparse_embeddings(module):
+        assert module.rows.sparse
+    assert not module.rows.sparse

@@ -1,0 +1,187 @@
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.evaluation.comparison import Comparison, check_comparable
+from trfcli_pipeline.evaluation.evaluation import Classifier
+from trfcli_pipeline.evaluation.scores import Evaluation, score_cats
+
+
+def said(golds: str, answers: str, labels: str = "AB") -> Evaluation:
+    """Texts whose labels, and what was said, are letters."""
+    return score_cats(
+        [{gold: 1.0} for gold in golds],
+        [{label: float(label == answer) for label in labels} for answer in answers],
+        labels,
+        exclusive=True,
+    )
+
+
+def compared(*, both: int, only_a: int, only_b: int, neither: int) -> Comparison:
+    """Half of the texts of each kind have the label A, half B."""
+    golds, a, b = "", "", ""
+    kinds = ((both, 1, 1), (only_a, 1, 0), (only_b, 0, 1), (neither, 0, 0))
+    for number, a_right, b_right in kinds:
+        for place in range(number):
+            gold, other = "AB" if place % 2 else "BA"
+            golds += gold
+            a += gold if a_right else other
+            b += gold if b_right else other
+    return Comparison(said(golds, a), said(golds, b))
+
+
+def test_counts() -> None:
+    comparison = compared(both=5, only_a=2, only_b=3, neither=1)
+    assert (comparison.n_both, comparison.n_neither) == (5, 1)
+    assert comparison.only_a == (5, 6)
+    assert comparison.only_b == (7, 8, 9)
+
+
+def test_texts_that_are_not_scored_keep_their_places() -> None:
+    gold: list[dict[str, float]] = [{}, {"A": 1.0}, {}, {"B": 1.0}]
+    a, b = [{"A": 1.0, "B": 0.0}] * 4, [{"A": 0.0, "B": 1.0}] * 4
+    comparison = Comparison(
+        *(score_cats(gold, predicted, "AB", exclusive=True) for predicted in (a, b))
+    )
+    assert (comparison.only_a, comparison.only_b) == ((1,), (3,))
+
+
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "expected"),
+    [(0, 0, 1.0), (3, 3, 1.0), (0, 1, 1.0), (0, 5, 2 / 2**5), (1, 5, 2 * (1 + 6) / 2**6)],
+)
+def test_mcnemar_by_hand(only_a: int, only_b: int, expected: float) -> None:
+    comparison = compared(both=10, only_a=only_a, only_b=only_b, neither=2)
+    assert comparison.mcnemar == pytest.approx(expected)
+
+
+def test_clearly_different() -> None:
+    comparison = compared(both=300, only_a=5, only_b=60, neither=35)
+    assert comparison.better == {"accuracy": "B", "cats_macro_f": "B"}
+    accuracy = comparison.differences["accuracy"]
+    assert accuracy.value == pytest.approx(55 / 400)
+    assert accuracy.p_value < 0.001
+    # The difference of each text is -1, 0 or 1.
+    spread = np.sqrt((65 / 400 - (55 / 400) ** 2) / 400)
+    expected = (accuracy.value - 1.96 * spread, accuracy.value + 1.96 * spread)
+    assert accuracy.interval == pytest.approx(expected, abs=0.004)
+    turned = Comparison(comparison.b, comparison.a)
+    assert turned.better == {"accuracy": "A", "cats_macro_f": "A"}
+
+
+def test_paired_resamples_see_a_small_difference_that_separate_intervals_hide() -> None:
+    comparison = compared(both=500, only_a=2, only_b=14, neither=484)
+    low, _ = comparison.b.intervals["accuracy"]
+    _, high = comparison.a.intervals["accuracy"]
+    assert low < high
+    assert comparison.differences["accuracy"].interval[0] > 0
+    assert comparison.better["accuracy"] == "B"
+
+
+def test_not_different() -> None:
+    comparison = compared(both=300, only_a=30, only_b=36, neither=34)
+    assert comparison.better == {"accuracy": None, "cats_macro_f": None}
+    low, high = comparison.differences["accuracy"].interval
+    assert low < 0 < high
+    assert comparison.differences["accuracy"].p_value > 0.3
+
+
+def test_the_same_twice() -> None:
+    comparison = compared(both=50, only_a=0, only_b=0, neither=10)
+    for difference in comparison.differences.values():
+        assert (difference.value, difference.interval, difference.p_value) == (0, (0, 0), 1)
+    assert comparison.mcnemar == 1.0
+    assert comparison.better == {"accuracy": None, "cats_macro_f": None}
+
+
+def test_accuracy_and_macro_f_may_disagree() -> None:
+    # B gives up the rare label for the common one.
+    golds = "A" * 900 + "B" * 40
+    a = "A" * 820 + "B" * 80 + "B" * 40
+    b = "A" * 900 + "A" * 40
+    comparison = Comparison(said(golds, a), said(golds, b))
+    assert comparison.better == {"accuracy": "B", "cats_macro_f": "A"}
+
+
+def test_p_values_are_right_where_there_is_no_difference() -> None:
+    """Of two classifiers that are equally good, one in twenty seems better."""
+    rng = np.random.default_rng(0)
+    small = {"accuracy": 0, "mcnemar": 0}
+    for seed in range(40):
+        golds = "AB" * 50
+        answers = [
+            "".join(
+                g if right else "BA"["AB".index(g)] for g, right in zip(golds, row, strict=True)
+            )
+            for row in rng.random((2, 100)) < 0.8
+        ]
+        comparison = Comparison(*(said(golds, each) for each in answers), seed=seed)
+        small["accuracy"] += comparison.differences["accuracy"].p_value < 0.05
+        small["mcnemar"] += comparison.mcnemar < 0.05
+    assert max(small.values()) <= 6  # binomial(40, 0.05) exceeds it once in 300 times
+
+
+def test_several_labels_are_compared_in_micro_f_too() -> None:
+    gold: list[dict[str, float]] = [{"A": 1.0, "B": 0.0}, {"A": 0.0}, {"B": 1.0}] * 10
+    of_a = [{"A": 0.9, "B": 0.1}, {"A": 0.2, "B": 0.1}, {"A": 0.2, "B": 0.9}] * 10
+    of_b = [{"A": 0.4, "B": 0.1}, {"A": 0.2, "B": 0.1}, {"A": 0.2, "B": 0.9}] * 10
+    a, b = (score_cats(gold, predicted, "AB", exclusive=False) for predicted in (of_a, of_b))
+    comparison = Comparison(a, b)
+    assert list(comparison.differences) == ["accuracy", "cats_macro_f", "cats_micro_f"]
+    micro = comparison.differences["cats_micro_f"]
+    assert (micro.a, micro.b) == (1.0, pytest.approx(2 / 3))
+    assert comparison.better == {"accuracy": "A", "cats_macro_f": "A"}
+
+
+@given(st.lists(st.tuples(*[st.sampled_from("AB")] * 3), min_size=1, max_size=20))
+@settings(max_examples=15, deadline=None)
+def test_turning_the_two_turns_the_signs(rows: list[tuple[str, str, str]]) -> None:
+    golds, of_a, of_b = ("".join(column) for column in zip(*rows, strict=True))
+    a, b = said(golds, of_a), said(golds, of_b)
+    one, other = Comparison(a, b), Comparison(b, a)
+    assert one.n_both + one.n_neither + len(one.only_a) + len(one.only_b) == len(rows)
+    assert (one.only_a, one.only_b) == (other.only_b, other.only_a)
+    assert one.mcnemar == other.mcnemar
+    for name, difference in one.differences.items():
+        assert difference.value == -other.differences[name].value
+        assert 0 < difference.p_value <= 1
+    found = one.as_json()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_only_the_same_texts_can_be_compared() -> None:
+    for other in (said("AA", "AB"), said("ABB", "ABB"), said("AB", "AB", labels="ABC")):
+        with pytest.raises(ValueError, match="same gold records"):
+            Comparison(said("AB", "AB"), other)
+
+
+@pytest.mark.parametrize(
+    ("labels", "exclusive", "message"),
+    [
+        (("A", "C"), True, "The models have different labels: B lacks B, which A has"),
+        (("A", "B", "C"), True, "The models have different labels: A lacks C, which B has"),
+        (("B", "A"), False, "A gives each text one label, B any number of them"),
+    ],
+)
+def test_classifiers_that_answer_different_questions(
+    labels: tuple[str, ...], exclusive: bool, message: str
+) -> None:
+    with pytest.raises(PipelineError) as error:
+        check_comparable(Classifier("a", ("A", "B"), True), Classifier("b", labels, exclusive))
+    assert error.value.message == message
+    assert error.value.hint
+
+
+def test_the_order_of_labels_is_no_difference() -> None:
+    check_comparable(Classifier("a", ("A", "B"), True), Classifier("b", ("B", "A"), True))
+
+
+def test_many_missing_labels_are_not_all_listed() -> None:
+    many: Any = tuple(f"L{number}" for number in range(77))
+    with pytest.raises(PipelineError, match="B lacks L1, L2, L3, L4, L5 and 71 more"):
+        check_comparable(Classifier("a", many, True), Classifier("b", ("L0",), True))

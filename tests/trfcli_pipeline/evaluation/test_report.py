@@ -1,0 +1,245 @@
+import base64
+import hashlib
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trfcli_pipeline.data.corpus import Record
+from trfcli_pipeline.errors import DataError
+from trfcli_pipeline.evaluation import report
+from trfcli_pipeline.evaluation.report import Origin, read_history, render_report
+from trfcli_pipeline.evaluation.scores import Evaluation, score_cats
+
+ORIGIN = Origin(model="./model", pipeline="en_trf 1.0.0", data="test.jsonl")
+# Each way out of where a text may stand: text, attribute, script, style, comment.
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "</script><script>alert(1)</script>",
+    "</style><b>",
+    "--><svg onload=alert(1)>",
+    "{{ 7 * 191 }}{% raw %}",
+    "javascript:alert(1)",
+]
+VOID = {"meta", "input", "img", "link", "br", "wbr"}
+HISTORY = [
+    {"step": 10, "epoch": 0.5, "loss": 1.2, "score": 0.4, "accuracy": 0.5, "cats_macro_f": 0.4},
+    {"step": 20, "epoch": 1.0, "loss": 0.7, "score": 0.8, "accuracy": 0.8, "cats_macro_f": 0.75},
+]
+
+
+class Page(HTMLParser):
+    """The tags and texts of a page, as a browser would see them."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if data.strip():
+            self.texts.append(data.strip())
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.tags)
+
+    def has_text(self, *expected: str) -> bool:
+        whole = " ".join(" ".join(self.texts).split())
+        return all(" ".join(text.split()) in whole for text in expected)
+
+
+def exclusive_case(labels: list[str], texts: list[str] | None = None) -> Any:
+    """Texts of which every second one is given the label after its own."""
+    n = 2 * len(labels)
+    gold = [{labels[i % len(labels)]: 1.0} for i in range(n)]
+    said = [(i + (i >= len(labels))) % len(labels) for i in range(n)]
+    predicted = [
+        {label: 0.8 if place == each else 0.2 / len(labels) for place, label in enumerate(labels)}
+        for each in said
+    ]
+    evaluation = score_cats(gold, predicted, labels, exclusive=True)
+    given = texts or [f"text {i}" for i in range(n)]
+    return evaluation, [Record(given[i % len(given)], None, i + 1) for i in range(n)]
+
+
+def multilabel_case() -> tuple[Evaluation, list[Record]]:
+    gold: list[dict[str, float]] = [{"A": 1.0, "B": 0.0}, {"A": 0.0}, {}, {"B": 1.0, "A": 1.0}]
+    predicted = [{"A": 0.9, "B": 0.7}, {"A": 0.3, "B": 0.1}, {"A": 0.5}, {"A": 0.6, "B": 0.2}]
+    thresholds = {"A": 0.25, "B": 0.5, "C": 0.5}
+    evaluation = score_cats(gold, predicted, ["A", "B", "C"], exclusive=False, threshold=thresholds)
+    return evaluation, [Record(f"text {i}", None, i + 1) for i in range(4)]
+
+
+def test_page_of_exclusive_labels() -> None:
+    evaluation, records = exclusive_case(["HAM", "SPAM", "ODD"])
+    evaluation = replace(evaluation, n_words=1200, seconds=2.0)
+    page = Page(render_report(evaluation, records, ORIGIN))
+    assert page.open == []
+    low, high = evaluation.intervals["accuracy"]
+    assert page.has_text("Accuracy 0.500", f"{low:.3f} to {high:.3f}", "Words per second 600")
+    assert page.has_text("6 texts of test.jsonl , with the model ./model", "exactly one for each")
+    assert page.has_text("Confusion matrix", "HAM 1 1", "Most frequent confusions")
+    assert page.has_text("Texts Is Said 1 HAM SPAM")
+    assert not page.has_text("Micro F")
+    assert not page.has_text("Threshold")
+    charts = [
+        attributes["aria-label"]
+        for tag, attributes in page.tags
+        if tag == "svg" and "role" in attributes
+    ]
+    assert [str(title).partition(" ")[0] for title in charts] == [
+        "Reliability",
+        "Histogram",
+        "Precision-recall",
+    ]
+    rows = [
+        attributes for tag, attributes in page.tags if tag == "tr" and "data-gold" in attributes
+    ]
+    assert rows == [
+        {"data-gold": "2", "data-predicted": "0"},
+        {"data-gold": "1", "data-predicted": "2"},
+        {"data-gold": "0", "data-predicted": "1"},
+    ]
+
+
+def test_page_of_several_labels() -> None:
+    evaluation, records = multilabel_case()
+    page = Page(render_report(evaluation, records, ORIGIN))
+    assert page.has_text("Micro F", "any number of them", "A label holds from its own score on")
+    assert page.has_text("1 of the texts have no known label", "Threshold")
+    assert not page.has_text("Confusion matrix")
+    # C is never mentioned: what can't be computed is a dash
+    assert page.has_text("C 0 0.000 0.000 0.000 – – 0.5")
+    rows = [
+        attributes for tag, attributes in page.tags if tag == "tr" and "data-gold" in attributes
+    ]
+    assert {"data-gold": "0", "data-predicted": "0 1"} in rows
+    assert {"data-gold": "", "data-predicted": "0"} in rows
+
+
+def test_nothing_wrong() -> None:
+    gold = [{"A": 1.0}, {"B": 1.0}]
+    evaluation = score_cats(gold, gold, ["A", "B"], exclusive=True)
+    records = [Record("a", None, 1), Record("b", None, 2)]
+    page = Page(render_report(evaluation, records, ORIGIN))
+    assert page.has_text("None: all texts were classified rightly.")
+    assert page.count("form") == 0
+    assert not page.has_text("Most frequent confusions")
+
+
+def test_no_text_has_any_label() -> None:
+    evaluation = score_cats([{"A": 0.0}], [{"A": 0.2}], ["A"], exclusive=False)
+    page = Page(render_report(evaluation, [Record("a", None, 1)], ORIGIN))
+    assert page.has_text("Accuracy 1.000", "Macro AUC –", "Average precision –")
+
+
+def test_many_labels() -> None:
+    labels = [f"a_rather_long_name_of_a_label_{i}" for i in range(77)]
+    evaluation, records = exclusive_case(labels)
+    html = render_report(evaluation, records, ORIGIN)
+    page = Page(html)
+    assert '<table class="matrix many">' in html
+    assert page.count("option") == 77 + 4
+    assert page.has_text("72 other labels")
+    assert len(html) < 500_000
+
+
+def test_names_are_divided_between_their_words() -> None:
+    html = render_report(*exclusive_case(["card_not_working", "R&D/other", "_"]), ORIGIN)
+    assert '<span class="name">card_<wbr>not_<wbr>working</span>' in html
+    assert '<span class="name">R&amp;D/<wbr>other</span>' in html
+    assert '<span class="name">_</span>' in html
+
+
+def test_learning_curve() -> None:
+    evaluation, records = exclusive_case(["A", "B"])
+    origin = replace(ORIGIN, history=[*HISTORY, {"step": 30}, {"epoch": "x"}])
+    page = Page(render_report(evaluation, records, origin))
+    assert page.has_text("Learning: scores", "Learning: loss", "20 1 0.7 0.8 0.75 0.8")
+    names = [text for text in page.texts if text in {"accuracy", "macro F", "score"}]
+    assert {"accuracy", "macro F"} <= set(names)
+    assert not Page(render_report(evaluation, records, ORIGIN)).has_text("Learning")
+
+
+def test_score_that_is_the_macro_f_is_drawn_once() -> None:
+    evaluation, records = exclusive_case(["A", "B"])
+    history = [{**row, "score": row["cats_macro_f"]} for row in HISTORY]
+    html = render_report(evaluation, records, replace(ORIGIN, history=history))
+    assert "<title>macro F</title>" in html
+    assert "<title>score</title>" not in html
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_texts_and_labels_cannot_break_out(exclusive: bool) -> None:
+    evaluation, records = exclusive_case(HOSTILE, HOSTILE)
+    if not exclusive:
+        decisions = evaluation.decisions
+        evaluation = replace(evaluation, decisions=replace(decisions, exclusive=False))
+    origin = Origin(HOSTILE[0], HOSTILE[1], HOSTILE[3], HISTORY)
+    html = render_report(evaluation, records, origin)
+    page = Page(html)
+    assert page.open == []
+    harmless = Page(render_report(*exclusive_case(list("ABCDEFGH")), ORIGIN))
+    allowed = {tag for tag, _ in harmless.tags} | {"details", "summary", "wbr"}
+    assert {tag for tag, _ in page.tags} <= allowed
+    assert (page.count("script"), page.count("style"), page.count("b")) == (1, 1, 2)
+    for _, attributes in page.tags:
+        assert not any(name.startswith("on") for name in attributes)
+        assert "src" not in attributes
+        assert "href" not in attributes
+    assert all(page.has_text(text) for text in HOSTILE)
+    assert "1337" not in html
+
+
+def test_page_needs_nothing_beside_it_and_runs_no_other_script() -> None:
+    html = render_report(*exclusive_case(["A", "B"]), ORIGIN)
+    assert not re.search(r"https?://|@import|url\(", html.replace("http://www.w3.org/2000/svg", ""))
+    (script,) = re.findall(r"<script>(.*?)</script>", html, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in html
+
+
+def test_long_texts_and_many_mistakes_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "_SHOWN_MISTAKES", 2)
+    monkeypatch.setattr(report, "_SHOWN_TEXT", 10)
+    html = render_report(*exclusive_case(["A", "B", "C"], ["x" * 11]), ORIGIN)
+    page = Page(html)
+    assert page.has_text("These are 2 of 3.", "x" * 10 + "…")
+    assert "x" * 11 not in html
+
+
+def test_names_that_are_not_utf_8_can_be_written() -> None:
+    html = render_report(*exclusive_case(["A", "B"]), replace(ORIGIN, model="\udcff"))
+    assert html.encode("utf8")
+
+
+def test_history_is_read_from_the_models_directory(tmp_path: Path) -> None:
+    assert read_history(None) == []
+    assert read_history(tmp_path) == []
+    path = tmp_path / "training.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in HISTORY))
+    assert read_history(tmp_path) == HISTORY
+    for line, problem in (("{", "not valid JSON"), ("3", "not a JSON object")):
+        path.write_text(f"{json.dumps(HISTORY[0])}\n{line}\n")
+        with pytest.raises(DataError, match=f"training.jsonl, line 2: {problem}"):
+            read_history(tmp_path)

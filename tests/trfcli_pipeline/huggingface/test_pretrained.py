@@ -1,0 +1,368 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
+    IBertConfig,
+    RobertaConfig,
+    T5Config,
+)
+from transformers.utils import logging as transformers_logging
+
+from trfcli_pipeline.errors import EncoderError
+from trfcli_pipeline.huggingface import pretrained
+
+# --- tokenizers ---
+
+
+def test_truncation_and_padding_of_the_files_are_switched_off(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    tokenizer.backend_tokenizer.enable_truncation(8)
+    tokenizer.backend_tokenizer.enable_padding(length=16)
+    tokenizer.backend_tokenizer.save(str(tmp_path / "tokenizer.json"))
+    for name in ("config.json", "tokenizer_config.json"):
+        shutil.copy(tiny_bert / name, tmp_path)
+    text = "apple " * 20
+    backend = pretrained.load_tokenizer(tmp_path).backend_tokenizer
+    assert len(backend.encode("apple").ids) < 8
+    assert len(backend.encode(text).ids) > 16
+    assert backend.encode(text).ids == AutoTokenizer.from_pretrained(tiny_bert)(text)["input_ids"]
+
+
+@pytest.mark.parametrize("text", ["[SEP]", "a [MASK] b", "[CLS][PAD]"])
+def test_text_that_looks_like_a_special_token_is_text(tiny_bert: Path, text: str) -> None:
+    tokenizer = pretrained.load_tokenizer(tiny_bert)
+    encoding = tokenizer.backend_tokenizer.encode(text)
+    assert encoding.ids[0] == tokenizer.cls_token_id
+    assert encoding.ids[-1] == tokenizer.sep_token_id
+    named = {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.mask_token_id}
+    assert not (named | {tokenizer.pad_token_id}) & set(encoding.ids[1:-1])
+    # Brackets and names have pieces of their own.
+    assert len(encoding.ids) - 2 >= 3
+
+
+def test_a_directory_with_only_a_config_has_no_tokenizer(tiny_bert: Path, tmp_path: Path) -> None:
+    shutil.copy(tiny_bert / "config.json", tmp_path)
+    with pytest.raises(EncoderError, match="tokenizer"):
+        pretrained.load_tokenizer(tmp_path)
+
+
+def test_a_broken_tokenizer_file_is_an_error(tiny_bert: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_bert, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(EncoderError, match="can't load the tokenizer") as caught:
+        pretrained.load_tokenizer(tmp_path)
+    assert "\n" not in caught.value.message
+
+
+# --- encoders ---
+
+
+def test_a_trained_pooler_is_kept(tiny_bert: Path) -> None:
+    trained = load_file(tiny_bert / "model.safetensors")["pooler.dense.weight"]
+    module = pretrained.load_encoder(tiny_bert)
+    assert torch.equal(module.pooler.dense.weight, trained)
+    assert not module.training
+
+
+def test_a_missing_pooler_is_left_out(tiny_bert_without_pooler: Path) -> None:
+    module = pretrained.load_encoder(tiny_bert_without_pooler)
+    assert module.pooler is None
+    assert not any("pooler" in name for name, _ in module.named_parameters())
+    with torch.inference_mode():
+        output = module(torch.tensor([[2, 3]]))
+    assert output.pooler_output is None
+    assert output.last_hidden_state.shape == (1, 2, module.config.hidden_size)
+
+
+def test_half_a_pooler_is_left_out(tiny_bert: Path, tmp_path: Path) -> None:
+    _without(tiny_bert, tmp_path, "pooler.dense.bias")
+    assert pretrained.load_encoder(tmp_path).pooler is None
+
+
+def test_other_missing_weights_are_an_error(tiny_bert: Path, tmp_path: Path) -> None:
+    _without(tiny_bert, tmp_path, "encoder.layer.1.output.dense.weight")
+    with pytest.raises(EncoderError, match=r"missing \(1, such as encoder\.layer\.1\.output"):
+        pretrained.load_encoder(tmp_path)
+
+
+def test_no_weights_at_all_are_an_error(tiny_bert: Path, tmp_path: Path) -> None:
+    shutil.copy(tiny_bert / "config.json", tmp_path)
+    with pytest.raises(EncoderError, match="can't load the encoder"):
+        pretrained.load_encoder(tmp_path)
+
+
+def test_weights_cut_short_are_an_error(tiny_bert: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_bert, tmp_path, dirs_exist_ok=True)
+    weights = (tiny_bert / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(EncoderError, match="can't load the encoder"):
+        pretrained.load_encoder(tmp_path)
+
+
+def test_an_unknown_kind_of_model_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "no-such-model"}')
+    with pytest.raises(EncoderError, match="can't load the encoder"):
+        pretrained.load_encoder(tmp_path)
+
+
+def _without(source: Path, target: Path, key: str) -> None:
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    weights = load_file(source / "model.safetensors")
+    del weights[key]
+    save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_a_float16_checkpoint_is_loaded_in_float32(tiny_bert: Path, tmp_path: Path) -> None:
+    AutoModel.from_pretrained(tiny_bert).half().save_pretrained(tmp_path)
+    assert load_file(tmp_path / "model.safetensors")["pooler.dense.bias"].dtype == torch.float16
+    module = pretrained.load_encoder(tmp_path)
+    assert {each.dtype for each in module.parameters()} == {torch.float32}
+
+
+def test_a_bfloat16_checkpoint_is_loaded_in_float32(tiny_bert: Path, tmp_path: Path) -> None:
+    AutoModel.from_pretrained(tiny_bert).to(torch.bfloat16).save_pretrained(tmp_path)
+    module = pretrained.load_encoder(tmp_path)
+    assert {each.dtype for each in module.parameters()} == {torch.float32}
+    assert module.config.dtype == torch.float32
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_weights_of_torch_are_loaded(tiny_bert: Path, tmp_path: Path, shards: int) -> None:
+    weights = load_file(tiny_bert / "model.safetensors")
+    shutil.copy(tiny_bert / "config.json", tmp_path)
+    keys = sorted(weights)
+    files = {}
+    for shard in range(shards):
+        own = keys[shard::shards]
+        name = f"pytorch_model-{shard + 1:05}-of-{shards:05}.bin"
+        name = name if shards > 1 else "pytorch_model.bin"
+        torch.save({key: weights[key] for key in own}, tmp_path / name)
+        files |= dict.fromkeys(own, name)
+    if shards > 1:
+        index = {"metadata": {}, "weight_map": files}
+        (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    for key, value in pretrained.load_encoder(tmp_path).state_dict().items():
+        assert torch.equal(value, weights[key]), key
+
+
+class Harmful:
+    def __reduce__(self) -> tuple[object, ...]:
+        return (open, ("harmful", "w"))
+
+
+def test_nothing_but_weights_is_taken_from_a_pickle(
+    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(tiny_bert / "config.json", tmp_path)
+    torch.save({"embeddings.word_embeddings.weight": Harmful()}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(EncoderError, match="its file holds more than weights"):
+        pretrained.load_encoder(tmp_path)
+    assert not (tmp_path / "harmful").exists()
+
+
+def test_a_checkpoint_with_a_head_is_loaded_without_it(tiny_bert: Path, tmp_path: Path) -> None:
+    config = BertConfig.from_pretrained(tiny_bert)
+    model = BertForMaskedLM(config)
+    model.save_pretrained(tmp_path)
+    assert any(key.startswith("bert.") for key in load_file(tmp_path / "model.safetensors"))
+    module = pretrained.load_encoder(tmp_path)
+    # A masked language model has no pooler.
+    assert module.pooler is None
+    expected = model.bert.state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in module.state_dict().items())
+
+
+# --- configs without a model type ---
+
+
+def old_layout(tiny_bert: Path, path: Path, **facts: object) -> Path:
+    """pytorch_model.bin, vocab.txt and a config that doesn't say what it is of."""
+    path.mkdir(parents=True)
+    weights = load_file(tiny_bert / "model.safetensors")
+    torch.save({f"bert.{key}": value for key, value in weights.items()}, path / "pytorch_model.bin")
+    vocab = AutoTokenizer.from_pretrained(tiny_bert).get_vocab()
+    (path / "vocab.txt").write_text("\n".join(sorted(vocab, key=vocab.__getitem__)), "utf-8")
+    config = json.loads((tiny_bert / "config.json").read_text())
+    for key in ("model_type", "architectures", "dtype", "transformers_version"):
+        config.pop(key, None)
+    (path / "config.json").write_text(json.dumps(config | facts))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("folder", "facts"),
+    [
+        ("scibert-scivocab-uncased", {}),
+        ("SciBERT/files", {}),
+        ("albert/scibert", {}),
+        ("matscibert_files", {}),
+        ("files", {"architectures": ["BertForMaskedLM"]}),
+        ("albert/files", {"architectures": ["BertModel"]}),
+    ],
+)
+def test_the_kind_of_model_is_found_out(
+    tiny_bert: Path, tmp_path: Path, folder: str, facts: dict[str, object]
+) -> None:
+    path = old_layout(tiny_bert, tmp_path / folder, **facts)
+    module = pretrained.load_encoder(path)
+    expected = AutoModel.from_pretrained(tiny_bert).state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in module.state_dict().items())
+    tokenizer = pretrained.load_tokenizer(path)
+    text = "I love Zürich's cafés"
+    assert (
+        tokenizer(text)["input_ids"] == AutoTokenizer.from_pretrained(tiny_bert)(text)["input_ids"]
+    )
+    assert pretrained.max_length(path, tokenizer) == 64
+    module.save_pretrained(tmp_path / "saved")
+    assert json.loads((tmp_path / "saved" / "config.json").read_text())["model_type"] == "bert"
+
+
+def test_of_two_kinds_in_a_name_the_longer_is_meant(tiny_bert: Path, tmp_path: Path) -> None:
+    path = old_layout(tiny_bert, tmp_path / "bioroberta-base")
+    tokenizer = pretrained.load_tokenizer(tiny_bert)
+    # RoBERTa numbers positions from behind the padding's.
+    assert pretrained.max_length(path, tokenizer) < pretrained.max_length(tiny_bert, tokenizer)
+
+
+@pytest.mark.parametrize("facts", [{}, {"architectures": ["NoSuchModel"]}])
+def test_a_kind_of_model_that_cannot_be_told_is_an_error(
+    tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory, facts: dict[str, object]
+) -> None:
+    # Not in tmp_path, which has the name of the test in it.
+    path = old_layout(tiny_bert, tmp_path_factory.mktemp("x") / "y", **facts)
+    for use in (pretrained.load_encoder, pretrained.load_tokenizer):
+        with pytest.raises(EncoderError, match="doesn't say what kind of model it is") as caught:
+            use(path)
+        assert caught.value.hint is not None
+        assert '"model_type": "bert"' in caught.value.hint
+
+
+def test_code_from_a_checkpoint_is_not_run(tiny_bert: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_bert, tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config |= {"model_type": "no-such-model", "auto_map": {"AutoConfig": "harmful.Config"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "harmful.py").write_text("raise SystemExit")
+    with pytest.raises(EncoderError, match="can't load the encoder"):
+        pretrained.load_encoder(tmp_path)
+
+
+def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
+    T5Config(vocab_size=10, d_model=8, num_layers=1).save_pretrained(tmp_path)
+    with pytest.raises(EncoderError, match="t5 is an encoder-decoder"):
+        pretrained.load_encoder(tmp_path)
+
+
+def test_attentions_come_from_a_model_that_was_loaded_for_them(tiny_bert: Path) -> None:
+    module = pretrained.load_encoder(tiny_bert, all_attentions=True)
+    with torch.inference_mode():
+        output = module(torch.tensor([[2, 7, 3]]), output_attentions=True)
+    assert [each.shape for each in output.attentions] == [(1, 4, 3, 3)] * 2
+
+
+def test_describe_config(tiny_bert: Path) -> None:
+    config = pretrained.load_encoder(tiny_bert).config
+    assert pretrained.describe_config(config) == {
+        "model_type": "bert",
+        "layers": 2,
+        "width": 16,
+        "heads": 4,
+    }
+
+
+# --- max_length ---
+
+
+def test_max_length_is_the_least_of_tokenizer_and_model(tiny_bert: Path, tiny_gpt2: Path) -> None:
+    for path in (tiny_bert, tiny_gpt2):
+        tokenizer = pretrained.load_tokenizer(path)
+        assert pretrained.max_length(path, tokenizer) == 64
+        tokenizer.model_max_length = int(1e30)
+        assert pretrained.max_length(path, tokenizer) == 64
+        assert 32 < pretrained.max_length(path, tokenizer, exact=False) < 64
+        tokenizer.model_max_length = 32
+        assert pretrained.max_length(path, tokenizer, exact=False) == 32
+        assert pretrained.max_length(path, tokenizer) == 32
+
+
+# I-BERT has embeddings of a class of its own.
+@pytest.mark.parametrize("kind", [RobertaConfig, IBertConfig])
+def test_max_length_leaves_out_the_positions_up_to_padding(
+    tiny_bert: Path, tmp_path: Path, kind: type[RobertaConfig] | type[IBertConfig]
+) -> None:
+    config = kind(
+        vocab_size=300,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=66,
+        pad_token_id=1,
+    )
+    config.save_pretrained(tmp_path)
+    tokenizer = pretrained.load_tokenizer(tiny_bert)
+    tokenizer.model_max_length = int(1e30)
+    limit = pretrained.max_length(tmp_path, tokenizer)
+    assert limit == pretrained.max_length(tmp_path, tokenizer, exact=False) == 64
+    model = AutoModel.from_config(config).eval()
+    with torch.inference_mode():
+        model(torch.full((1, limit), 5))
+        with pytest.raises((IndexError, RuntimeError)):
+            model(torch.full((1, limit + 1), 5))
+
+
+def test_max_length_of_a_model_without_a_limit(tiny_bert: Path, tmp_path: Path) -> None:
+    fields = {"model_type": "xlnet", "d_model": 8, "n_layer": 1, "n_head": 2, "vocab_size": 10}
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    tokenizer = pretrained.load_tokenizer(tiny_bert)
+    tokenizer.model_max_length = int(1e30)
+    assert pretrained.max_length(tmp_path, tokenizer) is None
+
+
+# --- files ---
+
+
+def test_files_of_a_tokenizer_survive_the_way_there_and_back(tiny_bert: Path) -> None:
+    tokenizer = pretrained.load_tokenizer(tiny_bert)
+    files = pretrained.to_files(tokenizer.save_pretrained)
+    assert "tokenizer.json" in files
+    with pretrained.from_files(files) as path:
+        assert {file.name: file.read_bytes() for file in path.iterdir()} == files
+        again = pretrained.load_tokenizer(path)
+    assert not path.exists()
+    assert again.get_vocab() == tokenizer.get_vocab()
+
+
+def test_files_in_folders_survive() -> None:
+    files = {"a.txt": b"1", "folder/b.txt": b"2"}
+
+    def write(path: Path) -> None:
+        for name, content in files.items():
+            (path / name).parent.mkdir(exist_ok=True)
+            (path / name).write_bytes(content)
+
+    assert pretrained.to_files(write) == files
+    with pretrained.from_files(files) as path:
+        assert (path / "folder" / "b.txt").read_bytes() == b"2"
+
+
+def test_settings_of_transformers_logging_are_left_alone(tiny_bert: Path) -> None:
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_info()
+    try:
+        pretrained.load_encoder(tiny_bert)
+        assert transformers_logging.get_verbosity() == transformers_logging.INFO
+        assert transformers_logging.is_progress_bar_enabled()
+    finally:
+        transformers_logging.set_verbosity(before)

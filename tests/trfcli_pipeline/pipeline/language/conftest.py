@@ -1,0 +1,17 @@
+"""A trained pipeline."""
+
+from pathlib import Path
+
+import pytest
+from languages import as_of_spacy_3, examples
+from spacy.language import Language
+
+from trfcli_pipeline.pipeline.optimizers import make_optimizer
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_bert: Path) -> Language:
+    nlp = as_of_spacy_3(str(tiny_bert))
+    for _ in range(2):
+        nlp.update(examples(nlp), sgd=make_optimizer())
+    return nlp

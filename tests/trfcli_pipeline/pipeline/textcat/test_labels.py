@@ -1,0 +1,73 @@
+"""Where labels come from, and which can not be."""
+
+from pathlib import Path
+
+import pytest
+import spacy
+from textcats import make, with_cats
+
+from trfcli_pipeline import TransformersLanguage, TransformersTextCategorizer
+from trfcli_pipeline.errors import DataError, PipelineError
+from trfcli_pipeline.pipeline.optimizers import make_optimizer
+
+
+def test_labels_come_from_the_examples(tiny_bert: Path) -> None:
+    nlp = TransformersLanguage(trf_name=str(tiny_bert), meta={"lang": "xx"})
+    for name in ("sentencizer", "trf_wordpiecer", "trf_tok2vec"):
+        nlp.add_pipe(name)
+    textcat = nlp.add_pipe("trf_textcat", config={"exclusive_classes": True})
+    assert not textcat.is_initialized
+    nlp.initialize(lambda: with_cats(nlp, {"B": 1.0, "A": 0.0}, {"C": 1.0}))
+    assert textcat.is_initialized
+    assert textcat.labels == ("B", "A", "C")
+    assert nlp("I love it").cats.keys() == {"A", "B", "C"}
+
+
+def test_a_label_is_added_once(tiny_bert: Path) -> None:
+    textcat = TransformersTextCategorizer(spacy.blank("xx").vocab)
+    assert textcat.add_label("A") == 1
+    assert textcat.add_label("A") == 0
+    assert textcat.add_label("B") == 1
+    assert textcat.labels == ("A", "B")
+    with pytest.raises(ValueError, match="label"):
+        textcat.add_label(1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("exclusive_classes", "labels"), [(True, ["A"]), (True, []), (False, [])])
+def test_too_few_labels_are_an_error(
+    tiny_bert: Path, exclusive_classes: bool, labels: list[str]
+) -> None:
+    nlp = TransformersLanguage(trf_name=str(tiny_bert), meta={"lang": "xx"})
+    for name in ("sentencizer", "trf_wordpiecer", "trf_tok2vec"):
+        nlp.add_pipe(name)
+    textcat = nlp.add_pipe("trf_textcat", config={"exclusive_classes": exclusive_classes})
+    for label in labels:
+        textcat.add_label(label)
+    with pytest.raises(DataError, match=f"{len(labels)} labels, but it takes at least"):
+        nlp.initialize()
+
+
+@pytest.mark.parametrize(
+    ("fixture", "cats", "message"),
+    [
+        ("exclusive", {"FRUIT": 1.0, "DOG": 1.0}, "several of them hold"),
+        ("exclusive", {"FRUIT": 2.0}, "numbers from 0 to 1"),
+        ("multilabel", {"FRUIT": -1.0}, "numbers from 0 to 1"),
+        ("multilabel", {"FRUIT": float("nan")}, "numbers from 0 to 1"),
+    ],
+)
+def test_impossible_cats_are_an_error(
+    request: pytest.FixtureRequest, fixture: str, cats: dict[str, float], message: str
+) -> None:
+    nlp = request.getfixturevalue(fixture)
+    with pytest.raises(DataError, match=message):
+        nlp.update(with_cats(nlp, cats), sgd=make_optimizer())
+
+
+def test_an_unknown_positive_label_is_an_error(tiny_bert: Path) -> None:
+    nlp = make(tiny_bert, exclusive_classes=True)
+    textcat = nlp.get_pipe("trf_textcat")
+    with pytest.raises(DataError, match="CAT: the positive label is none of"):
+        textcat.initialize(None, nlp=nlp, positive_label="CAT")
+    with pytest.raises(PipelineError, match="needs the pipeline"):
+        textcat.initialize(None)

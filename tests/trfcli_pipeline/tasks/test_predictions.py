@@ -1,0 +1,211 @@
+import json
+import pickle
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import spacy
+from spacy.language import Language
+from spacy.tokens import Doc, DocBin
+
+from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.tasks import predictions
+from trfcli_pipeline.tasks.predictions import Batch, Predicted, Predictor
+
+TEXTS = ["Apple pie is delicious!", "", "I hate\n this film"]
+BATCH = Batch("data.jsonl, lines 1 to 3", TEXTS)
+SCORES = {"A": 0.25, "B": 0.5, "C": 0.25}
+
+
+def with_cats(nlp: Language, name: str, cats: dict[str, float], **cfg: Any) -> None:
+    """Add a text classifier that always says the same."""
+    pipe: Any = nlp.add_pipe(name, **cfg)
+    for label in cats:
+        pipe.add_label(label)
+
+    def answer(docs: list[Doc], **_: Any) -> Any:
+        for doc in docs:
+            doc.cats.update(cats)
+            yield doc
+
+    # The component's own `pipe` would need weights.
+    nlp._components[-1] = (nlp.pipe_names[-1], Stand(pipe, answer))
+
+
+class Stand:
+    """A component that answers by itself, and is otherwise the one it stands for."""
+
+    def __init__(self, component: Any, pipe: Callable[..., Any]) -> None:
+        self.component = component
+        self.pipe = pipe
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.component, name)
+
+    def __call__(self, doc: Doc) -> Doc:
+        raise NotImplementedError
+
+
+def rows_of(nlp: Language, batch: Batch = BATCH) -> list[dict[str, Any]]:
+    content = Predictor(nlp)(batch).content
+    assert isinstance(content, list)
+    # Only what JSON has a form for.
+    assert json.loads(json.dumps(content)) == content
+    return content
+
+
+def test_exclusive_labels() -> None:
+    nlp = spacy.blank("en")
+    with_cats(nlp, "textcat", SCORES)
+    predicted = Predictor(nlp)(BATCH)
+    assert predicted == Predicted(
+        words=9, labels=Counter(B=3), content=[{"cats": SCORES, "labels": ["B"]}] * 3
+    )
+
+
+def test_labels_that_hold_best_first() -> None:
+    nlp = spacy.blank("en")
+    cats = {"A": 0.5, "B": 0.9, "C": 0.49}
+    with_cats(nlp, "textcat_multilabel", cats)
+    assert rows_of(nlp)[0]["labels"] == ["B", "A"]
+    nlp.remove_pipe("textcat_multilabel")
+    with_cats(nlp, "textcat_multilabel", cats, config={"threshold": 0.91})
+    assert rows_of(nlp)[0]["labels"] == []
+
+
+def test_thresholds_of_labels_and_several_classifiers(make_nlp: Callable[..., Language]) -> None:
+    nlp = make_nlp()
+    with_cats(nlp, "trf_textcat", {"A": 0.6, "B": 0.4})
+    nlp.get_pipe("trf_textcat").component.thresholds = {"A": 0.7, "B": 0.3}  # type: ignore[attr-defined]
+    with_cats(nlp, "textcat", {"X": 0.2, "Y": 0.8})
+    (row,) = rows_of(nlp, Batch("", ["a film"]))
+    assert row == {"cats": {"A": 0.6, "B": 0.4, "X": 0.2, "Y": 0.8}, "labels": ["Y", "B"]}
+
+
+def test_scores_are_the_shortest_that_are_the_same_float32() -> None:
+    score = float(np.float32(1) / np.float32(3))
+    nlp = spacy.blank("en")
+    with_cats(nlp, "textcat", {"A": score, "B": 1e-9})
+    cats = rows_of(nlp)[0]["cats"]
+    assert json.dumps(cats) == '{"A": 0.33333334, "B": 1e-09}'
+    assert np.float32(cats["A"]) == np.float32(score)
+
+
+def test_entities_spans_and_tokens() -> None:
+    nlp = spacy.blank("en")
+    ruler: Any = nlp.add_pipe("entity_ruler")
+    ruler.add_patterns([{"label": "ORG", "pattern": "Apple", "id": "apple"}])
+    spans: Any = nlp.add_pipe("span_ruler")
+    spans.add_patterns([{"label": "DISH", "pattern": "Apple pie"}])
+    first, empty, _ = rows_of(nlp)
+    assert first == {
+        "ents": [{"start": 0, "end": 5, "label": "ORG", "text": "Apple"}],
+        "spans": {"ruler": [{"start": 0, "end": 9, "label": "DISH", "text": "Apple pie"}]},
+    }
+    assert empty == {"ents": [], "spans": {"ruler": []}}
+
+
+def test_attributes_of_tokens() -> None:
+    @Language.component("test_grammar", assigns=["token.pos", "token.dep", "token.head"])
+    def grammar(doc: Doc) -> Doc:
+        for token in doc:
+            token.pos_, token.dep_, token.head = "NOUN", "dep", doc[0]
+        return doc
+
+    nlp = spacy.blank("en")
+    nlp.add_pipe("test_grammar")
+    first, empty, third = rows_of(nlp)
+    assert first["tokens"][1] == {"start": 6, "end": 9, "pos": "NOUN", "dep": "dep", "head": 0}
+    assert empty == {"tokens": []}
+    assert [each["start"] for each in third["tokens"]] == [0, 2, 6, 8, 13]
+
+
+def test_component_that_declares_nothing() -> None:
+    @Language.component("test_undeclared")
+    def undeclared(doc: Doc) -> Doc:
+        doc.cats["LONG"] = 1.0
+        for token in doc:
+            token.tag_ = "X"
+        return doc
+
+    nlp = spacy.blank("en")
+    nlp.add_pipe("test_undeclared")
+    (row,) = rows_of(nlp, Batch("", ["film"]))
+    # No threshold is known for the label, so nobody can say whether it holds.
+    assert row == {
+        "cats": {"LONG": 1.0},
+        "labels": [],
+        "tokens": [{"start": 0, "end": 4, "tag": "X"}],
+    }
+
+
+def test_pipeline_that_predicts_nothing(nlp: Language) -> None:
+    with pytest.raises(PipelineError) as caught:
+        Predictor(nlp)
+    assert caught.value.message == (
+        "The pipeline predicts nothing to write (sentencizer, trf_wordpiecer, trf_tok2vec)"
+    )
+    assert "trf train-textcat" in str(caught.value.hint)
+
+
+def test_docs_lack_only_what_is_large(make_nlp: Callable[..., Language]) -> None:
+    nlp = make_nlp()
+    with_cats(nlp, "textcat", SCORES)
+    content = Predictor(nlp, as_docs=True)(BATCH).content
+    assert isinstance(content, bytes)
+    docs = list(DocBin().from_bytes(content).get_docs(spacy.blank("en").vocab))
+    assert [doc.text for doc in docs] == TEXTS
+    assert [doc.cats for doc in docs] == [SCORES] * 3
+    assert not any(doc.user_data or doc.tensor.size for doc in docs)
+
+
+def test_failure_names_the_texts() -> None:
+    @Language.component("test_failing", assigns=["doc.cats"])
+    def failing(doc: Doc) -> Doc:
+        raise ZeroDivisionError("by zero\nand more")
+
+    nlp = spacy.blank("en")
+    nlp.add_pipe("test_failing")
+    with pytest.raises(PipelineError) as caught:
+        Predictor(nlp)(BATCH)
+    assert caught.value.message == "data.jsonl, lines 1 to 3: ZeroDivisionError: by zero"
+
+
+def test_memory_is_given_back_after_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    @Language.component("test_quiet", assigns=["doc.cats"])
+    def quiet(doc: Doc) -> Doc:
+        return doc
+
+    nlp = spacy.blank("en")
+    nlp.add_pipe("test_quiet")
+    trimmed: list[bool] = []
+    monkeypatch.setattr(predictions, "trim_heap", lambda: trimmed.append(True))
+    predict = Predictor(nlp)
+    for _ in range(3):
+        predict(BATCH)
+    assert len(trimmed) == 3
+
+
+def test_words_of_a_long_stream_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    nlp = spacy.blank("en")
+    with_cats(nlp, "textcat", SCORES)
+    predictor = Predictor(nlp)
+    predictor(BATCH)
+    known = len(nlp.vocab.strings)
+    predictor(Batch("", ["new words"]))
+    kept = len(nlp.vocab.strings)
+    assert kept > known
+    monkeypatch.setattr(predictions, "_KEPT_WORDS", 0)
+    for number in range(3):
+        predictor(Batch("", [f"newer{number} word{number}"]))
+    assert len(nlp.vocab.strings) == kept
+
+
+def test_predictor_can_be_sent_to_another_process(make_nlp: Callable[..., Language]) -> None:
+    nlp = make_nlp()
+    nlp.add_pipe("trf_textcat", config={"exclusive_classes": True})
+    nlp.get_pipe("trf_textcat").initialize(None, nlp=nlp, labels=["A", "B"])  # type: ignore[attr-defined]
+    predictor = Predictor(nlp)
+    assert pickle.loads(pickle.dumps(predictor))(BATCH) == predictor(BATCH)

@@ -1,0 +1,91 @@
+"""Reads examples and puts them into batches, registered for use in configs."""
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from spacy.language import Language
+from spacy.training import Example
+from spacy.util import minibatch, registry
+
+from trfcli_pipeline.data.corpus import Record, read_records
+from trfcli_pipeline.data.dataset import complete_cats, is_exclusive, label_names
+from trfcli_pipeline.errors import DataError
+
+# Batches that are sorted together: enough for rows of like length, few enough for random batches.
+_BATCHES_PER_CHUNK = 16
+
+
+Item = TypeVar("Item", Example, "Entry")
+
+
+def make_examples(
+    nlp: Language, records: Sequence[Record], labels: Sequence[str], *, exclusive: bool
+) -> list[Example]:
+    """Turn labelled records into examples, each with a value for every label that is known."""
+    return [
+        Example.from_dict(
+            nlp.make_doc(record.text), {"cats": complete_cats(record, labels, exclusive)}
+        )
+        for record in records
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Stands for an example in a batcher, where the example itself need not be in memory.
+
+    Attributes:
+        index: Of the example.
+        n_tokens, n_pieces: Of its predicted Doc.
+    """
+
+    index: int
+    n_tokens: int
+    n_pieces: int
+
+    def __len__(self) -> int:
+        return self.n_tokens
+
+
+@registry.readers("trfcli.Corpus.v1")
+def create_reader(path: Path | None) -> Callable[[Language], Iterator[Example]]:
+    """Read labelled texts in any of the formats of `corpus.read_records`."""
+
+    def read(nlp: Language) -> Iterator[Example]:
+        if path is None:
+            raise DataError(
+                "No file to read examples from", hint="Set --paths.train and --paths.dev"
+            )
+        records = read_records(path, labelled=True)
+        yield from make_examples(
+            nlp, records, label_names(records), exclusive=is_exclusive(records)
+        )
+
+    return read
+
+
+@registry.batchers("trfcli.batch_by_length.v1")
+def create_batcher(size: int) -> Callable[[Iterable[Item]], Iterator[list[Item]]]:
+    """Batches of `size` examples (or entries for them) of like length, in random order.
+
+    Length is the number of wordpieces, of tokens where there are no wordpieces yet.
+    The order comes from Python's `random`, which `spacy.util.fix_random_seed` seeds.
+    """
+
+    def batch_by_length(examples: Iterable[Item]) -> Iterator[list[Item]]:
+        for chunk in minibatch(examples, size * _BATCHES_PER_CHUNK):
+            batches = list(minibatch(sorted(chunk, key=_length), size))
+            random.shuffle(batches)
+            yield from batches
+
+    return batch_by_length
+
+
+def _length(example: Example | Entry) -> int:
+    if isinstance(example, Entry):
+        return example.n_pieces
+    pieces = example.predicted._.trf_word_pieces
+    return len(example.predicted) if pieces is None else len(pieces)

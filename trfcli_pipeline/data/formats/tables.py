@@ -1,0 +1,175 @@
+"""Reads .csv, .tsv and .parquet, and writes .csv and .tsv."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import IO, Any
+
+from trfcli_pipeline.data.formats.json import to_json
+from trfcli_pipeline.data.formats.rows import (
+    LABEL_KEYS,
+    BadRowError,
+    Format,
+    Rows,
+    bad_utf8,
+    quoted,
+)
+from trfcli_pipeline.data.surrogates import SURROGATE, without_surrogates
+from trfcli_pipeline.errors import DataError, OutputError
+
+_CSV_QUOTES = 'A field with quotes or line ends stands in quotes; a quote inside it is doubled ("")'
+# The csv module's own limit, 131,072 characters, is less than a book has.
+_CSV_FIELD_LIMIT = 2**31 - 1
+
+
+def _read_csv(stream: IO[bytes], name: str) -> Rows:
+    yield from _read_table(stream, name, ",")
+
+
+def _read_tsv(stream: IO[bytes], name: str) -> Rows:
+    yield from _read_table(stream, name, "\t")
+
+
+def _read_table(stream: Iterable[bytes], name: str, delimiter: str) -> Rows:
+    # The limit belongs to the csv module as a whole: it can be raised, but not for one reader.
+    csv.field_size_limit(_CSV_FIELD_LIMIT)
+    # Bytes that aren't UTF-8 become surrogates, which valid UTF-8 never gives: found per row.
+    lines = (
+        raw.decode("utf-8-sig" if number == 0 else "utf-8", errors="surrogateescape")
+        for number, raw in enumerate(stream)
+    )
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    header: list[str] | None = None
+    while True:
+        place = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield place, _bad_csv(error)
+            continue
+        if not cells:
+            continue
+        undecoded = SURROGATE.search("".join(cells))
+        if undecoded:
+            yield place, bad_utf8(ord(undecoded.group()) - 0xDC00)
+            if header is None:
+                return
+        elif header is None:
+            header = [cell.strip() for cell in cells]
+            if "text" not in header:
+                raise DataError(
+                    f'{name}, line {place}: no column "text" in the header '
+                    f"(it has: {', '.join(map(quoted, header))})",
+                    hint=f'The first line names the columns, for example "text{delimiter}label"',
+                )
+        elif len(cells) > len(header):
+            problem = f"{len(cells)} fields, but the header names {len(header)} columns"
+            yield place, BadRowError(problem, advice=_CSV_QUOTES)
+        else:
+            yield place, _with_label_list(dict(zip(header, cells, strict=False)))
+
+
+def _bad_csv(error: csv.Error) -> BadRowError:
+    if "unexpected end" in str(error):
+        return BadRowError("the quoted field that starts here never ends", advice=_CSV_QUOTES)
+    return BadRowError(f"not valid CSV ({str(error).partition(' - ')[0]})", advice=_CSV_QUOTES)
+
+
+def _with_label_list(row: dict[str, Any]) -> dict[str, Any]:
+    """Bring the labels of a table's row into the form that they have in JSON."""
+    for key in LABEL_KEYS:
+        if key in row and row[key] is None:
+            del row[key]
+    if isinstance(row.get("label"), str):
+        row["label"] = row["label"].strip()
+        if not row["label"]:
+            del row["label"]
+    if isinstance(row.get("labels"), str):
+        parts = row["labels"].split("|") if row["labels"].strip() else []
+        row["labels"] = [part.strip() for part in parts]
+    return row
+
+
+def _read_parquet(stream: IO[bytes], name: str) -> Rows:
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        hint = 'pip install "trfcli[parquet]"'
+        raise DataError(f"{name}: reading Parquet needs pyarrow", hint=hint) from error
+    try:
+        batches = pyarrow.parquet.ParquetFile(stream).iter_batches(batch_size=1024)
+        rows = (row for batch in batches for row in batch.to_pylist())
+        for place, row in enumerate(rows, start=1):
+            match row.get("cats"):
+                case dict() as cats:
+                    # A struct column gives every row every key, with null where there was none.
+                    row["cats"] = {key: value for key, value in cats.items() if value is not None}
+                case [tuple(), *_] | [] as pairs:
+                    row["cats"] = dict(pairs)
+            yield place, _with_label_list(row)
+    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
+        raise DataError(f"{name}: not a Parquet file, or a damaged one") from error
+
+
+class TableWriter:
+    """Writes rows under a header, which the first row decides.
+
+    Of the labels, `{"cats": {"A": 0.9}, "labels": ["A"]}`, the table has a column `labels`,
+    separated by "|", and a column `score_A` for each of `cats`. Lists and objects are JSON.
+    """
+
+    streams = True
+    takes_docs = False
+
+    def __init__(self, delimiter: str) -> None:
+        self.delimiter = delimiter
+        self.state: dict[str, Any] = {}
+        self.left_out: set[str] = set()
+
+    def add(self, batch: Iterable[Mapping[str, Any]]) -> bytes:
+        lines: list[str] = []
+        for row in batch:
+            flat = _flat(row)
+            if "columns" not in self.state:
+                self.state["columns"] = list(flat)
+                lines.append(self._line(self.state["columns"]))
+            columns = self.state["columns"]
+            lines.append(self._line([_cell(flat.get(column)) for column in columns]))
+            self.left_out.update(flat.keys() - set(columns))
+        return without_surrogates("".join(lines)).encode("utf-8")
+
+    def end(self) -> bytes:
+        return b""
+
+    def _line(self, cells: Sequence[Any]) -> str:
+        line = io.StringIO(newline="")
+        # With \n alone as its line end, csv would leave an \r in a cell without quotes.
+        csv.writer(line, delimiter=self.delimiter, lineterminator="\r\n").writerow(cells)
+        return line.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    flat = dict(row)
+    flat |= {f"score_{label}": score for label, score in flat.pop("cats", {}).items()}
+    if "labels" in flat:
+        flat["labels"] = _joined(flat["labels"])
+    return flat
+
+
+def _joined(labels: Sequence[str]) -> str:
+    for label in labels:
+        if "|" in label:
+            problem = f'{quoted(label)}: in a table, "|" separates labels'
+            raise OutputError(problem, hint="Write .jsonl")
+    return "|".join(labels)
+
+
+def _cell(value: Any) -> Any:
+    return to_json(value) if isinstance(value, list | dict | bool) else value
+
+
+CSV = Format(_read_csv)
+TSV = Format(_read_tsv)
+PARQUET = Format(_read_parquet, place="row")

@@ -1,0 +1,13 @@
+"""Reads .txt: one text a line."""
+
+from typing import IO
+
+from trfcli_pipeline.data.formats.rows import BadRowError, Format, Rows, lines
+
+
+def _read_txt(stream: IO[bytes], name: str) -> Rows:
+    for number, line in lines(stream):
+        yield number, line if isinstance(line, BadRowError) else {"text": line}
+
+
+TXT = Format(_read_txt, has_labels=False)

@@ -1,0 +1,1 @@
+"""Runs the transformer in torch: sub-batches, memory, precision, gradients, optimizer steps."""

@@ -1,0 +1,1 @@
+"""Metrics for text classifiers, their uncertainty, and the report that shows them."""

@@ -1,0 +1,1 @@
+"""Pretrained models and tokenizers from packages, directories and the hub."""

@@ -1,0 +1,1 @@
+"""spaCy's side: the trf language, its components, and how pipelines are loaded and saved."""

@@ -1,0 +1,88 @@
+"""An update of the encoder that waits for the gradients of the heads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from spacy.tokens import Doc
+from thinc.api import Optimizer
+
+from trfcli_pipeline.encoder.activations import KINDS, Activations
+from trfcli_pipeline.encoder.updates import Backprop
+
+# Which gradient attribute belongs to which of the Activations' fields.
+_GRADIENTS = {kind: f"trf_d_{kind}" for kind in KINDS}
+
+
+@dataclass(slots=True)
+class PendingUpdate:
+    """An update whose heads may still have gradients to add.
+
+    Attributes:
+        zeros: The gradients that the Docs were given at first.
+        backprop: Runs the encoder's backward pass.
+        optimizer: What to take the step with once the gradients are there, if anything.
+    """
+
+    docs: Sequence[Doc]
+    zeros: Sequence[Activations]
+    backprop: Backprop
+    optimizer: Optimizer | None = None
+
+    @classmethod
+    def begin(
+        cls, docs: Sequence[Doc], activations: Activations, backprop: Backprop
+    ) -> "PendingUpdate":
+        """Give the Docs arrays of zeros for the heads to add their gradients to."""
+        segments_per_doc = [len(doc._.trf_segments) for doc in docs]
+        zeros = _zeros_like(activations).split(segments_per_doc)
+        for doc, part in zip(docs, zeros, strict=True):
+            for field, attribute in _GRADIENTS.items():
+                doc._.set(attribute, getattr(part, field))
+        return cls(docs, zeros, backprop)
+
+    def has_gradients(self) -> bool:
+        """Whether a head has replaced a gradient, or written to one in place."""
+        return any(
+            _differs(doc._.get(attribute), getattr(zeros, field))
+            for doc, zeros in zip(self.docs, self.zeros, strict=True)
+            for field, attribute in _GRADIENTS.items()
+        )
+
+    def take_gradients(self) -> Activations:
+        """Collect the Docs' gradients, and clear them."""
+        parts = []
+        for doc, zeros in zip(self.docs, self.zeros, strict=True):
+            kinds = {field: doc._.get(attribute) for field, attribute in _GRADIENTS.items()}
+            parts.append(Activations(**kinds, lengths=zeros.lengths, is_grad=True))
+        self.clear()
+        return Activations.join(parts)
+
+    def clear(self) -> None:
+        for doc in self.docs:
+            for attribute in _GRADIENTS.values():
+                doc._.set(attribute, None)
+
+
+def _differs(now: Any, zeros: Any) -> bool:
+    if now is not zeros:
+        return True
+    if now is None:
+        return False
+    arrays = now if isinstance(now, list) else [now]
+    return any(bool(array.any()) for array in arrays)
+
+
+def _zeros_like(activations: Activations) -> Activations:
+    kinds = {kind: _zeros(getattr(activations, kind)) for kind in KINDS}
+    return Activations(**kinds, lengths=activations.lengths, is_grad=True)
+
+
+def _zeros(values: Any) -> Any:
+    if values is None:
+        return None
+    if isinstance(values, list):
+        return [_zeros(each) for each in values]
+    # numpy dispatches to CuPy where the array is CuPy's.
+    return np.zeros_like(values)

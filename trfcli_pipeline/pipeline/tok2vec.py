@@ -1,0 +1,299 @@
+"""trf_tok2vec: the encoder. Its activations go to the Doc, and gradients come back from there."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import srsly
+from spacy import util
+from spacy.language import Language
+from spacy.pipeline import TrainablePipe
+from spacy.tokens import Doc
+from spacy.training import Example, validate_examples
+from spacy.vocab import Vocab
+from thinc.api import Optimizer, set_dropout_rate
+
+from trfcli_pipeline.encoder.activations import KINDS, Activations, kinds_to_keep
+from trfcli_pipeline.encoder.updates import Backprop
+from trfcli_pipeline.encoder.wrapper import TransformersWrapper
+from trfcli_pipeline.huggingface.sources import locate
+from trfcli_pipeline.pipeline.buffering import pipe_buffers
+from trfcli_pipeline.pipeline.doc_rows import alignment_of, rows_by_doc, word_pieces
+from trfcli_pipeline.pipeline.listening import ListenedTo
+from trfcli_pipeline.pipeline.pending import PendingUpdate
+from trfcli_pipeline.pipeline.vectors import set_vector_hooks
+from trfcli_pipeline.tokenization.extensions import install_extensions
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+install_extensions()
+
+_MODEL_SETTINGS: dict[str, Any] = {
+    "words_per_batch": 2000,
+    "device": "auto",
+    "all_hidden_states": False,
+    "all_attentions": False,
+    "precision": "auto",
+}
+DEFAULT_SETTINGS: dict[str, Any] = {**_MODEL_SETTINGS, "keep": "all"}
+
+
+class TransformersTok2Vec(ListenedTo, TrainablePipe):
+    """Pipeline component that runs the encoder and assigns its activations to the Doc.
+
+    `doc.tensor` gets one row a token, the sum of the rows of its wordpieces, each divided among
+    the tokens that share it (`alignment.Alignment.shares`); the vector and similarity hooks of
+    Doc, Span and Token use these rows.
+
+    An update has two halves. `update` runs the encoder forward and puts arrays of zeros on the
+    Docs for the heads to add their gradients to. `finish_update` runs it backward once and takes
+    one optimizer step. Where it is called before any head had its turn, as
+    `spacy.Language.update` does, the step waits for the gradients until the next update,
+    prediction or saving.
+
+    Args:
+        vocab: The vocab of the pipeline.
+        model: The encoder, or True for one without weights yet.
+        trf_name: The encoder that `initialize` loads: a hub id, a directory, or a packaged one.
+        name: Name of the component in its pipeline.
+        **cfg: `words_per_batch`, `device`, `all_hidden_states`, `all_attentions` and `precision`,
+            as of `wrapper.TransformersWrapper`; and `keep`, which activations to put on the Docs
+            of a prediction beside `doc.tensor`: "all", "tensor" for none of them, or a list of
+            `activations.KINDS`. Those of an update have them all.
+
+    Raises:
+        PipelineError: `keep` names no activation, or `words_per_batch` or `precision` can't be
+            what it is.
+    """
+
+    factory = "trf_tok2vec"
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: TransformersWrapper | bool = True,
+        *,
+        trf_name: str = "",
+        name: str = "trf_tok2vec",
+        **cfg: Any,
+    ) -> None:
+        super().__init__()
+        self.vocab = vocab
+        self.name = name
+        self.trf_name = trf_name
+        self.settings = {**DEFAULT_SETTINGS, **cfg}
+        self.kept = kinds_to_keep(self.settings["keep"])
+        self.model = model if isinstance(model, TransformersWrapper) else self._make_model()
+        self._pending: PendingUpdate | None = None
+
+    @classmethod
+    def from_nlp(cls, nlp: Language, **cfg: Any) -> Self:
+        """Create the component for a pipeline, without weights yet."""
+        trf_name = cfg.pop("trf_name", "") or getattr(nlp, "trf_name", "")
+        return cls(nlp.vocab, trf_name=trf_name, **cfg)
+
+    @classmethod
+    def from_pretrained(cls, vocab: Vocab, name: str, **cfg: Any) -> Self:
+        """Create the component with pretrained weights.
+
+        Raises:
+            EncoderError: There is no such encoder, or it can't be loaded.
+        """
+        self = cls(vocab, trf_name=name, **cfg)
+        self.load()
+        return self
+
+    @classmethod
+    def Model(cls, name: str, **cfg: Any) -> TransformersWrapper:  # noqa: N802 - spaCy 2's name
+        """Create the model with the weights of a pretrained encoder."""
+        wrapper = TransformersWrapper(**{**_MODEL_SETTINGS, **cfg})
+        wrapper.load(locate(name).path)
+        return wrapper
+
+    @property
+    def cfg(self) -> dict[str, Any]:
+        """The settings that the component's factory takes."""
+        return {"trf_name": self.trf_name, **self.settings}
+
+    @property
+    def transformers_model(self) -> "PreTrainedModel":
+        """The torch module. Raises PipelineError if no weights were loaded yet."""
+        return self.model.module
+
+    def load(self) -> None:
+        """Load the weights that `trf_name` says."""
+        self.model.load(locate(self.trf_name).path)
+        self.tell_width()
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+    ) -> None:
+        """Load the pretrained weights, if there are none yet."""
+        if not self.model.is_loaded:
+            self.load()
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+        """Process Docs as a stream, in order; see `buffering.pipe_buffers`.
+
+        Where `words_per_batch` sets no limit, `batch_size` is the number of Docs that are encoded
+        together.
+        """
+        if self.model.attrs["words_per_batch"] == 0:
+            yield from super().pipe(stream, batch_size=batch_size)
+        else:
+            yield from pipe_buffers(self, stream, self._annotate, batch_size)
+
+    def predict(self, docs: Sequence[Doc]) -> Activations:
+        """Encode a batch of Docs, without changing them."""
+        if self._pending is not None and self._pending.has_gradients():
+            self.complete_update()
+        return self.model.predict(word_pieces(docs))
+
+    def set_annotations(self, docs: Sequence[Doc], outputs: Activations) -> None:
+        """Assign token rows, hooks and the activations to keep to the Docs that they are for."""
+        self._assign(docs, outputs, self.kept)
+
+    def _annotate(self, docs: Sequence[Doc]) -> None:
+        self.set_annotations(docs, self.predict(docs))
+
+    def _assign(self, docs: Sequence[Doc], outputs: Activations, kinds: Iterable[str]) -> None:
+        alignments = [alignment_of(doc) for doc in docs]
+        parts = outputs.split([len(each.segments) for each in alignments])
+        rows = rows_by_doc(self.model.ops, alignments, outputs.last_hidden_state)
+        for doc, part, tensor in zip(docs, parts, rows, strict=True):
+            doc.tensor = tensor
+            for kind in KINDS:
+                doc._.set(f"trf_{kind}", getattr(part, kind) if kind in kinds else None)
+            set_vector_hooks(doc)
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Encode the predicted Docs for training, ready for the heads' gradients."""
+        examples = list(examples)
+        validate_examples(examples, "TransformersTok2Vec.update")
+        losses = {} if losses is None else losses
+        losses.setdefault(self.name, 0.0)
+        self.complete_update()
+        docs = [eg.predicted for eg in examples]
+        if not docs:
+            return losses
+        set_dropout_rate(self.model, drop)
+        # Thinc's types have it that a backward pass returns the gradient of the input.
+        activations, backprop = cast(
+            tuple[Activations, Backprop], self.model.begin_update(word_pieces(docs))
+        )
+        self._assign(docs, activations, KINDS)
+        self._pending = PendingUpdate.begin(docs, activations, backprop)
+        if sgd not in (None, False):
+            self.finish_update(sgd)
+        return losses
+
+    def finish_update(self, sgd: Optimizer) -> None:
+        """Run the backward pass and take a step, or put both off until heads gave gradients."""
+        if self._pending is not None and not self._pending.has_gradients():
+            self._pending.optimizer = sgd
+            return
+        self._backward()
+        self.model.finish_update(sgd)
+
+    def complete_update(self) -> None:
+        """Complete the last update, if it still waits for its backward pass or its step."""
+        if self._pending is None:
+            return
+        if not self._pending.has_gradients():
+            self._pending.clear()
+            self._pending = None
+            return
+        optimizer = self._pending.optimizer
+        self._backward()
+        if optimizer is not None:
+            self.model.finish_update(optimizer)
+
+    def use_params(self, params: dict[Any, Any]) -> Iterator[None]:
+        """Put averages in the place of the weights, where the optimizer keeps some."""
+        self.complete_update()
+        with self.model.use_params(params):
+            yield
+
+    def to_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> None:
+        self.complete_update()
+        util.to_disk(path, {"cfg": self._write_cfg, "model": self.model.to_disk}, exclude)
+
+    def from_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> Self:
+        path = Path(path)
+        self._restore(srsly.read_json(path / "cfg"))
+        self.model.from_disk(path / "model")
+        self.tell_width()
+        return self
+
+    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        self.complete_update()
+        return srsly.msgpack_dumps({"cfg": self.cfg, "model": self.model.to_bytes()})
+
+    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> Self:
+        data = srsly.msgpack_loads(bytes_data)
+        self._restore(data["cfg"])
+        self.model.from_bytes(data["model"])
+        self.tell_width()
+        return self
+
+    def __reduce__(self) -> Any:
+        # What waits for its gradients can't be pickled.
+        self.complete_update()
+        return super().__reduce__()
+
+    def _make_model(self) -> TransformersWrapper:
+        return TransformersWrapper(**{key: self.settings[key] for key in _MODEL_SETTINGS})
+
+    def _backward(self) -> None:
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.backprop(pending.take_gradients())
+
+    def _write_cfg(self, path: Path) -> None:
+        srsly.write_json(path, self.cfg)
+
+    def _restore(self, cfg: dict[str, Any]) -> None:
+        # The other settings come from the pipeline's config, where people may have edited them.
+        self.trf_name = cfg["trf_name"]
+        self._pending = None
+
+
+@Language.factory(
+    "trf_tok2vec",
+    default_config={"trf_name": "", **DEFAULT_SETTINGS},
+    assigns=["doc.tensor", "doc._.trf_last_hidden_state", "doc._.trf_pooler_output"],
+    requires=["doc._.trf_word_pieces"],
+)
+def make_tok2vec(
+    nlp: Language,
+    name: str,
+    trf_name: str,
+    words_per_batch: int | str,
+    device: str,
+    all_hidden_states: bool,
+    all_attentions: bool,
+    precision: str,
+    keep: str | list[str],
+) -> TransformersTok2Vec:
+    return TransformersTok2Vec.from_nlp(
+        nlp,
+        name=name,
+        trf_name=trf_name,
+        words_per_batch=words_per_batch,
+        device=device,
+        all_hidden_states=all_hidden_states,
+        all_attentions=all_attentions,
+        precision=precision,
+        keep=keep,
+    )

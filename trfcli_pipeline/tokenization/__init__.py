@@ -1,0 +1,1 @@
+"""From a Doc to wordpieces that are aligned with its tokens."""

@@ -1,0 +1,232 @@
+"""Texts as wordpieces: by tokenizers that say where a piece came from, and by those that don't."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, count
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
+
+from trfcli_pipeline.huggingface import pretrained
+from trfcli_pipeline.tokenization.offsets import Span, find_offsets, surfaces
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# A text, or two that the encoder sees as one row.
+Text = str | tuple[str, str]
+
+
+class Encoding(Protocol):
+    """The wordpieces of a text; as much of `tokenizers.Encoding` as is used.
+
+    Attributes:
+        ids, tokens, type_ids: Of each wordpiece.
+        offsets: Start and end character of each wordpiece, in its own text of a pair.
+        sequence_ids: Which text of a pair each wordpiece is from; None for a special token.
+        overflowing: What was cut off, in parts.
+    """
+
+    @property
+    def ids(self) -> list[int]: ...
+    @property
+    def tokens(self) -> list[str]: ...
+    @property
+    def type_ids(self) -> list[int]: ...
+    @property
+    def offsets(self) -> list[Span]: ...
+    @property
+    def sequence_ids(self) -> list[int | None]: ...
+    @property
+    def overflowing(self) -> Sequence["Encoding"]: ...
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """An `Encoding` that isn't the tokenizer's own."""
+
+    ids: list[int]
+    tokens: list[str]
+    type_ids: list[int]
+    offsets: list[Span]
+    sequence_ids: list[int | None]
+    overflowing: Sequence[Encoding] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def select(cls, encoding: Encoding, indices: Sequence[int]) -> Self:
+        """Some of the wordpieces of an encoding, in the order of the indices."""
+        ids, tokens, type_ids = encoding.ids, encoding.tokens, encoding.type_ids
+        offsets, sequence_ids = encoding.offsets, encoding.sequence_ids
+        return cls(
+            ids=[ids[i] for i in indices],
+            tokens=[tokens[i] for i in indices],
+            type_ids=[type_ids[i] for i in indices],
+            offsets=[offsets[i] for i in indices],
+            sequence_ids=[sequence_ids[i] for i in indices],
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[Encoding]) -> Self:
+        """The wordpieces of several encodings, one behind the other."""
+        return cls(
+            ids=[each for part in parts for each in part.ids],
+            tokens=[each for part in parts for each in part.tokens],
+            type_ids=[each for part in parts for each in part.type_ids],
+            offsets=[each for part in parts for each in part.offsets],
+            sequence_ids=[each for part in parts for each in part.sequence_ids],
+        )
+
+
+def find_mistakable(tokenizer: "PreTrainedTokenizerBase") -> frozenset[int]:
+    """The ids of special tokens that the tokenizer finds in texts, though it was told not to.
+
+    Unigram models have them among their pieces, and some slow tokenizers never split them.
+    """
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    return frozenset(
+        id_
+        for encoding in _encode(tokenizer, tokenizer.all_special_tokens, None)
+        for id_, sequence in zip(encoding.ids, encoding.sequence_ids, strict=True)
+        if sequence is not None and id_ in special
+    )
+
+
+def encode(
+    tokenizer: "PreTrainedTokenizerBase",
+    texts: Sequence[Text],
+    limit: int | None,
+    mistakable: frozenset[int] = frozenset(),
+) -> list[Encoding]:
+    """Find the wordpieces of texts: special tokens included, at most `limit` of each.
+
+    Text that looks like a special token is text. Of a pair, the longer text is cut first.
+
+    Args:
+        tokenizer: Prepared for the same limit by `pretrained.encode_whole`.
+        mistakable: What `find_mistakable` returned.
+    """
+    encodings = _encode(tokenizer, texts, limit)
+    if not mistakable:
+        return encodings
+    return [
+        _encode_again(tokenizer, text, limit, encoding, mistakable)
+        for text, encoding in zip(texts, encodings, strict=True)
+    ]
+
+
+def _encode_again(
+    tokenizer: "PreTrainedTokenizerBase",
+    text: Text,
+    limit: int | None,
+    encoding: Encoding,
+    mistakable: frozenset[int],
+) -> Encoding:
+    """Encode a text until no piece of it is taken for a special token."""
+    while mistaken := _mistaken(encoding, mistakable):
+        disguised = _disguise(text, mistaken)
+        if disguised == text:
+            break
+        text = disguised
+        (encoding,) = _encode(tokenizer, [text], limit)
+    return encoding
+
+
+def _mistaken(encoding: Encoding, mistakable: frozenset[int]) -> list[tuple[int, int]]:
+    """Text and first character of each of the text's pieces that is a special token."""
+    if mistakable.isdisjoint(encoding.ids):
+        return []
+    rows = zip(encoding.ids, encoding.sequence_ids, encoding.offsets, strict=True)
+    return [
+        (sequence, start)
+        for id_, sequence, (start, end) in rows
+        if id_ in mistakable and sequence is not None and start < end
+    ]
+
+
+def _disguise(text: Text, places: Sequence[tuple[int, int]]) -> Text:
+    """Replace characters by one that is in no special token; all others stay where they are."""
+    parts = [list(part) for part in ((text,) if isinstance(text, str) else text)]
+    for sequence, start in places:
+        parts[sequence][start] = "\ufffd"
+    first, *second = ("".join(part) for part in parts)
+    return (first, second[0]) if second else first
+
+
+def _encode(
+    tokenizer: "PreTrainedTokenizerBase", texts: Sequence[Text], limit: int | None
+) -> list[Encoding]:
+    if not tokenizer.is_fast:
+        return [_encode_in_python(tokenizer, text, limit) for text in texts]
+    backend = tokenizer.backend_tokenizer
+    singles = iter(backend.encode_batch([text for text in texts if isinstance(text, str)]))
+    return [
+        next(singles) if isinstance(text, str) else _encode_pair(backend, text) for text in texts
+    ]
+
+
+def _encode_pair(backend: Any, texts: tuple[str, str]) -> Encoding:
+    # Each cut to the limit at first: where both texts overflow, their parts would be combined
+    # each with each.
+    return backend.post_process(*backend.encode_batch(texts, add_special_tokens=False))
+
+
+def _encode_in_python(
+    tokenizer: "PreTrainedTokenizerBase", text: Text, limit: int | None
+) -> Encoding:
+    parts = [
+        _pieces_of(tokenizer, each, sequence)
+        for sequence, each in enumerate((text,) if isinstance(text, str) else text)
+    ]
+    lengths = [len(part) for part in parts]
+    excess = sum(lengths) + tokenizer.num_special_tokens_to_add(pair=len(parts) > 1)
+    excess -= excess if limit is None else limit
+    rest: list[Encoding] = []
+    if excess > 0:
+        with pretrained.quiet():
+            kept = tokenizer.truncate_sequences(
+                *(part.ids for part in parts), num_tokens_to_remove=excess
+            )[: len(parts)]
+        for index, (part, own) in enumerate(zip(parts, kept, strict=True)):
+            parts[index] = Pieces.select(part, range(len(own)))
+            rest.append(Pieces.select(part, range(len(own), len(part))))
+    return _with_special_tokens(tokenizer, parts, rest)
+
+
+def _pieces_of(tokenizer: "PreTrainedTokenizerBase", text: str, sequence: int) -> Pieces:
+    """A text's own wordpieces, without special tokens."""
+    tokens = tokenizer.tokenize(text, split_special_tokens=True)
+    ids = cast(list[int], tokenizer.convert_tokens_to_ids(tokens))
+    return Pieces(
+        ids=ids,
+        tokens=tokens,
+        type_ids=[0] * len(ids),
+        offsets=find_offsets(text, surfaces(tokenizer, tokens, ids)),
+        sequence_ids=[sequence] * len(ids),
+    )
+
+
+def _with_special_tokens(
+    tokenizer: "PreTrainedTokenizerBase", parts: Sequence[Pieces], rest: Sequence[Encoding]
+) -> Pieces:
+    # Negative ids stand for the texts' own wordpieces, so that they can be told from the added.
+    stand_ins = [[-1 - sequence] * len(part) for sequence, part in enumerate(parts)]
+    layout = tokenizer.build_inputs_with_special_tokens(*stand_ins)
+    added = [id_ for id_ in layout if id_ >= 0]
+    special = Pieces(
+        ids=added,
+        tokens=cast(list[str], tokenizer.convert_ids_to_tokens(added)),
+        type_ids=[0] * len(added),
+        offsets=[(0, 0)] * len(added),
+        sequence_ids=[None] * len(added),
+    )
+    # Where the next piece of each text, and the next special token, stands among all of them.
+    starts = accumulate([len(special), *map(len, parts[:-1])])
+    columns = [count(start) for start in (0, *starts)]
+    order = [next(columns[0 if id_ >= 0 else -id_]) for id_ in layout]
+    return replace(
+        Pieces.select(Pieces.join([special, *parts]), order),
+        type_ids=tokenizer.create_token_type_ids_from_sequences(*stand_ins),
+        overflowing=rest,
+    )
