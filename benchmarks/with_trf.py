@@ -8,18 +8,18 @@ from typing import Any
 import contest
 import spacy
 
-from trfcli_pipeline.data.corpus import read_records
-from trfcli_pipeline.evaluation import evaluation
-from trfcli_pipeline.pipeline.pipelines import load_pipeline
-from trfcli_pipeline.tasks import benchmarking
-from trfcli_pipeline.training import Planned, Settings, Stepped, train_textcat
+from trfcli_pipeline.data.records import read_records
+from trfcli_pipeline.evaluation.classifier import evaluate, find_classifier, gold_cats
+from trfcli_pipeline.pipeline.loading import load_pipeline
+from trfcli_pipeline.tasks import benchmark
+from trfcli_pipeline.training import Planned, Stepped, TrainingArguments, train_textcat
 
 
 def encode(
     model: str, texts: str, limit: int | None, batch_size: int, copies: int = 1
 ) -> dict[str, Any]:
     found = contest.read_texts(texts, limit) * copies
-    measured = benchmarking.measure(model, found, batch_size=batch_size)
+    measured = benchmark.measure(model, found, batch_size=batch_size)
     return {
         "words_per_s": contest.n_words(found) / measured.seconds,
         "seconds": measured.seconds,
@@ -40,7 +40,9 @@ def train(encoder: str, data: str, limit: int | None, batch_size: int) -> dict[s
 
 def train_command(model: str, data: str, limit: int | None, batch_size: int) -> dict[str, Any]:
     """One epoch of `trf train-textcat`: its batches of like length, without dropout."""
-    settings = Settings(epochs=1, batch_size=batch_size, max_texts=limit, checkpoint_every=0)
+    settings = TrainingArguments(
+        epochs=1, batch_size=batch_size, max_texts=limit, checkpoint_every=0
+    )
     watch, n_texts = contest.Stopwatch(), 0
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "model")
@@ -79,7 +81,9 @@ def textcat(
         f"{data}/train.jsonl",
         dev=str(dev) if dev.exists() else None,
         output=Path(output),
-        settings=Settings(seed=seed, epochs=epochs, batch_size=batch_size, max_texts=limit),
+        settings=TrainingArguments(
+            seed=seed, epochs=epochs, batch_size=batch_size, max_texts=limit
+        ),
     )
     figures: dict[str, Any] = {}
     watch = contest.Stopwatch()
@@ -101,9 +105,9 @@ def score(model: str, data: str) -> dict[str, Any]:
     path = f"{data}/test.jsonl"
     records = read_records(path, labelled=True)
     nlp = load_pipeline(model)
-    classifier = evaluation.find_classifier(nlp)
-    gold = evaluation.gold_cats(records, classifier, name=path)
-    result = evaluation.evaluate(nlp, [record.text for record in records], gold)
+    classifier = find_classifier(nlp)
+    gold = gold_cats(records, classifier, name=path)
+    result = evaluate(nlp, [record.text for record in records], gold)
     main = {"accuracy": result.accuracy} if classifier.exclusive else {"micro_f": result.micro_f}
     return {**main, "macro_f": result.macro_f}
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 from trfcli_pipeline import TransformersLanguage
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.pipeline.optimizers import make_optimizer
+from trfcli_pipeline.pipeline.optimizer import make_optimizer
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 TOKEN_VECTORS = {"@architectures": "trfcli.TokenVectors.v1"}

@@ -18,7 +18,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from trfcli_pipeline import TransformersLanguage
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.pipeline.optimizers import make_optimizer
+from trfcli_pipeline.pipeline.optimizer import make_optimizer
 
 TOKEN_VECTORS = {"@architectures": "trfcli.TokenVectors.v1"}
 TAGGER = {"model": {"@architectures": "spacy.Tagger.v2", "tok2vec": TOKEN_VECTORS}}

@@ -11,7 +11,7 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from trfcli_pipeline.pipeline.pipelines import init_pipeline
+from trfcli_pipeline.pipeline.loading import init_pipeline
 
 PHRASES = {"GOOD": "it is great fun", "BAD": "a terrible bore, hate"}
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
-from trfcli_pipeline.data.corpus import Record
+from trfcli_pipeline.data.records import Record
 
 
 def jsonl(*rows: Any) -> bytes:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from hypothesis import strategies as st
 
-from trfcli_pipeline.data.corpus import Record
+from trfcli_pipeline.data.records import Record
 
 Cats = Mapping[str, float]
 Pairs = list[tuple[Cats, Cats]]

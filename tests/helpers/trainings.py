@@ -8,8 +8,8 @@ import spacy
 import srsly
 from directories import snapshot
 
-from trfcli_pipeline.training import Event, Finished, Planned, Settings, train_textcat
-from trfcli_pipeline.training.recipe import config_path
+from trfcli_pipeline.training import Event, Finished, Planned, TrainingArguments, train_textcat
+from trfcli_pipeline.training.config import config_path
 
 WORDS = {
     "FRUIT": ["apple pie", "delicious apple", "apple shares", "a free apple"],
@@ -17,7 +17,7 @@ WORDS = {
     "DOG": ["the lazy dog", "brown dog", "dog jumps", "quick dog"],
 }
 TAILS = ["I love it", "I hate it", "Unbelievable", "Call now", "on the news"]
-QUICK = Settings(epochs=2, batch_size=8, seed=1, learn_rate=5e-3)
+QUICK = TrainingArguments(epochs=2, batch_size=8, seed=1, learn_rate=5e-3)
 
 
 def rows(*labels: str) -> list[dict[str, Any]]:

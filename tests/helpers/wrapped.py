@@ -11,8 +11,8 @@ import torch
 from transformers import AutoModel, PreTrainedModel
 
 from trfcli_pipeline.encoder.activations import Activations
+from trfcli_pipeline.encoder.model import TransformersWrapper
 from trfcli_pipeline.encoder.padding import WordPieces
-from trfcli_pipeline.encoder.wrapper import TransformersWrapper
 
 WIDTH, LAYERS, HEADS = 16, 2, 4
 # Out of order, some alike, one as long as the encoders take, two empty.

@@ -100,9 +100,9 @@ def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def inspection(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A stand-in for `trfcli_pipeline.tasks.inspection`, for the test to put functions into."""
-    module = ModuleType("trfcli_pipeline.tasks.inspection")
+    """A stand-in for `tasks.inspect_alignment`, for the test to put functions into."""
+    module = ModuleType("trfcli_pipeline.tasks.inspect_alignment")
     # `from trfcli_pipeline import inspection` looks here first, other ways of importing it below.
-    monkeypatch.setattr("trfcli_pipeline.tasks.inspection", module, raising=False)
+    monkeypatch.setattr("trfcli_pipeline.tasks.inspect_alignment", module, raising=False)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return module

@@ -206,7 +206,7 @@ def test_closed_pipe_leaves_nothing_for_python_to_complain_about() -> None:
     code = (
         "import sys\n"
         "from types import ModuleType\n"
-        "module = ModuleType('trfcli_pipeline.tasks.inspection')\n"
+        "module = ModuleType('trfcli_pipeline.tasks.inspect_alignment')\n"
         "module.inspect_alignment = dict.fromkeys\n"
         "sys.modules[module.__name__] = module\n"
         "from trfcli.app import main\n"

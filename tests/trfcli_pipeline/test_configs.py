@@ -13,7 +13,7 @@ from spacy.vocab import Vocab
 from transformers import AutoModel
 
 from trfcli_pipeline import TransformersLanguage
-from trfcli_pipeline.training.recipe import config_path
+from trfcli_pipeline.training.config import config_path
 
 FOLDER = Path(__file__).parents[2] / "configs"
 CONFIGS = sorted(FOLDER.glob("*.cfg"))

@@ -21,8 +21,8 @@ from transformers import AutoModel, AutoTokenizer
 from trfcli_pipeline import TransformersLanguage
 from trfcli_pipeline.data.surrogates import without_surrogates
 from trfcli_pipeline.encoder.activations import Activations
+from trfcli_pipeline.encoder.model import TransformersWrapper
 from trfcli_pipeline.encoder.padding import WordPieces
-from trfcli_pipeline.encoder.wrapper import TransformersWrapper
 from trfcli_pipeline.tokenization.alignment import Alignment
 
 FAST = [

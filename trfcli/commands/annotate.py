@@ -10,7 +10,7 @@ from trfcli import console, wording
 from trfcli.options import BatchSizeOption, DeviceOption, ModelArgument
 
 if TYPE_CHECKING:
-    from trfcli_pipeline.tasks.annotation import Finished, Started
+    from trfcli_pipeline.tasks.annotate import Finished, Started
 
 _SHOWN_LABELS = 10
 
@@ -56,9 +56,9 @@ def annotate(
       cat texts.jsonl | trf annotate ./model - - > annotated.jsonl
     """
     console.silence_libraries(forks=n_process > 1)
-    from trfcli_pipeline.tasks import annotation
+    from trfcli_pipeline.tasks import annotate as task
 
-    events = annotation.annotate(
+    events = task.annotate(
         model,
         source,
         output,
@@ -71,17 +71,17 @@ def annotate(
     with ExitStack() as stack:
         for event in events:
             match event:
-                case annotation.Started():
+                case task.Started():
                     describe_start(event, output)
                     start, words = time.perf_counter(), 0
                     bar = console.progress(event.total, "annotating", unit="texts")
                     stack.enter_context(bar).update(event.done)
-                case annotation.Advanced():
+                case task.Advanced():
                     words += event.words
                     speed = words / (time.perf_counter() - start)
                     bar.set_postfix_str(f"{wording.thousands(speed)} words/s", refresh=False)
                     bar.update(event.texts)
-                case annotation.Finished():
+                case task.Finished():
                     bar.close()
                     describe_end(event, output)
 

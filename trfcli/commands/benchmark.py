@@ -9,7 +9,7 @@ from trfcli import console, wording
 from trfcli.options import BatchSizeOption, DeviceOption, JsonOption, ModelArgument
 
 if TYPE_CHECKING:
-    from trfcli_pipeline.tasks.benchmarking import Benchmark, Spread
+    from trfcli_pipeline.tasks.benchmark import Benchmark, Spread
 
 _FIGURES = {
     "words_per_second": ("words/s", ",.0f"),
@@ -68,22 +68,20 @@ def benchmark(
     """
     from itertools import islice
 
-    from trfcli_pipeline.data.corpus import iter_records
-    from trfcli_pipeline.tasks import benchmarking
+    from trfcli_pipeline.data.records import iter_records
+    from trfcli_pipeline.tasks import benchmark as task
 
-    records = iter_records(data or benchmarking.DEFAULT_TEXTS, labelled=False)
+    records = iter_records(data or task.DEFAULT_TEXTS, labelled=False)
     texts = [record.text for record in islice(records, max_texts)]
     models = [model] if against is None else [model, against]
-    events = benchmarking.benchmark(
-        models, texts, rounds=rounds, batch_size=batch_size, device=device
-    )
+    events = task.benchmark(models, texts, rounds=rounds, batch_size=batch_size, device=device)
     with console.progress(rounds * len(models), "measuring", unit="rounds") as bar:
         measurements = []
         for measurement in events:
             measurements.append(measurement)
             bar.update()
     results = [
-        benchmarking.Benchmark(each, measurements[place :: len(models)])
+        task.Benchmark(each, measurements[place :: len(models)])
         for place, each in enumerate(models)
     ]
     if as_json:

@@ -15,7 +15,7 @@ from trfcli.options import (
 )
 
 if TYPE_CHECKING:
-    from trfcli_pipeline.data.corpus import Record
+    from trfcli_pipeline.data.records import Record
     from trfcli_pipeline.evaluation.comparison import Comparison
     from trfcli_pipeline.evaluation.scores import Mistake
 
@@ -37,17 +37,19 @@ def compare(
     Example:
       trf compare ./model ./trained test.jsonl
     """
-    from trfcli_pipeline.data.corpus import read_records
-    from trfcli_pipeline.evaluation import comparison, evaluation
-    from trfcli_pipeline.pipeline.pipelines import load_pipeline
+    from trfcli_pipeline.data.records import read_records
+    from trfcli_pipeline.evaluation import classifier as scoring
+    from trfcli_pipeline.evaluation import comparison
+    from trfcli_pipeline.evaluation.classifier import find_classifier, gold_cats
+    from trfcli_pipeline.pipeline.loading import load_pipeline
 
     records = read_records(data, labelled=True)
     pipelines = [load_pipeline(model, device=device) for model in (a, b)]
-    classifiers = [evaluation.find_classifier(nlp) for nlp in pipelines]
+    classifiers = [find_classifier(nlp) for nlp in pipelines]
     comparison.check_comparable(*classifiers)
-    gold = evaluation.gold_cats(records, classifiers[0], name=data)
+    gold = gold_cats(records, classifiers[0], name=data)
     of_a, of_b = (
-        evaluation.evaluate(
+        scoring.evaluate(
             nlp,
             [record.text for record in records],
             gold,

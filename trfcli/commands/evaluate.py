@@ -18,7 +18,7 @@ from trfcli.options import (
 )
 
 if TYPE_CHECKING:
-    from trfcli_pipeline.data.corpus import Record
+    from trfcli_pipeline.data.records import Record
     from trfcli_pipeline.evaluation.scores import Evaluation, Mistake
 
 _SHOWN_CONFUSIONS = 10
@@ -61,20 +61,22 @@ def evaluate(
       trf evaluate ./model test.jsonl
       trf evaluate ./model test.csv --output metrics.json --html report.html
     """
-    from trfcli_pipeline.data import saving
-    from trfcli_pipeline.data.corpus import read_records
-    from trfcli_pipeline.evaluation import evaluation, report
-    from trfcli_pipeline.pipeline.pipelines import load_pipeline
+    from trfcli_pipeline.data import atomic
+    from trfcli_pipeline.data.records import read_records
+    from trfcli_pipeline.evaluation import classifier as scoring
+    from trfcli_pipeline.evaluation import report
+    from trfcli_pipeline.evaluation.classifier import find_classifier, gold_cats
+    from trfcli_pipeline.pipeline.loading import load_pipeline
 
     for path in (output, html):
         if path is not None:
-            saving.check_file(path)
+            atomic.check_file(path)
     records = read_records(data, labelled=True)
     nlp = load_pipeline(model, device=device)
-    classifier = evaluation.find_classifier(nlp)
-    gold = evaluation.gold_cats(records, classifier, name=data)
+    classifier = find_classifier(nlp)
+    gold = gold_cats(records, classifier, name=data)
     history = [] if html is None else report.read_history(nlp.path)
-    result = evaluation.evaluate(
+    result = scoring.evaluate(
         nlp,
         [record.text for record in records],
         gold,
@@ -84,12 +86,12 @@ def evaluate(
     )
     metrics = json.dumps(result.metrics(), indent=2, ensure_ascii=False)
     if output is not None:
-        saving.write_text(output, f"{metrics}\n")
+        atomic.write_text(output, f"{metrics}\n")
         console.good(f"Wrote {output}")
     if html is not None:
         pipeline = f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']}"
         origin = report.Origin(model, pipeline, data, history)
-        saving.write_text(html, report.render_report(result, records, origin))
+        atomic.write_text(html, report.render_report(result, records, origin))
         console.good(f"Wrote {html}")
     if as_json:
         console.data(metrics)

@@ -28,7 +28,7 @@ def info(
       trf info ./model --json
     """
     from trfcli_pipeline.encoder.devices import describe_machine
-    from trfcli_pipeline.pipeline.pipelines import describe_pipeline, load_pipeline
+    from trfcli_pipeline.pipeline.loading import describe_pipeline, load_pipeline
 
     described: dict[str, Any] = describe_machine()
     if model is not None:

@@ -42,9 +42,9 @@ def inspect_alignment(
     if not text:
         raise DataError("nothing to inspect: the text is empty")
 
-    from trfcli_pipeline.tasks import inspection
+    from trfcli_pipeline.tasks import inspect_alignment
 
-    report = inspection.inspect_alignment(text, model)
+    report = inspect_alignment.inspect_alignment(text, model)
     if as_json:
         console.data_json(report)
         return

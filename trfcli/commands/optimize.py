@@ -9,7 +9,7 @@ from trfcli import console, wording
 from trfcli.options import ForceOption, JsonOption, ModelArgument, OutArgument
 
 if TYPE_CHECKING:
-    from trfcli_pipeline.tasks.optimizing import Measured, Started
+    from trfcli_pipeline.tasks.optimize import Measured, Started
 
 
 def optimize(
@@ -57,9 +57,9 @@ def optimize(
       trf optimize ./model ./fast --calibrate train.jsonl --dev dev.jsonl
       trf optimize ./model ./fast --calibrate texts.txt --precision bf16
     """
-    from trfcli_pipeline.tasks import optimizing
+    from trfcli_pipeline.tasks import optimize as task
 
-    events = optimizing.optimize(
+    events = task.optimize(
         model,
         out,
         calibrate,
@@ -71,14 +71,14 @@ def optimize(
     )
     for event in events:
         match event:
-            case optimizing.Started():
+            case task.Started():
                 describe_start(event, calibrate, calibrate if dev is None else dev)
-            case optimizing.Measured():
+            case task.Measured():
                 if as_json:
                     console.data_json(asdict(event))
                 else:
                     console.data_table(("", "before", "after", ""), table_rows(event))
-            case optimizing.Finished():
+            case task.Finished():
                 size = wording.megabytes(event.size / 1e6)
                 console.good(f"Saved {event.name} to {out} ({size}): {', '.join(event.components)}")
                 console.hint(f"Next: trf package {out} ./out")

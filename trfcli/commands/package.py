@@ -45,10 +45,10 @@ def package(
       trf package ./model ./out
       trf package ./model ./out --name spam_filter --version 1.0.0 --build wheel
     """
-    from trfcli_pipeline.tasks import packaging
+    from trfcli_pipeline.tasks import package as task
 
     formats = [each.strip() for each in build.split(",") if each.strip() not in ("", "none")]
-    files = packaging.package(model, out, name=name, version=version, formats=formats, force=force)
+    files = task.package(model, out, name=name, version=version, formats=formats, force=force)
     here = Path.cwd()
     # Short enough to be copied.
     files = [file.relative_to(here) if file.is_relative_to(here) else file for file in files]

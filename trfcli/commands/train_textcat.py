@@ -226,7 +226,7 @@ def train_textcat(
       trf train ./model train.csv --dev dev.csv --epochs 5 --output ./trained
     """
     from trfcli_pipeline import training
-    from trfcli_pipeline.training.recipe import Settings
+    from trfcli_pipeline.training.config import TrainingArguments
 
     console.if_interrupted(f"{output or model} is as it was")
     events = training.train_textcat(
@@ -234,7 +234,7 @@ def train_textcat(
         train,
         dev=dev,
         output=output,
-        settings=Settings(
+        settings=TrainingArguments(
             config=config,
             dev_split=dev_split,
             exclusive=exclusive,

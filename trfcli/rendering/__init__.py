@@ -33,7 +33,7 @@ _MIN_WIDTH = 20
 
 
 def render_alignment(report: Json, width: int) -> list[Text]:
-    """Draw the report of `trfcli_pipeline.tasks.inspection.inspect_alignment`.
+    """Draw the report of `trfcli_pipeline.tasks.inspect_alignment.inspect_alignment`.
 
     Args:
         width: Cells that a line may take, at least 20.

@@ -10,8 +10,8 @@ from spacy.language import Language
 from spacy.training import Example
 from spacy.util import minibatch, registry
 
-from trfcli_pipeline.data.corpus import Record, read_records
-from trfcli_pipeline.data.dataset import complete_cats, is_exclusive, label_names
+from trfcli_pipeline.data.labels import complete_cats, is_exclusive, label_names
+from trfcli_pipeline.data.records import Record, read_records
 from trfcli_pipeline.errors import DataError
 
 # Batches that are sorted together: enough for rows of like length, few enough for random batches.
@@ -52,7 +52,7 @@ class Entry:
 
 @registry.readers("trfcli.Corpus.v1")
 def create_reader(path: Path | None) -> Callable[[Language], Iterator[Example]]:
-    """Read labelled texts in any of the formats of `corpus.read_records`."""
+    """Read labelled texts in any of the formats of `records.read_records`."""
 
     def read(nlp: Language) -> Iterator[Example]:
         if path is None:

@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, overload
 
-from trfcli_pipeline.data.corpus import Record
+from trfcli_pipeline.data.records import Record
 
 # What a record takes in memory beyond what it takes pickled.
 _OVERHEAD = 500

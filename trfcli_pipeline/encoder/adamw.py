@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from thinc.api import Optimizer
 
-from trfcli_pipeline.encoder.depths import parameter_depths
+from trfcli_pipeline.encoder.layer_depths import parameter_depths
 from trfcli_pipeline.encoder.precision import make_scaler
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from thinc.api import xp2torch
 
 from trfcli_pipeline.encoder.activations import Floats
-from trfcli_pipeline.encoder.subbatching import group_by_length
+from trfcli_pipeline.encoder.sub_batches import group_by_length
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ import torch
 from thinc.api import xp2torch
 
 from trfcli_pipeline.encoder.activations import Activations, Floats
-from trfcli_pipeline.encoder.collecting import Collector
+from trfcli_pipeline.encoder.collector import Collector
 from trfcli_pipeline.encoder.gradients import Found, add_up
+from trfcli_pipeline.encoder.memory_budget import graph_budget, graph_bytes
 from trfcli_pipeline.encoder.padding import SubBatch, WordPieces, pad_rows
-from trfcli_pipeline.encoder.sizing import graph_budget, graph_bytes
 
 if TYPE_CHECKING:
-    from trfcli_pipeline.encoder.wrapper import TransformersWrapper
+    from trfcli_pipeline.encoder.model import TransformersWrapper
 
 Backprop = Callable[[Activations], None]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from trfcli_pipeline.evaluation.decisions import Bools, Decisions, Floats
+from trfcli_pipeline.evaluation.eval_prediction import Bools, EvalPrediction, Floats
 from trfcli_pipeline.evaluation.metrics import Counts, precision_recall_f
 
 __all__ = ["Interval", "intervals", "percentile_interval", "resampled_figures"]
@@ -19,7 +19,7 @@ _DRAWS = 2_000_000
 
 
 def intervals(
-    decisions: Decisions, *, resamples: int = RESAMPLES, seed: int = 0
+    decisions: EvalPrediction, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Interval]:
     """95 % percentile bootstrap intervals of accuracy, micro F and macro F.
 
@@ -38,7 +38,7 @@ def percentile_interval(values: Floats) -> Interval:
 
 
 def resampled_figures(
-    classifiers: list[Decisions], *, resamples: int, seed: int
+    classifiers: list[EvalPrediction], *, resamples: int, seed: int
 ) -> list[dict[str, Floats]]:
     """Accuracy, micro F and macro F of each classifier in each resample.
 
@@ -47,8 +47,8 @@ def resampled_figures(
     counts as 0.0, as it does in `cats_macro_f`.
 
     Args:
-        classifiers: Decisions about the same texts. Resamples are paired: each is the same texts
-            for all.
+        classifiers: What each predicted for the same texts. Resamples are paired: each has the
+            same texts for all.
 
     Returns:
         For each classifier "accuracy", "cats_micro_f" and "cats_macro_f". *Shape:* (resamples,)
@@ -67,7 +67,7 @@ def resampled_figures(
     ]
 
 
-def _patterns(classifiers: list[Decisions]) -> tuple[Bools, NDArray[np.int_]]:
+def _patterns(classifiers: list[EvalPrediction]) -> tuple[Bools, NDArray[np.int_]]:
     """The different rows of gold and predicted labels, and how many texts have each.
 
     Texts with the same row count the same, and most do. *Shape:* (patterns, labels * (1 +

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trfcli_pipeline.evaluation.decisions import Bools, Decisions, Floats
+from trfcli_pipeline.evaluation.eval_prediction import Bools, EvalPrediction, Floats
 
 __all__ = ["Bin", "calibration_error", "confidences", "reliability"]
 
@@ -28,7 +28,7 @@ class Bin:
     right: float
 
 
-def confidences(decisions: Decisions) -> tuple[Floats, Bools]:
+def confidences(decisions: EvalPrediction) -> tuple[Floats, Bools]:
     """How sure each decision was, and whether it was right, sorted. *Shape:* (decisions,) each
 
     With exclusive classes a text is one decision, whose confidence is the highest score. Otherwise
@@ -46,7 +46,7 @@ def confidences(decisions: Decisions) -> tuple[Floats, Bools]:
     return confidence[order], right[order]
 
 
-def reliability(decisions: Decisions, *, bins: int = BINS) -> tuple[Bin, ...]:
+def reliability(decisions: EvalPrediction, *, bins: int = BINS) -> tuple[Bin, ...]:
     """Bins of equal width: (0, 0.1], (0.1, 0.2] and so on."""
     confidence, right = confidences(decisions)
     edges = np.arange(bins + 1) / bins

@@ -9,8 +9,8 @@ import numpy as np
 
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.evaluation.bootstrap import Interval, percentile_interval, resampled_figures
-from trfcli_pipeline.evaluation.decisions import Bools, Floats
-from trfcli_pipeline.evaluation.evaluation import Classifier
+from trfcli_pipeline.evaluation.classifier import Classifier
+from trfcli_pipeline.evaluation.eval_prediction import Bools, Floats
 from trfcli_pipeline.evaluation.scores import Evaluation
 
 __all__ = ["Comparison", "Difference", "check_comparable"]

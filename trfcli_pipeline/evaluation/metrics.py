@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trfcli_pipeline.evaluation.decisions import Bools, Decisions, Floats
+from trfcli_pipeline.evaluation.eval_prediction import Bools, EvalPrediction, Floats
 
 __all__ = [
     "Counts",
@@ -54,7 +54,7 @@ class Counts:
         return self.tp + self.fp + self.fn > 0
 
 
-def count(decisions: Decisions) -> Counts:
+def count(decisions: EvalPrediction) -> Counts:
     """*Shape:* (labels,)"""
     gold, decided, known = decisions.is_gold, decisions.decided, decisions.known
     return Counts(
@@ -74,7 +74,7 @@ def precision_recall_f(counts: Counts) -> tuple[Floats, Floats, Floats]:
     return precision, recall, _share(2 * precision * recall, precision + recall)
 
 
-def spacy_scores(decisions: Decisions) -> dict[str, Any]:
+def spacy_scores(decisions: EvalPrediction) -> dict[str, Any]:
     """What `spacy.scorer.Scorer.score_cats` gives, under its names.
 
     The same numbers, but with a threshold for each label, and in a fraction of the time. As with
@@ -109,7 +109,7 @@ def weighted_scores(counts: Counts) -> dict[str, float]:
     }
 
 
-def roc_auc(decisions: Decisions) -> list[float | None]:
+def roc_auc(decisions: EvalPrediction) -> list[float | None]:
     """Area under the ROC curve of each label.
 
     None unless some scored texts have the label and some don't.
@@ -119,7 +119,7 @@ def roc_auc(decisions: Decisions) -> list[float | None]:
     return _per_label(decisions, roc_auc_score)
 
 
-def average_precision(decisions: Decisions) -> list[float | None]:
+def average_precision(decisions: EvalPrediction) -> list[float | None]:
     """Average precision of each label, the area under its precision-recall curve without
     interpolation; None as in `roc_auc`."""
     from sklearn.metrics import average_precision_score
@@ -128,7 +128,7 @@ def average_precision(decisions: Decisions) -> list[float | None]:
 
 
 def precision_recall_curve(
-    decisions: Decisions, column: int | None = None, *, points: int = 100
+    decisions: EvalPrediction, column: int | None = None, *, points: int = 100
 ) -> list[tuple[float, float]]:
     """Recall and precision as the threshold falls, of one label or of all together.
 
@@ -158,7 +158,7 @@ def mean_of_defined(values: Sequence[float | None]) -> float | None:
     return sum(defined) / len(defined) if defined else None
 
 
-def matthews_correlation(decisions: Decisions) -> float:
+def matthews_correlation(decisions: EvalPrediction) -> float:
     """Matthews correlation coefficient, from -1 to 1; 0.0 is chance.
 
     With exclusive classes it is the one for several classes (Gorodkin 2004). Otherwise each known
@@ -175,7 +175,7 @@ def matthews_correlation(decisions: Decisions) -> float:
     return float(matthews_corrcoef(gold, decided))
 
 
-def confusion_matrix(decisions: Decisions) -> NDArray[np.int_]:
+def confusion_matrix(decisions: EvalPrediction) -> NDArray[np.int_]:
     """Counts of texts with exclusive labels. *Shape:* (gold labels, predicted labels)"""
     n = len(decisions.labels)
     gold, decided = decisions.is_gold.argmax(axis=1), decisions.decided.argmax(axis=1)
@@ -187,7 +187,7 @@ def _share(part: Floats, whole: Floats) -> Floats:
 
 
 def _per_label(
-    decisions: Decisions, metric: Callable[[Bools, Floats], float]
+    decisions: EvalPrediction, metric: Callable[[Bools, Floats], float]
 ) -> list[float | None]:
     values: list[float | None] = []
     for column in range(len(decisions.labels)):

@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from trfcli_pipeline.data.corpus import Record
+from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.evaluation import charts
 from trfcli_pipeline.evaluation.report_charts import draw_charts, format_score

@@ -56,7 +56,7 @@ def _reliability_chart(evaluation: Evaluation) -> Chart:
             y=charts.unit_axis("share right"),
             guide=True,
         ),
-        header=("Confidence", "Decisions", "Mean", "Right"),
+        header=("Confidence", "EvalPrediction", "Mean", "Right"),
         rows=[
             (
                 f"{b.low:.1f} to {b.high:.1f}",

@@ -10,10 +10,10 @@ import numpy as np
 from trfcli_pipeline.evaluation import metrics
 from trfcli_pipeline.evaluation.bootstrap import Interval, intervals
 from trfcli_pipeline.evaluation.calibration import Bin, calibration_error, reliability
-from trfcli_pipeline.evaluation.decisions import (
+from trfcli_pipeline.evaluation.eval_prediction import (
     DEFAULT_THRESHOLD,
     Bools,
-    Decisions,
+    EvalPrediction,
     Threshold,
     decide,
 )
@@ -86,7 +86,7 @@ class Evaluation:
         seconds: Time the pipeline took, tokenisation included; None if no pipeline ran.
     """
 
-    decisions: Decisions
+    decisions: EvalPrediction
     n_texts: int
     seed: int = 0
     n_words: int | None = None
@@ -274,7 +274,7 @@ def score_cats(
 ) -> Evaluation:
     """Compare predicted categories with gold ones.
 
-    Args and errors are those of `trfcli_pipeline.evaluation.decisions.decide`.
+    Args and errors are those of `trfcli_pipeline.evaluation.eval_prediction.decide`.
 
     Args:
         seed: Seed of the bootstrap.
@@ -287,7 +287,7 @@ def _texts(confusion: Confusion) -> int:
     return confusion.texts
 
 
-def _mistakes(decisions: Decisions) -> list[Mistake]:
+def _mistakes(decisions: EvalPrediction) -> list[Mistake]:
     candidates: Bools = decisions.wrong
     sureness = np.abs(decisions.predicted - decisions.threshold)
     if decisions.exclusive:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from trfcli_pipeline.evaluation.decisions import (
+from trfcli_pipeline.evaluation.eval_prediction import (
     DEFAULT_THRESHOLD,
     Bools,
     Floats,

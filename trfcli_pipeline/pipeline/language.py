@@ -18,7 +18,7 @@ from thinc.api import Config, Optimizer
 from trfcli_pipeline.data.surrogates import without_surrogates
 from trfcli_pipeline.encoder.devices import installed_version
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.pipeline.optimizers import default_optimizer
+from trfcli_pipeline.pipeline.optimizer import default_optimizer
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer

@@ -9,7 +9,7 @@ from spacy.training import Example
 from thinc.api import NumpyOps
 
 from trfcli_pipeline.encoder.activations import Floats
-from trfcli_pipeline.heads.probing import fit_probe
+from trfcli_pipeline.heads.linear_probe import fit_probe
 
 if TYPE_CHECKING:
     from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer

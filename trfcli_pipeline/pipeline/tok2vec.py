@@ -14,13 +14,13 @@ from spacy.vocab import Vocab
 from thinc.api import Optimizer, set_dropout_rate
 
 from trfcli_pipeline.encoder.activations import KINDS, Activations, kinds_to_keep
+from trfcli_pipeline.encoder.model import TransformersWrapper
 from trfcli_pipeline.encoder.updates import Backprop
-from trfcli_pipeline.encoder.wrapper import TransformersWrapper
 from trfcli_pipeline.huggingface.sources import locate
 from trfcli_pipeline.pipeline.buffering import pipe_buffers
 from trfcli_pipeline.pipeline.doc_rows import alignment_of, rows_by_doc, word_pieces
-from trfcli_pipeline.pipeline.listening import ListenedTo
-from trfcli_pipeline.pipeline.pending import PendingUpdate
+from trfcli_pipeline.pipeline.listeners import ListenedTo
+from trfcli_pipeline.pipeline.pending_update import PendingUpdate
 from trfcli_pipeline.pipeline.vectors import set_vector_hooks
 from trfcli_pipeline.tokenization.extensions import install_extensions
 
@@ -58,7 +58,7 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         trf_name: The encoder that `initialize` loads: a hub id, a directory, or a packaged one.
         name: Name of the component in its pipeline.
         **cfg: `words_per_batch`, `device`, `all_hidden_states`, `all_attentions` and `precision`,
-            as of `wrapper.TransformersWrapper`; and `keep`, which activations to put on the Docs
+            as of `model.TransformersWrapper`; and `keep`, which activations to put on the Docs
             of a prediction beside `doc.tensor`: "all", "tensor" for none of them, or a list of
             `activations.KINDS`. Those of an update have them all.
 

@@ -9,10 +9,10 @@ import numpy as np
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from trfcli_pipeline.data.corpus import Record, read_records
 from trfcli_pipeline.data.formats import STDIN
 from trfcli_pipeline.data.formats.rows import LABEL_KEYS
-from trfcli_pipeline.evaluation.evaluation import (
+from trfcli_pipeline.data.records import Record, read_records
+from trfcli_pipeline.evaluation.classifier import (
     TEXT_CLASSIFIERS,
     Classifier,
     count_words,
@@ -20,7 +20,7 @@ from trfcli_pipeline.evaluation.evaluation import (
     gold_cats,
 )
 from trfcli_pipeline.evaluation.scores import score_cats
-from trfcli_pipeline.pipeline.pipelines import directory_bytes
+from trfcli_pipeline.pipeline.loading import directory_bytes
 
 # What is measured on.
 _TEXTS = 2000

@@ -11,7 +11,7 @@ from spacy.tokens import Doc, DocBin, Span, Token
 
 from trfcli_pipeline.encoder.devices import trim_heap
 from trfcli_pipeline.errors import PipelineError, one_line
-from trfcli_pipeline.evaluation.evaluation import (
+from trfcli_pipeline.evaluation.classifier import (
     TEXT_CLASSIFIERS,
     Classifier,
     count_words,

@@ -9,13 +9,15 @@ import srsly
 import torch
 from thinc.api import fix_random_seed
 
-from trfcli_pipeline.data.remarks import remarks
-from trfcli_pipeline.data.saving import replace_directory, staged_directory
+from trfcli_pipeline.data.atomic import replace_directory, staged_directory
+from trfcli_pipeline.data.checks import remarks
 from trfcli_pipeline.encoder.devices import resolve_device
 from trfcli_pipeline.errors import OutputError
-from trfcli_pipeline.pipeline.pipelines import check_pipeline, load_pipeline, require_encoder
+from trfcli_pipeline.pipeline.loading import check_pipeline, load_pipeline, require_encoder
 from trfcli_pipeline.training.checkpoints import Workspace
+from trfcli_pipeline.training.config import TrainingArguments
 from trfcli_pipeline.training.data import read_data
+from trfcli_pipeline.training.distributed import DistributedContext, own_device
 from trfcli_pipeline.training.events import (
     Checkpointed,
     Evaluated,
@@ -25,13 +27,6 @@ from trfcli_pipeline.training.events import (
     Stepped,
 )
 from trfcli_pipeline.training.examples import Examples
-from trfcli_pipeline.training.loop import Loop
-from trfcli_pipeline.training.preparation import (
-    describe_classifier,
-    prepare_encoder,
-    set_classifier,
-    set_segments,
-)
 from trfcli_pipeline.training.provenance import (
     check_identity,
     complete_meta,
@@ -41,8 +36,13 @@ from trfcli_pipeline.training.provenance import (
     finished_before,
     identify,
 )
-from trfcli_pipeline.training.ranks import Ranks, own_device
-from trfcli_pipeline.training.recipe import Settings
+from trfcli_pipeline.training.setup import (
+    describe_classifier,
+    prepare_encoder,
+    set_classifier,
+    set_segments,
+)
+from trfcli_pipeline.training.trainer import Trainer
 
 __all__ = [
     "Checkpointed",
@@ -50,8 +50,8 @@ __all__ = [
     "Event",
     "Finished",
     "Planned",
-    "Settings",
     "Stepped",
+    "TrainingArguments",
     "train_textcat",
 ]
 
@@ -66,7 +66,7 @@ def train_textcat(
     *,
     dev: str | None = None,
     output: Path | None = None,
-    settings: Settings | None = None,
+    settings: TrainingArguments | None = None,
     resume: bool = False,
 ) -> Iterator[Event]:
     """Train a pipeline's text classifier, together with its encoder.
@@ -88,12 +88,12 @@ def train_textcat(
         DataError, PipelineError, DeviceError, OutputError: Something can't be used. All but
             running out of memory show before the first step.
     """
-    settings = settings or Settings()
+    settings = settings or TrainingArguments()
     shown = Path(model) if output is None else output
     target = _check_output(model, output)
     workspace = Workspace.beside(target)
     device = own_device(settings.device)
-    ranks = Ranks.join(resolve_device(device))
+    ranks = DistributedContext.join(resolve_device(device))
     data, recipe = read_data(train, dev, settings, n_processes=ranks.size)
 
     nlp = load_pipeline(model, device=device)
@@ -135,7 +135,7 @@ def train_textcat(
         found.append(_without_room(examples))
     if ranks.is_first and workspace.can_resume and not resumed:
         found.append(_given_up(workspace, shown))
-    loop = Loop(nlp, encoder, classifier, examples, data, recipe, ranks)
+    loop = Trainer(nlp, encoder, classifier, examples, data, recipe, ranks)
     if resumed:
         loop.restore(workspace)
     plan = Planned(
@@ -184,7 +184,7 @@ def train_textcat(
 
 
 def _run(
-    loop: Loop,
+    loop: Trainer,
     workspace: Workspace,
     plan: Planned,
     identity: Mapping[str, str],

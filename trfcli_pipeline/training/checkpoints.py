@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from thinc.api import Model, Optimizer
 
-from trfcli_pipeline.data.saving import staged_directory
+from trfcli_pipeline.data.atomic import staged_directory
 
 # What Thinc's optimizers remember about each parameter.
 _MEMORIES = ("mom1", "mom2", "averages")

@@ -4,11 +4,11 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trfcli_pipeline.data.corpus import Record, iter_records, where
-from trfcli_pipeline.data.dataset import check_labels, is_exclusive, label_names, stratified_split
+from trfcli_pipeline.data.labels import check_labels, is_exclusive, label_names, stratified_split
 from trfcli_pipeline.data.record_store import RecordStore, Selection
+from trfcli_pipeline.data.records import Record, iter_records, where
 from trfcli_pipeline.errors import DataError
-from trfcli_pipeline.training.recipe import Recipe, Settings
+from trfcli_pipeline.training.config import TrainingArguments, TrainingConfig
 
 # Bytes of memory for the records of a file; those beyond it wait on disk.
 _ROOM = 2**30
@@ -36,13 +36,13 @@ class Data:
 
 
 def read_data(
-    train: str, dev: str | None, settings: Settings, *, n_processes: int = 1
-) -> tuple[Data, Recipe]:
+    train: str, dev: str | None, settings: TrainingArguments, *, n_processes: int = 1
+) -> tuple[Data, TrainingConfig]:
     """Read and check the texts, and make the recipe for them."""
     train_records = _read(train, _ROOM // n_processes)
     dev_records = None if dev is None else _read(dev, _ROOM // n_processes)
     exclusive = _check_exclusive(train, train_records, dev, dev_records, settings)
-    recipe = Recipe(settings, exclusive=exclusive, n_processes=n_processes)
+    recipe = TrainingConfig(settings, exclusive=exclusive, n_processes=n_processes)
     train_records, dev_records, origin = _parts(train, train_records, dev, dev_records, recipe)
     labels = label_names(train_records)
     if settings.max_texts is not None and settings.max_texts < len(train_records):
@@ -64,7 +64,7 @@ def _check_exclusive(
     train_records: Sequence[Record],
     dev: str | None,
     dev_records: Sequence[Record] | None,
-    settings: Settings,
+    settings: TrainingArguments,
 ) -> bool:
     """Whether exactly one label holds for a text, as the user says or the data shows."""
     wanted = settings.exclusive
@@ -91,7 +91,7 @@ def _parts(
     train_records: Sequence[Record],
     dev: str | None,
     dev_records: Sequence[Record] | None,
-    recipe: Recipe,
+    recipe: TrainingConfig,
 ) -> tuple[Sequence[Record], Sequence[Record], str]:
     """The records to train on, those to choose the best state by, and where these come from."""
     settings = recipe.settings

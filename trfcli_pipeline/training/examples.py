@@ -9,7 +9,7 @@ from spacy.training import Example
 from spacy.util import minibatch
 
 from trfcli_pipeline.data.batching import Entry, make_examples
-from trfcli_pipeline.data.corpus import Record
+from trfcli_pipeline.data.records import Record
 
 # What an example takes in memory by itself, and for each wordpiece: spaCy's Docs are no small ones.
 _EXAMPLE_BYTES, _PIECE_BYTES = 14_000, 460

@@ -9,24 +9,24 @@ from typing import Any
 import srsly
 from spacy.language import Language
 
-from trfcli_pipeline.data.corpus import Record
 from trfcli_pipeline.data.formats import STDIN
+from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.encoder.devices import installed_version
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.pipeline.pipelines import directory_digest, sha256
+from trfcli_pipeline.pipeline.loading import directory_digest, sha256
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.training.checkpoints import Workspace
+from trfcli_pipeline.training.config import TrainingConfig
 from trfcli_pipeline.training.data import Data
 from trfcli_pipeline.training.events import Evaluated, Finished, Planned
-from trfcli_pipeline.training.loop import Progress
-from trfcli_pipeline.training.recipe import Recipe
+from trfcli_pipeline.training.trainer import TrainerState
 
 _VERSIONS = ("trfcli", "torch", "transformers", "spacy")
-# Settings that the config doesn't hold.
+# TrainingArguments that the config doesn't hold.
 _METHODS = ("freeze_encoder", "freeze_layers", "lora", "precision")
 
 
-def identify(recipe: Recipe, path: Path, data: Data) -> dict[str, str]:
+def identify(recipe: TrainingConfig, path: Path, data: Data) -> dict[str, str]:
     """Hashes of all that a training's result depends on, each under a name for people."""
     asked = {
         "config": recipe.config.to_str(),
@@ -96,7 +96,7 @@ def finished_before(target: Path, shown: Path, request: str) -> Finished | None:
 def describe_training(
     nlp: Language,
     classifier: TransformersTextCategorizer,
-    recipe: Recipe,
+    recipe: TrainingConfig,
     plan: Planned,
     event: Evaluated,
     files: Mapping[str, str],
@@ -147,7 +147,7 @@ def describe_training(
     nlp.config = nlp.config.merge(sections)
 
 
-def complete_meta(path: Path, progress: Progress, request: str) -> None:
+def complete_meta(path: Path, progress: TrainerState, request: str) -> None:
     """Add to a trained pipeline what is only known once training has ended."""
     meta = srsly.read_json(path / "meta.json")
     meta["trf"]["training"].update(

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from trfcli_pipeline.pipeline.pipelines import init_pipeline
-from trfcli_pipeline.tasks import annotation
-from trfcli_pipeline.tasks.annotation import Advanced, Event, Finished, Started
+from trfcli_pipeline.pipeline.loading import init_pipeline
+from trfcli_pipeline.tasks.annotate import Advanced, Event, Finished, Started
 
 Run = Callable[..., Result]
 CheckFailure = Callable[[list[str], str, str | None], None]
@@ -113,7 +112,7 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
             asked.update(options, args=args)
             yield from events
 
-        monkeypatch.setattr(annotation, "annotate", annotate)
+        monkeypatch.setattr("trfcli_pipeline.tasks.annotate.annotate", annotate)
         return asked
 
     return replay

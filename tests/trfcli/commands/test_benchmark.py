@@ -7,7 +7,7 @@ import pytest
 from typer.testing import Result
 
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.tasks.benchmarking import Measurement
+from trfcli_pipeline.tasks.benchmark import Measurement
 
 Run = Callable[..., Result]
 Asked = list[dict[str, Any]]
@@ -47,7 +47,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
                 slowness = 1 if model == "a" else 2
                 yield measurement((number + 1) * slowness, len(texts), with_encoder=model == "a")
 
-    monkeypatch.setattr("trfcli_pipeline.tasks.benchmarking.benchmark", benchmark)
+    monkeypatch.setattr("trfcli_pipeline.tasks.benchmark.benchmark", benchmark)
     return asked
 
 

@@ -52,7 +52,7 @@ WORDS = {"ham": "HAM", "spam": "SPAM", "eggs": "HAM", "toast": "SPAM"}
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Pipelines that know all words, mistake some, have other labels, or several for a text."""
     monkeypatch.setattr(
-        "trfcli_pipeline.evaluation.evaluation.TEXT_CLASSIFIERS", ("test_compare_words",)
+        "trfcli_pipeline.evaluation.classifier.TEXT_CLASSIFIERS", ("test_compare_words",)
     )
     knowing: dict[str, dict[str, Any]] = {
         "all": {"words": WORDS},

@@ -13,9 +13,9 @@ from typer.testing import Result
 
 from trfcli.commands.evaluate import answer
 from trfcli_pipeline.evaluation.scores import Evaluation, Mistake
-from trfcli_pipeline.pipeline.pipelines import init_pipeline
+from trfcli_pipeline.pipeline.loading import init_pipeline
 from trfcli_pipeline.training import train_textcat
-from trfcli_pipeline.training.recipe import Settings, config_path
+from trfcli_pipeline.training.config import TrainingArguments, config_path
 
 Run = Callable[..., Result]
 CheckFailure = Callable[[list[str], str, str | None], None]
@@ -58,7 +58,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path, write: Wri
     data = write(path / "data.jsonl", TEXTS)
     init_pipeline(str(tiny_bert), path / "plain")
     for name, exclusive in (("exclusive", True), ("multilabel", False)):
-        settings = Settings(
+        settings = TrainingArguments(
             config=path / "fast.cfg",
             exclusive=exclusive,
             freeze_encoder=True,
@@ -279,16 +279,16 @@ def test_many_labels_show_the_most_frequent_confusions(
 def test_batch_size_reaches_the_pipeline_and_changes_no_score(
     run: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trfcli_pipeline.evaluation import evaluation
+    from trfcli_pipeline.evaluation import classifier
 
     seen = []
-    original = evaluation.evaluate
+    original = classifier.evaluate
 
     def spy(*args: Any, **options: Any) -> Evaluation:
         seen.append(options["batch_size"])
         return original(*args, **options)
 
-    monkeypatch.setattr(evaluation, "evaluate", spy)
+    monkeypatch.setattr(classifier, "evaluate", spy)
     whole = metrics_of(run, "exclusive", "test.jsonl")
     single = metrics_of(run, "exclusive", "test.jsonl", "-b", "1")
     assert seen == [spacy.load(workspace / "exclusive").batch_size, 1]
@@ -372,12 +372,12 @@ def test_bad_record_is_named_and_changes_nothing(
 def test_output_is_checked_before_the_work(
     run: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trfcli_pipeline.evaluation import evaluation
+    from trfcli_pipeline.evaluation import classifier
 
     def evaluate(*args: Any, **options: Any) -> Evaluation:
         raise AssertionError("the pipeline ran")
 
-    monkeypatch.setattr(evaluation, "evaluate", evaluate)
+    monkeypatch.setattr(classifier, "evaluate", evaluate)
     for option in ("-o", "--html"):
         result = run("evaluate", "exclusive", "test.jsonl", option, "folder")
         assert result.stderr.startswith("✘ folder: a directory, not a file\n")

@@ -62,8 +62,8 @@ def library(monkeypatch: pytest.MonkeyPatch) -> None:
         return dict(MODEL)
 
     monkeypatch.setattr("trfcli_pipeline.encoder.devices.describe_machine", describe_machine)
-    monkeypatch.setattr("trfcli_pipeline.pipeline.pipelines.load_pipeline", load_pipeline)
-    monkeypatch.setattr("trfcli_pipeline.pipeline.pipelines.describe_pipeline", describe_pipeline)
+    monkeypatch.setattr("trfcli_pipeline.pipeline.loading.load_pipeline", load_pipeline)
+    monkeypatch.setattr("trfcli_pipeline.pipeline.loading.describe_pipeline", describe_pipeline)
 
 
 def test_machine(run: Run) -> None:

@@ -9,7 +9,7 @@ from spacy.language import Language
 from typer.testing import Result
 
 from trfcli_pipeline.errors import EncoderError
-from trfcli_pipeline.pipeline import pipelines
+from trfcli_pipeline.pipeline import loading
 
 Run = Callable[..., Result]
 CheckFailure = Callable[[list[str], str, str | None], None]
@@ -109,7 +109,7 @@ def test_revision_reaches_the_library(run: Run, monkeypatch: pytest.MonkeyPatch)
         seen.update(options)
         raise EncoderError("enough")
 
-    monkeypatch.setattr(pipelines, "init_pipeline", init_pipeline)
+    monkeypatch.setattr(loading, "init_pipeline", init_pipeline)
     assert run("init", "name", "out", "--revision", "v1.0").stderr == "✘ enough\n"
     assert seen["revision"] == "v1.0"
 

@@ -11,8 +11,7 @@ import pytest
 import spacy
 from typer.testing import Result
 
-from trfcli_pipeline.pipeline.pipelines import init_pipeline
-from trfcli_pipeline.tasks import packaging
+from trfcli_pipeline.pipeline.loading import init_pipeline
 
 Run = Callable[..., Result]
 CheckFailure = Callable[[list[str], str, str | None], None]
@@ -146,7 +145,7 @@ def test_formats(
         asked.update(settings, model=model, out=out)
         return []
 
-    monkeypatch.setattr(packaging, "package", package)
+    monkeypatch.setattr("trfcli_pipeline.tasks.package.package", package)
     assert run("package", "model", "out", *options).exit_code == 0
     assert asked == {
         "model": Path("model"),
@@ -168,7 +167,7 @@ def test_every_archive_is_shown_and_the_wheel_is_to_be_installed(
     def package(model: Path, out: Path, **settings: Any) -> list[Path]:
         return archives
 
-    monkeypatch.setattr(packaging, "package", package)
+    monkeypatch.setattr("trfcli_pipeline.tasks.package.package", package)
     assert run("package", "model", "out").stderr.splitlines() == [
         f"✔ Built {archives[0]} (0.2 MB)",
         f"✔ Built {archives[1]} (0.4 MB)",

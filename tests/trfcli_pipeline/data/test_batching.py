@@ -8,7 +8,7 @@ from spacy import registry
 from spacy.training import Example
 
 from trfcli_pipeline.data.batching import create_batcher, create_reader, make_examples
-from trfcli_pipeline.data.corpus import Record
+from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import DataError
 
 

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trfcli_pipeline.data.corpus import Record
 from trfcli_pipeline.data.record_store import RecordStore, Selection
+from trfcli_pipeline.data.records import Record
 
 records = st.lists(
     st.builds(

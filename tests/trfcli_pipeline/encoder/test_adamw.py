@@ -28,7 +28,7 @@ from wrapped import (
 )
 
 from trfcli_pipeline.encoder.adamw import EncoderAdamW, parameter_groups
-from trfcli_pipeline.pipeline.optimizers import make_optimizer
+from trfcli_pipeline.pipeline.optimizer import make_optimizer
 
 RATE = 1e-2
 

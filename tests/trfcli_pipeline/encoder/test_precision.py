@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from trfcli_pipeline.encoder.activations import Activations
+from trfcli_pipeline.encoder.model import TransformersWrapper
 from trfcli_pipeline.encoder.padding import WordPieces
 from trfcli_pipeline.encoder.precision import (
     bound_kernels,
@@ -14,7 +15,6 @@ from trfcli_pipeline.encoder.precision import (
     resolve_precision,
     to_float32,
 )
-from trfcli_pipeline.encoder.wrapper import TransformersWrapper
 from trfcli_pipeline.errors import DeviceError, PipelineError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

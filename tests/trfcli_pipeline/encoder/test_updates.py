@@ -22,8 +22,8 @@ from wrapped import (
     update,
 )
 
-from trfcli_pipeline.encoder.sizing import graph_bytes
-from trfcli_pipeline.encoder.wrapper import TransformersWrapper
+from trfcli_pipeline.encoder.memory_budget import graph_bytes
+from trfcli_pipeline.encoder.model import TransformersWrapper
 from trfcli_pipeline.errors import PipelineError
 
 

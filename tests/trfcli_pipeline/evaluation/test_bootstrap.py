@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from trfcli_pipeline.evaluation.bootstrap import intervals, resampled_figures
-from trfcli_pipeline.evaluation.decisions import Decisions, decide
+from trfcli_pipeline.evaluation.eval_prediction import EvalPrediction, decide
 from trfcli_pipeline.evaluation.metrics import spacy_scores
 
 
-def exclusive_decisions(golds: str, said: str, labels: str = "AB") -> Decisions:
+def exclusive_decisions(golds: str, said: str, labels: str = "AB") -> EvalPrediction:
     """Texts whose labels, and what was said, are letters."""
     return decide(
         [{gold: 1.0} for gold in golds],
@@ -19,7 +19,7 @@ def exclusive_decisions(golds: str, said: str, labels: str = "AB") -> Decisions:
     )
 
 
-def random_multilabel(*, seed: int = 0, n_texts: int = 300) -> Decisions:
+def random_multilabel(*, seed: int = 0, n_texts: int = 300) -> EvalPrediction:
     rng = np.random.default_rng(seed)
     truth = rng.random((n_texts, 4)) < 0.3
     values = np.clip(0.3 + 0.4 * truth + 0.2 * rng.normal(size=truth.shape), 0, 1)
@@ -31,7 +31,7 @@ def random_multilabel(*, seed: int = 0, n_texts: int = 300) -> Decisions:
     return decide(gold, predicted, "ABCD", exclusive=False)
 
 
-def slow_figures(decisions: Decisions, rows: Any) -> tuple[float, float, float]:
+def slow_figures(decisions: EvalPrediction, rows: Any) -> tuple[float, float, float]:
     """The figures of a resample, by making it."""
     gold, decided = decisions.is_gold[rows], (decisions.decided & decisions.known)[rows]
     hits, total = (gold & decided).sum(axis=0), gold.sum(axis=0) + decided.sum(axis=0)

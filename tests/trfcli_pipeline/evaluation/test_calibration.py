@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from labelled import GOLD, LABELS, PREDICTED
 
 from trfcli_pipeline.evaluation.calibration import Bin, calibration_error, reliability
-from trfcli_pipeline.evaluation.decisions import Decisions, decide
+from trfcli_pipeline.evaluation.eval_prediction import EvalPrediction, decide
 
 
-def exclusive_decisions() -> Decisions:
+def exclusive_decisions() -> EvalPrediction:
     """One decision in each of (0.5, 0.6], (0.6, 0.7] and (0.7, 0.8], and two in (0.9, 1.0]."""
     return decide(GOLD, PREDICTED, LABELS, exclusive=True)
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.evaluation.classifier import Classifier
 from trfcli_pipeline.evaluation.comparison import Comparison, check_comparable
-from trfcli_pipeline.evaluation.evaluation import Classifier
 from trfcli_pipeline.evaluation.scores import Evaluation, score_cats
 
 

@@ -12,10 +12,10 @@ from spacy.training import Example
 from spacy.vocab import Vocab
 
 from trfcli_pipeline.evaluation import metrics
-from trfcli_pipeline.evaluation.decisions import Decisions, decide
+from trfcli_pipeline.evaluation.eval_prediction import EvalPrediction, decide
 
 
-def random_decisions(*, n_texts: int = 200, n_labels: int = 5, exclusive: bool) -> Decisions:
+def random_decisions(*, n_texts: int = 200, n_labels: int = 5, exclusive: bool) -> EvalPrediction:
     """A classifier that is right more often than not; the last label is rare."""
     rng = np.random.default_rng(0)
     labels = [f"label {i}" for i in range(n_labels)]

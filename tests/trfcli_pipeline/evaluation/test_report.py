@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from trfcli_pipeline.data.corpus import Record
+from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.evaluation import report
 from trfcli_pipeline.evaluation.report import Origin, read_history, render_report

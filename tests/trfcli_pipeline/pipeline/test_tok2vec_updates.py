@@ -16,7 +16,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from transformers import AutoModel, AutoTokenizer
 
 from trfcli_pipeline.encoder.activations import KINDS
-from trfcli_pipeline.pipeline.optimizers import default_optimizer, make_optimizer
+from trfcli_pipeline.pipeline.optimizer import default_optimizer, make_optimizer
 
 GRADIENTS = tuple(f"trf_d_{kind}" for kind in KINDS)
 

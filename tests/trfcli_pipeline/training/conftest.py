@@ -11,8 +11,8 @@ import pytest
 from trainings import QUICK, constant_rates, rows, write
 
 from trfcli_pipeline.evaluation.scores import Evaluation
-from trfcli_pipeline.pipeline.pipelines import init_pipeline
-from trfcli_pipeline.training import loop, train_textcat
+from trfcli_pipeline.pipeline.loading import init_pipeline
+from trfcli_pipeline.training import train_textcat, trainer
 
 
 @pytest.fixture
@@ -58,6 +58,6 @@ def scores(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         def score(self: Any, evaluation: Evaluation) -> float:
             return next(found)
 
-        monkeypatch.setattr(loop.Loop, "_score", score)
+        monkeypatch.setattr(trainer.Trainer, "_score", score)
 
     return set_scores

@@ -5,7 +5,7 @@ from classifiers import make, multilingual
 from labelled import make_records
 from spacy.language import Language
 
-from trfcli_pipeline.data.corpus import Record
+from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.training.examples import Examples
 
 RECORDS = make_records(

@@ -70,9 +70,9 @@ import os, signal, sys
 import torch
 torch.set_num_threads(1)
 torch.cpu.get_capabilities = dict  # float32, as in the tests themselves
-from trfcli_pipeline.training import Checkpointed, Settings, train_textcat
+from trfcli_pipeline.training import Checkpointed, TrainingArguments, train_textcat
 
-settings = Settings(
+settings = TrainingArguments(
     epochs=3, batch_size=8, seed=1, learn_rate=5e-3, eval_every=4, checkpoint_every=3
 )
 for event in train_textcat(sys.argv[1], sys.argv[2], settings=settings):

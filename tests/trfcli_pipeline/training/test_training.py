@@ -19,8 +19,8 @@ from trfcli_pipeline.training import (
     Evaluated,
     Finished,
     Planned,
-    Settings,
     Stepped,
+    TrainingArguments,
     train_textcat,
 )
 
@@ -64,7 +64,9 @@ def test_events_come_in_order_and_the_model_stays_until_the_last(model: Path, da
 
 
 def test_the_plan_says_what_was_found(model: Path, data: str) -> None:
-    plan = start(str(model), data, settings=Settings(batch_size=8, learn_rate=2e-4, epochs=5))
+    plan = start(
+        str(model), data, settings=TrainingArguments(batch_size=8, learn_rate=2e-4, epochs=5)
+    )
     assert plan.label_counts == {"FILM": 18, "FRUIT": 18}
     assert plan.exclusive
     assert plan.classifier == "new classifier, first fitted to the encoder as it is"

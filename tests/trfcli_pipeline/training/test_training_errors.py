@@ -10,18 +10,18 @@ from directories import snapshot
 from trainings import QUICK, hidden, rows, write
 
 from trfcli_pipeline.errors import DataError, DeviceError, OutputError, PipelineError, TrfError
-from trfcli_pipeline.evaluation.evaluation import Prediction
+from trfcli_pipeline.evaluation.classifier import Prediction
 from trfcli_pipeline.training import (
     Checkpointed,
     Evaluated,
     Event,
     Planned,
-    Settings,
     Stepped,
-    loop,
+    TrainingArguments,
     train_textcat,
+    trainer,
 )
-from trfcli_pipeline.training.recipe import config_path
+from trfcli_pipeline.training.config import config_path
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, GeneratorExit])
@@ -44,7 +44,7 @@ def test_an_error_in_the_middle_leaves_the_model_as_it_was(
     model: Path, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = snapshot(model)
-    predict = loop.predict
+    predict = trainer.predict
     calls = 0
 
     def fail_later(*args: Any, **kwargs: Any) -> Prediction:
@@ -54,7 +54,7 @@ def test_an_error_in_the_middle_leaves_the_model_as_it_was(
             raise MemoryError
         return predict(*args, **kwargs)
 
-    monkeypatch.setattr(loop, "predict", fail_later)
+    monkeypatch.setattr(trainer, "predict", fail_later)
     with pytest.raises(MemoryError):
         list(train_textcat(str(model), data, settings=QUICK))
     assert calls == 2
@@ -109,19 +109,23 @@ def _without_encoder(path: Path) -> str:
             "too few texts",
             lambda t: {"train": write(t / "a.jsonl", [{"text": x, "label": x} for x in "AB"])},
         ),
-        (DeviceError, "abacus", lambda t: {"settings": Settings(device="abacus")}),
-        (DataError, "no such config", lambda t: {"settings": Settings(config=t / "absent.cfg")}),
+        (DeviceError, "abacus", lambda t: {"settings": TrainingArguments(device="abacus")}),
+        (
+            DataError,
+            "no such config",
+            lambda t: {"settings": TrainingArguments(config=t / "absent.cfg")},
+        ),
         (
             PipelineError,
             "no such architecture",
-            lambda t: {"settings": Settings(architecture="cnn")},
+            lambda t: {"settings": TrainingArguments(architecture="cnn")},
         ),
         (
             DataError,
             r"a\.jsonl, line 1: no labels, but every text should have exactly one",
             lambda t: {
                 "train": write(t / "a.jsonl", [{"text": str(n), "labels": []} for n in range(20)]),
-                "settings": Settings(exclusive=True),
+                "settings": TrainingArguments(exclusive=True),
             },
         ),
     ],
@@ -163,7 +167,7 @@ def test_a_config_that_cannot_be_used_is_an_error(
     path.write_text(text.replace(old, new))
     before = snapshot(tmp_path)
     with pytest.raises(DataError, match=message) as caught:
-        next(train_textcat(str(model), data, settings=Settings(config=path)))
+        next(train_textcat(str(model), data, settings=TrainingArguments(config=path)))
     assert caught.value.message.startswith(f"{path}: ")
     assert "\n" not in caught.value.message
     assert snapshot(tmp_path) == before

@@ -10,8 +10,8 @@ from directories import snapshot
 from spacy.training import Example
 from trainings import QUICK, constant_rates, encoder_files, finish, rows, start, write
 
-from trfcli_pipeline.training import Evaluated, Planned, Settings, Stepped, train_textcat
-from trfcli_pipeline.training.recipe import config_path
+from trfcli_pipeline.training import Evaluated, Planned, Stepped, TrainingArguments, train_textcat
+from trfcli_pipeline.training.config import config_path
 
 
 def test_accumulated_batches_make_one_step(model: Path, data: str, tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_accumulated_batches_make_one_step(model: Path, data: str, tmp_path: Pat
     config = constant_rates(tmp_path / "a.cfg", head=0.02, encoder=1e-3, dropout=0.0)
     losses = {}
     for size, accumulate in ((8, 1), (4, 2)):
-        settings = Settings(
+        settings = TrainingArguments(
             config=config, epochs=2, batch_size=size, accumulate=accumulate, seed=1, dev_split=0.2
         )
         events = list(train_textcat(str(model), data, output=tmp_path / "o", settings=settings))
@@ -67,7 +67,9 @@ def test_thresholds_are_tuned_for_several_labels(model: Path, tmp_path: Path) ->
 def test_a_frozen_encoder_stays_as_it_is(model: Path, data: str) -> None:
     before = encoder_files(model)
     config = constant_rates(model.parent.parent / "a.cfg", head=0.05, encoder=1.0, dropout=0.0)
-    settings = Settings(epochs=20, batch_size=8, freeze_encoder=True, config=config, seed=0)
+    settings = TrainingArguments(
+        epochs=20, batch_size=8, freeze_encoder=True, config=config, seed=0
+    )
     events = list(train_textcat(str(model), data, dev=data, settings=settings))
     assert isinstance(events[0], Planned)
     assert events[0].trf_lr is None
@@ -139,13 +141,13 @@ def test_a_config_gives_the_other_defaults(model: Path, data: str, tmp_path: Pat
     config["components"]["trf_textcat"]["architecture"] = "softmax_pooler_output"
     config["system"]["seed"] = 5
     config.to_disk(tmp_path / "a.cfg")
-    plan = start(str(model), data, settings=Settings(config=tmp_path / "a.cfg"))
+    plan = start(str(model), data, settings=TrainingArguments(config=tmp_path / "a.cfg"))
     assert (plan.batch_size, plan.steps, plan.trf_lr) == (12, 9, 2e-3)
     # What is said by hand comes first.
     settings = replace(QUICK, config=tmp_path / "a.cfg")
     plan = start(str(model), data, settings=settings)
     assert (plan.batch_size, plan.steps, plan.trf_lr) == (8, 10, 5e-3)
-    finish(train_textcat(str(model), data, settings=Settings(config=tmp_path / "a.cfg")))
+    finish(train_textcat(str(model), data, settings=TrainingArguments(config=tmp_path / "a.cfg")))
     nlp = spacy.load(model)
     assert nlp.get_pipe("trf_textcat").cfg["architecture"] == "softmax_pooler_output"
     assert nlp.meta["trf"]["training"]["seed"] == 5

@@ -7,8 +7,8 @@ import pytest
 from thinc.api import Config
 from train_command import DEV, TEXTS, Write
 
-from trfcli_pipeline.pipeline.pipelines import init_pipeline
-from trfcli_pipeline.training import recipe
+from trfcli_pipeline.pipeline.loading import init_pipeline
+from trfcli_pipeline.training.config import config_path
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +37,7 @@ def workspace(
 @pytest.fixture
 def fast(workspace: Path) -> str:
     """A config with which the classifier learns within a few steps, on a frozen encoder."""
-    config = Config().from_disk(recipe.config_path("textcat.cfg"), interpolate=False)
+    config = Config().from_disk(config_path("textcat.cfg"), interpolate=False)
     config["training"]["optimizer"]["learn_rate"]["initial_rate"] = 0.3
     config["training"]["dropout"] = 0.0
     config["training"]["max_epochs"] = 5

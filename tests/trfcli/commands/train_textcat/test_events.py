@@ -11,8 +11,8 @@ from train_command import Run
 
 from trfcli_pipeline import training
 from trfcli_pipeline.training import Evaluated, Event, Finished, Planned, Stepped
+from trfcli_pipeline.training.config import TrainingArguments
 from trfcli_pipeline.training.events import Choice
-from trfcli_pipeline.training.recipe import Settings
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_each_option_changes_one_setting(
         "train": "train.csv",
         "dev": None,
         "output": None,
-        "settings": Settings(**changed),  # type: ignore[arg-type]
+        "settings": TrainingArguments(**changed),  # type: ignore[arg-type]
         "resume": False,
     }
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trfcli_pipeline.data.corpus import read_records
 from trfcli_pipeline.data.formats.tables import TableWriter
+from trfcli_pipeline.data.records import read_records
 from trfcli_pipeline.errors import OutputError
 
 cells = st.text(

@@ -6,7 +6,7 @@ import pytest
 from languages import as_of_spacy_3, examples
 from spacy.language import Language
 
-from trfcli_pipeline.pipeline.optimizers import make_optimizer
+from trfcli_pipeline.pipeline.optimizer import make_optimizer
 
 
 @pytest.fixture(scope="session")

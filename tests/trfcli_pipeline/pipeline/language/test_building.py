@@ -16,7 +16,7 @@ from trfcli_pipeline import (
     TransformersTok2Vec,
     TransformersWordPiecer,
 )
-from trfcli_pipeline.pipeline.optimizers import make_optimizer
+from trfcli_pipeline.pipeline.optimizer import make_optimizer
 
 
 def test_both_ways_of_building_a_pipeline_give_the_same(tiny_bert: Path, tmp_path: Path) -> None:

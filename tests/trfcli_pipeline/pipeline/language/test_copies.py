@@ -16,7 +16,7 @@ from spacy.tokens import Doc, DocBin
 from spacy.tokens.underscore import Underscore
 
 from trfcli_pipeline import TransformersLanguage
-from trfcli_pipeline.pipeline.optimizers import make_optimizer
+from trfcli_pipeline.pipeline.optimizer import make_optimizer
 
 # spaCy says so whenever a Doc with hooks is written; the rows that they use are written.
 hooks_are_not_saved = pytest.mark.filterwarnings(r"ignore:\[W109\]:UserWarning")

@@ -16,7 +16,7 @@ from languages import TEXTS, as_of_spacy_3, examples, predictions
 from spacy import registry
 from spacy.language import Language
 
-from trfcli_pipeline.pipeline.optimizers import make_optimizer
+from trfcli_pipeline.pipeline.optimizer import make_optimizer
 
 WITHOUT_NETWORK = """
 import json, socket, sys

@@ -10,7 +10,7 @@ from spacy.training import Example
 from thinc.api import Adam
 
 from trfcli_pipeline import TransformersLanguage
-from trfcli_pipeline.pipeline.optimizers import TransformersOptimizer, make_optimizer
+from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer, make_optimizer
 
 
 @pytest.mark.parametrize("kind", ["texts", "docs", "generators"])

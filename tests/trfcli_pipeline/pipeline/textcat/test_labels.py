@@ -8,7 +8,7 @@ from textcats import make, with_cats
 
 from trfcli_pipeline import TransformersLanguage, TransformersTextCategorizer
 from trfcli_pipeline.errors import DataError, PipelineError
-from trfcli_pipeline.pipeline.optimizers import make_optimizer
+from trfcli_pipeline.pipeline.optimizer import make_optimizer
 
 
 def test_labels_come_from_the_examples(tiny_bert: Path) -> None:

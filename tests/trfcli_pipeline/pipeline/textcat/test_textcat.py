@@ -10,7 +10,7 @@ from spacy.util import fix_random_seed
 from textcats import ARCHITECTURES, LABELS, TEXTS, make, one_hot, with_cats
 
 from trfcli_pipeline import TransformersLanguage, TransformersTextCategorizer
-from trfcli_pipeline.pipeline.optimizers import make_optimizer
+from trfcli_pipeline.pipeline.optimizer import make_optimizer
 
 
 @pytest.mark.parametrize("exclusive_classes", [True, False])

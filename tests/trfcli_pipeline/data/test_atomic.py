@@ -1,0 +1,246 @@
+import ctypes
+import errno
+import os
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from trfcli_pipeline.data import atomic
+from trfcli_pipeline.data.atomic import check_file, staged_directory, write_text
+from trfcli_pipeline.errors import OutputError
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="renameat2 is Linux's")
+
+
+def contents(directory: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(directory)): path.read_text()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """A directory that is there already, with nothing beside it."""
+    path = tmp_path / "model"
+    (path / "folder").mkdir(parents=True)
+    (path / "folder" / "old").write_text("old")
+    return path
+
+
+def alone(path: Path) -> bool:
+    """Whether nothing is left beside a directory."""
+    return list(path.parent.iterdir()) == [path]
+
+
+def no_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+
+
+def refused_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a file system that can't exchange, such as some network ones."""
+
+    def renameat2(*_: object) -> int:
+        ctypes.set_errno(errno.EINVAL)
+        return -1
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: SimpleNamespace(renameat2=renameat2))
+
+
+def missing_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: SimpleNamespace())
+
+
+def real_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    pass
+
+
+WAYS = [real_exchange, no_exchange, refused_exchange, missing_exchange]
+
+
+def test_a_new_directory_appears_at_the_end(tmp_path: Path) -> None:
+    target = tmp_path / "a" / "b" / "model"
+    with staged_directory(target) as staging:
+        assert staging.name == target.name
+        assert staging != target
+        (staging / "new").write_text("new")
+        assert not target.exists()
+    assert contents(target) == {"new": "new"}
+    assert alone(target)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_directory_is_replaced_as_a_whole(
+    target: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    way(monkeypatch)
+    with staged_directory(target) as staging:
+        (staging / "new").write_text("new")
+        assert contents(target) == {"folder/old": "old"}
+    assert contents(target) == {"new": "new"}
+    assert alone(target)
+
+
+@linux
+def test_a_directory_is_never_missing(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The target is replaced by the one exchange: there is no rename to lose it between."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("renamed")
+
+    with staged_directory(target) as staging:
+        (staging / "new").write_text("new")
+        monkeypatch.setattr(Path, "rename", refuse)
+        monkeypatch.setattr(os, "rename", refuse)
+    assert contents(target) == {"new": "new"}
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, GeneratorExit, SystemExit])
+def test_a_failure_leaves_the_target_as_it_was(target: Path, error: type[BaseException]) -> None:
+    stack = ExitStack()
+    staging = stack.enter_context(staged_directory(target))
+    (staging / "new").write_text("new")
+    assert stack.__exit__(error, error(), None) is False
+    assert contents(target) == {"folder/old": "old"}
+    assert alone(target)
+
+
+def test_a_failure_makes_no_new_directory(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="x"), staged_directory(tmp_path / "model"):
+        raise ValueError("x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_of_the_last_step_puts_the_old_directory_back(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_exchange(monkeypatch)
+    rename = Path.rename
+
+    def fail(self: Path, to: Path) -> Path:
+        # The finished directory can't be moved in, the old one can be moved out and back.
+        if (self / "new").exists():
+            raise OSError(errno.EACCES, "no")
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="no"), staged_directory(target) as staging:
+        (staging / "new").write_text("new")
+    assert contents(target) == {"folder/old": "old"}
+    assert alone(target)
+
+
+@linux
+def test_an_unexpected_error_of_the_exchange_is_raised(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def renameat2(*_: object) -> int:
+        ctypes.set_errno(errno.EIO)
+        return -1
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: SimpleNamespace(renameat2=renameat2))
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)), staged_directory(target):
+        pass
+    assert contents(target) == {"folder/old": "old"}
+    assert alone(target)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_through_a_link_what_it_leads_to_is_replaced(
+    target: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    way: Callable[[pytest.MonkeyPatch], None],
+) -> None:
+    way(monkeypatch)
+    link = tmp_path_factory.mktemp("links") / "link"
+    link.symlink_to(target)
+    with staged_directory(link) as staging:
+        # Where a rename is possible, even if the link leads to another file system.
+        assert staging.parent.parent == target.parent
+        (staging / "new").write_text("new")
+    assert link.is_symlink()
+    assert link.resolve() == target
+    assert contents(target) == {"new": "new"}
+    assert alone(target)
+    assert alone(link)
+
+
+def test_a_relative_path_is_meant_from_where_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with staged_directory(Path("model")) as staging:
+        (staging / "new").write_text("new")
+        monkeypatch.chdir("/")
+    assert contents(tmp_path / "model") == {"new": "new"}
+
+
+def test_a_parent_that_cannot_be_written_to_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    # Permissions alone don't stop root, as whom tests often run.
+    monkeypatch.setattr(atomic.tempfile, "mkdtemp", refuse)
+    with pytest.raises(OutputError, match=r"can't be written to \(Permission denied\)"):
+        staged_directory(tmp_path / "model").__enter__()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_parent_that_is_a_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="can't be written to"):
+        staged_directory(tmp_path / "file" / "model").__enter__()
+    assert (tmp_path / "file").is_file()
+
+
+# Files
+
+
+def test_file_is_written_and_replaced_in_one_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.json"
+    write_text(path, "old ü\n")
+    assert path.read_bytes() == "old ü\n".encode()
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OutputError, match=r"a.json: can't be written \(No space left on device\)"):
+        write_text(path, "new")
+    monkeypatch.undo()
+    assert contents(tmp_path) == {"a.json": "old ü\n"}
+    write_text(path, "new")
+    assert contents(tmp_path) == {"a.json": "new"}
+
+
+def test_file_behind_a_link_is_replaced_and_not_the_link(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "link").symlink_to("file")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text() == "new"
+
+
+def test_device_is_written_to() -> None:
+    write_text(os.devnull, "a")
+    assert not Path(os.devnull).is_file()
+
+
+def test_what_cannot_become_a_file(tmp_path: Path) -> None:
+    for check in (check_file, lambda path: write_text(path, "a")):
+        with pytest.raises(OutputError, match="a directory, not a file") as error:
+            check(tmp_path)
+        assert error.value.hint == "Name a file in it"
+        with pytest.raises(OutputError, match="nowhere: there is no such directory"):
+            check(tmp_path / "nowhere" / "a.json")
+    assert list(tmp_path.iterdir()) == []

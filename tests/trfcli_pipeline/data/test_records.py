@@ -1,0 +1,295 @@
+import gzip
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pytest
+from data_files import CATS_WRITERS, as_spacy, as_table, jsonl, plain, put
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trfcli_pipeline.data.formats.json import JsonlWriter
+from trfcli_pipeline.data.records import Record, iter_records, read_records, where
+from trfcli_pipeline.errors import DataError
+
+# Weighted towards what readers trip over: every kind of line end, quotes, delimiters, a BOM.
+texts = st.text(
+    st.one_of(
+        st.characters(codec="utf-8"), st.sampled_from('\n\r\u2028\u2029\x85\x0b\x0c\0",|\t\ufeff')
+    )
+)
+names = st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip)
+values = st.floats(0, 1)
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("corpus")
+
+
+@pytest.mark.parametrize("name", CATS_WRITERS)
+@settings(max_examples=40, deadline=None)
+@given(rows=st.lists(st.tuples(texts, st.dictionaries(names, values, min_size=1)), min_size=1))
+def test_texts_and_cats_come_back_as_written(
+    scratch: Path, name: str, rows: list[tuple[str, dict[str, float]]]
+) -> None:
+    path = put(scratch / name, CATS_WRITERS[name](rows))
+    records = read_records(path, labelled=True)
+    assert plain(records) == rows
+    assert all(record.partial for record in records)
+    assert [record.text for record in read_records(path, labelled=False)] == [r[0] for r in rows]
+
+
+@pytest.mark.parametrize(("suffix", "delimiter"), [(".csv", ","), (".tsv", "\t"), (".csv.gz", ",")])
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_tables_come_back_as_written(
+    scratch: Path, suffix: str, delimiter: str, data: st.DataObject
+) -> None:
+    table_names = names.map(str.strip).filter(bool)
+    rows = data.draw(st.lists(st.tuples(texts, table_names), min_size=1))
+    path = put(scratch / f"one{suffix}", as_table([("text", "label"), *rows], delimiter))
+    assert plain(read_records(path, labelled=True)) == [(t, {label: 1.0}) for t, label in rows]
+
+    several = st.lists(table_names.filter(lambda name: "|" not in name), unique=True)
+    many = data.draw(st.lists(st.tuples(texts, several), min_size=1))
+    table = [("labels", "text"), *(("|".join(labels), text) for text, labels in many)]
+    path = put(scratch / f"many{suffix}", as_table(table, delimiter))
+    expected = [(text, dict.fromkeys(labels, 1.0)) for text, labels in many]
+    assert plain(read_records(path, labelled=True)) == expected
+
+
+@settings(max_examples=40, deadline=None)
+@given(lines=st.lists(texts.filter(lambda t: "\n" not in t and t[-1:] != "\r"), min_size=1))
+def test_plain_text_comes_back_as_written(scratch: Path, lines: list[str]) -> None:
+    for end in ("\n", "\r\n"):
+        content = "\ufeff" + "".join(line + end for line in lines)
+        path = put(scratch / "plain.txt", content.encode())
+        records = read_records(path, labelled=False)
+        assert [record.text for record in records] == lines
+        assert [record.line for record in records] == list(range(1, len(lines) + 1))
+        assert all(record.cats is None for record in records)
+
+
+@settings(max_examples=200, deadline=None)
+@given(content=st.binary(), suffix=st.sampled_from([".jsonl", ".json", ".csv", ".tsv", ".txt"]))
+def test_any_bytes_are_read_or_refused(scratch: Path, content: bytes, suffix: str) -> None:
+    path = put(scratch / f"any{suffix}", content)
+    try:
+        records = read_records(path, labelled=False)
+    except DataError as error:
+        assert error.message.startswith(str(path))
+        assert "\n" not in error.message
+    else:
+        for record in records:
+            record.text.encode("utf-8")
+
+
+def test_shapes_of_records_mix_in_one_file(tmp_path: Path) -> None:
+    content = jsonl(
+        {"text": "a", "cats": {"X": 1, "Y": False, "Z": 0.25}, "id": 7},
+        {"label": "X", "text": "b", "meta": {"k": [1]}},
+        {"text": "c", "labels": ["X", "Y", "X"]},
+        {"text": "d", "labels": []},
+        ["e", {"cats": {"X": True}, "id": "p"}],
+        ["f", {"label": "Y"}],
+        {"text": "g", "cats": {}},
+    )
+    assert read_records(put(tmp_path / "mixed.jsonl", content), labelled=True) == [
+        Record("a", {"X": 1.0, "Y": 0.0, "Z": 0.25}, 1, {"id": 7}, partial=True),
+        Record("b", {"X": 1.0}, 2, {"meta": {"k": [1]}}),
+        Record("c", {"X": 1.0, "Y": 1.0}, 3),
+        Record("d", {}, 4),
+        Record("e", {"X": 1.0}, 5, {"id": "p"}, partial=True),
+        Record("f", {"Y": 1.0}, 6),
+        Record("g", {}, 7, partial=True),
+    ]
+
+
+def test_labels_that_are_not_needed_are_kept_as_they_are(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"text": "a", "label": 3},
+        {"text": "b", "cats": "?", "label": ["x"]},
+    ]
+    path = put(tmp_path / "hf.jsonl", jsonl(*rows))
+    assert read_records(path, labelled=False) == [
+        Record("a", None, 1, {"label": 3}),
+        Record("b", None, 2, {"cats": "?", "label": ["x"]}),
+    ]
+
+
+def test_labels_hold_from_one_half_on() -> None:
+    assert Record("", {"A": 0.5, "B": 0.49, "C": 1.0}, 1).labels == {"A", "C"}
+    assert Record("", None, 1).labels == frozenset()
+
+
+def test_blank_lines_are_skipped_but_counted(tmp_path: Path) -> None:
+    content = b'\xef\xbb\xbf\n{"text": "a"}\r\n \t\r\n\n{"text": "b"}'
+    records = read_records(put(tmp_path / "gaps.jsonl", content), labelled=False)
+    assert [(record.text, record.line) for record in records] == [("a", 2), ("b", 5)]
+
+
+def test_blank_line_of_plain_text_is_an_empty_text(tmp_path: Path) -> None:
+    records = read_records(put(tmp_path / "a.txt", b"a\n\nb\n"), labelled=False)
+    assert [record.text for record in records] == ["a", "", "b"]
+
+
+def test_only_newline_ends_a_line_of_json(tmp_path: Path) -> None:
+    text = "a\u2028b\x85c\x0bd\x0ce\tf\rg"
+    content = f'{{"text": "{text}"}}\n{{"text": "next"}}\n'.encode()
+    records = read_records(put(tmp_path / "odd.jsonl", content), labelled=False)
+    assert [(record.text, record.line) for record in records] == [(text, 1), ("next", 2)]
+
+
+def test_lone_surrogates_are_replaced_and_pairs_are_joined(tmp_path: Path) -> None:
+    content = rb'{"text": "\ud800a\ude00\ud83d \ud83d\ude00", "label": "\udcff", "id": "\ud800"}'
+    path = put(tmp_path / "s.jsonl", content)
+    [record] = read_records(path, labelled=True)
+    assert record == Record("\ufffda\ufffd\ufffd 😀", {"\ufffd": 1.0}, 1, {"id": "\ud800"})
+    # What isn't read isn't changed, even where UTF-8 has no form for it.
+    put(path, JsonlWriter().add([{"text": record.text, **record.extra}]))
+    assert read_records(path, labelled=False) == [
+        Record(record.text, None, 1, {"id": "\ud800"}),
+    ]
+
+
+def test_json_list_tells_the_line_of_each_record(tmp_path: Path) -> None:
+    content = b'\n[\n  {"text": "a"}, {"text":\n "b"},\n\n  ["c", {"id": 1}]\n]\n'
+    records = read_records(put(tmp_path / "list.json", content), labelled=False)
+    assert [(r.text, r.line, r.extra) for r in records] == [
+        ("a", 3, {}),
+        ("b", 3, {}),
+        ("c", 6, {"id": 1}),
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"text": "a", "label": "X"}\n{"text": "b", "label": "Y"}\n',
+        b'["a", {"cats": {"X": 1}}]\n["b", {"cats": {"Y": 1}}]\n',
+        b'[["a", {"label": "X"}], ["b", {"label": "Y"}]]',
+    ],
+)
+def test_json_file_may_hold_a_record_on_each_line(tmp_path: Path, content: bytes) -> None:
+    path = put(tmp_path / "lines.json", content)
+    assert plain(read_records(path, labelled=True)) == [("a", {"X": 1.0}), ("b", {"Y": 1.0})]
+
+
+def test_table_rows_are_told_by_the_line_they_start_on(tmp_path: Path) -> None:
+    content = '\ufeff id , text,label\r\n1,"two\nlines, ""quoted""",A\r\n\r\n2,last, B\r\n'
+    path = put(tmp_path / "rows.csv", content.encode())
+    assert read_records(path, labelled=True) == [
+        Record('two\nlines, "quoted"', {"A": 1.0}, 2, {"id": "1"}),
+        Record("last", {"B": 1.0}, 5, {"id": "2"}),
+    ]
+
+
+def test_empty_cells_of_a_table(tmp_path: Path) -> None:
+    path = put(tmp_path / "labels.csv", b"text,labels\na,\nb, A | B \nc\n")
+    with pytest.raises(DataError, match="line 4: no labels in the record"):
+        read_records(path, labelled=True)
+    path = put(tmp_path / "labels.csv", b"text,labels\na,\nb, A | B \n,C\n")
+    assert plain(read_records(path, labelled=True)) == [
+        ("a", {}),
+        ("b", {"A": 1.0, "B": 1.0}),
+        ("", {"C": 1.0}),
+    ]
+    path = put(tmp_path / "label.csv", b"text,label\na, \n")
+    with pytest.raises(DataError, match="line 2: no labels in the record"):
+        read_records(path, labelled=True)
+
+
+def test_long_texts_in_tables(tmp_path: Path) -> None:
+    text = "word " * 100_000
+    path = put(tmp_path / "long.csv", as_table([("text",), (text,)], ","))
+    assert [record.text for record in read_records(path, labelled=False)] == [text]
+
+
+@pytest.mark.parametrize(
+    ("column", "type_", "given_labels", "expected"),
+    [
+        ("label", pa.string(), ["A", "B"], [{"A": 1.0}, {"B": 1.0}]),
+        ("label", pa.dictionary(pa.int8(), pa.string()), ["A", "B"], [{"A": 1.0}, {"B": 1.0}]),
+        ("labels", pa.string(), ["A|B", ""], [{"A": 1.0, "B": 1.0}, {}]),
+        ("labels", pa.list_(pa.string()), [["A", "B"], []], [{"A": 1.0, "B": 1.0}, {}]),
+        ("cats", None, [{"A": 1.0}, {"B": 0.5}], [{"A": 1.0}, {"B": 0.5}]),
+    ],
+)
+def test_parquet_columns(
+    tmp_path: Path, column: str, type_: Any, given_labels: list[Any], expected: list[Any]
+) -> None:
+    table = pa.table({"text": ["a", "b"], column: pa.array(given_labels, type_), "id": [1, None]})
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert read_records(tmp_path / "t.parquet", labelled=True) == [
+        Record(text, cats, row, {"id": number}, partial=column == "cats")
+        for text, cats, row, number in zip("ab", expected, (1, 2), (1, None), strict=True)
+    ]
+
+
+def test_parquet_is_read_beyond_its_first_batch(tmp_path: Path) -> None:
+    numbers = list(map(str, range(3000)))
+    pq.write_table(pa.table({"text": numbers}), tmp_path / "t.parquet", row_group_size=700)
+    records = read_records(tmp_path / "t.parquet", labelled=False)
+    assert [(record.text, record.line) for record in records] == [
+        (number, row) for row, number in enumerate(numbers, start=1)
+    ]
+
+
+def test_parquet_null_is_no_label(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["a", "b"], "label": ["A", None]}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"t\.parquet, row 2: no labels in the record"):
+        read_records(tmp_path / "t.parquet", labelled=True)
+
+
+def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "pyarrow.parquet")
+    path = put(tmp_path / "t.parquet", b"PAR1")
+    with pytest.raises(DataError) as caught:
+        read_records(path, labelled=False)
+    assert caught.value.message == f"{path}: reading Parquet needs pyarrow"
+    assert caught.value.hint == 'pip install "trfcli[parquet]"'
+
+
+def test_doc_with_empty_cats_is_unlabelled(tmp_path: Path) -> None:
+    path = put(tmp_path / "docs.spacy", as_spacy([("a", {"X": 1.0}), ("b", {})]))
+    assert [record.text for record in read_records(path, labelled=False)] == ["a", "b"]
+    with pytest.raises(DataError, match=r"docs\.spacy, doc 2: no labels in the record"):
+        read_records(path, labelled=True)
+
+
+def test_stdin_is_jsonl(monkeypatch: pytest.MonkeyPatch) -> None:
+    stdin = io.TextIOWrapper(io.BytesIO(b'{"text": "\xc3\xa9", "label": "A"}\n3\n'), "ascii")
+    monkeypatch.setattr(sys, "stdin", stdin)
+    records = iter_records("-", labelled=True)
+    assert next(records) == Record("é", {"A": 1.0}, 1)
+    with pytest.raises(DataError, match="stdin, line 2: the record is a number"):
+        next(records)
+
+
+def test_suffix_in_capitals(tmp_path: Path) -> None:
+    path = put(tmp_path / "A.TXT", b"a\n")
+    assert plain(read_records(path, labelled=False)) == [("a", None)]
+    path = tmp_path / "A.JSONL.GZ"
+    path.write_bytes(gzip.compress(b'{"text": "b"}', mtime=0))
+    assert plain(read_records(str(path), labelled=False)) == [("b", None)]
+
+
+def test_where_records_are() -> None:
+    assert where("a/data.csv", 3) == "a/data.csv, line 3"
+    assert where("data.parquet", 3, 3) == "data.parquet, row 3"
+    assert where("data.spacy.gz", 3, 9) == "data.spacy.gz, docs 3 to 9"
+    assert where("-", 1, 2) == "stdin, lines 1 to 2"
+
+
+def test_annotated_texts_say_themselves_which_labels_hold(tmp_path: Path) -> None:
+    row = {"text": "a", "cats": {"A": 0.4, "B": 0.9, "C": 0.6}, "labels": ["A", "B"]}
+    (record,) = read_records(put(tmp_path / "a.jsonl", jsonl(row)), labelled=True)
+    assert record == Record("a", {"A": 1.0, "B": 1.0, "C": 0.0}, 1, partial=False)
+    put(tmp_path / "a.jsonl", jsonl({**row, "labels": ["D"]}))
+    with pytest.raises(DataError, match='"labels" has "D", but "cats" has no value for it'):
+        read_records(tmp_path / "a.jsonl", labelled=True)

@@ -1,0 +1,128 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BigBirdConfig, BigBirdModel, FunnelConfig, FunnelModel, PreTrainedModel
+
+from trfcli_pipeline.encoder.capabilities import call_options, find_capabilities, forward_arguments
+from trfcli_pipeline.errors import EncoderError
+from trfcli_pipeline.huggingface import pretrained
+
+
+@pytest.fixture
+def load(family_encoder: Callable[[str], Path]) -> Callable[[str], PreTrainedModel]:
+    def load_family(name: str) -> PreTrainedModel:
+        return pretrained.load_encoder(family_encoder(name))
+
+    return load_family
+
+
+def test_forward_arguments(load: Callable[[str], PreTrainedModel]) -> None:
+    bert = forward_arguments(load("bert"))
+    assert {"input_ids", "attention_mask", "token_type_ids", "output_hidden_states"} <= bert
+    assert "use_mems" not in bert
+    assert "use_mems" in forward_arguments(load("xlnet"))
+    assert "token_type_ids" not in forward_arguments(load("distilbert"))
+
+
+def test_a_call_gets_the_switches_that_the_encoder_has() -> None:
+    arguments = frozenset({"input_ids", "return_dict", "use_cache", "output_attentions"})
+    options = call_options(arguments, output_attentions=True, output_hidden_states=True)
+    assert options == {"return_dict": True, "use_cache": False, "output_attentions": True}
+
+
+@pytest.mark.parametrize("name", ["distilbert", "gpt2", "xlnet", "electra", "albert"])
+def test_the_width_is_that_of_the_output(load: Callable[[str], PreTrainedModel], name: str) -> None:
+    # Configs call it dim, n_embd, d_model and hidden_size.
+    assert find_capabilities(load(name)).width == 32
+
+
+@pytest.mark.parametrize(
+    ("name", "ignores"),
+    [("bert", True), ("gpt2", True), ("modernbert", True), ("convbert", False), ("fnet", False)],
+)
+def test_padding_is_tried_out(
+    load: Callable[[str], PreTrainedModel], name: str, ignores: bool
+) -> None:
+    assert find_capabilities(load(name)).ignores_padding is ignores
+
+
+@pytest.mark.parametrize(
+    ("name", "has_types"),
+    [("bert", True), ("xlnet", True), ("roberta", False), ("deberta-v2", False), ("mpnet", False)],
+)
+def test_only_some_tell_texts_apart(
+    load: Callable[[str], PreTrainedModel], name: str, has_types: bool
+) -> None:
+    assert find_capabilities(load(name)).has_types is has_types
+
+
+def test_an_encoder_that_cannot_take_short_rows_is_an_error(
+    load: Callable[[str], PreTrainedModel],
+) -> None:
+    with pytest.raises(EncoderError, match="canine: can't be run on wordpieces alone") as caught:
+        find_capabilities(load("canine"))
+    assert "\n" not in caught.value.message
+
+
+def test_attentions_that_an_encoder_does_not_give_are_an_error(
+    load: Callable[[str], PreTrainedModel],
+) -> None:
+    with pytest.raises(EncoderError, match="fnet: gives no attentions") as caught:
+        find_capabilities(load("fnet"), all_attentions=True)
+    assert caught.value.hint == "Leave out all_attentions"
+
+
+def test_layers_without_a_row_for_each_wordpiece_are_an_error() -> None:
+    # The inner layers of Funnel see pooled rows.
+    config = FunnelConfig(
+        vocab_size=10,
+        block_sizes=[1, 1],
+        num_decoder_layers=1,
+        d_model=8,
+        n_head=2,
+        d_head=4,
+        d_inner=8,
+    )
+    funnel = FunnelModel(config).eval()
+    assert find_capabilities(funnel).width == 8
+    with pytest.raises(EncoderError, match="funnel: its layers give no hidden state"):
+        find_capabilities(funnel, all_hidden_states=True)
+
+
+def test_no_text_changes_what_another_gives() -> None:
+    # Left alone, BigBird gives long texts another attention up to the first short one.
+    config = BigBirdConfig(
+        vocab_size=10,
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+        max_position_embeddings=64,
+        block_size=2,
+        num_random_blocks=1,
+        initializer_range=0.5,
+    )
+    encoder = BigBirdModel(config).eval()
+    traits = find_capabilities(encoder, all_hidden_states=True, all_attentions=True)
+    assert traits.ignores_padding
+    long, short = torch.arange(40)[None] % 9 + 1, torch.tensor([[1, 2, 3]])
+    with torch.inference_mode():
+        before = encoder(long).last_hidden_state
+        encoder(short)
+        assert torch.equal(encoder(long).last_hidden_state, before)
+
+
+@pytest.mark.parametrize("output", [{"logits": 1}, {"last_hidden_state": None}])
+def test_an_encoder_without_hidden_states_is_an_error(
+    load: Callable[[str], PreTrainedModel],
+    monkeypatch: pytest.MonkeyPatch,
+    output: dict[str, object],
+) -> None:
+    from transformers.utils import ModelOutput
+
+    module = load("bert")
+    monkeypatch.setattr(module, "forward", lambda input_ids, **_: ModelOutput(output))
+    with pytest.raises(EncoderError, match="no hidden state for each wordpiece"):
+        find_capabilities(module)

@@ -1,0 +1,213 @@
+import multiprocessing
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from spacy.language import Language
+
+from trfcli_pipeline.encoder import openvino_backend
+from trfcli_pipeline.encoder.backends import Encoder, Inference
+from trfcli_pipeline.encoder.model import TransformersWrapper
+from trfcli_pipeline.encoder.openvino_backend import OpenVINOEncoder, convert
+from trfcli_pipeline.encoder.padding import WordPieces
+from trfcli_pipeline.errors import EncoderError, PipelineError
+from trfcli_pipeline.pipeline.doc_rows import word_pieces
+
+TEXTS = [
+    "The quick brown fox jumps over the lazy dog.",
+    "Apple shares rose on the news. Apple pie is delicious!",
+    "I love this film, it is great fun. I hate this film; it is a terrible bore.",
+    "Unbelievable!",
+]
+
+
+def encoded(nlp: Language) -> tuple[TransformersWrapper, WordPieces]:
+    """The pipeline's encoder, and something for it to encode."""
+    return nlp.get_pipe("trf_tok2vec").model, word_pieces(list(nlp.pipe(TEXTS)))
+
+
+def converted(
+    model: TransformersWrapper, X: WordPieces, precision: Any = "fp32"
+) -> TransformersWrapper:
+    """A copy that OpenVINO runs."""
+    found = pickle.loads(pickle.dumps(model))
+    encoder = convert(
+        model.module,
+        model.encoder.traits,
+        precision,
+        all_hidden_states=model.all_hidden_states,
+        examples=[batch.inputs for batch in model.sub_batches(X)],
+    )
+    found.encoder = Encoder(encoder, model.encoder.traits, Inference("openvino", precision))
+    return found
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_bert: Path) -> OpenVINOEncoder:
+    model = TransformersWrapper(device="cpu")
+    model.load(tiny_bert)
+    traits = model.encoder.traits
+    return convert(model.module, traits, "fp32", all_hidden_states=False, examples=[])
+
+
+def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+
+
+# Position ids of different kinds, relative positions, no mask, neighbours past the mask
+@pytest.mark.parametrize("family", ["bert", "roberta", "deberta-v2", "fnet", "convbert"])
+def test_fp32_gives_what_torch_gives(
+    make_nlp: Callable[..., Language], family_encoder: Callable[[str], Path], family: str
+) -> None:
+    model, X = encoded(make_nlp(family_encoder(family), all_hidden_states=True))
+    wanted, found = model.predict(X), converted(model, X).predict(X)
+    np.testing.assert_allclose(found.last_hidden_state, wanted.last_hidden_state, atol=1e-4)
+    assert wanted.all_hidden_states is not None
+    assert found.all_hidden_states is not None
+    for layer, other in zip(found.all_hidden_states, wanted.all_hidden_states, strict=True):
+        np.testing.assert_allclose(layer, other, atol=1e-4)
+    assert (wanted.pooler_output is None) == (found.pooler_output is None)
+    if wanted.pooler_output is not None:
+        np.testing.assert_allclose(found.pooler_output, wanted.pooler_output, atol=1e-4)
+
+
+@pytest.mark.parametrize(("precision", "least"), [("int8", 0.99), ("bf16", 0.999)])
+def test_fewer_bits_give_nearly_the_same_in_less_space(
+    nlp: Language, precision: str, least: float
+) -> None:
+    model, X = encoded(nlp)
+    wanted, reduced = model.predict(X), converted(model, X, precision)
+    found = reduced.predict(X)
+    assert cosines(found.last_hidden_state, wanted.last_hidden_state).mean() >= least
+    assert (found.last_hidden_state != wanted.last_hidden_state).any()
+    n_bytes = len(reduced.module.files["openvino_model.bin"])
+    assert n_bytes < 4 * model.module.num_parameters() * 0.6
+    assert reduced.module.num_parameters() == model.module.num_parameters()
+
+
+def test_a_segment_gives_the_same_alone_as_among_others(nlp: Language) -> None:
+    model, X = encoded(nlp)
+    model = converted(model, X)
+    together = model.predict(X).last_hidden_state
+    ends = np.cumsum(X.lengths)
+    for start, end in zip(ends - X.lengths, ends, strict=True):
+        one = WordPieces(ids=X.ids[start:end], lengths=np.array([end - start], np.int32))
+        alone = model.predict(one).last_hidden_state
+        np.testing.assert_allclose(alone, together[start:end], atol=1e-4)
+
+
+def test_threads_have_streams_of_their_own(encoder: OpenVINOEncoder) -> None:
+    encoder = OpenVINOEncoder(encoder.config, "fp32", 1, encoder.files)
+    encoder.n_streams = 2
+    inputs = [torch.full((1, 2 + length % 5), length + 5) for length in range(40)]
+    alone = [encoder(input_ids=ids).last_hidden_state for ids in inputs]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda ids: encoder(input_ids=ids).last_hidden_state, inputs))
+    for one, other in zip(alone, found, strict=True):
+        assert torch.equal(one, other)
+
+
+FIRST_AT_ONCE = """
+import sys
+from pathlib import Path
+from threading import Barrier, Thread
+import torch
+from trfcli_pipeline.encoder.openvino_backend import OpenVINOEncoder
+
+sys.setswitchinterval(1e-6)
+encoder = OpenVINOEncoder.from_pretrained(Path(sys.argv[1]), "fp32", 1)
+barrier = Barrier(2)
+
+def run():
+    encoder._request()
+    barrier.wait()
+    encoder(input_ids=torch.arange(5, 12)[None])
+
+threads = [Thread(target=run) for _ in range(2)]
+for each in threads:
+    each.start()
+for each in threads:
+    each.join()
+"""
+
+
+def test_the_first_calls_of_two_threads_do_not_wait_for_each_other(
+    encoder: OpenVINOEncoder, tmp_path: Path
+) -> None:
+    """Only the first ones of a process could."""
+    encoder.save_pretrained(tmp_path)
+    command = [sys.executable, "-c", FIRST_AT_ONCE, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_fork_can_use_what_its_parent_used(encoder: OpenVINOEncoder) -> None:
+    ids = torch.arange(5, 12)[None]
+    wanted = encoder(input_ids=ids).last_hidden_state
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+
+    def work() -> None:
+        theirs.send(encoder(input_ids=ids).last_hidden_state.numpy())
+
+    process = context.Process(target=work)
+    process.start()
+    try:
+        assert ours.poll(60)
+        np.testing.assert_array_equal(ours.recv(), wanted.numpy())
+    finally:
+        process.kill()
+        process.join()
+
+
+def test_saved_files_can_be_deleted(encoder: OpenVINOEncoder, tmp_path: Path) -> None:
+    encoder.save_pretrained(tmp_path)
+    found = OpenVINOEncoder.from_pretrained(tmp_path, "fp32", encoder.num_parameters())
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"")
+    ids = torch.arange(5, 12)[None]
+    assert torch.equal(*(each(input_ids=ids).last_hidden_state for each in (found, encoder)))
+    assert found.files == encoder.files
+
+
+@pytest.mark.parametrize("damage", ["missing", "not XML"])
+def test_damaged_files(encoder: OpenVINOEncoder, tmp_path: Path, damage: str) -> None:
+    encoder.save_pretrained(tmp_path)
+    graph = tmp_path / "openvino_model.xml"
+    graph.unlink()
+    if damage == "not XML":
+        graph.write_text("<net")
+    with pytest.raises(EncoderError, match=r"openvino_model\.xml"):
+        OpenVINOEncoder.from_pretrained(tmp_path, "fp32", 1)
+
+
+def test_what_cannot_be_converted_is_no_silent_mistake(
+    make_nlp: Callable[..., Language], tiny_gpt2: Path
+) -> None:
+    model, X = encoded(make_nlp(tiny_gpt2))
+    with pytest.raises(EncoderError, match="gpt2: computes something else"):
+        converted(model, X)
+
+
+def test_openvino_is_not_installed(
+    encoder: OpenVINOEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder.save_pretrained(tmp_path)
+    openvino_backend._core.cache_clear()
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(PipelineError, match="OpenVINO isn't installed") as caught:
+        OpenVINOEncoder.from_pretrained(tmp_path, "fp32", 1)
+    assert 'pip install "trfcli[openvino]"' in (caught.value.hint or "")
+
+
+@pytest.mark.usefixtures("encoder")
+def test_nothing_is_reported_to_anybody() -> None:
+    assert sys.modules["openvino_telemetry"] is None
+    assert "unittest.mock" in type(sys.modules["nncf"].telemetry.telemetry).__module__

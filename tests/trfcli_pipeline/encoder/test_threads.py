@@ -1,0 +1,95 @@
+import multiprocessing
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from trfcli_pipeline.encoder.threads import count_streams, run_streams
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def threads_of_torch(_: int) -> tuple[str, int]:
+    return threading.current_thread().name, torch.get_num_threads()
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_each_stream_has_one_thread_of_torch() -> None:
+    found = list(run_streams(threads_of_torch, range(50), 2))
+    assert len(found) == 50
+    assert {number for _, number in found} == {1}
+    assert threading.current_thread().name not in {name for name, _ in found}
+    # The caller keeps its own, and so do threads that start later.
+    assert torch.get_num_threads() == 2
+    later: list[int] = []
+    thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert later == [2]
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_results_come_in_the_order_of_the_items() -> None:
+    first = threading.Event()
+
+    def work(item: int) -> int:
+        if item == 0:
+            # The second is done before the first.
+            assert first.wait(timeout=20)
+        first.set()
+        return item * item
+
+    assert list(run_streams(work, range(20), 2)) == [item * item for item in range(20)]
+
+
+@pytest.mark.parametrize(("n_items", "n_streams"), [(1, 2), (3, 1)])
+def test_little_work_stays_in_the_callers_thread(n_items: int, n_streams: int) -> None:
+    found = {name for name, _ in run_streams(threads_of_torch, range(n_items), n_streams)}
+    assert found == {threading.current_thread().name}
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_an_error_reaches_the_caller() -> None:
+    def work(item: int) -> int:
+        if item == 3:
+            raise MemoryError("too much")
+        return item
+
+    with pytest.raises(MemoryError, match="too much"):
+        list(run_streams(work, range(5), 2))
+    assert list(run_streams(abs, [-1, -2], 2)) == [1, 2]
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_as_many_streams_as_threads_on_a_cpu_only() -> None:
+    assert count_streams(CPU) == 2
+    assert count_streams(torch.device("cuda")) == 1
+
+
+def _in_a_fork(results: "multiprocessing.Queue[list[int]]") -> None:
+    # Large enough for torch to divide it among its threads, whatever has been asked before.
+    total = int(torch.ones(1000, 1000).matmul(torch.ones(1000, 1000))[0, 0])
+    streams = count_streams(CPU)
+    results.put([total, streams, sum(run_streams(abs, [-1, -2], streams))])
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_has_one_stream() -> None:
+    list(run_streams(abs, [-1, -2], 2))
+    torch.ones(1000, 1000).matmul(torch.ones(1000, 1000))
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    process = context.Process(target=_in_a_fork, args=(results,))
+    process.start()
+    assert results.get(timeout=30) == [1000, 1, 3]
+    process.join()

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
+
+from trfcli_pipeline.encoder.activations import KINDS, Activations
+from trfcli_pipeline.pipeline.pending_update import PendingUpdate
+from trfcli_pipeline.tokenization.extensions import install_extensions
+
+install_extensions()
+
+WIDTH, LAYERS, HEADS = 2, 1, 2
+GRADIENTS = [f"trf_d_{kind}" for kind in KINDS]
+
+
+def make_docs() -> list[Doc]:
+    """One of two segments, one without any, and one of one."""
+    docs = []
+    for n_segments in (2, 0, 1):
+        doc = Doc(Vocab(), words=["a"] * n_segments)
+        doc._.trf_segments = np.array([(i, i + 1, 3) for i in range(n_segments)], "i").reshape(
+            -1, 3
+        )
+        docs.append(doc)
+    return docs
+
+
+def make_activations(*, every: bool = True) -> Activations:
+    return Activations(
+        last_hidden_state=np.ones((9, WIDTH), "f"),
+        pooler_output=np.ones((3, WIDTH), "f") if every else None,
+        all_hidden_states=[np.ones((9, WIDTH), "f")] * (LAYERS + 1) if every else None,
+        all_attentions=[np.ones((LAYERS, HEADS, 3, 3), "f")] * 3 if every else None,
+        lengths=np.array([3, 3, 3], dtype=np.int32),
+    )
+
+
+def begin(docs: list[Doc], *, every: bool = True) -> PendingUpdate:
+    return PendingUpdate.begin(docs, make_activations(every=every), lambda _: None)
+
+
+@pytest.mark.parametrize("every", [True, False])
+def test_docs_get_zeros_of_the_shapes_of_the_activations(every: bool) -> None:
+    docs = make_docs()
+    pending = begin(docs, every=every)
+    assert [doc._.trf_d_last_hidden_state.shape for doc in docs] == [(6, 2), (0, 2), (3, 2)]
+    assert not any(doc._.trf_d_last_hidden_state.any() for doc in docs)
+    for doc, n_segments in zip(docs, (2, 0, 1), strict=True):
+        assert (doc._.trf_d_pooler_output is not None) == every
+        if every:
+            assert doc._.trf_d_pooler_output.shape == (n_segments, WIDTH)
+            assert len(doc._.trf_d_all_hidden_states) == LAYERS + 1
+            assert len(doc._.trf_d_all_attentions) == n_segments
+    assert not pending.has_gradients()
+
+
+@pytest.mark.parametrize("attribute", GRADIENTS)
+def test_a_gradient_is_noticed_in_place_or_replaced(attribute: str) -> None:
+    docs = make_docs()
+    pending = begin(docs)
+    gradient = docs[2]._.get(attribute)
+    if isinstance(gradient, list):
+        gradient[0][...] = 1.0
+    else:
+        gradient[0] = 1.0
+    assert pending.has_gradients()
+    docs = make_docs()
+    pending = begin(docs)
+    # Zeros too may be a gradient, if they are somebody else's.
+    docs[0]._.set(attribute, [] if isinstance(gradient, list) else np.zeros((6, WIDTH), "f"))
+    assert pending.has_gradients()
+
+
+def test_gradients_are_taken_once() -> None:
+    docs = make_docs()
+    pending = begin(docs)
+    docs[0]._.trf_d_last_hidden_state += 2.0
+    docs[2]._.trf_d_pooler_output = docs[2]._.trf_d_pooler_output + 3.0
+    taken = pending.take_gradients()
+    assert taken.is_grad
+    assert taken.lengths.tolist() == [3, 3, 3]
+    assert taken.last_hidden_state.sum(axis=1).tolist() == [4.0] * 6 + [0.0] * 3
+    assert taken.pooler_output.sum(axis=1).tolist() == [0.0, 0.0, 6.0]
+    assert all(doc._.get(attribute) is None for doc in docs for attribute in GRADIENTS)

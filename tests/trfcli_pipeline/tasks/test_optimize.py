@@ -1,0 +1,247 @@
+import copy
+import json
+import pickle
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import spacy
+import srsly
+from packaging.requirements import Requirement
+from spacy.language import Language
+
+from trfcli_pipeline.errors import DataError, OutputError, PipelineError
+from trfcli_pipeline.pipeline.loading import describe_pipeline, load_pipeline
+from trfcli_pipeline.tasks import measuring
+from trfcli_pipeline.tasks.model_card import model_card
+from trfcli_pipeline.tasks.optimize import Finished, Measured, Started, optimize
+from trfcli_pipeline.tasks.package import package
+from trfcli_pipeline.training import train_textcat
+
+TEXTS = [
+    "The quick brown fox jumps over the lazy dog. It's a fox!",
+    "Apple shares rose on the news.",
+    "I love this film, it is great fun. 🦊",
+    "",
+    "I hate this film; it is a terrible bore.",
+    " Zürich's cafés reopened. Unbelievable!",
+]
+LABELS = ["HAM", "HAM", "HAM", "SPAM", "SPAM", "HAM"]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
+    """A pipeline with a classifier, `model`, and texts with and without labels."""
+    path = tmp_path_factory.mktemp("optimizing")
+    nlp = spacy.blank("trf", meta={"lang": "en"})
+    nlp.add_pipe("sentencizer")
+    nlp.add_pipe("trf_wordpiecer", config={"trf_name": str(tiny_bert)})
+    settings = {"trf_name": str(tiny_bert), "all_hidden_states": True}
+    nlp.add_pipe("trf_tok2vec", config=settings)
+    textcat: Any = nlp.add_pipe("trf_textcat", config={"exclusive_classes": True})
+    for label in ("HAM", "SPAM"):
+        textcat.add_label(label)
+    nlp.initialize()
+    nlp.to_disk(path / "model")
+    rows = [{"text": text, "label": label} for text, label in zip(TEXTS, LABELS, strict=True)]
+    srsly.write_jsonl(path / "labelled.jsonl", rows)
+    srsly.write_jsonl(path / "texts.jsonl", [{"text": text} for text in TEXTS])
+    return path
+
+
+@pytest.fixture(scope="module")
+def events(workspace: Path) -> list[Any]:
+    """What was said while `int8` was made of `model`."""
+    model, out = str(workspace / "model"), workspace / "int8"
+    return list(optimize(model, out, str(workspace / "labelled.jsonl")))
+
+
+@pytest.fixture
+def fast(workspace: Path, events: list[Any]) -> Language:
+    return spacy.load(workspace / "int8")
+
+
+def run(workspace: Path, texts: str = "texts.jsonl", **settings: Any) -> list[Any]:
+    """Optimizes `model` to `out`, by default in a way that takes the least time."""
+    settings = {"backend": "torch", "precision": "bf16", **settings}
+    model, out = str(workspace / "model"), settings.pop("output", workspace / "out")
+    return list(optimize(model, out, str(workspace / texts), **settings))
+
+
+def equal(one: Iterable[Any], other: Iterable[Any]) -> bool:
+    return all(np.array_equal(a.tensor, b.tensor) for a, b in zip(one, other, strict=True))
+
+
+# What comes out
+
+
+def test_events_give_both_sides(events: list[Any], workspace: Path) -> None:
+    started, measured, finished = events
+    # Seven sentences, and none in the empty text.
+    assert started == Started(segments=8, texts=6, all_texts=6)
+    assert isinstance(measured, Measured)
+    assert measured.figure == "accuracy"
+    assert measured.before.score == pytest.approx(4 / 6)
+    assert measured.loss == pytest.approx(
+        100 * (measured.before.score - (measured.after.score or 0))
+    )
+    assert 0.99 <= measured.cosine < 1
+    assert measured.before.speed > 0 < measured.after.speed
+    sizes = {
+        name: sum(each.stat().st_size for each in (workspace / name).rglob("*") if each.is_file())
+        for name in ("model", "int8")
+    }
+    assert measured.before.size == sizes["model"]
+    assert isinstance(finished, Finished)
+    assert finished.size == sizes["int8"]
+    assert not list(workspace.glob(".*"))
+
+
+def test_everything_but_the_encoder_is_as_it_was(fast: Language, workspace: Path) -> None:
+    slow = spacy.load(workspace / "model")
+    assert fast.pipe_names == slow.pipe_names
+    assert fast.config == slow.config
+    for one, other in zip(fast.pipe(TEXTS), slow.pipe(TEXTS), strict=True):
+        assert one._.trf_alignment == other._.trf_alignment
+        assert one._.trf_word_pieces == other._.trf_word_pieces
+        assert one.cats.keys() == other.cats.keys()
+        for name in ("trf_last_hidden_state", "trf_pooler_output"):
+            assert one._.get(name).shape == other._.get(name).shape
+        assert len(one._.trf_all_hidden_states) == 3
+        total = one._.trf_last_hidden_state.sum(axis=0)
+        np.testing.assert_allclose(one.tensor.sum(axis=0), total, atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:.W109:UserWarning")
+def test_copies_predict_the_same(fast: Language) -> None:
+    docs = list(fast.pipe(TEXTS, batch_size=2))
+    # Now that this process has used OpenVINO, its forks still can.
+    assert equal(fast.pipe(TEXTS, batch_size=2, n_process=2), docs)
+    docs = list(fast.pipe(TEXTS))
+    component: Any = fast.get_pipe("trf_tok2vec")
+    for copied in (copy.deepcopy(component), pickle.loads(pickle.dumps(component))):
+        fast._components = [
+            (name, copied if name == "trf_tok2vec" else pipe) for name, pipe in fast._components
+        ]
+        assert equal(fast.pipe(TEXTS), docs)
+    again = spacy.blank("trf", config={"nlp": {"tokenizer": fast.config["nlp"]["tokenizer"]}})
+    for name in fast.pipe_names:
+        config = {**fast.get_pipe_config(name)}
+        again.add_pipe(config.pop("factory"), name=name, config=config)
+    assert equal(again.from_bytes(fast.to_bytes()).pipe(TEXTS), docs)
+
+
+def test_saved_again_and_packaged(fast: Language, workspace: Path, tmp_path: Path) -> None:
+    fast.to_disk(tmp_path / "again")
+    assert equal(spacy.load(tmp_path / "again").pipe(TEXTS), fast.pipe(TEXTS))
+    package(workspace / "int8", tmp_path / "out", name="fast", version="1.0.0", formats=())
+    meta = srsly.read_json(tmp_path / "out" / "en_fast-1.0.0" / "meta.json")
+    for requirements in (meta["requirements"], fast.meta["requirements"]):
+        (own,) = [Requirement(each) for each in requirements if each.startswith("trfcli")]
+        assert own.extras == {"openvino"}
+    card = model_card(meta)
+    assert "| Precision | int8 |" in card.replace("`", "")
+
+
+def test_described_as_what_it_was_made_of(fast: Language, workspace: Path) -> None:
+    slow = describe_pipeline(load_pipeline(str(workspace / "model")))["encoder"]
+    found = describe_pipeline(fast)["encoder"]
+    assert found == {**slow, "backend": "openvino", "precision": "int8"}
+
+
+# What is measured
+
+
+def test_without_labels_rows_are_compared(workspace: Path, tmp_path: Path) -> None:
+    for name, texts in (("a", "texts.jsonl"), ("b", "unknown.jsonl")):
+        # Labels that the classifier doesn't know say nothing about it.
+        rows = [{"text": text, "label": "EGGS"} for text in TEXTS]
+        srsly.write_jsonl(workspace / "unknown.jsonl", rows)
+        _, measured, _ = run(workspace, texts, output=tmp_path / name)
+        assert measured.figure == "cosine"
+        assert measured.before.score is None
+        assert measured.loss == pytest.approx(100 * (1 - measured.cosine))
+
+
+def test_dev_texts_are_measured_with(workspace: Path, tmp_path: Path) -> None:
+    dev = str(workspace / "labelled.jsonl")
+    started, measured, _ = run(workspace, dev=dev, output=tmp_path / "out")
+    assert started == Started(segments=0, texts=6, all_texts=6)
+    assert measured.figure == "accuracy"
+
+
+def test_a_sample_of_many_texts(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "_TEXTS", 4)
+    started, measured, _ = run(workspace, "labelled.jsonl", output=tmp_path / "out")
+    assert started == Started(segments=0, texts=4, all_texts=6)
+    # Texts 0, 1, 3 and 5; all are said to be the first label.
+    assert measured.before.score == 0.75
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"max_loss": 0.0}, r"bf16 costs 0\.\d\d points of cosine, more than 0; nothing was"),
+        ({"precision": "int8"}, "torch has no int8"),
+        ({"dev": "texts.jsonl"}, "no labels in the record"),
+        ({"dev": "nowhere.jsonl"}, "no such file"),
+    ],
+)
+def test_refused_without_a_trace(
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, Any],
+    problem: str,
+) -> None:
+    monkeypatch.chdir(workspace)
+    before = sorted(workspace.rglob("*"))
+    with pytest.raises((PipelineError, DataError), match=problem):
+        run(workspace, **settings)
+    assert sorted(workspace.rglob("*")) == before
+
+
+def test_where_it_may_not_be_written(workspace: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="is the pipeline itself"):
+        run(workspace, output=workspace / "model", force=True)
+    (tmp_path / "config.cfg").touch()
+    with pytest.raises(OutputError, match="exists"):
+        run(workspace, output=tmp_path)
+    *_, finished = run(workspace, output=tmp_path, force=True)
+    assert isinstance(finished, Finished)
+    assert spacy.load(tmp_path).pipe_names[-1] == "trf_textcat"
+
+
+def test_attentions_need_torch(
+    make_nlp: Callable[..., Language], workspace: Path, tmp_path: Path
+) -> None:
+    make_nlp(all_attentions=True).to_disk(tmp_path / "attentive")
+    texts = str(workspace / "texts.jsonl")
+    with pytest.raises(PipelineError, match="OpenVINO gives no attentions"):
+        list(optimize(str(tmp_path / "attentive"), tmp_path / "out", texts))
+    assert not (tmp_path / "out").exists()
+
+
+def test_pipelines_without_an_encoder_of_ours(workspace: Path, tmp_path: Path) -> None:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("sentencizer")
+    nlp.to_disk(tmp_path / "plain")
+    with pytest.raises(PipelineError, match="has no trf_tok2vec"):
+        list(optimize(str(tmp_path / "plain"), tmp_path / "out", str(workspace / "texts.jsonl")))
+
+
+@pytest.mark.usefixtures("events")
+def test_an_optimized_pipeline_is_the_end(workspace: Path, tmp_path: Path) -> None:
+    fast, data = str(workspace / "int8"), str(workspace / "labelled.jsonl")
+    with pytest.raises(PipelineError, match=r"was optimized already \(int8, openvino\)"):
+        list(optimize(fast, tmp_path / "out", data))
+    before = json.dumps(srsly.read_json(workspace / "int8" / "meta.json"))
+    with pytest.raises(PipelineError, match="can't be trained"):
+        list(train_textcat(fast, data, dev=data))
+    assert json.dumps(srsly.read_json(workspace / "int8" / "meta.json")) == before

@@ -1,0 +1,155 @@
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trfcli_pipeline.errors import OutputError
+from trfcli_pipeline.tasks.resumable_file import ResumableFile
+
+
+class StopError(Exception):
+    pass
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def interrupted(path: Path, *chunks: bytes) -> None:
+    """Leave what a run leaves that ends after some chunks."""
+    with suppress(StopError), ResumableFile(path, resume=False, force=True) as file:
+        for number, chunk in enumerate(chunks, start=1):
+            file.append(chunk, {"chunks": number})
+        raise StopError
+
+
+def test_file_appears_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    with ResumableFile(path, resume=False, force=False) as file:
+        assert file.state == {}
+        file.append(b"one\n", {"chunks": 1})
+        assert names(tmp_path) == ["out.txt.partial", "out.txt.partial.json"]
+        file.append(b"two\n", {"chunks": 2})
+    assert names(tmp_path) == ["out.txt"]
+    assert path.read_bytes() == b"one\ntwo\n"
+
+
+def test_nothing_is_left_of_a_run_that_did_nothing(tmp_path: Path) -> None:
+    interrupted(tmp_path / "out.txt")
+    assert names(tmp_path) == []
+
+
+@given(
+    chunks=st.lists(st.binary(max_size=20), min_size=1, max_size=5),
+    after=st.integers(1, 5),
+    torn=st.binary(max_size=10),
+)
+def test_continued_file_is_the_same(
+    tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], after: int, torn: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("resumed") / "out.txt"
+    interrupted(path, *chunks[:after])
+    # What a kill leaves that comes between a chunk and its state.
+    with path.with_name("out.txt.partial").open("ab") as partial:
+        partial.write(torn)
+    with ResumableFile(path, resume=True, force=False) as file:
+        assert file.state["chunks"] == min(after, len(chunks))
+        for number, chunk in enumerate(chunks[after:], start=after + 1):
+            file.append(chunk, {"chunks": number})
+    assert path.read_bytes() == b"".join(chunks)
+    assert names(path.parent) == ["out.txt"]
+
+
+def test_resume_without_anything_to_resume_starts(tmp_path: Path) -> None:
+    with ResumableFile(tmp_path / "out.txt", resume=True, force=False) as file:
+        assert file.state == {}
+        file.append(b"a", {})
+    assert (tmp_path / "out.txt").read_bytes() == b"a"
+
+
+def test_what_exists_is_replaced_with_force_only(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    path.write_bytes(b"old")
+    for resume in (False, True):
+        with pytest.raises(OutputError, match=r"out\.txt: exists"):
+            ResumableFile(path, resume=resume, force=False)
+    interrupted(path, b"half")
+    assert path.read_bytes() == b"old"
+    with ResumableFile(path, resume=False, force=True) as file:
+        file.append(b"new", {})
+    assert path.read_bytes() == b"new"
+    assert names(tmp_path) == ["out.txt"]
+
+
+def test_unfinished_run_is_not_lost_without_force(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    interrupted(path, b"half")
+    with pytest.raises(OutputError, match="an earlier run has left it unfinished") as caught:
+        ResumableFile(path, resume=False, force=False)
+    assert "--resume" in str(caught.value.hint)
+    with ResumableFile(path, resume=False, force=True) as file:
+        assert file.state == {}
+        file.append(b"new", {})
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("damage", ["state", "no bytes", "short"])
+def test_damaged_rest_is_refused(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "out.txt"
+    interrupted(path, b"half")
+    match damage:
+        case "state":
+            (tmp_path / "out.txt.partial.json").write_text("{")
+        case "no bytes":
+            (tmp_path / "out.txt.partial.json").write_text(json.dumps({"chunks": 1}))
+        case "short":
+            (tmp_path / "out.txt.partial").write_bytes(b"hal")
+    with pytest.raises(OutputError, match="damaged, so it can't be continued"):
+        ResumableFile(path, resume=True, force=False)
+
+
+def test_another_model_is_named(tmp_path: Path) -> None:
+    file = ResumableFile(tmp_path / "out.txt", resume=True, force=False)
+    assert file.made_with_another("model").message == (
+        f"{tmp_path}/out.txt.partial: made with another model, so it can't be continued"
+    )
+
+
+def test_link_is_kept_and_its_target_replaced(tmp_path: Path) -> None:
+    target, link = tmp_path / "target.txt", tmp_path / "link.txt"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    with ResumableFile(link, resume=False, force=True) as file:
+        file.append(b"new", {})
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+
+
+def test_what_cannot_be_a_file_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="a directory, not a file"):
+        ResumableFile(tmp_path, resume=False, force=True)
+    with pytest.raises(OutputError, match="there is no such directory"):
+        ResumableFile(tmp_path / "nowhere" / "out.txt", resume=False, force=False)
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(OutputError, match="not a regular file"):
+        ResumableFile(tmp_path / "pipe.txt", resume=False, force=True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+def test_full_disk_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+
+    def fill_the_disk() -> None:
+        with ResumableFile(path, resume=False, force=False) as file:
+            file.append(b"one", {"chunks": 1})
+            with Path("/dev/full").open("wb", buffering=0) as full:
+                os.dup2(full.fileno(), file._file.fileno())
+            file.append(b"two", {"chunks": 2})
+
+    with pytest.raises(OutputError, match="can't be written"):
+        fill_the_disk()
+    assert json.loads((tmp_path / "out.txt.partial.json").read_bytes())["chunks"] == 1

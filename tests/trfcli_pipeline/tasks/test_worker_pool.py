@@ -1,0 +1,159 @@
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
+from multiprocessing.connection import Connection
+
+import pytest
+import torch
+
+from trfcli_pipeline.errors import DataError, PipelineError
+from trfcli_pipeline.tasks.worker_pool import Workers, run_apart
+
+CAN_FORK = "fork" in multiprocessing.get_all_start_methods()
+
+
+def square(number: int) -> int:
+    # Later items are done sooner, and some need long.
+    time.sleep(0.02 if number % 7 == 0 else 0)
+    return number * number
+
+
+def threads(_: int) -> tuple[int, int]:
+    return os.getpid(), torch.get_num_threads()
+
+
+def fail_on_three(number: int) -> int:
+    if number == 3:
+        raise DataError("three", hint="Take four")
+    return number
+
+
+def fail_strangely(_: int) -> int:
+    raise KeyError("gone\nmore")
+
+
+def die(_: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 0
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_results_come_in_order(number: int) -> None:
+    with Workers(square, number) as workers:
+        assert list(workers.map(range(100))) == [each * each for each in range(100)]
+        assert list(workers.map([])) == []
+        assert list(workers.map([5])) == [25]
+
+
+def test_each_worker_has_one_thread() -> None:
+    with Workers(threads, 2) as workers:
+        found = dict(workers.map(range(20)))
+    assert os.getpid() not in found
+    assert set(found.values()) == {1}
+
+
+def test_one_process_is_this_one() -> None:
+    with Workers(threads, 1) as workers:
+        assert {pid for pid, _ in workers.map(range(3))} == {os.getpid()}
+
+
+def test_items_are_taken_as_they_are_needed() -> None:
+    taken = 0
+
+    def endless() -> Iterator[int]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield taken
+
+    with Workers(square, 2) as workers:
+        results = workers.map(endless())
+        assert [next(results) for _ in range(30)] == [each * each for each in range(1, 31)]
+    assert taken <= 30 + 2 * 4 + 2
+
+
+def test_error_shows_after_the_results_ahead_of_it() -> None:
+    with Workers(fail_on_three, 2) as workers:
+        results = workers.map(range(100))
+        assert [next(results) for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(PipelineError) as caught:
+            next(results)
+    assert (caught.value.message, caught.value.hint) == ("three", "Take four")
+    assert not multiprocessing.active_children()
+
+
+def test_strange_error_is_one_line() -> None:
+    with Workers(fail_strangely, 2) as workers, pytest.raises(PipelineError) as caught:
+        list(workers.map(range(3)))
+    assert caught.value.message == r"KeyError: 'gone\nmore'"
+
+
+def test_killed_worker_is_an_error_and_not_a_wait() -> None:
+    with Workers(die, 2) as workers, pytest.raises(PipelineError, match=r"killed \(SIGKILL\)"):
+        list(workers.map(range(3)))
+    assert not multiprocessing.active_children()
+
+
+def test_leaving_ends_busy_workers_at_once() -> None:
+    start = time.monotonic()
+    with Workers(time.sleep, 2) as workers:
+        results = workers.map([0, 60, 60])
+        next(results)
+    assert time.monotonic() - start < 30
+    assert not multiprocessing.active_children()
+
+
+def work_for_ever(announcements: Connection) -> None:
+    """Have two workers that say who they are and work on, in a session of their own."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def announce(_: int) -> None:
+        announcements.send(os.getpid())
+        time.sleep(0.1)
+
+    with suppress(KeyboardInterrupt), Workers(announce, 2) as workers:
+        for _ in workers.map(count()):
+            pass
+
+
+@pytest.mark.skipif(not CAN_FORK, reason="the worker is told what to do by a fork")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_worker_outlives_its_parent(how: signal.Signals) -> None:
+    context = multiprocessing.get_context("fork")
+    heard, announcements = context.Pipe(duplex=False)
+    parent = context.Process(target=work_for_ever, args=(announcements,))
+    parent.start()
+    announcements.close()
+    workers = set()
+    while len(workers) < 2:
+        assert heard.poll(60)
+        workers.add(heard.recv())
+    # A terminal sends Ctrl-C to the whole session.
+    (os.killpg if how is signal.SIGINT else os.kill)(parent.pid, how)
+    parent.join(60)
+    assert parent.exitcode == (0 if how is signal.SIGINT else -how)
+    with suppress(EOFError):  # nobody is left who could say anything
+        while heard.poll(60):
+            heard.recv()
+        pytest.fail("a worker lives on")
+
+
+def test_work_apart() -> None:
+    assert run_apart(square, 7) == 49
+    pid, n_threads = run_apart(threads, 0)
+    assert pid != os.getpid()
+    # It is alone, so it may use them all.
+    assert n_threads == torch.get_num_threads() or n_threads > 1
+
+
+def test_errors_of_work_apart() -> None:
+    with pytest.raises(PipelineError) as raised:
+        run_apart(fail_on_three, 3)
+    assert (raised.value.message, raised.value.hint) == ("three", "Take four")
+    with pytest.raises(PipelineError, match="killed \\(SIGKILL\\)"):
+        run_apart(die, 0)

@@ -1,0 +1,109 @@
+"""How a text's tokens and wordpieces are aligned, as plain values."""
+
+from typing import Any
+
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from trfcli_pipeline.data.surrogates import without_surrogates
+from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.pipeline.components import find_component
+from trfcli_pipeline.pipeline.language import TransformersLanguage
+from trfcli_pipeline.pipeline.loading import is_pipeline, load_pipeline
+from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
+from trfcli_pipeline.tokenization.extensions import doc_alignment
+
+DEFAULT_ENCODER = "minilm"
+
+
+def inspect_alignment(text: str, model: str | None = None) -> dict[str, Any]:
+    """Align the tokens of a text with a model's wordpieces.
+
+    Args:
+        text: The text.
+        model: A pipeline, or an encoder; by default the packaged encoder. Of either, only the
+            tokenizers are used.
+
+    Returns:
+        "text"; "sentences", the start and end character of each; "tokens" with "i", "text",
+        "start", "end", "wordpieces" (indices) and "truncated"; "wordpieces" with "i", "id",
+        "text", "special", "unknown" and "tokens" (indices). Indices count over the whole text.
+
+    Raises:
+        EncoderError, PipelineError: There is no such model, or it has no wordpieces.
+    """
+    text, model = without_surrogates(text), model or DEFAULT_ENCODER
+    # Most texts don't come near any limit, and an encoder starts quicker without the exact one.
+    nlp, wordpiecer = _tokenizing_pipeline(model, exact=False)
+    doc = nlp(text)
+    if _is_near_limit(doc, wordpiecer) and not is_pipeline(model):
+        nlp, wordpiecer = _tokenizing_pipeline(model, exact=True)
+        doc = nlp(text)
+    tokenizer = wordpiecer.tokenizer
+    special = set(tokenizer.all_special_ids)
+    alignment = doc._.trf_alignment
+    aligned = doc_alignment(doc)
+    seen = set() if aligned is None else set(aligned.shares().seen_tokens.tolist())
+    tokens_of_piece: list[list[int]] = [[] for _ in doc._.trf_word_pieces]
+    for token, pieces in enumerate(alignment):
+        for piece in pieces:
+            tokens_of_piece[piece].append(token)
+    return {
+        "text": doc.text,
+        "sentences": [[sentence.start_char, sentence.end_char] for sentence in doc.sents],
+        "tokens": [
+            {
+                "i": token.i,
+                "text": token.text,
+                "start": token.idx,
+                "end": token.idx + len(token),
+                "wordpieces": alignment[token.i],
+                "truncated": token.i not in seen,
+            }
+            for token in doc
+        ],
+        "wordpieces": [
+            {
+                "i": i,
+                "id": id_,
+                "text": string,
+                # An unknown piece is a special token that stands for text.
+                "special": id_ in special and id_ != tokenizer.unk_token_id,
+                "unknown": id_ == tokenizer.unk_token_id,
+                "tokens": tokens,
+            }
+            for i, (id_, string, tokens) in enumerate(
+                zip(doc._.trf_word_pieces, doc._.trf_word_pieces_, tokens_of_piece, strict=True)
+            )
+        ],
+    }
+
+
+def _is_near_limit(doc: Doc, wordpiecer: TransformersWordPiecer) -> bool:
+    """Whether a higher limit could make another segment of one of the Doc's."""
+    longest = int(doc._.trf_segments[:, 2].max(initial=0))
+    return wordpiecer.max_length is not None and longest >= wordpiecer.max_length
+
+
+def _tokenizing_pipeline(model: str, *, exact: bool) -> tuple[Language, TransformersWordPiecer]:
+    """A pipeline that finds sentences and wordpieces, without the weights of an encoder.
+
+    Args:
+        exact: Of an encoder's limit; see `pretrained.max_length`. A pipeline knows it.
+    """
+    if is_pipeline(model):
+        nlp = load_pipeline(model, exclude=["trf_tok2vec"])
+    else:
+        nlp = TransformersLanguage()
+        nlp.add_pipe("sentencizer")
+        own = TransformersWordPiecer(nlp.vocab, model)
+        own.load(exact=exact)
+        nlp.add_pipe(own)
+    wordpiecer = find_component(nlp, TransformersWordPiecer)
+    if wordpiecer is None:
+        raise PipelineError(
+            f"{model}: the pipeline has no trf_wordpiecer",
+            hint="Make one: trf init minilm ./model",
+        )
+    nlp.select_pipes(enable=nlp.pipe_names[: nlp.pipe_names.index(wordpiecer.name) + 1])
+    return nlp, wordpiecer
