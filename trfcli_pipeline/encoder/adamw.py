@@ -12,7 +12,7 @@ from trfcli_pipeline.encoder.layer_depths import parameter_depths
 from trfcli_pipeline.encoder.precision import make_scaler
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from trfcli_pipeline.huggingface.types import PreTrainedModel
 
 # What an optimizer that says nothing about the encoder (any of Thinc's) is taken to mean. The
 # head's rate would be far too high.

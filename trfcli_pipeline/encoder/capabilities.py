@@ -12,7 +12,7 @@ import torch
 from trfcli_pipeline.errors import EncoderError, one_line
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from trfcli_pipeline.huggingface.types import PreTrainedModel
 
 # Wordpieces of the rows that an encoder is tried with.
 _SHORT, _LONG = 3, 6

@@ -12,7 +12,7 @@ from trfcli_pipeline.encoder.capabilities import any_ids, call_options, forward_
 from trfcli_pipeline.errors import EncoderError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from trfcli_pipeline.huggingface.types import PreTrainedModel
 
 
 def find_layers(module: "PreTrainedModel") -> torch.nn.ModuleList:

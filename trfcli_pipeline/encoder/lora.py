@@ -14,7 +14,7 @@ import torch
 from trfcli_pipeline.errors import EncoderError, one_line
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from trfcli_pipeline.huggingface.types import PreTrainedModel
 
 _NAME = "default"
 # What the adapters give counts this many times, whatever their rank.

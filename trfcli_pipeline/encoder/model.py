@@ -39,7 +39,7 @@ from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.huggingface import pretrained
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from trfcli_pipeline.huggingface.types import PreTrainedModel
 
 
 class TransformersWrapper(Model[WordPieces, Activations]):

@@ -26,7 +26,7 @@ from trfcli_pipeline.errors import EncoderError, PipelineError, one_line
 from trfcli_pipeline.huggingface import pretrained
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from trfcli_pipeline.huggingface.types import PretrainedConfig, PreTrainedModel
 
 # What others who save models for OpenVINO call these files.
 _GRAPH, _WEIGHTS = "openvino_model.xml", "openvino_model.bin"

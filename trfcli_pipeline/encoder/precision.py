@@ -10,7 +10,7 @@ import torch
 from trfcli_pipeline.errors import DeviceError, PipelineError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from trfcli_pipeline.huggingface.types import PreTrainedModel
 
 PRECISIONS: dict[str, torch.dtype] = {
     "fp32": torch.float32,

@@ -25,7 +25,7 @@ from trfcli_pipeline.pipeline.vectors import set_vector_hooks
 from trfcli_pipeline.tokenization.extensions import install_extensions
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from trfcli_pipeline.huggingface.types import PreTrainedModel
 
 install_extensions()
 

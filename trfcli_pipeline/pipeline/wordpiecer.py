@@ -25,7 +25,7 @@ from trfcli_pipeline.tokenization.extensions import install_extensions
 from trfcli_pipeline.tokenization.segments import Layout, Segmentation, fit, lay_out, pack
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from trfcli_pipeline.huggingface.types import PreTrainedTokenizerBase
 
 install_extensions()
 

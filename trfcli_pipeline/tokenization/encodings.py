@@ -9,7 +9,7 @@ from trfcli_pipeline.huggingface import pretrained
 from trfcli_pipeline.tokenization.offsets import Span, find_offsets, surfaces
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from trfcli_pipeline.huggingface.types import PreTrainedTokenizerBase
 
 # A text, or two that the encoder sees as one row.
 Text = str | tuple[str, str]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from spacy_alignments import get_alignments
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from trfcli_pipeline.huggingface.types import PreTrainedTokenizerBase
 
 Span = tuple[int, int]
 
