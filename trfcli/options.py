@@ -50,11 +50,19 @@ ThresholdOption = Annotated[
 
 QuietOption = Annotated[
     bool,
-    typer.Option("--quiet", "-q", help="Print warnings, errors and the data asked for, no more."),
+    typer.Option(
+        "--quiet",
+        "-q",
+        rich_help_panel="General options",
+        help="Print only warnings, errors and the requested data.",
+    ),
 ]
 DebugOption = Annotated[
     bool,
     typer.Option(
-        "--debug", envvar="TRF_DEBUG", help="Show tracebacks, and the warnings of other libraries."
+        "--debug",
+        envvar="TRF_DEBUG",
+        rich_help_panel="General options",
+        help="Show tracebacks and warnings from other libraries.",
     ),
 ]

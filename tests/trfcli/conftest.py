@@ -8,6 +8,7 @@ from typer.testing import CliRunner, Result
 
 from trfcli import console
 from trfcli.app import app
+from trfcli.console.settings import QUIET_ENVIRONMENT
 
 Run = Callable[..., Result]
 Report = dict[str, Any]
@@ -92,10 +93,10 @@ def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "TRF_DEBUG", "TRF_MODEL"):
         monkeypatch.delenv(name, raising=False)
     # Set and removed again, so that monkeypatch also takes back what a command sets.
-    for name in console.QUIET_ENVIRONMENT:
+    for name in QUIET_ENVIRONMENT:
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    monkeypatch.setattr(console, "settings", console.Settings())
+    console.configure(quiet=False, debug=False)
 
 
 @pytest.fixture
