@@ -15,6 +15,7 @@ from typer.core import TyperArgument
 
 from trfcli.console.streams import has_color
 from trfcli.console.text import NO_BREAK
+from trfcli.options import GENERAL
 
 if TYPE_CHECKING:
     # Typer ships its own copy of click without public names for these types.
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 _MAX_NAME_WIDTH = 26
 _INDENT = "  "
-_SPACING = "  "
 
 
 def write_help(
@@ -68,7 +68,7 @@ def _section(param: "Parameter") -> str:
     if isinstance(param, TyperArgument):
         return "Arguments"
     if param.name == "help":
-        return "General options"
+        return GENERAL
     return getattr(param, "rich_help_panel", None) or "Options"
 
 
@@ -81,23 +81,26 @@ def _row(param: "Parameter", name: str, text: str) -> tuple[str, str]:
     return name, text
 
 
-def _heading(title: str) -> str:
-    return f"\n{typer.style(title, bold=True) if has_color(sys.stdout) else title}:\n"
-
-
 def _columns(name: str, text: str, column: int, width: int) -> str:
-    start = len(_INDENT) + column + len(_SPACING)
     # A short default or environment variable stays on one line.
     text = re.sub(r"\[[^\]]{,24}\]", lambda match: match[0].replace(" ", NO_BREAK), text)
-    explanation = textwrap.fill(
+    indent = " " * (2 * len(_INDENT) + column)
+    fits = len(name) <= column
+    lines = textwrap.fill(
         text,
         width,
-        initial_indent=" " * start,
-        subsequent_indent=" " * start,
+        initial_indent=f"{_INDENT}{name}".ljust(len(indent)) if fits else indent,
+        subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
-    ).replace(NO_BREAK, " ")
-    styled = typer.style(name, fg=typer.colors.CYAN) if has_color(sys.stdout) else name
-    if len(name) > column:
-        return f"{_INDENT}{styled}\n{explanation}\n"
-    return f"{_INDENT}{styled}{explanation[len(_INDENT) + len(name) :]}\n"
+    )
+    lines = lines if fits else f"{_INDENT}{name}\n{lines}"
+    return lines.replace(NO_BREAK, " ").replace(name, _styled(name, fg=typer.colors.CYAN), 1) + "\n"
+
+
+def _heading(title: str) -> str:
+    return f"\n{_styled(title, bold=True)}:\n"
+
+
+def _styled(text: str, *, bold: bool | None = None, fg: str | None = None) -> str:
+    return typer.style(text, bold=bold, fg=fg) if has_color(sys.stdout) else text
