@@ -50,8 +50,8 @@ def write_help(
         for name, text in rows:
             formatter.write(_columns(name, text, column, formatter.width))
     formatter.write(_heading("Example"))
-    # Not wrapped, because people copy these lines.
-    formatter.write(textwrap.indent(command.epilog or "", _INDENT))
+    for line in (command.epilog or "").splitlines():
+        formatter.write(_shell_lines(line, formatter.width))
 
 
 def usage_pieces(params: Iterable["Parameter"]) -> list[str]:
@@ -96,6 +96,19 @@ def _columns(name: str, text: str, column: int, width: int) -> str:
     )
     lines = lines if fits else f"{_INDENT}{name}\n{lines}"
     return lines.replace(NO_BREAK, " ").replace(name, _styled(name, fg=typer.colors.CYAN), 1) + "\n"
+
+
+def _shell_lines(command: str, width: int) -> str:
+    """Wrap a command so that it can still be copied into a shell."""
+    lines = textwrap.wrap(
+        command,
+        width - len(" \\"),
+        initial_indent=_INDENT,
+        subsequent_indent=3 * _INDENT,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return " \\\n".join(lines) + "\n"
 
 
 def _heading(title: str) -> str:

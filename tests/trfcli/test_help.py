@@ -5,7 +5,7 @@ import pytest
 import typer
 from typer.testing import Result
 
-from trfcli.app import COMMANDS, SHARED, app
+from trfcli.app import COMMANDS, SHARED, app, help_and_example
 
 Run = Callable[..., Result]
 NAMES = [entry.names[0] for entry in COMMANDS]
@@ -34,8 +34,8 @@ def test_help_lists_every_command_once_with_its_short_name(run: Run) -> None:
 def test_nothing_is_cut_off(run: Run, command: str, width: int) -> None:
     text = run(*command.split(), "--help", terminal_width=width).stdout
     assert "…" not in text
+    assert all(len(line) <= width for line in text.splitlines())
     explained, _, example = text.partition("\nExample:\n")
-    assert all(len(line) <= width for line in explained.splitlines())
     for name in [*option_names(command), "--help", "--quiet", "--debug"]:
         assert re.search(rf"^  (?! ).*?(?<![\w-]){name}(?![\w-])", explained, re.M), name
     assert example.startswith("  trf ")
@@ -54,6 +54,15 @@ def test_help_has_no_markup(run: Run, command: str) -> None:
     assert "\\" not in text
     assert "[[" not in text
     assert "default: (" not in text
+
+
+def test_wrapped_example_is_still_a_command(run: Run) -> None:
+    text = run("optimize", "--help", terminal_width=60).stdout
+    example = text.partition("\nExample:\n")[2]
+    assert " \\\n" in example
+    [function] = [entry.function for entry in COMMANDS if "optimize" in entry.names]
+    commands = re.sub(r" \\\n +", " ", example).split("\n")
+    assert [line.strip() for line in commands if line] == help_and_example(function)[1].splitlines()
 
 
 def test_default_is_shown_next_to_its_option(run: Run) -> None:
