@@ -75,6 +75,8 @@ def _section(param: "Parameter") -> str:
 def _row(param: "Parameter", name: str, text: str) -> tuple[str, str]:
     # Typer puts a default that is given as a text in parentheses.
     text = re.sub(r"default: \((.*?)\)(?=[;\]])", r"default: \1", text)
+    # The range of a number is noise here. A number outside it gets an error that names the range.
+    text = re.sub(r"(; )?([\d.]+<=?)?x[<>]=?[\d.]+\]$", "]", text).removesuffix("  []")
     if isinstance(param, TyperArgument):
         # The usage line says that it is required, and its name says its type.
         return _argument(param), re.sub(r"\s*\[required\]$", "", text)
@@ -99,16 +101,16 @@ def _columns(name: str, text: str, column: int, width: int) -> str:
 
 
 def _shell_lines(command: str, width: int) -> str:
-    """Wrap a command so that it can still be copied into a shell."""
+    """Wrap a command before options, pipes and redirections; it can still be copied to a shell."""
     lines = textwrap.wrap(
-        command,
+        re.sub(r" (?!--|[|<>])", NO_BREAK, command),
         width - len(" \\"),
         initial_indent=_INDENT,
         subsequent_indent=3 * _INDENT,
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return " \\\n".join(lines) + "\n"
+    return " \\\n".join(lines).replace(NO_BREAK, " ") + "\n"
 
 
 def _heading(title: str) -> str:

@@ -54,6 +54,7 @@ def test_help_has_no_markup(run: Run, command: str) -> None:
     assert "\\" not in text
     assert "[[" not in text
     assert "default: (" not in text
+    assert not re.search(r"x[<>]|\[\]", text)
 
 
 def test_wrapped_example_is_still_a_command(run: Run) -> None:
@@ -67,7 +68,7 @@ def test_wrapped_example_is_still_a_command(run: Run) -> None:
 
 def test_default_is_shown_next_to_its_option(run: Run) -> None:
     text = " ".join(run("annotate", "--help").stdout.split())
-    assert re.search(r"--n-process N .*?\[default: 1;", text)
+    assert re.search(r"--n-process N .*?\[default: 1\]", text)
 
 
 @pytest.mark.parametrize("name", [name for entry in COMMANDS for name in entry.names])
