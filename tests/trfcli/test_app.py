@@ -86,7 +86,20 @@ def test_version_lists_packages_without_importing_them() -> None:
 
 @pytest.mark.parametrize("args", [["--help"], ["inspect", "--help"], ["info", "--help"], ["oops"]])
 def test_no_heavy_import_before_a_command_runs(args: list[str]) -> None:
-    result = run_python("-X", "importtime", "-m", "trfcli", *args)
+    check_imports("-X", "importtime", "-m", "trfcli", *args)
+
+
+def test_no_heavy_import_for_completion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_TRF_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "trf tr")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    code = "from trfcli.app import main; main()"
+    assert check_imports("-X", "importtime", "-c", code).stdout == "train-textcat\n"
+
+
+def check_imports(*args: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with `-X importtime` and check that nothing heavy was imported."""
+    result = run_python(*args)
     imported = {
         line.rpartition("|")[2].strip().partition(".")[0]
         for line in result.stderr.splitlines()
@@ -94,6 +107,7 @@ def test_no_heavy_import_before_a_command_runs(args: list[str]) -> None:
     }
     assert "typer" in imported
     assert not HEAVY & imported
+    return result
 
 
 def test_piped_output_has_no_color() -> None:
