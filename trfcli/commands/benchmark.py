@@ -30,7 +30,7 @@ def benchmark(
     data: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DATA]",
+            metavar="DATA",
             help="Texts; - for JSONL on stdin.",
             show_default="556 text messages",
         ),

@@ -14,7 +14,7 @@ def info(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODEL]",
+            metavar="MODEL",
             help="Directory of a pipeline, or the name of an installed one.",
             show_default=False,
         ),

@@ -19,7 +19,6 @@ def optimize(
         str,
         typer.Option(
             "--calibrate",
-            "-c",
             metavar="DATA",
             help="Real texts, to calibrate on and to measure with, by their score if they are "
             "labelled.",

@@ -67,17 +67,25 @@ def test_too_much_is_lost(run: Run, workspace: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "problem", "advice"),
     [
-        (["nowhere", "fast", "-c", "texts.jsonl"], "nowhere: there is no such directory", ""),
-        (["model", "model", "-c", "texts.jsonl", "-f"], "is the pipeline itself", "another"),
-        (["model", "model", "-c", "texts.jsonl"], "model: exists", "--force"),
-        (["model", "fast", "-c", "none.jsonl"], "none.jsonl: no such file", ""),
         (
-            ["model", "fast", "-c", "texts.jsonl", "--backend", "torch"],
+            ["nowhere", "fast", "--calibrate", "texts.jsonl"],
+            "nowhere: there is no such directory",
+            "",
+        ),
+        (
+            ["model", "model", "--calibrate", "texts.jsonl", "-f"],
+            "is the pipeline itself",
+            "another",
+        ),
+        (["model", "model", "--calibrate", "texts.jsonl"], "model: exists", "--force"),
+        (["model", "fast", "--calibrate", "none.jsonl"], "none.jsonl: no such file", ""),
+        (
+            ["model", "fast", "--calibrate", "texts.jsonl", "--backend", "torch"],
             "torch has no int8",
             "--backend openvino",
         ),
         (
-            ["model", "fast", "-c", "texts.jsonl", "--dev", "texts.jsonl"],
+            ["model", "fast", "--calibrate", "texts.jsonl", "--dev", "texts.jsonl"],
             "no text classifier",
             "trf train-textcat",
         ),
@@ -94,8 +102,8 @@ def test_what_is_refused(
 def test_wrong_usage_exits_with_2(run: Run, workspace: Path) -> None:
     for args in (
         ["model", "fast"],
-        ["model", "fast", "-c", "texts.jsonl", "--precision", "int4"],
-        ["model", "fast", "-c", "texts.jsonl", "--max-loss", "-1"],
+        ["model", "fast", "--calibrate", "texts.jsonl", "--precision", "int4"],
+        ["model", "fast", "--calibrate", "texts.jsonl", "--max-loss", "-1"],
     ):
         result = run("optimize", *args)
         assert result.exit_code == 2
