@@ -43,7 +43,7 @@ def card_metadata(
             dataset_split="validation",
             metric_type=_METRIC_TYPES.get(score.key.rpartition("_")[2], score.key),
             metric_name=score.name,
-            metric_value=score.value,
+            metric_value=round(score.value, 4),
         )
         for score in scores
     ]
