@@ -1,12 +1,13 @@
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import spacy
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
+from spacy.language import Language
 
 from trfcli_pipeline.tasks.model_card import model_card
 
@@ -177,6 +178,25 @@ def test_usage_of_a_multi_label_classifier_applies_its_thresholds() -> None:
     assert "max(doc.cats" not in card
 
 
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_usage_example_prints_the_predicted_labels(
+    make_nlp: Callable[..., Language],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    exclusive: bool,
+) -> None:
+    nlp = make_nlp()
+    textcat: Any = nlp.add_pipe("trf_textcat", config={"exclusive_classes": exclusive})
+    textcat.initialize(None, nlp=nlp, labels=["A", "B"])
+    # All scores are 0.5 before training.
+    textcat.thresholds = {"A": 0.6}
+    nlp.meta["trf"] = {"training": {"exclusive_classes": exclusive}}
+    code = model_card(nlp.meta).split("```python\n")[1].split("```")[0]
+    monkeypatch.setattr(spacy, "load", lambda name: nlp)
+    exec(code, {})
+    assert capsys.readouterr().out == ("A\n" if exclusive else "['B']\n")
+
+
 def test_dev_set_is_named_after_its_own_file() -> None:
     card = model_card(with_training(data={"train.jsonl": "01", "dev.csv": "23"}))
     assert "On the dev set from `dev.csv` (501 texts):" in card
@@ -241,7 +261,7 @@ def test_any_setting_may_be_missing(part: str) -> None:
         *("<script>", "![i](j)", "a\tb", "# h", "- i", "<!--", "$x$"),
     ],
 )
-def test_markup_in_names_shows_as_it_is(label: str, tmp_path: Path) -> None:
+def test_markup_in_names_shows_as_it_is(label: str) -> None:
     shown = " ".join(label.split())
     meta = full_meta()
     meta["labels"] = {"trf_textcat": [label]}
