@@ -12,7 +12,7 @@ from thinc.api import Config
 from typer.testing import Result
 
 from trfcli.commands.evaluate import answer
-from trfcli_pipeline.evaluation.scores import Evaluation, Mistake
+from trfcli_pipeline.evaluation.results import Evaluation, Mistake
 from trfcli_pipeline.pipeline.loading import init_pipeline
 from trfcli_pipeline.training import train_textcat
 from trfcli_pipeline.training.config import TrainingArguments, config_path
@@ -279,16 +279,16 @@ def test_many_labels_show_the_most_frequent_confusions(
 def test_batch_size_reaches_the_pipeline_and_changes_no_score(
     run: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trfcli_pipeline.evaluation import classifier
+    from trfcli_pipeline.evaluation import evaluate as scoring
 
     seen = []
-    original = classifier.evaluate
+    original = scoring.evaluate
 
     def spy(*args: Any, **options: Any) -> Evaluation:
         seen.append(options["batch_size"])
         return original(*args, **options)
 
-    monkeypatch.setattr(classifier, "evaluate", spy)
+    monkeypatch.setattr(scoring, "evaluate", spy)
     whole = metrics_of(run, "exclusive", "test.jsonl")
     single = metrics_of(run, "exclusive", "test.jsonl", "-b", "1")
     assert seen == [spacy.load(workspace / "exclusive").batch_size, 1]
@@ -319,12 +319,12 @@ def test_nothing_but_the_output_is_written(run: Run, workspace: Path, digest: Di
         (["tiny-bert", "test.jsonl"], "tiny-bert: is no spaCy pipeline", "trf init tiny-bert"),
         (["plain", "test.jsonl"], "en_trf_tinybert has no text classifier", "trf train-textcat"),
         (["exclusive", "tset.jsonl"], "tset.jsonl: no such file", "Did you mean test.jsonl?"),
-        (["exclusive", "folder"], "folder: a directory, not a file", "file"),
+        (["exclusive", "folder"], "folder: is a directory, not a file", "file"),
         (["exclusive", "empty.jsonl"], "empty.jsonl: no records", "A record is"),
         (["exclusive", "folder/notes.txt"], "folder/notes.txt: a .txt file has no lab", ".jsonl"),
         (["exclusive", "test.jsonl", "--device", "warp"], "warp: not a device", "cpu"),
-        (["exclusive", "test.jsonl", "-o", "folder"], "folder: a directory, not a file", "file"),
-        (["exclusive", "test.jsonl", "-o", "no/m.json"], "no: there is no such directory", None),
+        (["exclusive", "test.jsonl", "-o", "folder"], "folder: is a directory, not a file", "file"),
+        (["exclusive", "test.jsonl", "-o", "no/m.json"], "no: no such directory", None),
         (["exclusive", "test.jsonl", "--html", "folder"], "folder: a directory, not a", "file"),
         (["exclusive", "test.jsonl", "--html", "no/r.html"], "no: there is no such dir", None),
     ],
@@ -341,16 +341,20 @@ def test_wrong_input_is_one_line_and_changes_nothing(
     [
         ([*TEXTS[:2], '{"text": "a", "label"'], "data.jsonl, line 3: not valid JSON", "Each line"),
         (["{}", *TEXTS, "oops"], "data.jsonl, line 1: ", "2 of 14 records"),
-        ([*TEXTS, {"text": "a", "lable": "BAD"}], "data.jsonl, line 13: no labels", '"label"'),
+        (
+            [*TEXTS, {"text": "a", "lable": "BAD"}],
+            "data.jsonl, line 13: the record has no labels",
+            '"label"',
+        ),
         ([{"text": 3, "label": "BAD"}], 'data.jsonl, line 1: "text" is a number', "quotes"),
         (
             ["", *TEXTS, {"text": "a", "label": "NEW"}],
-            "data.jsonl: 1 label is not among the model's: NEW (line 14)",
-            "Known are BAD, GOOD",
+            "data.jsonl: 1 label is not in the model: NEW (line 14)",
+            "Known labels: BAD, GOOD",
         ),
         (
             [TEXTS[0], {"text": "a", "labels": ["BAD", "GOOD"]}],
-            "data.jsonl: 1 text has more than one label",
+            "data.jsonl: 1 text has several labels",
             "--multilabel",
         ),
     ],
@@ -372,15 +376,15 @@ def test_bad_record_is_named_and_changes_nothing(
 def test_output_is_checked_before_the_work(
     run: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trfcli_pipeline.evaluation import classifier
+    from trfcli_pipeline.evaluation import evaluate as scoring
 
     def evaluate(*args: Any, **options: Any) -> Evaluation:
         raise AssertionError("the pipeline ran")
 
-    monkeypatch.setattr(classifier, "evaluate", evaluate)
+    monkeypatch.setattr(scoring, "evaluate", evaluate)
     for option in ("-o", "--html"):
         result = run("evaluate", "exclusive", "test.jsonl", option, "folder")
-        assert result.stderr.startswith("✘ folder: a directory, not a file\n")
+        assert result.stderr.startswith("✘ folder: is a directory, not a file\n")
     (workspace / "exclusive" / "training.jsonl").write_text("{\n")
     result = run("evaluate", "exclusive", "test.jsonl", "--html", "report.html")
     assert result.stderr == "✘ exclusive/training.jsonl, line 1: not valid JSON\n"

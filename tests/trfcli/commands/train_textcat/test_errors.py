@@ -15,7 +15,7 @@ from train_command import DEV, LABELS, TEXTS, CheckFailure, Digest, Run, Write
         (["tiny-bert", "train.jsonl"], "is no spaCy pipeline", ""),
         (["train.jsonl", "train.jsonl"], "train.jsonl: ", ""),
         (["model", "trian.jsonl"], "trian.jsonl: no such file", "Did you mean train.jsonl?"),
-        (["model", "folder"], "folder: a directory, not a file", "file"),
+        (["model", "folder"], "folder: is a directory, not a file", "file"),
         (["model", "empty.jsonl"], "empty.jsonl: no records", "A record is"),
         (["model", "folder/notes.txt"], "folder/notes.txt: a .txt file has no labels", ".jsonl"),
         (["model", "train.jsonl", "--dev", "dve.jsonl"], "dve.jsonl: no such file", "dev.jsonl"),
