@@ -17,7 +17,6 @@ from trfcli_pipeline.errors import DataError
 GOLD_THRESHOLD = 0.5
 
 _SHAPE = '{"text": ..., "label": ...}'
-_SHOWN = 5
 _LABEL_FORMS = 'Labels go in "label", "labels" or "cats"'
 # Likely misnomers, and the key that is meant.
 _LABEL_WORDS = {
@@ -127,8 +126,8 @@ def _checked(
 def _hint(first: BadRowError, place: str, bad: list[int], number: int) -> str | None:
     parts = [first.advice] if first.advice else []
     if len(bad) > 1:
-        shown = ", ".join(map(str, bad[:_SHOWN])) + (", ..." if len(bad) > _SHOWN else "")
-        parts.append(f"{len(bad):,} of {number:,} records are invalid; first: {place}s {shown}")
+        places = enumeration([str(each) for each in bad])
+        parts.append(f"{len(bad):,} of {number:,} records are invalid: {place}s {places}")
     return ". ".join(parts) or None
 
 
@@ -232,7 +231,7 @@ def _kind(value: Any) -> str:
 
 
 def _keys(fields: Mapping[str, Any]) -> str:
-    keys = enumeration([quoted(key) for key in fields], limit=_SHOWN)
+    keys = enumeration([quoted(key) for key in fields])
     return f"its keys: {keys}" if keys else "it has no other keys"
 
 

@@ -164,7 +164,7 @@ def _metrics(evaluation: Evaluation) -> list[Metric]:
         Metric(
             "Matthews correlation",
             format_score(evaluation.mcc),
-            "Correlation of gold and predicted labels: 1 is perfect, 0 is chance level.",
+            "Correlation of true and predicted labels: 1 is perfect, 0 is chance level.",
         ),
         Metric(
             "Calibration error",

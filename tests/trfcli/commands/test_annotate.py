@@ -160,7 +160,7 @@ def test_bad_record_is_named_and_changes_nothing(
     write(workspace / "in.jsonl", [*TEXTS, {"txt": "a"}, *TEXTS, 3])
     problem = 'in.jsonl, line 11: the record has no "text"'
     args = ["annotate", "model", "in.jsonl", "out.jsonl"]
-    check_failure(args, problem, "2 of 22 records are invalid; first: lines 11, 22")
+    check_failure(args, problem, "2 of 22 records are invalid: lines 11, 22")
 
 
 @pytest.mark.parametrize("options", [["--n-process", "0"], ["-b", "0"], ["surplus"]], ids=" ".join)

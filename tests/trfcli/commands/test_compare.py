@@ -155,7 +155,7 @@ def test_labels_that_the_models_do_not_know(run: Run, workspace: Path) -> None:
     result = run("compare", "all", "some", "new.jsonl")
     assert result.exit_code == 1
     assert result.stderr.startswith(
-        "✘ new.jsonl: 1 label is not in the model: JAM (line 1)\n  Did you mean HAM instead of JAM? "
+        "✘ new.jsonl: 1 label is not in the model: JAM (line 1)\n  Did you mean HAM instead of JAM?"
     )
 
 

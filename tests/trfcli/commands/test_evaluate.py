@@ -222,7 +222,7 @@ def test_report(run: Run, workspace: Path, write: Write) -> None:
     assert result.stderr == "✔ Wrote report.html\n"
     html = (workspace / "report.html").read_text(encoding="utf8")
     assert html.startswith("<!DOCTYPE html>")
-    assert "13 texts of <b>odd.jsonl</b>, with the model <b>exclusive</b>" in html
+    assert "Model <b>exclusive</b> on 13 texts from <b>odd.jsonl</b>" in html
     assert f'<td data-name="Line">13</td><td class="text">{GOOD}</td>' in html
     assert not list(workspace.glob(".report*"))
 
@@ -231,7 +231,7 @@ def test_report_shows_how_the_model_was_trained(run: Run, workspace: Path) -> No
     row = {"step": 7, "epoch": 1.0, "loss": 0.5, "score": 0.8, "accuracy": 0.9, "cats_macro_f": 0.8}
     (workspace / "exclusive" / "training.jsonl").write_text(f"{json.dumps(row)}\n")
     assert run("evaluate", "exclusive", "test.jsonl", "--html", "a.html").exit_code == 0
-    assert "Learning: loss" in (workspace / "a.html").read_text(encoding="utf8")
+    assert "Training: loss" in (workspace / "a.html").read_text(encoding="utf8")
 
 
 def test_labels_are_written_as_they_are(run: Run, workspace: Path, write: Write) -> None:
@@ -320,13 +320,13 @@ def test_nothing_but_the_output_is_written(run: Run, workspace: Path, digest: Di
         (["plain", "test.jsonl"], "en_trf_tinybert has no text classifier", "trf train-textcat"),
         (["exclusive", "tset.jsonl"], "tset.jsonl: no such file", "Did you mean test.jsonl?"),
         (["exclusive", "folder"], "folder: is a directory, not a file", "file"),
-        (["exclusive", "empty.jsonl"], "empty.jsonl: no records", "A record is"),
-        (["exclusive", "folder/notes.txt"], "folder/notes.txt: a .txt file has no lab", ".jsonl"),
+        (["exclusive", "empty.jsonl"], "empty.jsonl: the file has no records", "A record is"),
+        (["exclusive", "folder/notes.txt"], "folder/notes.txt: labels are needed", ".jsonl"),
         (["exclusive", "test.jsonl", "--device", "warp"], "warp: not a device", "cpu"),
         (["exclusive", "test.jsonl", "-o", "folder"], "folder: is a directory, not a file", "file"),
         (["exclusive", "test.jsonl", "-o", "no/m.json"], "no: no such directory", None),
-        (["exclusive", "test.jsonl", "--html", "folder"], "folder: a directory, not a", "file"),
-        (["exclusive", "test.jsonl", "--html", "no/r.html"], "no: there is no such dir", None),
+        (["exclusive", "test.jsonl", "--html", "folder"], "folder: is a directory", "file"),
+        (["exclusive", "test.jsonl", "--html", "no/r.html"], "no: no such dir", None),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -343,7 +343,7 @@ def test_wrong_input_is_one_line_and_changes_nothing(
         (["{}", *TEXTS, "oops"], "data.jsonl, line 1: ", "2 of 14 records"),
         (
             [*TEXTS, {"text": "a", "lable": "BAD"}],
-            "data.jsonl, line 13: the record has no labels",
+            "data.jsonl, line 13: the record has no",
             '"label"',
         ),
         ([{"text": 3, "label": "BAD"}], 'data.jsonl, line 1: "text" is a number', "quotes"),

@@ -229,7 +229,7 @@ def test_all_invalid_records_are_counted(tmp_path: Path) -> None:
     assert caught.value.message == (
         f"{path}, line 2: not valid JSON (expecting value at column 10)"
     )
-    assert caught.value.hint == (f"{LINES}. 2 of 5,018 records are invalid; first: lines 2, 871")
+    assert caught.value.hint == (f"{LINES}. 2 of 5,018 records are invalid: lines 2, 871")
 
 
 def test_hint_gives_advice_before_the_count_and_a_few_lines(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_hint_gives_advice_before_the_count_and_a_few_lines(tmp_path: Path) -> N
         read_records(path, labelled=True)
     assert caught.value.hint == (
         f'Did you mean "label" instead of "klass"? {LABELS}. '
-        "7 of 7 records are invalid; first: lines 2, 3, 4, 5, 6, ..."
+        "7 of 7 records are invalid: lines 2, 3, 4, 5, 6 and 2 more"
     )
 
 

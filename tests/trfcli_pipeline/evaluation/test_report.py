@@ -128,7 +128,7 @@ def test_report_on_multi_label_predictions() -> None:
     evaluation, records = multilabel_case()
     page = Page(render_report(evaluation, records, ORIGIN))
     assert page.has_text("Micro F", "any number per text", "the label’s decision threshold")
-    assert page.has_text("1 text has no gold label and is not scored", "Threshold")
+    assert page.has_text("1 text has no label in the data and is not scored", "Threshold")
     assert not page.has_text("Confusion matrix")
     # No text has C, so its AUC and average precision are undefined.
     assert page.has_text("C 0 0.000 0.000 0.000 – – 0.5")
