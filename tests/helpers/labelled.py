@@ -1,4 +1,4 @@
-"""Labelled texts, gold labels and predictions."""
+"""Labeled texts, gold labels and predictions."""
 
 from collections.abc import Mapping
 

@@ -1,1 +1,1 @@
-"""Labelled texts in files: formats, records, labels, checks and atomic writes."""
+"""Labeled texts in files: formats, records, labels, checks and atomic writes."""

@@ -23,7 +23,7 @@ Item = TypeVar("Item", Example, "Entry")
 def make_examples(
     nlp: Language, records: Sequence[Record], labels: Sequence[str], *, exclusive: bool
 ) -> list[Example]:
-    """Convert labelled records to examples, with a value for every known label."""
+    """Convert labeled records to examples, with a value for every known label."""
     return [
         Example.from_dict(
             nlp.make_doc(record.text), {"cats": complete_cats(record, labels, exclusive)}
@@ -51,7 +51,7 @@ class Entry:
 
 @registry.readers("trfcli.Corpus.v1")
 def create_reader(path: Path | None) -> Callable[[Language], Iterator[Example]]:
-    """Create a reader of labelled texts, in any format that `read_records` reads."""
+    """Create a reader of labeled texts, in any format that `read_records` reads."""
 
     def read(nlp: Language) -> Iterator[Example]:
         if path is None:

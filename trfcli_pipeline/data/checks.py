@@ -30,7 +30,7 @@ _HTML = re.compile("&(?:amp|lt|gt|quot|apos|nbsp|#[0-9]{2,6}|#x[0-9a-f]{2,5});|<
 
 
 def data_warnings(train: Sequence[Record], dev: Sequence[Record]) -> list[str]:
-    """Find possible problems in labelled data.
+    """Find possible problems in labeled data.
 
     Returns:
         One sentence per problem, without a full stop. The run time is linear in the size of the

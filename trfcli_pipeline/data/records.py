@@ -1,4 +1,4 @@
-"""Read labelled and plain texts: from the raw rows of a file to validated records."""
+"""Read labeled and plain texts: from the raw rows of a file to validated records."""
 
 import json
 from collections.abc import Iterator, Mapping

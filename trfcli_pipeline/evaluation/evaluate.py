@@ -1,7 +1,7 @@
-"""Run a pipeline on labelled texts, and score its text classifier."""
+"""Run a pipeline on labeled texts, and score its text classifier."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -74,8 +74,17 @@ def evaluate(
     return replace(evaluation, n_words=output.n_words, seconds=output.seconds)
 
 
-def predict(nlp: Language, texts: Sequence[str], *, batch_size: int = 128) -> PredictionOutput:
+def predict(
+    nlp: Language,
+    texts: Sequence[str],
+    *,
+    batch_size: int = 128,
+    on_doc: Callable[[Doc], None] | None = None,
+) -> PredictionOutput:
     """Run a pipeline on texts, and time it.
+
+    Args:
+        on_doc: Called with each Doc, for callers that need more than its scores.
 
     Raises:
         PipelineError: The pipeline didn't return all texts.
@@ -86,6 +95,8 @@ def predict(nlp: Language, texts: Sequence[str], *, batch_size: int = 128) -> Pr
     for doc in nlp.pipe(texts, batch_size=batch_size):
         cats.append(dict(doc.cats))
         n_words += count_words(doc)
+        if on_doc is not None:
+            on_doc(doc)
     seconds = time.perf_counter() - start
     if len(cats) != len(texts):
         raise PipelineError(f"The pipeline returned {len(cats)} of {len(texts)} texts")

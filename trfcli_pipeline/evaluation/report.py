@@ -159,7 +159,7 @@ def _metrics(evaluation: Evaluation) -> list[Metric]:
         Metric(
             "Average precision",
             format_score(evaluation.macro_average_precision),
-            "Mean precision over all decision thresholds, averaged over labels.",
+            "Precision averaged over all levels of recall, then over labels.",
         ),
         Metric(
             "Matthews correlation",

@@ -31,8 +31,8 @@ def test_missing_file(tmp_path: Path) -> None:
     [
         ("data.xlsx", True, 'unknown suffix ".xlsx"', "Use .jsonl, .json, .csv, .tsv, .parquet"),
         ("data.xlsx.gz", True, 'unknown suffix ".xlsx"', "Use "),
-        ("data", True, "no suffix to tell the format by", "Use "),
-        ("data.gz", True, "no suffix to tell the format by", "Use "),
+        ("data", True, "no suffix, so the format is unknown", "Use "),
+        ("data.gz", True, "no suffix, so the format is unknown", "Use "),
         ("a.txt", True, "labels are needed, and .txt files have none", "Use one of .jsonl"),
     ],
 )

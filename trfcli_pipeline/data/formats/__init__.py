@@ -117,7 +117,7 @@ def _by_suffix(path: Path, known: Mapping[str, _Known], stream: str) -> tuple[st
     inner = path.with_suffix("") if path.suffix.lower() == ".gz" else path
     suffix = inner.suffix.lower()
     if suffix not in known:
-        problem = f'unknown suffix "{suffix}"' if suffix else "no suffix to tell the format by"
+        problem = f'unknown suffix "{suffix}"' if suffix else "no suffix, so the format is unknown"
         hint = f"Use {', '.join(known)}, optionally with .gz, or - for JSONL on {stream}"
         raise DataError(f"{path}: {problem}", hint=hint)
     return suffix, known[suffix]

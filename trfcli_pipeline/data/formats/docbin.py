@@ -13,7 +13,7 @@ def _read_spacy(stream: IO[bytes], name: str) -> Rows:
     try:
         # One Doc at a time, because Docs take much more memory than the DocBin.
         for place, doc in enumerate(DocBin().from_bytes(stream.read()).get_docs(Vocab()), start=1):
-            # An unlabelled Doc has empty cats.
+            # An unlabeled Doc has empty cats.
             cats = {"cats": dict(doc.cats)} if doc.cats else {}
             yield place, {"text": doc.text, **cats}
     except Exception as error:  # zlib, msgpack and spaCy each raise their own errors

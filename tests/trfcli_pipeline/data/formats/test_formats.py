@@ -89,8 +89,8 @@ def test_writer_is_chosen_by_suffix() -> None:
     ("name", "problem"),
     [
         ("a.parquet", 'unknown suffix ".parquet"'),
-        ("a", "no suffix to tell the format by"),
-        ("a.gz", "no suffix to tell the format by"),
+        ("a", "no suffix, so the format is unknown"),
+        ("a.gz", "no suffix, so the format is unknown"),
     ],
 )
 def test_formats_that_cannot_be_written(name: str, problem: str) -> None:
