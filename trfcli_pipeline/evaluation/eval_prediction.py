@@ -128,7 +128,7 @@ class EvalPrediction:
 
     @cached_property
     def correct(self) -> BoolArray:
-        """Which texts have all their labels right. *Shape:* (texts,)"""
+        """Whether all labels of a text are predicted correctly. *Shape:* (texts,)"""
         correct: BoolArray = np.logical_and.reduce(~self.wrong, axis=1)
         return correct
 
@@ -209,9 +209,8 @@ def _check_gold_labels(gold: Sequence[Mapping[str, Any]], labels: Sequence[str])
     first = next(row for row, record in enumerate(gold, start=1) if not known.issuperset(record))
     names = enumeration([repr(label) for label in unknown], limit=_SHOWN_LABELS)
     raise DataError(
-        f"{agree(len(unknown), 'Label', 'Labels')} {names}: unknown to the text classifier "
-        f"(first in text {first})",
-        hint=f"Its labels: {enumeration(labels, limit=_SHOWN_LABELS)}",
+        f"Unknown {agree(len(unknown), 'label', 'labels')}: {names} (first in text {first})",
+        hint=f"The labels of the text classifier: {enumeration(labels, limit=_SHOWN_LABELS)}",
     )
 
 

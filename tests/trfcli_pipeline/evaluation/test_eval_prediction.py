@@ -66,12 +66,12 @@ def test_thresholds_do_not_affect_exclusive_labels() -> None:
         (
             [{"HAM": 1.0}, {"NEW": 1.0}, {"NEW": 0.0}],
             True,
-            "Label 'NEW': unknown to the text classifier (first in text 2)",
+            "Unknown label: 'NEW' (first in text 2)",
         ),
         (
             [{"B": 1.0, "A": 1.0}],
             False,
-            "Labels 'B', 'A': unknown to the text classifier (first in text 1)",
+            "Unknown labels: 'B', 'A' (first in text 1)",
         ),
         ([{"HAM": 1.5}], False, "Text 1: the gold score of 'HAM' is 1.5, not between 0 and 1"),
         ([{"HAM": math.nan}], False, "Text 1: the gold score of 'HAM' is nan, not between 0 and 1"),
@@ -92,7 +92,10 @@ def test_error_about_an_unknown_label_lists_the_known_ones() -> None:
     labels = [f"L{i}" for i in range(12)]
     with pytest.raises(DataError) as error:
         EvalPrediction.from_cats([{"X": 1.0}], [{"L0": 1.0}], labels, exclusive=True)
-    assert error.value.hint == "Its labels: L0, L1, L2, L3, L4, L5, L6, L7, L8, L9 and 2 more"
+    assert (
+        error.value.hint
+        == "The labels of the text classifier: L0, L1, L2, L3, L4, L5, L6, L7, L8, L9 and 2 more"
+    )
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_bad_gold_labels_are_reported_before_the_pipeline_runs(
         pytest.fail("the pipeline ran")
 
     monkeypatch.setattr(nlp, "pipe", pipe)
-    with pytest.raises(DataError, match="Label 'NEW'"):
+    with pytest.raises(DataError, match="Unknown label: 'NEW'"):
         evaluate(nlp, TEXTS, [*GOLD[:3], {"NEW": 1.0}], component="keywords")
     with pytest.raises(DataError, match="no texts"):
         evaluate(nlp, [], [], component="keywords")

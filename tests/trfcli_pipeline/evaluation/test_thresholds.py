@@ -117,5 +117,5 @@ def test_thresholds_are_one_half_if_no_text_has_a_label() -> None:
 
 
 def test_labels_unknown_to_the_classifier_are_an_error() -> None:
-    with pytest.raises(DataError, match="Label 'B'"):
+    with pytest.raises(DataError, match="Unknown label: 'B'"):
         tune_thresholds([{"B": 1.0}], [{"A": 0.3}], ["A"])
