@@ -50,12 +50,10 @@ def check_file(path: Path | str) -> None:
         OutputError: The path is a directory, or its parent directory doesn't exist.
     """
     if Path(path).is_dir():
-        raise OutputError(
-            f"{path}: is a directory, not a file", hint="Give the path of a file in it"
-        )
+        raise OutputError(f"{path}: a directory, not a file", hint="Give the path of a file in it")
     parent = Path(path).parent
     if not parent.is_dir():
-        raise OutputError(f"{parent}: no such directory")
+        raise OutputError(f"{parent}: there is no such directory")
 
 
 def write_text(path: Path | str, text: str) -> None:

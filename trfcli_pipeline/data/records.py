@@ -120,7 +120,7 @@ def _checked(
         message = f"{name}, {place} {bad[0]}: {first.reason}"
         raise DataError(message, hint=_hint(first, place, bad, number))
     if number == 0:
-        raise DataError(f"{name}: the file has no records", hint=f"A record is {_SHAPE}")
+        raise DataError(f"{name}: no records in the file", hint=f"A record is {_SHAPE}")
 
 
 def _hint(first: BadRowError, place: str, bad: list[int], number: int) -> str | None:

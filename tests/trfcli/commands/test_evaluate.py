@@ -319,14 +319,14 @@ def test_nothing_but_the_output_is_written(run: Run, workspace: Path, digest: Di
         (["tiny-bert", "test.jsonl"], "tiny-bert: is no spaCy pipeline", "trf init tiny-bert"),
         (["plain", "test.jsonl"], "en_trf_tinybert has no text classifier", "trf train-textcat"),
         (["exclusive", "tset.jsonl"], "tset.jsonl: no such file", "Did you mean test.jsonl?"),
-        (["exclusive", "folder"], "folder: is a directory, not a file", "file"),
-        (["exclusive", "empty.jsonl"], "empty.jsonl: the file has no records", "A record is"),
-        (["exclusive", "folder/notes.txt"], "folder/notes.txt: labels are needed", ".jsonl"),
+        (["exclusive", "folder"], "folder: a directory, not a file", "file"),
+        (["exclusive", "empty.jsonl"], "empty.jsonl: no records", "A record is"),
+        (["exclusive", "folder/notes.txt"], "folder/notes.txt: a .txt file has no lab", ".jsonl"),
         (["exclusive", "test.jsonl", "--device", "warp"], "warp: not a device", "cpu"),
-        (["exclusive", "test.jsonl", "-o", "folder"], "folder: is a directory, not a file", "file"),
-        (["exclusive", "test.jsonl", "-o", "no/m.json"], "no: no such directory", None),
-        (["exclusive", "test.jsonl", "--html", "folder"], "folder: is a directory", "file"),
-        (["exclusive", "test.jsonl", "--html", "no/r.html"], "no: no such dir", None),
+        (["exclusive", "test.jsonl", "-o", "folder"], "folder: a directory, not a file", "file"),
+        (["exclusive", "test.jsonl", "-o", "no/m.json"], "no: there is no such directory", None),
+        (["exclusive", "test.jsonl", "--html", "folder"], "folder: a directory, not a", "file"),
+        (["exclusive", "test.jsonl", "--html", "no/r.html"], "no: there is no such dir", None),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -384,7 +384,7 @@ def test_output_is_checked_before_the_work(
     monkeypatch.setattr(scoring, "evaluate", evaluate)
     for option in ("-o", "--html"):
         result = run("evaluate", "exclusive", "test.jsonl", option, "folder")
-        assert result.stderr.startswith("✘ folder: is a directory, not a file\n")
+        assert result.stderr.startswith("✘ folder: a directory, not a file\n")
     (workspace / "exclusive" / "training.jsonl").write_text("{\n")
     result = run("evaluate", "exclusive", "test.jsonl", "--html", "report.html")
     assert result.stderr == "✘ exclusive/training.jsonl, line 1: not valid JSON\n"

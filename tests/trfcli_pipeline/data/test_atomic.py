@@ -240,9 +240,9 @@ def test_device_is_written_to_directly() -> None:
 
 def test_paths_that_cannot_become_a_file(tmp_path: Path) -> None:
     for check in (check_file, lambda path: write_text(path, "a")):
-        with pytest.raises(OutputError, match="is a directory, not a file") as error:
+        with pytest.raises(OutputError, match="a directory, not a file") as error:
             check(tmp_path)
         assert error.value.hint == "Give the path of a file in it"
-        with pytest.raises(OutputError, match="nowhere: no such directory"):
+        with pytest.raises(OutputError, match="nowhere: there is no such directory"):
             check(tmp_path / "nowhere" / "a.json")
     assert list(tmp_path.iterdir()) == []

@@ -33,7 +33,7 @@ def test_missing_file(tmp_path: Path) -> None:
         ("data.xlsx.gz", True, 'unknown suffix ".xlsx"', "Use "),
         ("data", True, "no suffix, so the format is unknown", "Use "),
         ("data.gz", True, "no suffix, so the format is unknown", "Use "),
-        ("a.txt", True, "labels are needed, and .txt files have none", "Use one of .jsonl"),
+        ("a.txt", True, "a .txt file has no labels, but labels are needed", "Use one of .jsonl"),
     ],
 )
 def test_unknown_suffix_or_format_without_labels(
@@ -47,7 +47,7 @@ def test_unknown_suffix_or_format_without_labels(
 
 
 def test_directories_and_invalid_paths(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is a directory, not a file"):
+    with pytest.raises(DataError, match="a directory, not a file"):
         iter_records(tmp_path, labelled=True)
     inside_a_file = put(tmp_path / "a.txt", b"") / "b.txt"
     with pytest.raises(DataError, match=r"can't be read \(Not a directory\)"):
@@ -75,7 +75,7 @@ def test_file_without_records(tmp_path: Path, name: str, content: bytes) -> None
     path = put(tmp_path / name, content)
     with pytest.raises(DataError) as caught:
         read_records(path, labelled=False)
-    assert caught.value.message == f"{path}: the file has no records"
+    assert caught.value.message == f"{path}: no records in the file"
 
 
 def test_table_without_a_text_column(tmp_path: Path) -> None:

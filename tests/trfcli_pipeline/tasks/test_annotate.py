@@ -288,7 +288,7 @@ def test_failing_pipeline_names_the_texts_and_keeps_the_rest(model: str, n_proce
         (["model", "no.jsonl", "out.jsonl"], {}, "no.jsonl: no such file"),
         (["model", "in.jsonl", "out.parquet"], {}, 'out.parquet: unknown suffix ".parquet"'),
         (["model", "in.jsonl", "in.jsonl"], {}, "in.jsonl: exists"),
-        (["model", "in.jsonl", "no/out.jsonl"], {}, "no: no such directory"),
+        (["model", "in.jsonl", "no/out.jsonl"], {}, "no: there is no such directory"),
         (["model", "in.jsonl", "out.jsonl"], {"device": "warp"}, "warp: not a device"),
     ],
 )

@@ -130,9 +130,9 @@ def test_link_is_kept_and_its_target_replaced(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_a_file_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="is a directory, not a file"):
+    with pytest.raises(OutputError, match="a directory, not a file"):
         ResumableFile(tmp_path, resume=False, force=True)
-    with pytest.raises(OutputError, match="no such directory"):
+    with pytest.raises(OutputError, match="there is no such directory"):
         ResumableFile(tmp_path / "nowhere" / "out.txt", resume=False, force=False)
     os.mkfifo(tmp_path / "pipe.txt")
     with pytest.raises(OutputError, match="not a regular file"):

@@ -65,11 +65,11 @@ def open_rows(path: Path | str, *, labelled: bool) -> tuple[str, Format, Rows]:
     except OSError as error:
         raise _unreadable(name, error) from error
     if path.is_dir():
-        raise DataError(f"{name}: is a directory, not a file", hint="Give the path of a file in it")
+        raise DataError(f"{name}: a directory, not a file", hint="Give the path of a file in it")
     suffix, format = _by_suffix(path, FORMATS, "stdin")
     if labelled and not format.has_labels:
         usable = ", ".join(known for known, format in FORMATS.items() if format.has_labels)
-        problem = f"labels are needed, and {suffix} files have none"
+        problem = f"a {suffix} file has no labels, but labels are needed"
         raise DataError(f"{name}: {problem}", hint=f"Use one of {usable}")
     return name, format, _read(path, format, name)
 

@@ -15,7 +15,7 @@ from train_command import DEV, LABELS, TEXTS, CheckFailure, Digest, Run, Write
         (["tiny-bert", "train.jsonl"], "is no spaCy pipeline", ""),
         (["train.jsonl", "train.jsonl"], "train.jsonl: ", ""),
         (["model", "trian.jsonl"], "trian.jsonl: no such file", "Did you mean train.jsonl?"),
-        (["model", "folder"], "folder: is a directory, not a file", "file"),
+        (["model", "folder"], "folder: a directory, not a file", "file"),
         (["model", "empty.jsonl"], "empty.jsonl: no records", "A record is"),
         (["model", "folder/notes.txt"], "folder/notes.txt: a .txt file has no labels", ".jsonl"),
         (["model", "train.jsonl", "--dev", "dve.jsonl"], "dve.jsonl: no such file", "dev.jsonl"),
@@ -45,7 +45,11 @@ def test_wrong_input_is_one_line_and_changes_nothing(
     [
         ([*TEXTS[:2], '{"text": "a", "label"'], "data.jsonl, line 3: not valid JSON", "Each line"),
         ([*TEXTS, "oops", *TEXTS, "{}"], "data.jsonl, line 25: not valid JSON", "lines 25, 50"),
-        ([*TEXTS, {"text": "a", "lable": "BAD"}], "data.jsonl, line 25: no labels", '"label"'),
+        (
+            [*TEXTS, {"text": "a", "lable": "BAD"}],
+            "data.jsonl, line 25: the record has no",
+            '"label"',
+        ),
         (
             [*TEXTS, {"text": 3, "label": "BAD"}],
             'data.jsonl, line 25: "text" is a number',
