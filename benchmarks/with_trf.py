@@ -9,7 +9,8 @@ import contest
 import spacy
 
 from trfcli_pipeline.data.records import read_records
-from trfcli_pipeline.evaluation.classifier import evaluate, find_classifier, gold_cats
+from trfcli_pipeline.evaluation.classifier import find_classifier, gold_cats
+from trfcli_pipeline.evaluation.evaluate import evaluate
 from trfcli_pipeline.pipeline.loading import load_pipeline
 from trfcli_pipeline.tasks import benchmark
 from trfcli_pipeline.training import Planned, Stepped, TrainingArguments, train_textcat

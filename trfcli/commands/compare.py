@@ -17,7 +17,7 @@ from trfcli.options import (
 if TYPE_CHECKING:
     from trfcli_pipeline.data.records import Record
     from trfcli_pipeline.evaluation.comparison import Comparison
-    from trfcli_pipeline.evaluation.scores import Mistake
+    from trfcli_pipeline.evaluation.results import Mistake
 
 _SHOWN_TEXTS = 3
 _NAMES = {"accuracy": "accuracy", "cats_macro_f": "macro F", "cats_micro_f": "micro F"}
@@ -38,8 +38,8 @@ def compare(
       trf compare ./model ./trained test.jsonl
     """
     from trfcli_pipeline.data.records import read_records
-    from trfcli_pipeline.evaluation import classifier as scoring
     from trfcli_pipeline.evaluation import comparison
+    from trfcli_pipeline.evaluation import evaluate as scoring
     from trfcli_pipeline.evaluation.classifier import find_classifier, gold_cats
     from trfcli_pipeline.pipeline.loading import load_pipeline
 

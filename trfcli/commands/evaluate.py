@@ -19,7 +19,7 @@ from trfcli.options import (
 
 if TYPE_CHECKING:
     from trfcli_pipeline.data.records import Record
-    from trfcli_pipeline.evaluation.scores import Evaluation, Mistake
+    from trfcli_pipeline.evaluation.results import Evaluation, Mistake
 
 _SHOWN_CONFUSIONS = 10
 _SHOWN_MISTAKES = 3
@@ -63,7 +63,7 @@ def evaluate(
     """
     from trfcli_pipeline.data import atomic
     from trfcli_pipeline.data.records import read_records
-    from trfcli_pipeline.evaluation import classifier as scoring
+    from trfcli_pipeline.evaluation import evaluate as scoring
     from trfcli_pipeline.evaluation import report
     from trfcli_pipeline.evaluation.classifier import find_classifier, gold_cats
     from trfcli_pipeline.pipeline.loading import load_pipeline

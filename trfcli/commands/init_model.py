@@ -61,7 +61,8 @@ def init_model(
       trf init minilm ./model
       trf init bert-base-german-cased ./model --lang de
     """
-    from trfcli_pipeline.pipeline.loading import directory_bytes, init_pipeline
+    from trfcli_pipeline.data.files import directory_bytes
+    from trfcli_pipeline.pipeline.loading import init_pipeline
 
     nlp, encoder = init_pipeline(
         name,

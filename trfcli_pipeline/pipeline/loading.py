@@ -1,6 +1,5 @@
 """Makes, loads and describes whole pipelines."""
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -11,6 +10,7 @@ import spacy
 from spacy.language import Language
 
 from trfcli_pipeline.data.atomic import staged_directory
+from trfcli_pipeline.data.files import directory_bytes
 from trfcli_pipeline.encoder.devices import resolve_device
 from trfcli_pipeline.errors import OutputError, PipelineError, one_line
 from trfcli_pipeline.huggingface import pretrained, sources
@@ -225,24 +225,6 @@ def check_free(output: Path, *, force: bool) -> None:
         )
     if not force:
         raise OutputError(f"{output}: exists", hint="Name another directory, or use --force")
-
-
-def directory_bytes(path: Path) -> int:
-    return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
-
-
-def directory_digest(path: Path) -> str:
-    """A hash of the names and contents of all files in a directory."""
-    found = hashlib.sha256()
-    for each in sorted(path.rglob("*")):
-        if each.is_file():
-            found.update(f"{each.relative_to(path)} {sha256(each)}\n".encode())
-    return found.hexdigest()
-
-
-def sha256(path: str | Path) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _blank(lang: str) -> TransformersLanguage:

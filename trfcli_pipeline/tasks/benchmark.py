@@ -16,7 +16,7 @@ from spacy.util import minibatch
 
 from trfcli_pipeline.data.package_data import shipped_path
 from trfcli_pipeline.encoder.devices import peak_bytes, resolve_device
-from trfcli_pipeline.evaluation.classifier import predict
+from trfcli_pipeline.evaluation.evaluate import predict
 from trfcli_pipeline.pipeline.components import find_component
 from trfcli_pipeline.pipeline.loading import check_pipeline, load_pipeline
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec

@@ -9,18 +9,18 @@ import numpy as np
 from spacy.language import Language
 from spacy.tokens import Doc
 
+from trfcli_pipeline.data.files import directory_bytes
 from trfcli_pipeline.data.formats import STDIN
 from trfcli_pipeline.data.formats.rows import LABEL_KEYS
 from trfcli_pipeline.data.records import Record, read_records
 from trfcli_pipeline.evaluation.classifier import (
     TEXT_CLASSIFIERS,
     Classifier,
-    count_words,
     find_classifier,
     gold_cats,
 )
-from trfcli_pipeline.evaluation.scores import score_cats
-from trfcli_pipeline.pipeline.loading import directory_bytes
+from trfcli_pipeline.evaluation.evaluate import count_words
+from trfcli_pipeline.evaluation.results import score_cats
 
 # What is measured on.
 _TEXTS = 2000

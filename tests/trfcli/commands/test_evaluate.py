@@ -12,7 +12,7 @@ from thinc.api import Config
 from typer.testing import Result
 
 from trfcli.commands.evaluate import answer
-from trfcli_pipeline.evaluation.scores import Evaluation, Mistake
+from trfcli_pipeline.evaluation.results import Evaluation, Mistake
 from trfcli_pipeline.pipeline.loading import init_pipeline
 from trfcli_pipeline.training import train_textcat
 from trfcli_pipeline.training.config import TrainingArguments, config_path
@@ -222,7 +222,7 @@ def test_report(run: Run, workspace: Path, write: Write) -> None:
     assert result.stderr == "✔ Wrote report.html\n"
     html = (workspace / "report.html").read_text(encoding="utf8")
     assert html.startswith("<!DOCTYPE html>")
-    assert "13 texts of <b>odd.jsonl</b>, with the model <b>exclusive</b>" in html
+    assert "Model <b>exclusive</b> on 13 texts from <b>odd.jsonl</b>" in html
     assert f'<td data-name="Line">13</td><td class="text">{GOOD}</td>' in html
     assert not list(workspace.glob(".report*"))
 
@@ -231,7 +231,7 @@ def test_report_shows_how_the_model_was_trained(run: Run, workspace: Path) -> No
     row = {"step": 7, "epoch": 1.0, "loss": 0.5, "score": 0.8, "accuracy": 0.9, "cats_macro_f": 0.8}
     (workspace / "exclusive" / "training.jsonl").write_text(f"{json.dumps(row)}\n")
     assert run("evaluate", "exclusive", "test.jsonl", "--html", "a.html").exit_code == 0
-    assert "Learning: loss" in (workspace / "a.html").read_text(encoding="utf8")
+    assert "Training: loss" in (workspace / "a.html").read_text(encoding="utf8")
 
 
 def test_labels_are_written_as_they_are(run: Run, workspace: Path, write: Write) -> None:
@@ -279,16 +279,16 @@ def test_many_labels_show_the_most_frequent_confusions(
 def test_batch_size_reaches_the_pipeline_and_changes_no_score(
     run: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trfcli_pipeline.evaluation import classifier
+    from trfcli_pipeline.evaluation import evaluate as scoring
 
     seen = []
-    original = classifier.evaluate
+    original = scoring.evaluate
 
     def spy(*args: Any, **options: Any) -> Evaluation:
         seen.append(options["batch_size"])
         return original(*args, **options)
 
-    monkeypatch.setattr(classifier, "evaluate", spy)
+    monkeypatch.setattr(scoring, "evaluate", spy)
     whole = metrics_of(run, "exclusive", "test.jsonl")
     single = metrics_of(run, "exclusive", "test.jsonl", "-b", "1")
     assert seen == [spacy.load(workspace / "exclusive").batch_size, 1]
@@ -341,16 +341,20 @@ def test_wrong_input_is_one_line_and_changes_nothing(
     [
         ([*TEXTS[:2], '{"text": "a", "label"'], "data.jsonl, line 3: not valid JSON", "Each line"),
         (["{}", *TEXTS, "oops"], "data.jsonl, line 1: ", "2 of 14 records"),
-        ([*TEXTS, {"text": "a", "lable": "BAD"}], "data.jsonl, line 13: no labels", '"label"'),
+        (
+            [*TEXTS, {"text": "a", "lable": "BAD"}],
+            "data.jsonl, line 13: the record has no",
+            '"label"',
+        ),
         ([{"text": 3, "label": "BAD"}], 'data.jsonl, line 1: "text" is a number', "quotes"),
         (
             ["", *TEXTS, {"text": "a", "label": "NEW"}],
-            "data.jsonl: 1 label is not among the model's: NEW (line 14)",
-            "Known are BAD, GOOD",
+            "data.jsonl: 1 label is not in the model: NEW (line 14)",
+            "Known labels: BAD, GOOD",
         ),
         (
             [TEXTS[0], {"text": "a", "labels": ["BAD", "GOOD"]}],
-            "data.jsonl: 1 text has more than one label",
+            "data.jsonl: 1 text has several labels",
             "--multilabel",
         ),
     ],
@@ -372,12 +376,12 @@ def test_bad_record_is_named_and_changes_nothing(
 def test_output_is_checked_before_the_work(
     run: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trfcli_pipeline.evaluation import classifier
+    from trfcli_pipeline.evaluation import evaluate as scoring
 
     def evaluate(*args: Any, **options: Any) -> Evaluation:
         raise AssertionError("the pipeline ran")
 
-    monkeypatch.setattr(classifier, "evaluate", evaluate)
+    monkeypatch.setattr(scoring, "evaluate", evaluate)
     for option in ("-o", "--html"):
         result = run("evaluate", "exclusive", "test.jsonl", option, "folder")
         assert result.stderr.startswith("✘ folder: a directory, not a file\n")

@@ -190,7 +190,7 @@ def test_a_sample_of_many_texts(
     [
         ({"max_loss": 0.0}, r"bf16 costs 0\.\d\d points of cosine, more than 0; nothing was"),
         ({"precision": "int8"}, "torch has no int8"),
-        ({"dev": "texts.jsonl"}, "no labels in the record"),
+        ({"dev": "texts.jsonl"}, "the record has no labels"),
         ({"dev": "nowhere.jsonl"}, "no such file"),
     ],
 )
