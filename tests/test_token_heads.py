@@ -359,7 +359,7 @@ def test_the_encoder_knows_its_heads(tiny_bert: Path) -> None:
 def test_a_head_without_encoder_is_an_error() -> None:
     nlp = spacy.blank("xx")
     nlp.add_pipe("tagger", config=TAGGER)
-    with pytest.raises(PipelineError, match="how wide the token vectors are"):
+    with pytest.raises(PipelineError, match="width of the token vectors is unknown"):
         nlp.initialize(lambda: examples(nlp)[1:2])
 
 
@@ -371,7 +371,7 @@ def test_an_encoder_of_another_width_is_an_error(
     config = {"trf_name": str(tiny_bert_of_width_32)}
     encoder = nlp.replace_pipe("trf_tok2vec", "trf_tok2vec", config=config)
     encoder.load()
-    with pytest.raises(PipelineError, match=r"32 columns, .* made for 16"):
+    with pytest.raises(PipelineError, match=r"32 columns, .* trained with 16"):
         nlp("I love it")
 
 

@@ -12,8 +12,13 @@ from thinc.api import Linear, Model, chain, reduce_mean, set_dropout_rate
 
 import trfcli_pipeline  # noqa: F401  (registers the attributes)
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.heads.architectures import CLASSIFIERS, POOLINGS, make_classifier, set_width
-from trfcli_pipeline.heads.layers import pooler_outputs
+from trfcli_pipeline.heads.architectures import (
+    CLASSIFIERS,
+    POOLINGS,
+    bind_encoder,
+    make_classifier,
+)
+from trfcli_pipeline.heads.doc_features import pooler_outputs
 
 WIDTH = 4
 CLASS_ID = 101
@@ -159,7 +164,7 @@ def test_an_architecture_of_somebody_else(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("name", ["spacy.TextCatBOW.v3", "spacy.TextCatEnsemble.v2", TOKEN_VECTORS])
 def test_an_architecture_of_another_kind_is_an_error(name: str) -> None:
-    with pytest.raises(PipelineError, match=f"{name}: not an architecture of trf_textcat") as e:
+    with pytest.raises(PipelineError, match=f"{name}: not an architecture for trf_textcat") as e:
         make_classifier(name, True)
     assert all(known in e.value.hint for known in CLASSIFIERS)
 
@@ -260,7 +265,14 @@ def test_a_batch_of_empty_docs_has_no_features(name: str, pooling: str) -> None:
 
 def test_the_width_can_be_set_later() -> None:
     model = make_classifier("softmax_last_hidden", True, "attention", nO=3)
-    set_width(model, WIDTH)
+    bind_encoder(
+        model,
+        "softmax_last_hidden",
+        width=WIDTH,
+        class_token_id=None,
+        has_pooler=False,
+        kept={"last_hidden_state"},
+    )
     model.initialize()
     assert model.predict(make_docs()).shape == (2, 3)
 

@@ -36,8 +36,8 @@ def loss_of(case: dict[str, np.ndarray], gamma: float, *, exclusive: bool) -> tu
     options = {"weights": case["weights"], "gamma": gamma}
     if exclusive:
         scores = logits.softmax(dim=1).numpy()
-        return exclusive_loss(np, scores, case["truths"], **options)
-    return multilabel_loss(np, logits.sigmoid().numpy(), case["truths"], case["known"], **options)
+        return exclusive_loss(scores, case["truths"], **options)
+    return multilabel_loss(logits.sigmoid().numpy(), case["truths"], case["known"], **options)
 
 
 @quick
@@ -110,9 +110,9 @@ def test_certain_scores_have_finite_losses(exclusive: bool, gamma: float) -> Non
     truths = np.array([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]], dtype="f")
     options = {"weights": case["weights"].astype("f"), "gamma": gamma}
     if exclusive:
-        loss, gradient = exclusive_loss(np, scores, truths, **options)
+        loss, gradient = exclusive_loss(scores, truths, **options)
     else:
-        loss, gradient = multilabel_loss(np, scores, truths, np.ones_like(truths), **options)
+        loss, gradient = multilabel_loss(scores, truths, np.ones_like(truths), **options)
     assert 0 < loss < 100
     assert np.isfinite(gradient).all()
     assert gradient.dtype == np.float32

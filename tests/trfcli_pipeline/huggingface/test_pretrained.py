@@ -10,8 +10,6 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertForMaskedLM,
-    IBertConfig,
-    RobertaConfig,
     T5Config,
 )
 from transformers.utils import logging as transformers_logging
@@ -166,7 +164,7 @@ def test_nothing_but_weights_is_taken_from_a_pickle(
     monkeypatch.chdir(tmp_path)
     shutil.copy(tiny_bert / "config.json", tmp_path)
     torch.save({"embeddings.word_embeddings.weight": Harmful()}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(EncoderError, match="its file holds more than weights"):
+    with pytest.raises(EncoderError, match="its file contains more than weights"):
         pretrained.load_encoder(tmp_path)
     assert not (tmp_path / "harmful").exists()
 
@@ -181,71 +179,6 @@ def test_a_checkpoint_with_a_head_is_loaded_without_it(tiny_bert: Path, tmp_path
     assert module.pooler is None
     expected = model.bert.state_dict()
     assert all(torch.equal(value, expected[key]) for key, value in module.state_dict().items())
-
-
-# --- configs without a model type ---
-
-
-def old_layout(tiny_bert: Path, path: Path, **facts: object) -> Path:
-    """pytorch_model.bin, vocab.txt and a config that doesn't say what it is of."""
-    path.mkdir(parents=True)
-    weights = load_file(tiny_bert / "model.safetensors")
-    torch.save({f"bert.{key}": value for key, value in weights.items()}, path / "pytorch_model.bin")
-    vocab = AutoTokenizer.from_pretrained(tiny_bert).get_vocab()
-    (path / "vocab.txt").write_text("\n".join(sorted(vocab, key=vocab.__getitem__)), "utf-8")
-    config = json.loads((tiny_bert / "config.json").read_text())
-    for key in ("model_type", "architectures", "dtype", "transformers_version"):
-        config.pop(key, None)
-    (path / "config.json").write_text(json.dumps(config | facts))
-    return path
-
-
-@pytest.mark.parametrize(
-    ("folder", "facts"),
-    [
-        ("scibert-scivocab-uncased", {}),
-        ("SciBERT/files", {}),
-        ("albert/scibert", {}),
-        ("matscibert_files", {}),
-        ("files", {"architectures": ["BertForMaskedLM"]}),
-        ("albert/files", {"architectures": ["BertModel"]}),
-    ],
-)
-def test_the_kind_of_model_is_found_out(
-    tiny_bert: Path, tmp_path: Path, folder: str, facts: dict[str, object]
-) -> None:
-    path = old_layout(tiny_bert, tmp_path / folder, **facts)
-    module = pretrained.load_encoder(path)
-    expected = AutoModel.from_pretrained(tiny_bert).state_dict()
-    assert all(torch.equal(value, expected[key]) for key, value in module.state_dict().items())
-    tokenizer = pretrained.load_tokenizer(path)
-    text = "I love Zürich's cafés"
-    assert (
-        tokenizer(text)["input_ids"] == AutoTokenizer.from_pretrained(tiny_bert)(text)["input_ids"]
-    )
-    assert pretrained.max_length(path, tokenizer) == 64
-    module.save_pretrained(tmp_path / "saved")
-    assert json.loads((tmp_path / "saved" / "config.json").read_text())["model_type"] == "bert"
-
-
-def test_of_two_kinds_in_a_name_the_longer_is_meant(tiny_bert: Path, tmp_path: Path) -> None:
-    path = old_layout(tiny_bert, tmp_path / "bioroberta-base")
-    tokenizer = pretrained.load_tokenizer(tiny_bert)
-    # RoBERTa numbers positions from behind the padding's.
-    assert pretrained.max_length(path, tokenizer) < pretrained.max_length(tiny_bert, tokenizer)
-
-
-@pytest.mark.parametrize("facts", [{}, {"architectures": ["NoSuchModel"]}])
-def test_a_kind_of_model_that_cannot_be_told_is_an_error(
-    tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory, facts: dict[str, object]
-) -> None:
-    # Not in tmp_path, which has the name of the test in it.
-    path = old_layout(tiny_bert, tmp_path_factory.mktemp("x") / "y", **facts)
-    for use in (pretrained.load_encoder, pretrained.load_tokenizer):
-        with pytest.raises(EncoderError, match="doesn't say what kind of model it is") as caught:
-            use(path)
-        assert caught.value.hint is not None
-        assert '"model_type": "bert"' in caught.value.hint
 
 
 def test_code_from_a_checkpoint_is_not_run(tiny_bert: Path, tmp_path: Path) -> None:
@@ -279,55 +212,6 @@ def test_describe_config(tiny_bert: Path) -> None:
         "width": 16,
         "heads": 4,
     }
-
-
-# --- max_length ---
-
-
-def test_max_length_is_the_least_of_tokenizer_and_model(tiny_bert: Path, tiny_gpt2: Path) -> None:
-    for path in (tiny_bert, tiny_gpt2):
-        tokenizer = pretrained.load_tokenizer(path)
-        assert pretrained.max_length(path, tokenizer) == 64
-        tokenizer.model_max_length = int(1e30)
-        assert pretrained.max_length(path, tokenizer) == 64
-        assert 32 < pretrained.max_length(path, tokenizer, exact=False) < 64
-        tokenizer.model_max_length = 32
-        assert pretrained.max_length(path, tokenizer, exact=False) == 32
-        assert pretrained.max_length(path, tokenizer) == 32
-
-
-# I-BERT has embeddings of a class of its own.
-@pytest.mark.parametrize("kind", [RobertaConfig, IBertConfig])
-def test_max_length_leaves_out_the_positions_up_to_padding(
-    tiny_bert: Path, tmp_path: Path, kind: type[RobertaConfig] | type[IBertConfig]
-) -> None:
-    config = kind(
-        vocab_size=300,
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=66,
-        pad_token_id=1,
-    )
-    config.save_pretrained(tmp_path)
-    tokenizer = pretrained.load_tokenizer(tiny_bert)
-    tokenizer.model_max_length = int(1e30)
-    limit = pretrained.max_length(tmp_path, tokenizer)
-    assert limit == pretrained.max_length(tmp_path, tokenizer, exact=False) == 64
-    model = AutoModel.from_config(config).eval()
-    with torch.inference_mode():
-        model(torch.full((1, limit), 5))
-        with pytest.raises((IndexError, RuntimeError)):
-            model(torch.full((1, limit + 1), 5))
-
-
-def test_max_length_of_a_model_without_a_limit(tiny_bert: Path, tmp_path: Path) -> None:
-    fields = {"model_type": "xlnet", "d_model": 8, "n_layer": 1, "n_head": 2, "vocab_size": 10}
-    (tmp_path / "config.json").write_text(json.dumps(fields))
-    tokenizer = pretrained.load_tokenizer(tiny_bert)
-    tokenizer.model_max_length = int(1e30)
-    assert pretrained.max_length(tmp_path, tokenizer) is None
 
 
 # --- files ---

@@ -222,7 +222,7 @@ def test_a_name_is_needed() -> None:
     tok2vec = nlp.add_pipe("trf_tok2vec")
     with pytest.raises(PipelineError, match="weights aren't loaded yet"):
         _ = tok2vec.transformers_model
-    with pytest.raises(EncoderError, match="No encoder is named"):
+    with pytest.raises(EncoderError, match="No encoder is given"):
         nlp.initialize()
 
 

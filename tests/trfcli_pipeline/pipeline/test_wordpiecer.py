@@ -354,7 +354,7 @@ def test_without_a_tokenizer_it_says_what_to_do(tmp_path: Path) -> None:
             use()
         assert "nlp.initialize()" in str(caught.value)
     assert wordpiecer.max_length is None
-    with pytest.raises(EncoderError, match="No encoder is named"):
+    with pytest.raises(EncoderError, match="No encoder is given"):
         nlp.initialize()
 
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from trfcli_pipeline.tokenization.doc_pieces import DocPieces, link_docs
 from trfcli_pipeline.tokenization.encodings import Pieces
-from trfcli_pipeline.tokenization.segments import Layout, Rows
+from trfcli_pipeline.tokenization.fitting import Rows
+from trfcli_pipeline.tokenization.segments import Layout
 
 Span = tuple[int, int]
 

@@ -19,7 +19,8 @@ from transformers import AutoModel, AutoTokenizer
 from trfcli_pipeline import TransformersLanguage
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.tokenization.encodings import Pieces
-from trfcli_pipeline.tokenization.segments import Layout, Segmentation, pack
+from trfcli_pipeline.tokenization.packing import pack
+from trfcli_pipeline.tokenization.segments import Layout, Segmentation
 
 NAMES = ["bert", "gpt2", "xlnet", "bert-japanese"]
 LONG = "the dog and the fox love apple pie, " * 30
@@ -360,9 +361,9 @@ def test_other_texts_are_no_pairs(make: Callable[..., Language], kind: str, rule
     [
         ({"segments": "words"}, "segments: can't be 'words'"),
         ({"long_sentences": "cut"}, "long_sentences: can't be 'cut'"),
-        ({"max_length": 2.5}, "max_length: 2.5 is no number"),
-        ({"max_length": True}, "max_length: True is no number"),
-        ({"separator": None}, "separator: None is no text"),
+        ({"max_length": 2.5}, "max_length: can't be 2.5"),
+        ({"max_length": True}, "max_length: can't be True"),
+        ({"separator": None}, "separator: can't be None"),
     ],
 )
 def test_settings_are_checked(wrong: dict[str, Any], message: str) -> None:

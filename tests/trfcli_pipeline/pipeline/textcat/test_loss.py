@@ -161,6 +161,6 @@ def test_the_loss_follows_the_settings(
 
 
 def test_class_weights_of_unknown_labels_are_an_error(tiny_bert: Path) -> None:
-    with pytest.raises(PipelineError, match="class_weights names CAT, which is no label") as e:
+    with pytest.raises(PipelineError, match="class_weights names an unknown label: CAT") as e:
         make(tiny_bert, class_weights={"CAT": 2.0})
     assert all(label in e.value.hint for label in LABELS)
