@@ -311,7 +311,7 @@ def test_displacy(trained: Language) -> None:
 
 
 def test_replace_listeners(trained: Language) -> None:
-    with pytest.raises(PipelineError, match="ner: can't have a copy of trf_tok2vec"):
+    with pytest.raises(PipelineError, match="ner: can't have its own copy of trf_tok2vec"):
         trained.replace_listeners("trf_tok2vec", "ner", ["model.tok2vec"])
     trained.replace_listeners("trf_tok2vec", "ner", [])
     assert trained(TEXT).ents

@@ -27,6 +27,6 @@ def require_component(nlp: Language, kind: type[Component]) -> Component:
         name = getattr(kind, "factory", kind.__name__)
         raise PipelineError(
             f"The pipeline has no {name}",
-            hint="Create one that has it with: trf init minilm ./model",
+            hint="Create one that has it: trf init minilm ./model",
         )
     return found

@@ -123,7 +123,7 @@ def test_output_that_exists_is_replaced_with_force_only(
 
     result = run("init", "tiny-bert", "out", "--name", "second")
     assert result.exit_code == 1
-    assert result.stderr == "✘ out: exists\n  Name another directory, or use --force\n"
+    assert result.stderr == "✘ out: exists\n  Use another directory, or --force\n"
     assert digest(workspace) == before
 
     assert run("init", "tiny-bert", "out", "--name", "second", "--force").exit_code == 0

@@ -192,8 +192,8 @@ def test_an_unknown_device_shows_before_anything_is_loaded(tmp_path: Path) -> No
 def test_what_is_no_pipeline_is_an_error(tmp_path: Path, tiny_bert: Path) -> None:
     (tmp_path / "file").touch()
     cases = {
-        str(tmp_path / "absent"): "no such directory, and no installed pipeline",
-        "no_such_package": "no such directory, and no installed pipeline",
+        str(tmp_path / "absent"): "no such directory, and no such pipeline is installed",
+        "no_such_package": "no such directory, and no such pipeline is installed",
         str(tmp_path / "file"): "is a file",
         str(tmp_path): "is no spaCy pipeline",
         str(tiny_bert): "is no spaCy pipeline",
