@@ -17,7 +17,7 @@ def test_scores_of_independent_classes_are_sigmoids() -> None:
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
-def test_the_gradient_of_the_logits_is_handed_on(exclusive: bool) -> None:
+def test_the_backward_pass_is_the_identity(exclusive: bool) -> None:
     _, backprop = class_scores(exclusive).begin_update(np.zeros((2, 3), "f"))
     gradient = np.arange(6, dtype="f").reshape(2, 3)
     np.testing.assert_array_equal(backprop(gradient), gradient)

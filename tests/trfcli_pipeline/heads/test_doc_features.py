@@ -128,7 +128,7 @@ def test_gradients_of_several_heads_add_up(make: Callable[[], Model]) -> None:
 
 
 @pytest.mark.parametrize("make", LAYERS)
-def test_gradients_flow_only_while_the_doc_takes_them(make: Callable[[], Model]) -> None:
+def test_gradients_flow_only_during_an_update_of_the_encoder(make: Callable[[], Model]) -> None:
     docs = [make_doc([3, 2]), make_doc([4], 1)]
     clear_gradients(docs)
     means, backprop = make().begin_update(docs)

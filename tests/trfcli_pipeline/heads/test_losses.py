@@ -76,7 +76,7 @@ def test_the_multilabel_loss_is_torchs_binary_cross_entropy(seed: int) -> None:
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 5.0])
 @pytest.mark.parametrize("exclusive", [True, False])
-def test_gradients_are_those_of_finite_differences(exclusive: bool, gamma: float) -> None:
+def test_gradients_equal_finite_differences(exclusive: bool, gamma: float) -> None:
     case = make_case(0, exclusive=exclusive)
     _, gradient = loss_of(case, gamma, exclusive=exclusive)
     step = 1e-5
@@ -91,7 +91,7 @@ def test_gradients_are_those_of_finite_differences(exclusive: bool, gamma: float
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
-def test_the_focal_term_makes_what_is_right_count_for_less(exclusive: bool) -> None:
+def test_the_focal_term_down_weights_correct_texts(exclusive: bool) -> None:
     case = make_case(0, exclusive=exclusive)
     case["truths"] = case["truths"].round()
     case["weights"][:] = 1.0

@@ -66,7 +66,7 @@ def test_piece_gradients_are_the_transpose(batch: list[Segment], seed: int) -> N
     assert forward == pytest.approx(backward, rel=1e-5, abs=1e-5)
 
 
-def test_a_token_of_many_wordpieces_gathers_no_rounding_errors() -> None:
+def test_a_token_of_many_wordpieces_accumulates_no_rounding_errors() -> None:
     n_pieces = 20_000
     alignment = make_alignment([(1, 0, [{0}] * n_pieces)])
     rows = random_rows(n_pieces, 0, low=0.0)

@@ -56,13 +56,13 @@ def test_token_vectors_of_a_frozen_encoder_have_no_gradient() -> None:
     assert all(doc._.trf_d_last_hidden_state is None for doc in docs)
 
 
-def test_without_a_width_there_are_no_token_vectors() -> None:
+def test_token_vectors_without_a_width_are_an_error() -> None:
     with pytest.raises(PipelineError, match="width of the token vectors is unknown") as caught:
         token_vectors().initialize(X=[make_doc([2])])
     assert "trf_tok2vec" in caught.value.hint
 
 
-def test_before_the_first_update_token_vectors_have_a_shape_only() -> None:
+def test_token_vectors_are_zeros_before_the_first_update() -> None:
     model = make_token_vectors()
     new, empty = Doc(Vocab(), words=["a", "b"]), Doc(Vocab())
     assert [each.tolist() for each in model.predict([new, empty])] == [[[0.0] * WIDTH] * 2, []]
@@ -73,7 +73,7 @@ def test_before_the_first_update_token_vectors_have_a_shape_only() -> None:
     assert model.predict([empty])[0].shape == (0, WIDTH)
 
 
-def test_it_is_saved_whether_there_was_an_update() -> None:
+def test_whether_there_was_an_update_is_saved() -> None:
     model, again = make_token_vectors(), token_vectors()
     model.begin_update([make_doc([2])])
     again.from_bytes(model.to_bytes())

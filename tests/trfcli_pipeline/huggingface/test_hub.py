@@ -66,7 +66,7 @@ def test_only_the_files_of_one_kind_of_weights_are_downloaded(
     assert not others.keys() & set(hub.served)
 
 
-def test_weights_of_torch_are_downloaded_where_there_are_no_others(
+def test_pytorch_weights_are_downloaded_if_there_are_no_safetensors(
     hub: FakeHub, tiny_bert: Path
 ) -> None:
     hub.add(NAME, tiny_bert, **{"pytorch_model.bin": b"weights", "training_args.bin": b"rest"})
@@ -158,7 +158,7 @@ def test_an_unreachable_hub_is_an_error(go_online: Callable[[str], None]) -> Non
         )
 
 
-def test_offline_mode_is_an_error_where_nothing_is_cached(
+def test_offline_mode_without_a_cached_model_is_an_error(
     go_online: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_online("http://127.0.0.1:9")

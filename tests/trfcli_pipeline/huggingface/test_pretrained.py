@@ -20,7 +20,7 @@ from trfcli_pipeline.huggingface import pretrained
 # --- tokenizers ---
 
 
-def test_truncation_and_padding_of_the_files_are_switched_off(
+def test_truncation_and_padding_in_tokenizer_files_are_disabled(
     tiny_bert: Path, tmp_path: Path
 ) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
@@ -87,19 +87,21 @@ def test_half_a_pooler_is_left_out(tiny_bert: Path, tmp_path: Path) -> None:
     assert pretrained.load_encoder(tmp_path).pooler is None
 
 
-def test_other_missing_weights_are_an_error(tiny_bert: Path, tmp_path: Path) -> None:
+def test_missing_weights_other_than_the_pooler_are_an_error(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
     _without(tiny_bert, tmp_path, "encoder.layer.1.output.dense.weight")
     with pytest.raises(EncoderError, match=r"missing \(1, such as encoder\.layer\.1\.output"):
         pretrained.load_encoder(tmp_path)
 
 
-def test_no_weights_at_all_are_an_error(tiny_bert: Path, tmp_path: Path) -> None:
+def test_missing_weights_are_an_error(tiny_bert: Path, tmp_path: Path) -> None:
     shutil.copy(tiny_bert / "config.json", tmp_path)
     with pytest.raises(EncoderError, match="can't load the encoder"):
         pretrained.load_encoder(tmp_path)
 
 
-def test_weights_cut_short_are_an_error(tiny_bert: Path, tmp_path: Path) -> None:
+def test_truncated_weights_are_an_error(tiny_bert: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_bert, tmp_path, dirs_exist_ok=True)
     weights = (tiny_bert / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(weights[: len(weights) // 2])
@@ -107,7 +109,7 @@ def test_weights_cut_short_are_an_error(tiny_bert: Path, tmp_path: Path) -> None
         pretrained.load_encoder(tmp_path)
 
 
-def test_an_unknown_kind_of_model_is_an_error(tmp_path: Path) -> None:
+def test_an_unknown_model_type_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "no-such-model"}')
     with pytest.raises(EncoderError, match="can't load the encoder"):
         pretrained.load_encoder(tmp_path)
@@ -135,7 +137,7 @@ def test_a_bfloat16_checkpoint_is_loaded_in_float32(tiny_bert: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("shards", [1, 3])
-def test_weights_of_torch_are_loaded(tiny_bert: Path, tmp_path: Path, shards: int) -> None:
+def test_pytorch_weights_are_loaded(tiny_bert: Path, tmp_path: Path, shards: int) -> None:
     weights = load_file(tiny_bert / "model.safetensors")
     shutil.copy(tiny_bert / "config.json", tmp_path)
     keys = sorted(weights)
@@ -158,7 +160,7 @@ class Harmful:
         return (open, ("harmful", "w"))
 
 
-def test_nothing_but_weights_is_taken_from_a_pickle(
+def test_a_pickle_with_more_than_weights_is_refused(
     tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -197,7 +199,7 @@ def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
         pretrained.load_encoder(tmp_path)
 
 
-def test_attentions_come_from_a_model_that_was_loaded_for_them(tiny_bert: Path) -> None:
+def test_a_model_loaded_for_attentions_returns_them(tiny_bert: Path) -> None:
     module = pretrained.load_encoder(tiny_bert, all_attentions=True)
     with torch.inference_mode():
         output = module(torch.tensor([[2, 7, 3]]), output_attentions=True)
@@ -217,7 +219,7 @@ def test_describe_config(tiny_bert: Path) -> None:
 # --- files ---
 
 
-def test_files_of_a_tokenizer_survive_the_way_there_and_back(tiny_bert: Path) -> None:
+def test_files_of_a_tokenizer_survive_a_round_trip(tiny_bert: Path) -> None:
     tokenizer = pretrained.load_tokenizer(tiny_bert)
     files = pretrained.to_files(tokenizer.save_pretrained)
     assert "tokenizer.json" in files

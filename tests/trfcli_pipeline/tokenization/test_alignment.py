@@ -108,7 +108,7 @@ def test_links_to_lists_and_back(alignment: Alignment) -> None:
     np.testing.assert_array_equal(links_from_indices(indices), alignment.links)
 
 
-def test_lists_are_sorted_and_cleared_of_repetitions() -> None:
+def test_lists_are_sorted_and_deduplicated() -> None:
     assert links_from_indices([[3, 1, 3], [], [0]]).tolist() == [[0, 1], [0, 3], [2, 0]]
 
 

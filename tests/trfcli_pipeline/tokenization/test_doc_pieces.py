@@ -115,13 +115,13 @@ def test_the_unknown_piece_has_the_string_of_the_tokenizer() -> None:
     assert second.strings == ["piece 10"]
 
 
-def test_type_ids_are_there_where_they_say_something() -> None:
+def test_type_ids_are_set_only_if_they_differ() -> None:
     pair = laid_out("a b", pieces((0, 1), (2, 3), type_ids=[0, 1]))
     assert [each.type_ids for each in link(pair, LOVE)] == [[0, 1], None]
     assert [each.type_ids for each in link(pair, LOVE, typed=False)] == [None, None]
 
 
-def test_unseen_tokens_are_handed_on() -> None:
+def test_unseen_tokens_are_returned() -> None:
     layout, rows = LOVE
     cut = Rows(rows.encodings, rows.firsts, rows.ends, rows.starts, np.array([1], np.int64))
     first, second = link((layout, cut), FILMS)

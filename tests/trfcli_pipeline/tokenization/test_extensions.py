@@ -93,7 +93,7 @@ def test_spans_and_tokens_see_their_part_of_each_kind(
             assert_same(part._.get(name), doc._.get(name)[segments])
 
 
-def test_all_attentions_are_there_under_their_old_name(doc: Doc) -> None:
+def test_all_attentions_are_available_under_their_old_name(doc: Doc) -> None:
     assert doc._.all_attentions is doc._.trf_all_attentions
     assert_same(doc[3]._.all_attentions, doc._.trf_all_attentions[1:])
     assert_same(doc[0:3]._.all_attentions, doc._.trf_all_attentions[:1])
@@ -120,7 +120,7 @@ def test_setting_the_alignment_sets_the_links() -> None:
 
 
 @pytest.mark.parametrize("name", OF_PARTS)
-def test_before_the_components_ran_everything_is_none(name: str) -> None:
+def test_attributes_are_none_before_the_components_run(name: str) -> None:
     doc = make_plain_doc()
     assert doc._.get(name) is None
     assert doc[1]._.get(name) is None
@@ -128,7 +128,7 @@ def test_before_the_components_ran_everything_is_none(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*BY_LAYER, *BY_SEGMENT, "all_attentions"])
-def test_what_was_not_asked_for_is_none_on_parts_too(doc: Doc, name: str) -> None:
+def test_missing_activations_are_none_on_spans_and_tokens(doc: Doc, name: str) -> None:
     doc._.set("trf_all_attentions" if name == "all_attentions" else name, None)
     assert doc[1]._.get(name) is None
     assert doc[0:4]._.get(name) is None
@@ -162,7 +162,7 @@ def registered() -> list[dict[str, Any]]:
     ]
 
 
-def test_installing_twice_is_harmless() -> None:
+def test_installing_twice_has_no_effect() -> None:
     before = registered()
     assert all("trf_alignment" in extensions for extensions in before)
     install_extensions()
@@ -171,7 +171,7 @@ def test_installing_twice_is_harmless() -> None:
 
 @pytest.mark.parametrize("owner", ["doc", "span", "token"])
 @pytest.mark.parametrize("name", ["trf_pooler_output", "trf_alignment", "all_attentions"])
-def test_an_attribute_of_somebody_else_is_not_overwritten(
+def test_an_attribute_of_another_package_is_not_overwritten(
     monkeypatch: pytest.MonkeyPatch, owner: str, name: str
 ) -> None:
     extensions = getattr(Underscore, f"{owner}_extensions")

@@ -19,7 +19,7 @@ from trfcli_pipeline import (
 from trfcli_pipeline.pipeline.optimizer import make_optimizer
 
 
-def test_both_ways_of_building_a_pipeline_give_the_same(tiny_bert: Path, tmp_path: Path) -> None:
+def test_both_ways_of_building_a_pipeline_agree(tiny_bert: Path, tmp_path: Path) -> None:
     name = str(tiny_bert)
     old, new = as_of_spacy_2(name), as_of_spacy_3(name, spacy.blank("trf"))
     assert old.pipe_names == ["sentencizer", "trf_wordpiecer", "trf_tok2vec", "trf_textcat"]
@@ -35,7 +35,7 @@ def test_both_ways_of_building_a_pipeline_give_the_same(tiny_bert: Path, tmp_pat
     assert old.to_bytes() == new.to_bytes()
 
 
-def test_the_name_of_the_encoder_can_be_said_once(tiny_bert: Path) -> None:
+def test_trf_name_can_be_given_once(tiny_bert: Path) -> None:
     nlp = TransformersLanguage(trf_name=str(tiny_bert), meta={"lang": "xx"})
     nlp.add_pipe("sentencizer")
     nlp.add_pipe("trf_wordpiecer")
@@ -64,7 +64,7 @@ def test_components_built_by_hand_can_be_placed_and_named(tiny_bert: Path) -> No
     assert len(eg.predicted._.trf_segments) == 2
 
 
-def test_a_component_of_unknown_origin_is_refused() -> None:
+def test_a_component_without_a_factory_is_refused() -> None:
     nlp = TransformersLanguage()
 
     def unknown(doc: Doc) -> Doc:

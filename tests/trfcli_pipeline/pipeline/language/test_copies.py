@@ -23,7 +23,7 @@ hooks_are_not_saved = pytest.mark.filterwarnings(r"ignore:\[W109\]:UserWarning")
 
 
 @hooks_are_not_saved
-def test_several_processes_give_what_one_gives(trained: Language) -> None:
+def test_several_processes_equal_one(trained: Language) -> None:
     assert multiprocessing.get_start_method() == "fork"
     # A forked process that waits for its parent's threads would wait forever.
     torch.set_num_threads(2)
@@ -40,7 +40,7 @@ def test_several_processes_give_what_one_gives(trained: Language) -> None:
 
 
 @hooks_are_not_saved
-def test_spawned_processes_give_what_one_gives(trained: Language) -> None:
+def test_spawned_processes_equal_one(trained: Language) -> None:
     alone = list(trained.pipe(TEXTS))
     before = multiprocessing.get_start_method()
     multiprocessing.set_start_method("spawn", force=True)
@@ -56,7 +56,7 @@ def test_spawned_processes_give_what_one_gives(trained: Language) -> None:
         assert one._.trf_alignment == other._.trf_alignment
 
 
-def test_what_spawned_processes_are_given_can_be_pickled(make_nlp: Callable[..., Language]) -> None:
+def test_attributes_can_be_pickled_for_spawned_processes(make_nlp: Callable[..., Language]) -> None:
     nlp = make_nlp(all_hidden_states=True)
     doc = nlp("a [SEP] b.")
     state = Underscore.get_state()
@@ -84,7 +84,7 @@ def same_activations(one: Doc, other: Doc) -> bool:
     return one.cats == other.cats
 
 
-def test_a_pipeline_can_be_pickled_while_a_step_is_due(tiny_bert: Path) -> None:
+def test_a_pipeline_can_be_pickled_while_a_step_is_pending(tiny_bert: Path) -> None:
     nlp = as_of_spacy_3(str(tiny_bert), spacy.blank("xx"))
     nlp.update(examples(nlp), sgd=make_optimizer())
     again = pickle.loads(pickle.dumps(nlp))

@@ -68,7 +68,7 @@ def test_each_process_saves_the_same_bytes(trained: Language, tmp_path: Path) ->
         assert settings["punct_chars"] == sorted(settings["punct_chars"])
 
 
-def test_saving_says_nothing(
+def test_saving_prints_nothing(
     trained: Language, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     trained.to_disk(tmp_path)

@@ -124,7 +124,7 @@ def test_a_vocab_of_another_language_is_refused() -> None:
         TransformersLanguage(spacy.blank("de").vocab, meta={"lang": "en"})
 
 
-def test_blank() -> None:
+def test_blank_creates_the_language() -> None:
     nlp = spacy.blank("trf")
     assert isinstance(nlp, TransformersLanguage)
     assert is_like_blank(nlp, "en")
@@ -163,7 +163,7 @@ def test_requirements_name_this_package_once(tmp_path: Path) -> None:
     assert f">={major}.{minor}" in requirement
 
 
-def test_requirements_of_others_are_kept() -> None:
+def test_other_requirements_are_kept() -> None:
     nlp = TransformersLanguage(meta={"requirements": ["other>=1", "trfcli==0.0.1"]})
     assert nlp.meta["requirements"] == ["other>=1", "trfcli==0.0.1"]
     nlp = TransformersLanguage(meta={"requirements": ["other>=1"]})

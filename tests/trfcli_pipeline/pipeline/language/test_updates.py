@@ -95,7 +95,7 @@ def test_the_optimizer_may_have_variables_of_the_config() -> None:
     assert optimizer.trf_lr == config["training"]["dropout"]
 
 
-def test_resume_training_keeps_what_was_learnt(trained: Language) -> None:
+def test_resume_training_keeps_the_weights(trained: Language) -> None:
     before = predictions(trained)
     assert isinstance(trained.resume_training(), TransformersOptimizer)
     assert predictions(trained) == before

@@ -56,7 +56,7 @@ def test_too_few_labels_are_an_error(
         ("multilabel", {"FRUIT": float("nan")}, "numbers from 0 to 1"),
     ],
 )
-def test_impossible_cats_are_an_error(
+def test_invalid_cats_are_an_error(
     request: pytest.FixtureRequest, fixture: str, cats: dict[str, float], message: str
 ) -> None:
     nlp = request.getfixturevalue(fixture)

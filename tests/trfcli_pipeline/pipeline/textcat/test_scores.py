@@ -24,7 +24,7 @@ from trfcli_pipeline.errors import PipelineError
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("exclusive_classes", [True, False])
-def test_scores_are_those_of_the_features(
+def test_scores_follow_from_the_features(
     tiny_bert: Path, architecture: str, exclusive_classes: bool
 ) -> None:
     nlp = make(tiny_bert, architecture=architecture, exclusive_classes=exclusive_classes)
@@ -52,7 +52,7 @@ def test_multilabel_scores_are_independent(multilabel: Language) -> None:
 
 
 @pytest.mark.parametrize("fixture", ["exclusive", "multilabel"])
-def test_an_empty_doc_has_the_scores_of_no_features(
+def test_an_empty_doc_has_the_scores_of_zero_features(
     request: pytest.FixtureRequest, fixture: str
 ) -> None:
     nlp = request.getfixturevalue(fixture)
@@ -63,7 +63,7 @@ def test_an_empty_doc_has_the_scores_of_no_features(
     assert nlp("").cats == dict.fromkeys(LABELS, chance)
 
 
-def test_the_threshold_decides_what_is_predicted(tiny_bert: Path) -> None:
+def test_the_threshold_applies(tiny_bert: Path) -> None:
     found = []
     for threshold in (0.0, 0.9999):
         nlp = make(tiny_bert, weights=False, exclusive_classes=False, threshold=threshold)
@@ -114,14 +114,14 @@ def test_a_score_at_its_threshold_counts(tiny_bert: Path) -> None:
 
 
 @pytest.mark.parametrize("values", [{"CAT": 0.5}, {"DOG": 0.0}, {"DOG": 1.0}, {"DOG": -1}])
-def test_impossible_thresholds_are_an_error(multilabel: Language, values: dict[str, float]) -> None:
+def test_invalid_thresholds_are_an_error(multilabel: Language, values: dict[str, float]) -> None:
     textcat = multilabel.get_pipe("trf_textcat")
     with pytest.raises(PipelineError, match="thresholds"):
         textcat.thresholds = values
     assert textcat.thresholds == {}
 
 
-def test_thresholds_mean_nothing_for_exclusive_labels(tiny_bert: Path) -> None:
+def test_thresholds_do_not_affect_exclusive_labels(tiny_bert: Path) -> None:
     nlp = make(tiny_bert, exclusive_classes=True)
     examples = with_cats(nlp, *map(one_hot, (0, 1, 2)))
     before = nlp.evaluate(examples)
