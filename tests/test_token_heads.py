@@ -65,7 +65,7 @@ def test_several_heads_share_a_backward_pass_and_a_step(tiny_bert: Path, lang: s
         nlp = make(tiny_bert, lang, *heads)
         nlp.initialize(lambda nlp=nlp: examples(nlp))
         for name in heads:
-            # Zeros, as they start with, would give the encoder no gradient in the first step.
+            # With the initial zeros, the encoder would get no gradient in the first step.
             for layer in nlp.get_pipe(name).model.walk():
                 if layer.has_param("W") and not layer.get_param("W").any():
                     shape = layer.get_param("W").shape
@@ -85,7 +85,7 @@ def test_several_heads_share_a_backward_pass_and_a_step(tiny_bert: Path, lang: s
 
 @pytest.mark.parametrize("drop", [0.0, 0.2])
 def test_training_is_reproducible_in_every_loop(tiny_bert: Path, drop: float) -> None:
-    """In both languages, and in the loop of `spacy train`; and from one run to the next."""
+    """In both languages, in our loop and in that of `spacy train`."""
     heads = ("tagger", "ner", "trf_textcat")
     found = []
     for lang, loop in (("trf", False), ("xx", False), ("trf", True), ("xx", True)):
@@ -139,7 +139,7 @@ def test_a_frozen_encoder_is_not_changed(tiny_bert: Path, lang: str) -> None:
 
 
 def test_a_frozen_encoder_is_initialized_with_the_other_components(tiny_bert: Path) -> None:
-    """spaCy disables frozen components while it initialises the rest."""
+    """spaCy disables frozen components while it initializes the others."""
     nlp = make(tiny_bert, "trf", "tagger", "trf_textcat")
     with nlp.select_pipes(disable=["sentencizer", "trf_wordpiecer", "trf_tok2vec"]):
         nlp.initialize(lambda: examples(nlp))
@@ -166,7 +166,7 @@ def test_predicting_without_the_encoder_is_an_error(tiny_bert: Path) -> None:
 
 
 def test_averages_of_the_optimizer_are_used(tiny_bert: Path) -> None:
-    """Those of the heads by Thinc, those of the encoder by its own AdamW."""
+    """Thinc averages the heads, our AdamW the encoder."""
     nlp = make(tiny_bert, "trf", "tagger")
     nlp.initialize(lambda: examples(nlp))
     optimizer = Adam(0.01, use_averages=True)
@@ -189,7 +189,7 @@ NAMES = ["apple", "fox", "dog", "film", "pie", "prize", "news", "fun"]
 
 
 def far_sighted(nlp: Language, n: int, seed: int) -> list[Example]:
-    """What a name stands for is decided by a word that is two to four tokens away."""
+    """Create examples in which the label of a name depends on a word two to four tokens away."""
     generator = random.Random(seed)
     made = []
     for _ in range(n):
@@ -236,7 +236,7 @@ def test_the_encoder_knows_its_heads(tiny_bert: Path) -> None:
     assert layer.has_dim("nO") is None
     encoder.load()
     assert layer.get_dim("nO") == 16
-    # A head that comes later is told at once, and forgotten when it goes.
+    # A head that is added later is found at once, and forgotten when it is removed.
     nlp.add_pipe("ner", config=HEADS["ner"])
     assert [each.get_dim("nO") for each in encoder.listeners] == [16, 16]
     nlp.remove_pipe("tagger")

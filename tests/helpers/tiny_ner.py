@@ -28,7 +28,7 @@ TEXT = DATA[2][0]
 
 
 def make_nlp(encoder: Path, lang: str = "trf") -> Language:
-    # English takes longer to load than all of the rest.
+    # English would take longer to load than everything else.
     nlp = TransformersLanguage(meta={"lang": "xx"}) if lang == "trf" else spacy.blank(lang)
     nlp.add_pipe("sentencizer")
     nlp.add_pipe("trf_wordpiecer", config={"trf_name": str(encoder)})

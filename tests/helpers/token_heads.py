@@ -62,7 +62,7 @@ SPACES = [True, False, False, False, True, False, True, True, False, False]
 
 
 def make(encoder: Path, lang: str, *heads: str, sentences: bool = True) -> Language:
-    # English takes longer to load than all of the rest.
+    # English would take longer to load than everything else.
     nlp = TransformersLanguage(meta={"lang": "xx"}) if lang == "trf" else spacy.blank(lang)
     if sentences:
         nlp.add_pipe("sentencizer")
@@ -74,9 +74,9 @@ def make(encoder: Path, lang: str, *heads: str, sentences: bool = True) -> Langu
 
 
 def examples(nlp: Language) -> list[Example]:
-    """With whitespace, without tokens, and with more tokens than the encoder takes.
+    """Examples with whitespace, without tokens, and with more tokens than the encoder accepts.
 
-    By length, as spaCy's loop sorts them.
+    They are sorted by length, as by spaCy's training loop.
     """
     annotations: dict[str, Any] = {
         "words": WORDS,

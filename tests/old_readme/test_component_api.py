@@ -1,4 +1,4 @@
-"""Its last part: the components and their output, by name."""
+"""The last part of that README: components and activations."""
 
 import inspect
 from dataclasses import fields, is_dataclass
@@ -27,7 +27,7 @@ from trfcli_pipeline.errors import PipelineError
 
 @pytest.fixture
 def docs(nlp: Language) -> list[Doc]:
-    """Docs with wordpieces, and nothing of the encoder."""
+    """Docs with wordpieces, not encoded yet."""
     with nlp.select_pipes(disable=["trf_tok2vec"]):
         return list(nlp.pipe(TEXTS))
 

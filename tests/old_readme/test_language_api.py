@@ -1,4 +1,4 @@
-"""Its last part: the language and the entry points, by name."""
+"""The last part of that README: the language and entry points."""
 
 import inspect
 from importlib.metadata import entry_points
@@ -41,7 +41,7 @@ def test_update_runs_the_backward_pass_after_the_other_components(tiny_bert: Pat
     nlp.add_pipe("old_readme_head", name="another")
     nlp.update([TEXT], [{}], sgd=nlp.resume_training())
     first, second = (nlp.get_pipe(name).seen[0] for name in ("old_readme_head", "another"))
-    # The gradient is still there for the last one, with that of the first in it.
+    # The last component still sees the gradient, which includes that of the first.
     assert not first["trf_d_last_hidden_state"].any()
     np.testing.assert_array_equal(second["trf_d_last_hidden_state"], -1.0)
 

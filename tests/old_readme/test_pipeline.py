@@ -1,4 +1,4 @@
-"""Its second half: attributes, the pipeline, the alignment, and batches."""
+"""The second half of that README: attributes, the pipeline, the alignment, and batches."""
 
 import json
 from operator import itemgetter
@@ -247,7 +247,7 @@ def test_sentences_are_encoded_one_by_one_and_put_together_again(nlp: Language) 
 
 
 def sub_batches(nlp: Language, words_per_batch: int) -> list[tuple[int, int]]:
-    """Rows and length of what the torch module is called with for TEXTS."""
+    """Return rows and length of each input of the torch module for TEXTS."""
     shapes = []
     tok2vec = nlp.get_pipe("trf_tok2vec")
     module, encode = tok2vec.transformers_model, tok2vec.transformers_model.forward
@@ -260,7 +260,7 @@ def sub_batches(nlp: Language, words_per_batch: int) -> list[tuple[int, int]]:
         patch.setattr(module, "forward", forward)
         patch.setitem(tok2vec.model.attrs, "words_per_batch", words_per_batch)
         list(nlp.pipe(TEXTS))
-    # Several may have been encoded at once.
+    # Sub-batches may have run in parallel.
     return sorted(shapes, key=itemgetter(1), reverse=True)
 
 
@@ -268,7 +268,7 @@ def test_sentences_of_like_length_are_encoded_together(nlp: Language) -> None:
     shapes = sub_batches(nlp, 16)
     lengths = sorted((len(nlp(text)._.trf_word_pieces) for text in TEXTS), reverse=True)
     ends = np.cumsum([rows for rows, _ in shapes])
-    # However they stand in the batch: the longest, then those that come next to it.
+    # Longest first, whatever the order in the batch.
     assert len(ends) > 1
     assert ends[-1] == len(TEXTS)
     assert [length for _, length in shapes] == [lengths[start] for start in (0, *ends[:-1])]

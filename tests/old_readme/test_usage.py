@@ -86,7 +86,7 @@ def test_encoders_are_fine_tuned(trained: Language, tiny_bert: Path) -> None:
     assert np.mean(changed) > 0.9
 
 
-# The other features have sections of their own, below.
+# The other features have their own sections below.
 
 # --- Quickstart ---
 
@@ -190,7 +190,7 @@ def test_update_with_texts_and_cats(
 ) -> None:
     _, losses = training
     assert [list(each) for each in losses] == [["trf_tok2vec", "trf_textcat"]] * 10
-    # Both of its classes are as likely at first.
+    # Both classes are equally likely at first.
     assert losses[0]["trf_textcat"] == pytest.approx(np.log(2))
 
 

@@ -15,7 +15,7 @@ from trfcli_pipeline.pipeline.optimizer import make_optimizer
 
 @pytest.fixture(scope="module")
 def trained(tiny_bert: Path) -> Language:
-    """A pipeline that has learnt entities and labels, which don't exclude each other."""
+    """A pipeline trained on entities and on labels that aren't exclusive."""
     fix_random_seed(0)
     nlp = make_nlp(tiny_bert)
     nlp.add_pipe("trf_textcat")
@@ -44,7 +44,7 @@ def data(trained: Language, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def spacy_cli() -> Iterator[Callable[..., Result]]:
-    """Runs `python -m spacy ...` in this process."""
+    """Run `python -m spacy ...` in this process."""
     # `benchmark speed` sets the number of threads.
     threads = torch.get_num_threads()
 

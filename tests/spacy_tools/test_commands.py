@@ -58,7 +58,7 @@ def test_apply(
         assert doc.to_json()["ents"] == expected.to_json()["ents"]
 
 
-# spaCy leaves the files that it writes to the garbage collector.
+# spaCy doesn't close the files that it writes.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_package(
     spacy_cli: Callable[..., Result], trained: Language, model: Path, tmp_path: Path
@@ -103,7 +103,7 @@ def test_info(spacy_cli: Callable[..., Result], model: Path) -> None:
 
 
 def test_validate(spacy_cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
-    """It asks the network which packages fit spaCy; ours, which it doesn't know, don't disturb."""
+    """It asks the network for compatible packages, and must accept ours, which it doesn't know."""
 
     class Response:
         status_code = 200
@@ -126,7 +126,7 @@ def test_benchmark_speed(spacy_cli: Callable[..., Result], model: Path, data: Pa
 def test_debug_config(
     spacy_cli: Callable[..., Result], tiny_bert: Path, data: Path, tmp_path: Path, path: Path
 ) -> None:
-    # It wants every default to be there, so they are filled in first, as spaCy says.
+    # It requires a complete config, so we fill in the defaults first.
     spacy_cli("init", "fill-config", path, tmp_path / "filled.cfg")
     output = spacy_cli(
         *("debug", "config", tmp_path / "filled.cfg"),
@@ -139,7 +139,7 @@ def test_debug_data(
     spacy_cli: Callable[..., Result], trained: Language, tiny_bert: Path, tmp_path: Path
 ) -> None:
     data = tmp_path / "data.spacy"
-    # Fewer than a hundred are an error to it.
+    # It rejects fewer than a hundred examples.
     DocBin(docs=[eg.reference for eg in examples(trained)] * 25).to_disk(data)
     spacy_cli("init", "fill-config", CONFIGS / "ner.cfg", tmp_path / "filled.cfg")
     output = spacy_cli(

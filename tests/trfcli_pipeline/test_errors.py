@@ -25,7 +25,7 @@ def test_the_docstring_shows_the_exception_tree() -> None:
     assert sorted(name for name, _ in branches) == sorted(CLASSES.keys() - {"TrfError"})
     for name, meaning in branches:
         assert CLASSES[name].__bases__ == (TrfError,)
-        # The class may say more than the tree has room for.
+        # The docstring of the class may be longer.
         assert words(meaning) <= words(CLASSES[name].__doc__)
 
 

@@ -36,7 +36,7 @@ OURS = [
 
 
 def make_docs(*lengths: list[int]) -> list[Doc]:
-    """Docs with sentences of so many wordpieces, each the only token's."""
+    """Create Docs with sentences of a single token and the given numbers of wordpieces."""
     rng = np.random.default_rng(0)
     docs = []
     for doc_lengths in lengths or ([3], [2]):
@@ -57,7 +57,7 @@ def token_sums(doc: Doc) -> np.ndarray:
 
 
 def sentences(doc: Doc) -> list[np.ndarray]:
-    """The rows of each sentence."""
+    """Return the rows of each sentence."""
     if not len(doc):
         return []
     ends = np.cumsum(doc._.trf_segments[:, 2])
@@ -214,7 +214,7 @@ def test_segments_are_pooled(name: str, pooling: str) -> None:
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_gradients_equal_finite_differences(name: str, pooling: str) -> None:
-    """Of the activations and of the parameters, through the whole classifier up to the logits."""
+    """Check activations and parameters, through the whole classifier up to the logits."""
     docs = make_docs([3, 1, 2], [], [2])
     model = make(name, pooling=pooling)
     set_weights(model)
@@ -244,7 +244,7 @@ def test_gradients_equal_finite_differences(name: str, pooling: str) -> None:
 
 
 def assert_gradient(loss: Callable[[], float], values: np.ndarray, gradient: np.ndarray) -> None:
-    """Compare with central differences, moving one value at a time, in place."""
+    """Compare with central differences, changing one value at a time in place."""
     step = 1e-2
     for index in np.ndindex(values.shape):
         before = values[index]

@@ -47,7 +47,7 @@ def test_mean_pooler_output_is_the_mean_of_the_sentences() -> None:
 
 def test_segment_means_are_those_of_the_segments_that_have_wordpieces() -> None:
     docs = [make_doc([3, 2], 0), make_doc([]), make_doc([4], 1)]
-    # GPT-2 gives a blank sentence no wordpieces.
+    # GPT-2 has no wordpieces for a blank sentence.
     docs[0]._.trf_segments = np.array([(0, 1, 3), (1, 1, 0), (1, 2, 2)], dtype=np.int32)
     found = segment_means().predict(docs)
     assert found.lengths.tolist() == [2, 1, 1]
@@ -70,7 +70,7 @@ def test_gradients_of_segment_means_are_shared_by_their_wordpieces() -> None:
 
 @pytest.mark.parametrize("class_at", [0, -1])
 def test_the_class_vector_is_found_by_its_id(class_at: int) -> None:
-    # At the start, as BERT's [CLS] and RoBERTa's <s>, or at the end, as XLNet's <cls>.
+    # At the start, like BERT's [CLS] and RoBERTa's <s>, or at the end, like XLNet's <cls>.
     docs = [make_doc([3, 2], 0, class_at=class_at), make_doc([4], 1, class_at=class_at)]
     rows = [(0, 3), (0,)] if class_at == 0 else [(2, 4), (3,)]
     expected = [
@@ -162,7 +162,7 @@ def test_a_doc_without_activations_is_an_error(make: Callable[[], Model], name: 
 
 
 def test_add_gradient_replaces_the_array() -> None:
-    # That it is another one tells the encoder that a head has been here, even with zeros.
+    # A new array tells the encoder that a head has been here, even if it is all zeros.
     doc = make_doc([2])
     before = doc._.trf_d_last_hidden_state
     add_gradient(doc, "trf_last_hidden_state", slice(1, 2), np.ones((1, WIDTH), "f"))

@@ -14,7 +14,7 @@ TEXTS, LABELS = 5, 3
 
 
 def make_case(seed: int, *, exclusive: bool) -> dict[str, np.ndarray]:
-    """Logits, truths and weights; of the last text nothing is known."""
+    """Create logits, truths and weights; no label of the last text is known."""
     rng = np.random.default_rng(seed)
     if exclusive:
         truths = np.eye(LABELS)[rng.integers(0, LABELS, TEXTS)]
@@ -116,5 +116,5 @@ def test_certain_scores_have_finite_losses(exclusive: bool, gamma: float) -> Non
     assert 0 < loss < 100
     assert np.isfinite(gradient).all()
     assert gradient.dtype == np.float32
-    # What is right and certain asks for nothing.
+    # Certain and correct scores have no gradient.
     np.testing.assert_allclose(gradient[1], 0.0, atol=1e-6)

@@ -33,7 +33,7 @@ def test_token_rows_are_the_weighted_sums_of_wordpiece_rows(
 @given(batches, seeds)
 def test_no_part_of_a_row_is_lost_or_counted_twice(batch: list[Segment], seed: int) -> None:
     alignment = make_alignment(batch)
-    # All positive: where numbers cancel out, their sum says little about rounding.
+    # Positive numbers only: sums of numbers that cancel out say little about rounding.
     rows = random_rows(alignment.n_pieces, seed, low=0.5)
     tokens = token_rows(OPS, alignment.shares(), rows)
     np.testing.assert_allclose(
@@ -77,7 +77,7 @@ def test_a_token_of_many_wordpieces_accumulates_no_rounding_errors() -> None:
 
 
 def test_a_token_in_several_segments_has_its_share_of_each() -> None:
-    # A token of two windows, and one more in the second.
+    # A token in two windows, and another one in the second.
     links = np.array([[0, 1], [0, 3], [1, 4]], dtype=np.int32)
     segments = np.array([[0, 1, 2], [0, 2, 3]], dtype=np.int32)
     alignment = Alignment(links, segments, 2)

@@ -39,7 +39,7 @@ def test_token_vectors_are_the_rows_of_the_tensor(docs_of: list[list[Segment]], 
             row, share_matrix(batch) @ doc._.trf_last_hidden_state, rtol=1e-6, atol=1e-6
         )
     d_rows = [random_rows(len(doc), seed + 7 + i) for i, doc in enumerate(docs)]
-    # Two heads, or one that is asked twice: gradients add up.
+    # Gradients of two calls add up.
     for factor in (1, 2):
         assert backprop([factor * each for each in d_rows]) == docs
     for doc, batch, d_row in zip(docs, docs_of, d_rows, strict=True):
@@ -69,7 +69,7 @@ def test_token_vectors_are_zeros_before_the_first_update() -> None:
     for use in (model.begin_update, model.predict):
         with pytest.raises(PipelineError, match=r"no token vectors \(doc\.tensor\)"):
             use([make_doc([2]), new])
-    # A Doc without tokens needs none.
+    # A Doc without tokens needs no vectors.
     assert model.predict([empty])[0].shape == (0, WIDTH)
 
 

@@ -83,7 +83,7 @@ def test_without_weights_only_config_and_tokenizer_are_downloaded(
     assert not any(file.endswith(".safetensors") for file in hub.served)
     assert len(pretrained.load_tokenizer(path)) > 100
     assert pretrained.max_length(path, pretrained.load_tokenizer(path)) == 64
-    # The rest comes when it is needed.
+    # The weights are downloaded when they are needed.
     assert pretrained.load_encoder(sources.locate(NAME).path).config.model_type == "bert"
 
 
@@ -141,7 +141,7 @@ def test_a_download_that_breaks_off_is_an_error(
 ) -> None:
     hub.add(NAME, tiny_bert)
     hub.cut = "model.safetensors"
-    # Between the client's attempts to go on.
+    # The client sleeps between its retries.
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
     assert "the download from the Hugging Face hub failed" in _message(NAME)
     hub.cut = None
@@ -150,7 +150,7 @@ def test_a_download_that_breaks_off_is_an_error(
 
 def test_an_unreachable_hub_is_an_error(go_online: Callable[[str], None]) -> None:
     with socket.socket() as unused:
-        # Bound, but not listening: nobody else gets the port, and connections are refused.
+        # Bound but not listening: the port is reserved, and connections are refused.
         unused.bind(("127.0.0.1", 0))
         go_online(f"http://127.0.0.1:{unused.getsockname()[1]}")
         assert _message(NAME) == (

@@ -44,7 +44,7 @@ def test_text_that_looks_like_a_special_token_is_text(tiny_bert: Path, text: str
     assert encoding.ids[-1] == tokenizer.sep_token_id
     named = {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.mask_token_id}
     assert not (named | {tokenizer.pad_token_id}) & set(encoding.ids[1:-1])
-    # Brackets and names have pieces of their own.
+    # Brackets and names are separate wordpieces.
     assert len(encoding.ids) - 2 >= 3
 
 

@@ -16,7 +16,7 @@ ROOM = 20
 
 
 class Component:
-    """Notes what it gets, and fails at Docs with the word "bad"."""
+    """Records its batches, and fails for Docs with the word "bad"."""
 
     name = "component"
 

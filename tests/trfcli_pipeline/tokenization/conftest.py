@@ -11,7 +11,7 @@ from trfcli_pipeline import TransformersLanguage
 
 @pytest.fixture(scope="module")
 def make(family_encoder: Callable[[str], Path]) -> Callable[..., Language]:
-    """Create a pipeline with an encoder of some family, once for the same settings."""
+    """Create a pipeline for a family of encoders; cached for the same settings."""
 
     @cache
     def make_pipeline(name: str, *, encoder: bool = False, **settings: Any) -> Language:

@@ -14,7 +14,7 @@ Span = tuple[int, int]
 
 
 def pieces(*spans: Span, ids: list[int] | None = None, type_ids: list[int] | None = None) -> Pieces:
-    """Wordpieces at these characters; (0, 0) is a special token."""
+    """Create wordpieces with the given spans; (0, 0) is a special token."""
     ids = list(range(10, 10 + len(spans))) if ids is None else ids
     return Pieces(
         ids=ids,
@@ -26,7 +26,7 @@ def pieces(*spans: Span, ids: list[int] | None = None, type_ids: list[int] | Non
 
 
 def laid_out(text: str, *encodings: Pieces, firsts: tuple[int, ...] = (0,)) -> tuple[Layout, Rows]:
-    """A Doc whose tokens are the words of the text, with its segments."""
+    """Create a layout whose tokens are the words of the text."""
     spans = np.array([word.span() for word in re.finditer(r"\S+", text)], np.int64).reshape(-1, 2)
     layout = Layout(text, spans, np.array(firsts, np.int64))
     return layout, Rows(encodings, layout.firsts, layout.ends, layout.starts)
@@ -43,7 +43,7 @@ def link(*docs: tuple[Layout, Rows], **options: Any) -> list[DocPieces]:
 
 
 def overlaps(layout: Layout, rows: Rows) -> list[list[int]]:
-    """The links by comparing every token with every wordpiece."""
+    """Link by comparing every token with every wordpiece."""
     spans = [
         (start + int(first), end + int(first))
         for encoding, first in zip(rows.encodings, rows.starts, strict=True)

@@ -81,7 +81,7 @@ def test_texts_and_pairs_are_returned_in_order(
 
 
 def test_long_pairs_need_no_memory(family_encoder: Callable[[str], Path]) -> None:
-    # The tokenizer's own way would combine what overflows of one text with each part of the other.
+    # encode_batch would combine the overflow of one text with every part of the other.
     tokenizer = pretrained.load_tokenizer(family_encoder("bert"))
     pretrained.encode_whole(tokenizer, 8)
     (encoding,) = encode(tokenizer, [("apple " * 20_000, "pie " * 20_000)], 8)

@@ -33,7 +33,7 @@ PARTS = [
     (4, 5, slice(0, 0), slice(1, 2)),
     (0, 3, slice(1, 4), slice(0, 1)),
     (3, 5, slice(6, 7), slice(1, 2)),
-    # Special tokens in between belong to it.
+    # Special tokens in between are included.
     (1, 4, slice(2, 7), slice(0, 2)),
     (0, 5, slice(1, 7), slice(0, 2)),
     (2, 2, slice(0, 0), slice(0, 0)),
@@ -47,7 +47,7 @@ def make_plain_doc() -> Doc:
 
 @pytest.fixture
 def doc() -> Doc:
-    """A Doc with a value of every kind; no number comes twice."""
+    """Create a Doc with a value of every kind; all numbers are distinct."""
     doc = make_plain_doc()
     numbers = iter(range(1000))
 
@@ -69,7 +69,7 @@ def doc() -> Doc:
 
 
 def parts_of(doc: Doc, start: int, end: int) -> list[Span | Token]:
-    """A span, and the token too if it is of one only."""
+    """Return a span, and its token if there is only one."""
     return [doc[start:end], doc[start]] if end == start + 1 else [doc[start:end]]
 
 
@@ -104,7 +104,7 @@ def test_alignment_of_doc_span_and_token(doc: Doc) -> None:
     assert [token._.trf_alignment for token in doc] == ALIGNMENT
     for start in range(len(doc) + 1):
         for end in range(start, len(doc) + 1):
-            # Indices count from the start of the Doc everywhere.
+            # Indices always count from the start of the Doc.
             assert doc[start:end]._.trf_alignment == ALIGNMENT[start:end]
 
 

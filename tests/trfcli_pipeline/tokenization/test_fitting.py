@@ -1,4 +1,4 @@
-"""Windows of segments that are too long, and truncation."""
+"""Windows of segments that are too long."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -16,7 +16,7 @@ from transformers import AutoModel
 
 
 def overlaps(doc: Doc, spans: list[tuple[int, int]]) -> list[list[int]]:
-    """The alignment by comparing every token with every wordpiece."""
+    """Align by comparing every token with every wordpiece."""
     return [
         [
             i
@@ -28,7 +28,7 @@ def overlaps(doc: Doc, spans: list[tuple[int, int]]) -> list[list[int]]:
 
 
 def assert_windows(doc: Doc, tokenizer: Any, max_length: int) -> None:
-    """Windows of a Doc that is one segment."""
+    """Check the windows of a Doc that is a single segment."""
     added = tokenizer.num_special_tokens_to_add()
     whole = tokenizer(doc[:].text, split_special_tokens=True)["input_ids"]
     frame = tokenizer("")["input_ids"]
@@ -42,7 +42,7 @@ def assert_windows(doc: Doc, tokenizer: Any, max_length: int) -> None:
         assert ids[:n_ahead] + ids[behind:] == frame
         own += ids[n_ahead:behind]
     assert own == whole[n_ahead : len(whole) - (added - n_ahead)]
-    # Every token in order; again only where its pieces are divided.
+    # Tokens are in order and occur twice only if their wordpieces are divided.
     assert segments[0, 0] == 0
     assert segments[-1, 1] == len(doc)
     assert (segments[:, 0] < segments[:, 1]).all()

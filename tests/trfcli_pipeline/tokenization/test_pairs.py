@@ -28,7 +28,7 @@ def test_pairs_equal_those_of_plain_transformers(make: Callable[..., Language], 
     nlp = make(name, encoder=True, separator="|||", max_length=32)
     tokenizer = plain(nlp)
     model = AutoModel.from_pretrained(nlp.get_pipe("trf_tok2vec").trf_name).eval()
-    # Of transformers' tokenizers, only the slow ones make a pair with an empty text.
+    # Only the slow tokenizers of transformers create a pair with an empty text.
     pairs = [pair for pair in PAIRS if tokenizer.is_fast or pair[1]]
     docs = nlp.pipe([f"{first} ||| {second}" for first, second in pairs])
     for (first, second), doc in zip(pairs, docs, strict=True):
@@ -65,7 +65,7 @@ def test_the_separator_has_no_wordpieces(make: Callable[..., Language]) -> None:
     assert separator
     for i, (token, pieces) in enumerate(zip(doc, doc._.trf_alignment, strict=True)):
         assert bool(pieces) == (i not in separator)
-        # It has its share of the special tokens all the same.
+        # The separator has its share of the special tokens.
         assert doc.tensor[i].any()
         assert "".join(doc._.trf_word_pieces_[p] for p in pieces) in (token.lower_, "")
 
@@ -86,7 +86,7 @@ def test_truncated_tokens_of_both_texts_have_no_vector(make: Callable[..., Langu
     aligned = [i for i, pieces in enumerate(doc._.trf_alignment) if pieces]
     assert aligned == [i for i in seen if i != 20]
     assert_same_sums(doc)
-    # Together with other Docs, and through bytes.
+    # In a batch with other Docs, and after a round trip through bytes.
     together = list(nlp.pipe(["I love it.", doc.text, "a ||| b"]))[1]
     np.testing.assert_allclose(together.tensor, doc.tensor, atol=1e-5)
     doc = make("bert", separator="|||", max_length=13)(doc.text)

@@ -45,7 +45,7 @@ def test_windows_pack_sentences(
                 doc[first:stop].text, split_special_tokens=True, truncation=True, max_length=limit
             )
             assert doc._.trf_word_pieces[pieces] == inputs["input_ids"]
-            # Nothing of several sentences is cut off, and one more wouldn't have fitted.
+            # Several sentences aren't truncated, and another one wouldn't have fit.
             if sum(first <= other < stop for other in firsts) > 1:
                 assert len(tokenizer(doc[first:stop].text)["input_ids"]) <= limit
             longer = next((s.end for s in doc.sents if s.start == stop), None)
@@ -61,7 +61,7 @@ def test_windows_that_turn_out_too_long_are_divided() -> None:
 
     def encode(layouts: list[Layout]) -> list[list[Pieces]]:
         sizes = [np.diff([*layout.firsts, len(layout.token_spans)]) for layout in layouts]
-        # Joined sentences have a wordpiece more than each had.
+        # Joining sentences adds a wordpiece.
         return [[encode_one(2, long=n * 2 + (n > 1) > 8) for n in own.tolist()] for own in sizes]
 
     layout = Layout("abcdefgh", np.array([(i, i + 1) for i in range(8)]), np.arange(8))

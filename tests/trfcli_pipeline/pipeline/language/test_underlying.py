@@ -1,4 +1,4 @@
-"""The underlying language, and meta data."""
+"""The underlying language and the meta data."""
 
 from functools import cache
 from importlib.metadata import version
@@ -28,7 +28,7 @@ blank = cache(spacy.blank)
 
 
 def is_like_blank(nlp: Language, lang: str) -> bool:
-    """Whether the pipeline reads text as spaCy does for the language."""
+    """Check that the pipeline processes text like spaCy's own for the language."""
     text = TEXT_OF[lang]
     one, other = nlp.make_doc(text), blank(lang).make_doc(text)
     assert nlp.lang == "trf"
@@ -64,7 +64,7 @@ def test_noun_chunks_are_those_of_the_language() -> None:
             )
             chunks[lang, nlp.lang] = [chunk.text for chunk in doc.noun_chunks]
     assert chunks["en", "trf"] == chunks["en", "en"] == ["the dog"]
-    # "oa" is the German name of an object.
+    # "oa" is a German dependency label.
     assert chunks["de", "trf"] == chunks["de", "de"]
     assert "Katze" in chunks["de", "trf"]
 
@@ -98,7 +98,7 @@ def test_the_language_survives(tmp_path: Path, lang: str, way: str) -> None:
     assert again.config["nlp"]["lang"] == "trf"
     if way != "config alone":
         assert again.meta["name"] == "mine"
-    # And once more, from what came back.
+    # A second round trip.
     again.to_disk(tmp_path / "again")
     assert is_like_blank(spacy.load(tmp_path / "again"), lang)
 

@@ -1,4 +1,4 @@
-"""What an encoder can serve, and what it can't."""
+"""Architectures that an encoder supports, and errors for the others."""
 
 from pathlib import Path
 

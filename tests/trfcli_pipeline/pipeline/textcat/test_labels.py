@@ -1,4 +1,4 @@
-"""Where labels come from, and which can not be."""
+"""Labels: where they come from, and which are invalid."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The loss and its gradient, against torch; see test_losses.py for weights and focal term."""
+"""The loss and its gradient, compared with torch; see test_losses.py for the focal term."""
 
 from pathlib import Path
 from typing import Any

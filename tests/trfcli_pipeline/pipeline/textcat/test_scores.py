@@ -1,4 +1,4 @@
-"""What is predicted, and from which scores on a label counts."""
+"""Predicted scores and decision thresholds."""
 
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def test_an_empty_doc_has_the_scores_of_zero_features(
 ) -> None:
     nlp = request.getfixturevalue(fixture)
     chance = pytest.approx(1 / len(LABELS) if fixture == "exclusive" else 0.5)
-    # Among other Docs, among its like, and alone.
+    # Among other Docs, among empty Docs, and alone.
     assert [list(nlp.pipe(TEXTS))[3].cats] == [dict.fromkeys(LABELS, chance)]
     assert [doc.cats for doc in nlp.pipe(["", ""])] == [dict.fromkeys(LABELS, chance)] * 2
     assert nlp("").cats == dict.fromkeys(LABELS, chance)
@@ -79,7 +79,7 @@ def test_thresholds_of_single_labels(tiny_bert: Path, tmp_path: Path) -> None:
     examples = with_cats(nlp, *map(one_hot, (0, 1, 2)))
     plain = nlp.evaluate(examples)
     docs = list(nlp.pipe(TEXTS[:3]))
-    # Each of these lies between the first and the second score of its label.
+    # Each is between the lowest and the second lowest score of its label.
     chosen = {
         label: round(float(np.mean(sorted(doc.cats[label] for doc in docs)[:2])), 6)
         for label in ("FRUIT", "FILM")
@@ -88,10 +88,10 @@ def test_thresholds_of_single_labels(tiny_bert: Path, tmp_path: Path) -> None:
     scores = nlp.evaluate(examples)
     for index, label in enumerate(LABELS):
         threshold = chosen.get(label, 0.4)
-        said = [doc.cats[label] >= threshold for doc in docs]
-        tp = int(said[index])
+        predicted = [doc.cats[label] >= threshold for doc in docs]
+        tp = int(predicted[index])
         found = scores["cats_f_per_type"][label]
-        assert found["p"] == (tp / sum(said) if any(said) else 0.0)
+        assert found["p"] == (tp / sum(predicted) if any(said) else 0.0)
         assert found["r"] == tp
     assert scores["cats_macro_auc"] == plain["cats_macro_auc"]
     nlp.to_disk(tmp_path)

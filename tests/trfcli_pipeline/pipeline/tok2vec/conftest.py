@@ -27,7 +27,7 @@ def plain(tiny_bert: Path) -> Language:
 
 @pytest.fixture
 def steps() -> Iterator[list[int]]:
-    """Grows by one with each step of a torch optimizer."""
+    """A list that grows with each step of a torch optimizer."""
     taken: list[int] = []
     hook = register_optimizer_step_post_hook(lambda *_: taken.append(1))
     yield taken
@@ -36,7 +36,7 @@ def steps() -> Iterator[list[int]]:
 
 @pytest.fixture
 def backward_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by one with each backward pass of torch."""
+    """A list that grows with each backward pass of torch."""
     passes: list[int] = []
     backward = torch.autograd.grad
 

@@ -20,7 +20,7 @@ GRADIENTS = tuple(f"trf_d_{kind}" for kind in KINDS)
 
 
 class Observer:
-    """A component that looks at the Docs of an update, and keeps them."""
+    """A component that records the Docs of an update."""
 
     def __init__(self) -> None:
         self.docs: list[Doc] = []
@@ -69,7 +69,7 @@ def test_an_update_sets_all_activations_whatever_is_kept(tiny_bert: Path) -> Non
 
 
 class Adder:
-    """A head of one's own: wants the last hidden states to grow, and the poolers' to shrink."""
+    """A custom head that makes last hidden states grow and pooler outputs shrink."""
 
     def __call__(self, doc: Doc) -> Doc:
         return doc

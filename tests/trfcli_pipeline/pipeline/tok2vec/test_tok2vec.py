@@ -70,7 +70,7 @@ def test_sentences_are_encoded_as_by_the_plain_model(
             return_tensors="pt",
         )
         if not inputs["input_ids"].numel():
-            # GPT-2 adds no special tokens, so a blank sentence may have no wordpieces.
+            # GPT-2 adds no special tokens, so that a blank sentence may have no wordpieces.
             assert len(rows) == 0
             continue
         with torch.inference_mode():
@@ -210,7 +210,7 @@ def test_a_stream_keeps_only_token_rows_in_memory(tiny_bert: Path) -> None:
     for doc in docs:
         held = [each for each in doc.user_data.values() if isinstance(each, np.ndarray)]
         assert not any(each.dtype.kind == "f" for each in held)
-        # A Doc may hold on to the rows of its batch, but these are all that there are.
+        # A Doc may keep the rows of its whole batch, but no other arrays.
         base = doc.tensor if doc.tensor.base is None else doc.tensor.base
         rows[id(base)] = base.nbytes
     assert sum(rows.values()) == sum(map(len, docs)) * WIDTH * 4

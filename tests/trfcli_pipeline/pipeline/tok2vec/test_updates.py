@@ -1,4 +1,4 @@
-"""What an update of trf_tok2vec does, and when."""
+"""Updates of trf_tok2vec: backward passes and optimizer steps."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def test_an_update_is_one_step_with_any_sub_batches(
         found.append(gradients(nlp))
         nlp.get_pipe("trf_tok2vec").finish_update(default_optimizer())
     assert len(steps) == 2
-    # Five sentences, each on its own, go backward together.
+    # All sub-batches share one backward pass.
     assert len(backward_passes) == 1 + 1
     for key, value in found[0].items():
         torch.testing.assert_close(found[1][key], value, atol=1e-6, rtol=1e-3)
@@ -70,7 +70,7 @@ def test_a_plain_language_completes_a_step_before_it_matters(
 ) -> None:
     for nlp in (trf, plain):
         nlp.update(examples(nlp), sgd=default_optimizer())
-    # The plain Language takes the step that is due only now.
+    # The plain Language takes its pending step only now.
     assert len(steps) == 1
     assert not same(encoder_weights(trf), encoder_weights(plain))
     match completion:
@@ -134,7 +134,7 @@ def test_without_an_optimizer_gradients_accumulate(trf: Language, steps: list[in
 
 @pytest.mark.parametrize("lang", ["trf", "xx"])
 def test_an_annotating_encoder_trains(tiny_bert: Path, lang: str, steps: list[int]) -> None:
-    """As with spaCy's setting annotating_components."""
+    """Like with spaCy's setting annotating_components."""
     nlp = make(spacy.blank(lang), tiny_bert, "textcat")
     before = encoder_weights(nlp)
     nlp.update(examples(nlp), sgd=default_optimizer(), annotates=["trf_tok2vec"])
@@ -196,7 +196,7 @@ def test_training_with_dropout_is_reproducible(tiny_bert: Path) -> None:
         nlp.update(examples(nlp), sgd=default_optimizer(), drop=0.3)
         weights.append(encoder_weights(nlp))
     assert same(*weights)
-    # It is off again for predictions.
+    # Predictions don't use dropout.
     np.testing.assert_array_equal(nlp("I love it.").tensor, nlp("I love it.").tensor)
     nlp = make(multilingual(), tiny_bert, "textcat")
     nlp.update(examples(nlp), sgd=default_optimizer(), drop=0.0)

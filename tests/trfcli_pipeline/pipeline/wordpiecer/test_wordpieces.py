@@ -17,12 +17,12 @@ from trfcli_pipeline.errors import PipelineError
 
 
 def plain(nlp: Language) -> Any:
-    """The tokenizer as Hugging Face loads it."""
+    """Load the tokenizer with transformers."""
     return AutoTokenizer.from_pretrained(nlp.get_pipe("trf_wordpiecer").trf_name)
 
 
 def overlaps(doc: Doc, tokenizer: Any) -> list[list[int]]:
-    """The alignment by comparing every token with every wordpiece of its sentence."""
+    """Align by comparing every token with every wordpiece of its sentence."""
     alignment = []
     before = 0
     for sentence in doc.sents:
@@ -82,7 +82,7 @@ def test_alignment_is_the_overlap_of_characters(pieces: Language, text: str) -> 
     assert doc._.trf_alignment == overlaps(doc, plain(pieces))
 
 
-# Letters that the tokenizers know, and all that Unicode has.
+# Characters that the tokenizers know, and any others.
 unicode_texts = st.text(max_size=60) | st.text(
     st.sampled_from("ab .!?\n\t\u00a0\u3000\u200b\u0301éß😀👩\u200d[SEP]中文"), max_size=80
 )
@@ -158,7 +158,7 @@ def test_truncated_tokens_have_an_empty_alignment(bert: Language) -> None:
     assert all(alignment[:seen])
     assert not any(alignment[seen:201])
     assert all(alignment[201:])
-    # The wordpieces of the next sentence come after those that are left of this one.
+    # The wordpieces of the next sentence follow the truncated ones.
     assert alignment[201] == [MAX_LENGTH + 1]
 
 
