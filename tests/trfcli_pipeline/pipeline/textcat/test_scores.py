@@ -91,7 +91,7 @@ def test_thresholds_of_single_labels(tiny_bert: Path, tmp_path: Path) -> None:
         predicted = [doc.cats[label] >= threshold for doc in docs]
         tp = int(predicted[index])
         found = scores["cats_f_per_type"][label]
-        assert found["p"] == (tp / sum(predicted) if any(said) else 0.0)
+        assert found["p"] == (tp / sum(predicted) if any(predicted) else 0.0)
         assert found["r"] == tp
     assert scores["cats_macro_auc"] == plain["cats_macro_auc"]
     nlp.to_disk(tmp_path)
