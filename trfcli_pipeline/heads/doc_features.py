@@ -7,9 +7,10 @@ for a Doc without segments. Their attribute `reads` names the kind of activation
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from spacy.tokens import Doc
 from thinc.api import Model, Ops, Ragged
 from thinc.types import Floats2d
@@ -18,6 +19,8 @@ from trfcli_pipeline.heads.doc_gradients import HIDDEN, POOLER, add_gradient, mi
 from trfcli_pipeline.heads.token_rows import sum_runs
 
 DocOutput = tuple[Floats2d, Callable[[Floats2d], list[Doc]]]
+# What a backward pass has to know about a Doc.
+Key = TypeVar("Key")
 SegmentOutput = tuple[Ragged, Callable[[Ragged], list[Doc]]]
 
 
@@ -95,7 +98,7 @@ def _forward_class_vectors(model: Model, docs: Sequence[Doc], is_train: bool) ->
     rows: list[Any] = _read(docs, HIDDEN)
     parts = [each[which] for each, which in zip(rows, chosen, strict=True)]
 
-    def write(doc: Doc, which: Any, d_rows: Floats2d) -> None:
+    def write(doc: Doc, which: NDArray[np.intp], d_rows: Floats2d) -> None:
         add_gradient(doc, HIDDEN, which, d_rows)
 
     return _join(model.ops, docs, parts, chosen, write)
@@ -114,8 +117,8 @@ def _join(
     ops: Ops,
     docs: Sequence[Doc],
     parts: Sequence[Floats2d],
-    keys: Sequence[Any],
-    write: Callable[[Doc, Any, Floats2d], None],
+    keys: Sequence[Key],
+    write: Callable[[Doc, Key, Floats2d], None],
 ) -> SegmentOutput:
     """Join the rows of all Docs, and have the backward pass split their gradient again.
 

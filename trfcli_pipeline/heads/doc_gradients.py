@@ -1,7 +1,7 @@
 """Gradients on the Doc: heads add theirs, the encoder's backward pass collects them."""
 
-from typing import Any
-
+import numpy as np
+from numpy.typing import NDArray
 from spacy.tokens import Doc
 from thinc.types import Floats2d
 
@@ -11,7 +11,7 @@ HIDDEN = "trf_last_hidden_state"
 POOLER = "trf_pooler_output"
 
 
-def add_gradient(doc: Doc, name: str, index: Any, gradient: Floats2d) -> None:
+def add_gradient(doc: Doc, name: str, index: slice | NDArray[np.intp], gradient: Floats2d) -> None:
     """Add to the gradient of one of a Doc's activations.
 
     Does nothing unless an update of the encoder is running, for example if it is frozen.

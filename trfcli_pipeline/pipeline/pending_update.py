@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from spacy.tokens import Doc
-from thinc.api import Optimizer
+from thinc.api import Optimizer, get_array_module
+from thinc.types import FloatsXd
 
 from trfcli_pipeline.encoder.activations import KINDS, Activations
 from trfcli_pipeline.encoder.updates import Backprop
+
+Gradient = FloatsXd | list[FloatsXd] | None
 
 # The attribute of the Doc with the gradient of each field of Activations.
 _GRADIENTS = {kind: f"trf_d_{kind}" for kind in KINDS}
@@ -67,7 +69,7 @@ class PendingUpdate:
                 doc._.set(attribute, None)
 
 
-def _differs(now: Any, zeros: Any) -> bool:
+def _differs(now: Gradient, zeros: Gradient) -> bool:
     if now is not zeros:
         return True
     if now is None:
@@ -77,14 +79,13 @@ def _differs(now: Any, zeros: Any) -> bool:
 
 
 def _zeros_like(activations: Activations) -> Activations:
-    kinds = {kind: _zeros(getattr(activations, kind)) for kind in KINDS}
+    kinds: dict[str, Any] = {kind: _zeros(getattr(activations, kind)) for kind in KINDS}
     return Activations(**kinds, lengths=activations.lengths, is_grad=True)
 
 
-def _zeros(values: Any) -> Any:
+def _zeros(values: Gradient) -> Gradient:
     if values is None:
         return None
     if isinstance(values, list):
-        return [_zeros(each) for each in values]
-    # numpy dispatches to CuPy for CuPy's arrays.
-    return np.zeros_like(values)
+        return [get_array_module(each).zeros_like(each) for each in values]
+    return get_array_module(values).zeros_like(values)

@@ -11,7 +11,12 @@ from typing import Any
 import numpy as np
 from spacy.tokens import Doc, Span, Token
 
-from trfcli_pipeline.tokenization.alignment import Alignment, indices_per_token, links_from_indices
+from trfcli_pipeline.tokenization.alignment import (
+    Alignment,
+    Ints,
+    indices_per_token,
+    links_from_indices,
+)
 
 _BY_PIECE = (
     "trf_word_pieces",
@@ -75,8 +80,8 @@ def _set_doc_alignment(doc: Doc, indices: list[list[int]]) -> None:
     doc._.trf_alignment_links = links_from_indices(indices)
 
 
-def _links_between(doc: Doc, start: int, end: int) -> Any:
-    links = doc._.trf_alignment_links
+def _links_between(doc: Doc, start: int, end: int) -> Ints:
+    links: Ints = doc._.trf_alignment_links
     first, last = np.searchsorted(links[:, 0], [start, end])
     return links[first:last]
 
