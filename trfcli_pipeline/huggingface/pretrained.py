@@ -23,7 +23,17 @@ _NO_LIMIT = 10**6
 
 # These number positions from 0, so that we needn't import their code to find out, which takes two
 # seconds.
-_POSITIONS_FROM_ZERO = {"albert", "bert", "distilbert", "electra", "mobilebert"}
+_POSITIONS_FROM_ZERO = {
+    "albert",
+    "bert",
+    "deberta",
+    "deberta-v2",
+    "distilbert",
+    "electra",
+    "gpt2",
+    "mobilebert",
+    "modernbert",
+}
 
 
 def load_tokenizer(path: Path) -> "PreTrainedTokenizerBase":
