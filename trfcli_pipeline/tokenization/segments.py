@@ -52,19 +52,20 @@ class Segmentation:
         length = self.max_length
         if length is not None and (isinstance(length, bool) or not isinstance(length, int)):
             raise PipelineError(
-                f"max_length: can't be {length!r}",
+                f"max_length: invalid value {length!r}",
                 hint="Use a whole number of wordpieces, or null for the encoder's maximum",
             )
         if not isinstance(self.separator, str):
             raise PipelineError(
-                f"separator: can't be {self.separator!r}", hint='Use a text, or "" for no pairs'
+                f"separator: invalid value {self.separator!r}",
+                hint='Use a text, or "" for no pairs',
             )
 
 
 def _check(setting: str, value: object, values: Sequence[str]) -> None:
     if value not in values:
         raise PipelineError(
-            f"{setting}: can't be {value!r}", hint=f"Use one of: {', '.join(values)}"
+            f"{setting}: invalid value {value!r}", hint=f"Use one of: {', '.join(values)}"
         )
 
 
