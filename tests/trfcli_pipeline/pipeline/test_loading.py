@@ -81,7 +81,7 @@ def test_settings_go_into_the_pipeline(tiny_bert: Path, tmp_path: Path) -> None:
     assert nlp.get_pipe("trf_tok2vec").model.attrs["words_per_batch"] == 2000
 
 
-def test_the_name_of_the_encoder_stays_as_it_was_given(
+def test_trf_name_is_kept_as_given(
     tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(
@@ -113,7 +113,7 @@ def test_two_new_pipelines_are_equal(tiny_bert: Path, tmp_path: Path) -> None:
     assert digests[0] == digests[1]
 
 
-def test_an_encoder_that_cannot_be_used_leaves_nothing(tiny_bert: Path, tmp_path: Path) -> None:
+def test_an_unusable_encoder_leaves_no_output(tiny_bert: Path, tmp_path: Path) -> None:
     with pytest.raises(EncoderError):
         init_pipeline(str(tmp_path / "absent"), tmp_path / "out" / "model")
     broken = tmp_path / "broken"
@@ -158,7 +158,7 @@ def test_check_free(tmp_path: Path, saved: Path) -> None:
 
 
 @pytest.mark.parametrize("force", [True, False])
-def test_what_is_no_pipeline_is_never_replaced(tmp_path: Path, force: bool) -> None:
+def test_other_files_are_never_replaced(tmp_path: Path, force: bool) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "one.jpg").touch()
     with pytest.raises(OutputError, match="no spaCy pipeline"):
@@ -184,16 +184,16 @@ def test_the_home_directory_is_expanded(saved: Path, monkeypatch: pytest.MonkeyP
     assert is_pipeline("~/model")
 
 
-def test_an_unknown_device_shows_before_anything_is_loaded(tmp_path: Path) -> None:
+def test_an_unknown_device_is_reported_before_loading(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="abacus"):
         load_pipeline(str(tmp_path / "absent"), device="abacus")
 
 
-def test_what_is_no_pipeline_is_an_error(tmp_path: Path, tiny_bert: Path) -> None:
+def test_anything_but_a_pipeline_is_an_error(tmp_path: Path, tiny_bert: Path) -> None:
     (tmp_path / "file").touch()
     cases = {
-        str(tmp_path / "absent"): "no such directory, and no installed pipeline",
-        "no_such_package": "no such directory, and no installed pipeline",
+        str(tmp_path / "absent"): "no such directory, and no such pipeline is installed",
+        "no_such_package": "no such directory, and no such pipeline is installed",
         str(tmp_path / "file"): "is a file",
         str(tmp_path): "is no spaCy pipeline",
         str(tiny_bert): "is no spaCy pipeline",
