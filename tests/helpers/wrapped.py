@@ -12,7 +12,8 @@ from transformers import AutoModel, PreTrainedModel
 
 from trfcli_pipeline.encoder.activations import Activations
 from trfcli_pipeline.encoder.model import TransformersWrapper
-from trfcli_pipeline.encoder.padding import WordPieces
+from trfcli_pipeline.encoder.padding import SubBatch, WordPieces
+from trfcli_pipeline.encoder.sub_batches import sub_batches
 
 WIDTH, LAYERS, HEADS = 16, 2, 4
 # Out of order, some alike, one as long as the encoders take, two empty.
@@ -24,8 +25,12 @@ ALL = {"all_hidden_states": True, "all_attentions": True}
 
 def load(path: Path, **settings: Any) -> TransformersWrapper:
     wrapper = TransformersWrapper(device="cpu", **settings)
-    wrapper.load(path)
+    wrapper.from_disk(path)
     return wrapper
+
+
+def split(wrapper: TransformersWrapper, X: WordPieces) -> list[SubBatch]:
+    return list(sub_batches(wrapper.shim, X, wrapper.attrs["words_per_batch"]))
 
 
 def load_plain(path: Path, *, attentions: bool = False) -> PreTrainedModel:
@@ -152,7 +157,7 @@ def simulate_memory(
         recorded.
     """
     tried: list[tuple[int, bool]] = []
-    encode = wrapper.encode
+    encode = wrapper.shim.encode
     graphs_made: list[tuple[Any, int]] = []
 
     def limited(batch: Any) -> Any:
@@ -166,5 +171,5 @@ def simulate_memory(
             graphs_made.append((weakref.ref(output), batch.size))
         return output
 
-    monkeypatch.setattr(wrapper, "encode", limited)
+    monkeypatch.setattr(wrapper.shim, "encode", limited)
     return tried

@@ -175,13 +175,13 @@ def test_an_update_changes_the_encoder(family_encoder: Callable[[str], Path], na
 def gradients(path: Path, precision: str) -> torch.Tensor:
     """The gradients of all weights, in one row."""
     wrapper = TransformersWrapper(device="cpu", precision=precision)
-    wrapper.load(path)
+    wrapper.from_disk(path)
     lengths = np.array([7, 12, 0, 20, 3], dtype=np.int32)
     generator = np.random.default_rng(0)
     Y, backprop = wrapper.begin_update(WordPieces(generator.integers(5, 40, 42), lengths))
     d_hidden = generator.normal(scale=1e-2, size=Y.last_hidden_state.shape).astype("f")
     backprop(Activations(d_hidden, None, None, None, lengths=lengths, is_grad=True))
-    found = [each.grad for each in wrapper.module.parameters() if each.grad is not None]
+    found = [each.grad for each in wrapper.shim.module.parameters() if each.grad is not None]
     return torch.cat([each.flatten() for each in found])
 
 

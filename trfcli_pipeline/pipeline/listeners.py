@@ -28,7 +28,7 @@ class ListenedTo:
     @property
     def token_vector_width(self) -> int:
         """Width of the encoder, and so of `doc.tensor`."""
-        return self.model.module.config.hidden_size
+        return self.model.shim.module.config.hidden_size
 
     @property
     def listening_components(self) -> list[str]:
@@ -68,5 +68,5 @@ class ListenedTo:
     def tell_width(self) -> None:
         """Tell the layers how wide the encoder is, once it has weights."""
         for layer in self.listeners:
-            if self.model.is_loaded and layer.has_dim("nO") is None:
+            if self.model.shim.is_loaded and layer.has_dim("nO") is None:
                 layer.set_dim("nO", self.token_vector_width)

@@ -58,7 +58,7 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         trf_name: The encoder that `initialize` loads: a hub id, a directory, or a packaged one.
         name: Name of the component in its pipeline.
         **cfg: `words_per_batch`, `device`, `all_hidden_states`, `all_attentions` and `precision`,
-            as of `model.TransformersWrapper`; and `keep`, which activations to put on the Docs
+            see `shim.TransformersShim`; and `keep`, which activations to put on the Docs
             of a prediction beside `doc.tensor`: "all", "tensor" for none of them, or a list of
             `activations.KINDS`. Those of an update have them all.
 
@@ -108,7 +108,7 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
     def Model(cls, name: str, **cfg: Any) -> TransformersWrapper:  # noqa: N802 - spaCy 2's name
         """Create the model with the weights of a pretrained encoder."""
         wrapper = TransformersWrapper(**{**_MODEL_SETTINGS, **cfg})
-        wrapper.load(locate(name).path)
+        wrapper.from_disk(locate(name).path)
         return wrapper
 
     @property
@@ -119,11 +119,11 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
     @property
     def transformers_model(self) -> "PreTrainedModel":
         """The torch module. Raises PipelineError if no weights were loaded yet."""
-        return self.model.module
+        return self.model.shim.module
 
     def load(self) -> None:
         """Load the weights that `trf_name` says."""
-        self.model.load(locate(self.trf_name).path)
+        self.model.from_disk(locate(self.trf_name).path)
         self.tell_width()
 
     def initialize(
@@ -133,7 +133,7 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         nlp: Language | None = None,
     ) -> None:
         """Load the pretrained weights, if there are none yet."""
-        if not self.model.is_loaded:
+        if not self.model.shim.is_loaded:
             self.load()
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:

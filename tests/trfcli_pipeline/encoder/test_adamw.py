@@ -102,7 +102,7 @@ def test_what_is_frozen_stays(tiny_bert: Path) -> None:
     adamw.step(make_optimizer(trf_lr=RATE, use_averages=True))
     for name, each in module.named_parameters():
         assert torch.equal(each, before[name]) == (not name.startswith("encoder")), name
-    assert not any("embeddings" in name for name in adamw.state())
+    assert not any("embeddings" in name for name in adamw.state_dict())
 
 
 def take_steps(
@@ -129,15 +129,15 @@ def test_a_restored_state_goes_on_alike(
     one = load_plain(tiny_bert)
     first = EncoderAdamW(one, precision)
     take_steps(one, first, optimizer, range(3))
-    saved = safetensors.save(first.state())
+    saved = safetensors.save(first.state_dict())
     other = load_plain(tiny_bert)
     second = EncoderAdamW(other, precision)
-    second.restore(safetensors.load(saved))
+    second.load_state_dict(safetensors.load(saved))
     # Nothing is lost if it is saved again at once.
-    assert safetensors.save(second.state()) == saved
+    assert safetensors.save(second.state_dict()) == saved
     for module, adamw in ((one, first), (other, second)):
         take_steps(module, adamw, optimizer, range(3, 6))
-    assert safetensors.save(first.state()) == safetensors.save(second.state())
+    assert safetensors.save(first.state_dict()) == safetensors.save(second.state_dict())
 
 
 def test_a_step_that_overflows_is_left_out(tiny_bert: Path) -> None:
@@ -199,14 +199,14 @@ def assert_steps_equal(
     start = parameters_of(plain)
     for _ in range(3):
         update(wrapper, make_input(), scale=scale)
-        gradients = gradients_of(wrapper.module)
+        gradients = gradients_of(wrapper.shim.module)
         for name, each in plain.named_parameters():
             each.grad = gradients[name]
         if clip:
             torch.nn.utils.clip_grad_norm_(plain.parameters(), clip)
         reference.step()
         wrapper.finish_update(optimizer)
-    for name, each in wrapper.module.named_parameters():
+    for name, each in wrapper.shim.module.named_parameters():
         expected = plain.get_parameter(name)
         # Against the size of the steps: the weights themselves are the larger part.
         steps = (expected - start[name]).abs().max().item()
@@ -234,15 +234,15 @@ def test_an_optimizer_that_says_nothing_about_the_encoder(tiny_bert: Path) -> No
 def test_the_rate_may_change_between_steps(tiny_bert: Path) -> None:
     optimizer = make_optimizer(trf_lr=iter([1e-2, 0.0]), trf_weight_decay=0.5)
     wrapper = load(tiny_bert)
-    before = parameters_of(wrapper.module)
+    before = parameters_of(wrapper.shim.module)
     update(wrapper, make_input())
     wrapper.finish_update(optimizer)
-    between = parameters_of(wrapper.module)
+    between = parameters_of(wrapper.shim.module)
     assert not torch.equal(*(each["embeddings.LayerNorm.bias"] for each in (before, between)))
     optimizer.step_schedules()
     update(wrapper, make_input())
     wrapper.finish_update(optimizer)
-    after = parameters_of(wrapper.module)
+    after = parameters_of(wrapper.shim.module)
     assert all(torch.equal(after[name], each) for name, each in between.items())
 
 
@@ -271,12 +271,12 @@ def test_weight_decay_leaves_biases_and_norms_alone() -> None:
 
 def test_weight_decay_leaves_vectors_alone(tiny_bert: Path) -> None:
     wrapper = load(tiny_bert)
-    before = parameters_of(wrapper.module)
+    before = parameters_of(wrapper.shim.module)
     Y, backprop = wrapper.begin_update(make_input())
     # No gradients at all, so that decay is the only thing that can move a weight.
     backprop(make_gradients(Y, []))
     wrapper.finish_update(make_optimizer(trf_lr=0.1, trf_weight_decay=0.5))
-    after = parameters_of(wrapper.module)
+    after = parameters_of(wrapper.shim.module)
     for name, each in before.items():
         if not name.startswith("pooler."):
             factor = 1 - 0.1 * 0.5 if each.ndim > 1 else 1.0
@@ -286,25 +286,25 @@ def test_weight_decay_leaves_vectors_alone(tiny_bert: Path) -> None:
 @pytest.mark.parametrize("words_per_batch", SIZES)
 def test_an_update_takes_one_step(tiny_bert: Path, words_per_batch: int) -> None:
     wrapper = load(tiny_bert, words_per_batch=words_per_batch)
-    before = parameters_of(wrapper.module)
+    before = parameters_of(wrapper.shim.module)
     update(wrapper, make_input())
     # The first step of Adam moves a weight by the rate, up or down; two would move it further.
     optimizer = make_optimizer(trf_lr=1e-2, trf_weight_decay=0.0)
     wrapper.finish_update(optimizer)
-    after = parameters_of(wrapper.module)
+    after = parameters_of(wrapper.shim.module)
     largest = max((after[name] - each).abs().max().item() for name, each in before.items())
     assert largest == pytest.approx(1e-2, rel=1e-3)
     # Its gradients are used up.
-    assert all(each.grad is None for each in wrapper.module.parameters())
+    assert all(each.grad is None for each in wrapper.shim.module.parameters())
     wrapper.finish_update(optimizer)
-    again = parameters_of(wrapper.module)
+    again = parameters_of(wrapper.shim.module)
     assert all(torch.equal(again[name], each) for name, each in after.items())
 
 
 def test_without_an_update_a_step_changes_nothing(tiny_bert: Path) -> None:
     wrapper = load(tiny_bert)
-    before = parameters_of(wrapper.module)
+    before = parameters_of(wrapper.shim.module)
     wrapper.predict(make_input())
     wrapper.finish_update(make_optimizer(trf_lr=0.1, trf_weight_decay=0.5))
-    after = parameters_of(wrapper.module)
+    after = parameters_of(wrapper.shim.module)
     assert all(torch.equal(after[name], each) for name, each in before.items())

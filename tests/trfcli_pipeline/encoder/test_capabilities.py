@@ -5,7 +5,13 @@ import pytest
 import torch
 from transformers import BigBirdConfig, BigBirdModel, FunnelConfig, FunnelModel, PreTrainedModel
 
-from trfcli_pipeline.encoder.capabilities import call_options, find_capabilities, forward_arguments
+from trfcli_pipeline.encoder.capabilities import (
+    EncoderCapabilities,
+    call_options,
+    find_capabilities,
+    forward_arguments,
+    require_outputs,
+)
 from trfcli_pipeline.errors import EncoderError
 from trfcli_pipeline.huggingface import pretrained
 
@@ -16,6 +22,18 @@ def load(family_encoder: Callable[[str], Path]) -> Callable[[str], PreTrainedMod
         return pretrained.load_encoder(family_encoder(name))
 
     return load_family
+
+
+def require_all(
+    module: PreTrainedModel, *, all_hidden_states: bool = False, all_attentions: bool = False
+) -> EncoderCapabilities:
+    """Find the capabilities of an encoder that has to return these outputs."""
+    return require_outputs(
+        module,
+        find_capabilities(module),
+        all_hidden_states=all_hidden_states,
+        all_attentions=all_attentions,
+    )
 
 
 def test_forward_arguments(load: Callable[[str], PreTrainedModel]) -> None:
@@ -61,7 +79,7 @@ def test_only_some_tell_texts_apart(
 def test_an_encoder_that_cannot_take_short_rows_is_an_error(
     load: Callable[[str], PreTrainedModel],
 ) -> None:
-    with pytest.raises(EncoderError, match="canine: can't be run on wordpieces alone") as caught:
+    with pytest.raises(EncoderError, match="canine: can't run on wordpieces alone") as caught:
         find_capabilities(load("canine"))
     assert "\n" not in caught.value.message
 
@@ -69,8 +87,8 @@ def test_an_encoder_that_cannot_take_short_rows_is_an_error(
 def test_attentions_that_an_encoder_does_not_give_are_an_error(
     load: Callable[[str], PreTrainedModel],
 ) -> None:
-    with pytest.raises(EncoderError, match="fnet: gives no attentions") as caught:
-        find_capabilities(load("fnet"), all_attentions=True)
+    with pytest.raises(EncoderError, match="fnet: returns no attentions") as caught:
+        require_all(load("fnet"), all_attentions=True)
     assert caught.value.hint == "Leave out all_attentions"
 
 
@@ -87,8 +105,8 @@ def test_layers_without_a_row_for_each_wordpiece_are_an_error() -> None:
     )
     funnel = FunnelModel(config).eval()
     assert find_capabilities(funnel).width == 8
-    with pytest.raises(EncoderError, match="funnel: its layers give no hidden state"):
-        find_capabilities(funnel, all_hidden_states=True)
+    with pytest.raises(EncoderError, match="funnel: its layers return no hidden state"):
+        require_all(funnel, all_hidden_states=True)
 
 
 def test_no_text_changes_what_another_gives() -> None:
@@ -105,8 +123,8 @@ def test_no_text_changes_what_another_gives() -> None:
         initializer_range=0.5,
     )
     encoder = BigBirdModel(config).eval()
-    traits = find_capabilities(encoder, all_hidden_states=True, all_attentions=True)
-    assert traits.ignores_padding
+    capabilities = require_all(encoder, all_hidden_states=True, all_attentions=True)
+    assert capabilities.ignores_padding
     long, short = torch.arange(40)[None] % 9 + 1, torch.tensor([[1, 2, 3]])
     with torch.inference_mode():
         before = encoder(long).last_hidden_state

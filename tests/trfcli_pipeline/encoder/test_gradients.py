@@ -1,7 +1,12 @@
 import pytest
 import torch
 
-from trfcli_pipeline.encoder.gradients import Found, Gradients, add_up, sparse_embeddings
+from trfcli_pipeline.encoder.gradients import (
+    GradientAccumulator,
+    WeightGradients,
+    add_gradients,
+    sparse_embeddings,
+)
 
 
 class Tiny(torch.nn.Module):
@@ -21,8 +26,8 @@ def module() -> Tiny:
     return Tiny()
 
 
-def backward(module: Tiny, ids: list[list[int]]) -> Found:
-    weights = Gradients(module).weights
+def backward(module: Tiny, ids: list[list[int]]) -> WeightGradients:
+    weights = GradientAccumulator(module).weights
     with sparse_embeddings(module):
         loss = module(torch.tensor(ids))
     return list(torch.autograd.grad(loss, weights, allow_unused=True))
@@ -51,7 +56,7 @@ def check(module: Tiny, expected: dict[str, torch.Tensor | None]) -> None:
 
 def test_sparse_gradients_add_up_to_dense_ones(module: Tiny) -> None:
     expected = dense(module)
-    gradients = Gradients(module)
+    gradients = GradientAccumulator(module)
     for ids in BATCHES:
         gradients.add(backward(module, ids))
     check(module, expected)
@@ -59,7 +64,7 @@ def test_sparse_gradients_add_up_to_dense_ones(module: Tiny) -> None:
 
 def test_each_step_starts_from_nothing(module: Tiny) -> None:
     expected = dense(module)
-    gradients = Gradients(module)
+    gradients = GradientAccumulator(module)
     arrays = set()
     for _ in range(3):
         for ids in BATCHES:
@@ -73,17 +78,17 @@ def test_each_step_starts_from_nothing(module: Tiny) -> None:
 
 def test_totals_of_several_passes(module: Tiny) -> None:
     expected = dense(module)
-    total: Found = [None] * len(Gradients(module).weights)
+    total: WeightGradients = [None] * len(GradientAccumulator(module).weights)
     for ids in BATCHES:
-        add_up(total, backward(module, ids))
-    Gradients(module).add(total)
+        add_gradients(total, backward(module, ids))
+    GradientAccumulator(module).add(total)
     check(module, expected)
 
 
 def test_weights_that_are_not_trained_get_none(module: Tiny) -> None:
     expected = dense(module) | {"rows.weight": None}
     module.rows.weight.requires_grad = False
-    gradients = Gradients(module)
+    gradients = GradientAccumulator(module)
     for ids in BATCHES:
         gradients.add(backward(module, ids))
     check(module, expected)

@@ -31,9 +31,9 @@ def encoder(request: pytest.FixtureRequest) -> Path:
 
 def load(path: Path, *, words_per_batch: int = 2000, rank: int | None = 4) -> TransformersWrapper:
     wrapper = TransformersWrapper(device="cpu", words_per_batch=words_per_batch)
-    wrapper.load(path)
+    wrapper.from_disk(path)
     torch.manual_seed(0)
-    wrapper.prepare_training(lora_rank=rank)
+    wrapper.shim.prepare_training(lora_rank=rank)
     return wrapper
 
 
@@ -59,24 +59,24 @@ def test_adapters_change_nothing_at_first(encoder: Path) -> None:
 
 def test_only_adapters_are_trained(encoder: Path) -> None:
     wrapper = load(encoder)
-    before = {name: each.detach().clone() for name, each in wrapper.module.named_parameters()}
+    before = {name: each.detach().clone() for name, each in wrapper.shim.module.named_parameters()}
     train(wrapper)
     trained = {
         name
-        for name, each in wrapper.module.named_parameters()
+        for name, each in wrapper.shim.module.named_parameters()
         if not torch.equal(each, before[name])
     }
     # What isn't used at all, such as the pooler, isn't changed either.
     assert trained
     assert all(".lora_" in name for name in trained)
-    assert not any(".lora_" not in name for name, _ in wrapper.adamw._trained())
+    assert not any(".lora_" not in name for name, _ in wrapper.shim.adamw._trained())
 
 
 def test_what_is_saved_is_an_ordinary_encoder(encoder: Path, tmp_path: Path) -> None:
     wrapper = load(encoder)
     train(wrapper)
     expected = wrapper.predict(INPUT).last_hidden_state
-    own = {name: each.detach().clone() for name, each in wrapper.module.named_parameters()}
+    own = {name: each.detach().clone() for name, each in wrapper.shim.module.named_parameters()}
     wrapper.to_disk(tmp_path)
     before, after = load_file(encoder / FILE), load_file(tmp_path / FILE)
     assert before.keys() == after.keys()
@@ -90,7 +90,7 @@ def test_what_is_saved_is_an_ordinary_encoder(encoder: Path, tmp_path: Path) -> 
     copy = TransformersWrapper(device="cpu").from_bytes(wrapper.to_bytes())
     assert np.array_equal(copy.predict(INPUT).last_hidden_state, expected)
     # And training goes on with the very weights from before.
-    for name, each in wrapper.module.named_parameters():
+    for name, each in wrapper.shim.module.named_parameters():
         assert torch.equal(each, own[name]), name
     np.testing.assert_allclose(update(wrapper).last_hidden_state, expected, atol=1e-4)
 
@@ -104,7 +104,11 @@ def test_sub_batches_give_the_same_gradients(
         train(wrapper)
         update(wrapper)
         found.append(
-            [each.grad.clone() for each in wrapper.module.parameters() if each.grad is not None]
+            [
+                each.grad.clone()
+                for each in wrapper.shim.module.parameters()
+                if each.grad is not None
+            ]
         )
         # The second time, with no graphs kept.
         monkeypatch.setattr("trfcli_pipeline.encoder.updates.graph_budget", lambda device: 0)
@@ -133,5 +137,5 @@ def test_without_peft_there_is_advice(tiny_bert: Path, monkeypatch: pytest.Monke
 def test_an_encoder_without_linear_layers(tiny_bert: Path) -> None:
     module = AutoModel.from_pretrained(tiny_bert)
     module.encoder, module.pooler = torch.nn.ModuleList(), None
-    with pytest.raises(EncoderError, match="bert: can't be trained by LoRA"):
+    with pytest.raises(EncoderError, match="bert: can't be trained with LoRA"):
         add_adapters(module, 2)

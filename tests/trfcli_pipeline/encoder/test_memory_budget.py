@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 from transformers import BertConfig, BertModel
-from wrapped import load, make_input, simulate_memory
+from wrapped import load, make_input, simulate_memory, split
 
-from trfcli_pipeline.encoder.memory_budget import graph_budget, graph_bytes, sub_batch_size
+from trfcli_pipeline.encoder.memory_budget import graph_budget, graph_bytes
 from trfcli_pipeline.encoder.model import TransformersWrapper
+from trfcli_pipeline.encoder.shim import TransformersShim
+from trfcli_pipeline.encoder.sub_batches import sub_batch_size
 
 
 def test_the_budget_is_a_part_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,11 +19,11 @@ def test_the_budget_is_a_part_of_the_free_memory(monkeypatch: pytest.MonkeyPatch
 
 def test_graph_bytes_count_padding(tiny_bert: Path) -> None:
     wrapper = load(tiny_bert)
-    (padded,) = wrapper.sub_batches(make_input([2, 10]))
-    (full,) = wrapper.sub_batches(make_input([10, 10]))
-    (single,) = wrapper.sub_batches(make_input([10]))
-    assert graph_bytes(wrapper, padded) == graph_bytes(wrapper, full)
-    assert graph_bytes(wrapper, full) == 2 * graph_bytes(wrapper, single)
+    (padded,) = split(wrapper, make_input([2, 10]))
+    (full,) = split(wrapper, make_input([10, 10]))
+    (single,) = split(wrapper, make_input([10]))
+    assert graph_bytes(wrapper.shim, padded) == graph_bytes(wrapper.shim, full)
+    assert graph_bytes(wrapper.shim, full) == 2 * graph_bytes(wrapper.shim, single)
 
 
 @pytest.mark.parametrize("attentions", [False, True])
@@ -39,9 +41,9 @@ def test_the_estimate_is_of_the_size_that_graphs_have(
     )
     BertModel(config).save_pretrained(tmp_path)
     wrapper = load(tmp_path, all_attentions=attentions)
-    wrapper.set_training(rate)
-    (batch,) = wrapper.sub_batches(make_input([100, 60]))
-    weights = {each.untyped_storage().data_ptr() for each in wrapper.module.parameters()}
+    wrapper.shim.set_dropout(rate)
+    (batch,) = split(wrapper, make_input([100, 60]))
+    weights = {each.untyped_storage().data_ptr() for each in wrapper.shim.module.parameters()}
     saved: dict[int, int] = {}
 
     def measure(tensor: torch.Tensor) -> torch.Tensor:
@@ -51,20 +53,20 @@ def test_the_estimate_is_of_the_size_that_graphs_have(
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(measure, lambda tensor: tensor):
-        wrapper.encode(batch)
-    assert 0.7 < graph_bytes(wrapper, batch) / sum(saved.values()) < 2.5
+        wrapper.shim.encode(batch)
+    assert 0.7 < graph_bytes(wrapper.shim, batch) / sum(saved.values()) < 2.5
 
 
 def simulate_device(
     wrapper: TransformersWrapper, monkeypatch: pytest.MonkeyPatch, kind: str, free: int
 ) -> None:
     monkeypatch.setattr("trfcli_pipeline.encoder.memory_budget.free_bytes", lambda device: free)
-    wrapper.device = torch.device(kind)
+    wrapper.shim.device = torch.device(kind)
 
 
 def automatic_size(wrapper: TransformersWrapper, *, is_train: bool) -> int:
     lengths = np.full(10**5, 10, np.int32)
-    return sub_batch_size(wrapper, lengths, is_train=is_train)
+    return sub_batch_size(wrapper.shim, lengths, "auto", is_train=is_train)
 
 
 def test_automatic_sub_batches_follow_the_free_memory(
@@ -97,7 +99,7 @@ def test_automatic_sub_batches_stay_in_the_caches_of_a_cpu(
 ) -> None:
     wrapper = load(tiny_bert, words_per_batch="auto")
     simulate_device(wrapper, monkeypatch, "cpu", 10**12)
-    monkeypatch.setattr(TransformersWrapper, "n_streams", n_streams)
+    monkeypatch.setattr(TransformersShim, "n_streams", n_streams)
     assert automatic_size(wrapper, is_train=False) == 1024
     # Unless there isn't even memory for that, shared by the streams.
     simulate_device(wrapper, monkeypatch, "cpu", 10**6)
@@ -117,5 +119,5 @@ def test_automatic_sub_batches_remember_what_did_not_fit(
     assert 32 <= automatic_size(wrapper, is_train=True) <= 70
     assert 50 <= automatic_size(wrapper, is_train=False) <= 100
     # On another device, all is new.
-    wrapper.to("cpu")
+    wrapper.shim.to("cpu")
     assert automatic_size(wrapper, is_train=False) == 1024

@@ -23,6 +23,7 @@ from wrapped import (
     plain_model,
     run_plain,
     simulate_memory,
+    split,
     update,
 )
 
@@ -121,12 +122,12 @@ def test_an_input_without_wordpieces(tiny_bert: Path, lengths: list[int]) -> Non
             lengths
         )
     backprop(make_gradients(Y, KINDS))
-    assert not any(each.any() for each in gradients_of(wrapper.module).values())
+    assert not any(each.any() for each in gradients_of(wrapper.shim.module).values())
 
 
 @pytest.mark.parametrize("words_per_batch", SIZES)
 def test_sub_batches_keep_to_their_size(tiny_bert: Path, words_per_batch: int) -> None:
-    batches = list(load(tiny_bert, words_per_batch=words_per_batch).sub_batches(make_input()))
+    batches = split(load(tiny_bert, words_per_batch=words_per_batch), make_input())
     filled = [segment for segment, length in enumerate(LENGTHS) if length]
     assert sorted(int(i) for batch in batches for i in batch.segments) == filled
     assert words_per_batch or len(batches) == 1
@@ -138,17 +139,17 @@ def test_sub_batches_keep_to_their_size(tiny_bert: Path, words_per_batch: int) -
 
 def test_a_mask_is_passed_where_there_is_padding_and_nowhere_else(tiny_bert: Path) -> None:
     wrapper = load(tiny_bert)
-    (padded,) = wrapper.sub_batches(make_input([2, 3]))
+    (padded,) = split(wrapper, make_input([2, 3]))
     assert padded.inputs["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
-    (full,) = wrapper.sub_batches(make_input([3, 0, 3]))
+    (full,) = split(wrapper, make_input([3, 0, 3]))
     assert "attention_mask" not in full.inputs
 
 
 def test_words_per_batch_can_be_changed(tiny_bert: Path) -> None:
     wrapper = load(tiny_bert, words_per_batch=0)
-    assert len(list(wrapper.sub_batches(make_input()))) == 1
+    assert len(list(split(wrapper, make_input()))) == 1
     wrapper.attrs["words_per_batch"] = 1
-    assert len(list(wrapper.sub_batches(make_input()))) == sum(map(bool, LENGTHS))
+    assert len(list(split(wrapper, make_input()))) == sum(map(bool, LENGTHS))
 
 
 def test_a_prediction_has_no_backward_pass(tiny_bert: Path) -> None:
@@ -201,13 +202,13 @@ def test_equal_segments_are_encoded_once(
     wrapper = load(encoder, words_per_batch=words_per_batch, **ALL)
     expected = wrapper.begin_update(X)[0]
     rows: list[int] = []
-    encode = wrapper.encode
+    encode = wrapper.shim.encode
 
     def counting(batch: Any) -> Any:
         rows.extend(batch.segments.tolist())
         return encode(batch)
 
-    monkeypatch.setattr(wrapper, "encode", counting)
+    monkeypatch.setattr(wrapper.shim, "encode", counting)
     Y = wrapper.predict(X)
     assert sorted(rows) == [0, 1, 4]
     for kind in KINDS:
@@ -249,10 +250,12 @@ def test_saving_and_loading_keeps_every_bit(
     update(wrapper, make_input())
     wrapper.finish_update(make_optimizer(trf_lr=1e-2))
     loaded = copy(wrapper, tmp_path, **ALL)
-    assert loaded.is_loaded
+    assert loaded.shim.is_loaded
     assert loaded.get_dim("nO") == WIDTH
     for (key, one), (other_key, other) in zip(
-        wrapper.module.state_dict().items(), loaded.module.state_dict().items(), strict=True
+        wrapper.shim.module.state_dict().items(),
+        loaded.shim.module.state_dict().items(),
+        strict=True,
     ):
         assert key == other_key
         assert torch.equal(one, other)
@@ -265,6 +268,7 @@ def test_weights_are_saved_as_safetensors_only(tiny_bert: Path, tmp_path: Path) 
     load(tiny_bert).to_disk(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "config.json",
+        "inference.json",
         "model.safetensors",
     ]
 
@@ -274,12 +278,12 @@ def test_loading_other_weights_forgets_the_optimizers_state(tiny_bert: Path) -> 
     for _ in range(2):
         update(wrapper, make_input())
         wrapper.finish_update(make_optimizer(trf_lr=1e-2))
-    wrapper.load(tiny_bert)
+    wrapper.from_disk(tiny_bert)
     for each in (wrapper, fresh):
         update(each, make_input(), scale=-0.1)
         each.finish_update(make_optimizer(trf_lr=1e-2))
-    for name, each in parameters_of(fresh.module).items():
-        torch.testing.assert_close(wrapper.module.get_parameter(name), each)
+    for name, each in parameters_of(fresh.shim.module).items():
+        torch.testing.assert_close(wrapper.shim.module.get_parameter(name), each)
 
 
 # What is not there
@@ -288,7 +292,7 @@ def test_loading_other_weights_forgets_the_optimizers_state(tiny_bert: Path) -> 
 @pytest.mark.parametrize(
     "use",
     [
-        lambda wrapper: wrapper.module,
+        lambda wrapper: wrapper.shim.module,
         lambda wrapper: wrapper.predict(make_input()),
         lambda wrapper: wrapper.begin_update(make_input()),
         lambda wrapper: wrapper.finish_update(make_optimizer()),
@@ -299,7 +303,7 @@ def test_loading_other_weights_forgets_the_optimizers_state(tiny_bert: Path) -> 
 )
 def test_without_weights_there_is_an_error(use: Callable[[TransformersWrapper], Any]) -> None:
     wrapper = TransformersWrapper(device="cpu")
-    assert not wrapper.is_loaded
+    assert not wrapper.shim.is_loaded
     with pytest.raises(PipelineError, match="weights aren't loaded") as caught:
         use(wrapper)
     assert "nlp.initialize()" in caught.value.hint
@@ -310,12 +314,12 @@ def test_a_device_that_is_not_there_is_an_error(tiny_bert: Path) -> None:
         TransformersWrapper(device="abacus")
     wrapper = load(tiny_bert)
     with pytest.raises(DeviceError, match="abacus"):
-        wrapper.to("abacus")
-    assert wrapper.device == torch.device("cpu")
+        wrapper.shim.to("abacus")
+    assert wrapper.shim.device == torch.device("cpu")
 
 
 def test_moving_keeps_the_weights(tiny_bert: Path) -> None:
     wrapper = load(tiny_bert)
     predicted = wrapper.predict(make_input())
-    wrapper.to("cpu")
+    wrapper.shim.to("cpu")
     assert_bit_equal(wrapper.predict(make_input()), predicted)

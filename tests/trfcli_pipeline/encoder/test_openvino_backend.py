@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 from spacy.language import Language
+from wrapped import split
 
 from trfcli_pipeline.encoder import openvino_backend
-from trfcli_pipeline.encoder.backends import Encoder, Inference
+from trfcli_pipeline.encoder.backends import Encoder, InferenceConfig
 from trfcli_pipeline.encoder.model import TransformersWrapper
-from trfcli_pipeline.encoder.openvino_backend import OpenVINOEncoder, convert
+from trfcli_pipeline.encoder.openvino_backend import OpenVINOEncoder
+from trfcli_pipeline.encoder.openvino_export import convert
 from trfcli_pipeline.encoder.padding import WordPieces
 from trfcli_pipeline.errors import EncoderError, PipelineError
 from trfcli_pipeline.pipeline.doc_rows import word_pieces
@@ -39,22 +41,24 @@ def converted(
     """A copy that OpenVINO runs."""
     found = pickle.loads(pickle.dumps(model))
     encoder = convert(
-        model.module,
-        model.encoder.traits,
+        model.shim.module,
+        model.shim.encoder.capabilities,
         precision,
-        all_hidden_states=model.all_hidden_states,
-        examples=[batch.inputs for batch in model.sub_batches(X)],
+        all_hidden_states=model.shim.all_hidden_states,
+        examples=[batch.inputs for batch in split(model, X)],
     )
-    found.encoder = Encoder(encoder, model.encoder.traits, Inference("openvino", precision))
+    found.shim.encoder = Encoder(
+        encoder, model.shim.encoder.capabilities, InferenceConfig("openvino", precision)
+    )
     return found
 
 
 @pytest.fixture(scope="module")
 def encoder(tiny_bert: Path) -> OpenVINOEncoder:
     model = TransformersWrapper(device="cpu")
-    model.load(tiny_bert)
-    traits = model.encoder.traits
-    return convert(model.module, traits, "fp32", all_hidden_states=False, examples=[])
+    model.from_disk(tiny_bert)
+    capabilities = model.shim.encoder.capabilities
+    return convert(model.shim.module, capabilities, "fp32", all_hidden_states=False, examples=[])
 
 
 def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -87,9 +91,9 @@ def test_fewer_bits_give_nearly_the_same_in_less_space(
     found = reduced.predict(X)
     assert cosines(found.last_hidden_state, wanted.last_hidden_state).mean() >= least
     assert (found.last_hidden_state != wanted.last_hidden_state).any()
-    n_bytes = len(reduced.module.files["openvino_model.bin"])
-    assert n_bytes < 4 * model.module.num_parameters() * 0.6
-    assert reduced.module.num_parameters() == model.module.num_parameters()
+    n_bytes = len(reduced.shim.module.files["openvino_model.bin"])
+    assert n_bytes < 4 * model.shim.module.num_parameters() * 0.6
+    assert reduced.shim.module.num_parameters() == model.shim.module.num_parameters()
 
 
 def test_a_segment_gives_the_same_alone_as_among_others(nlp: Language) -> None:
@@ -192,7 +196,7 @@ def test_what_cannot_be_converted_is_no_silent_mistake(
     make_nlp: Callable[..., Language], tiny_gpt2: Path
 ) -> None:
     model, X = encoded(make_nlp(tiny_gpt2))
-    with pytest.raises(EncoderError, match="gpt2: computes something else"):
+    with pytest.raises(EncoderError, match="gpt2: gives other results"):
         converted(model, X)
 
 
@@ -200,9 +204,9 @@ def test_openvino_is_not_installed(
     encoder: OpenVINOEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder.save_pretrained(tmp_path)
-    openvino_backend._core.cache_clear()
+    openvino_backend.openvino_core.cache_clear()
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(PipelineError, match="OpenVINO isn't installed") as caught:
+    with pytest.raises(PipelineError, match="needs OpenVINO, which isn't installed") as caught:
         OpenVINOEncoder.from_pretrained(tmp_path, "fp32", 1)
     assert 'pip install "trfcli[openvino]"' in (caught.value.hint or "")
 

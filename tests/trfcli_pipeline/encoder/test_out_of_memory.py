@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trfcli_pipeline.encoder.out_of_memory import Fitting
+from trfcli_pipeline.encoder.out_of_memory import MemoryGuard
 from trfcli_pipeline.errors import PipelineError
 
 
@@ -41,13 +41,13 @@ class Device:
 
 
 @pytest.fixture
-def fitting() -> Fitting:
-    return Fitting(torch.device("cpu"))
+def fitting() -> MemoryGuard:
+    return MemoryGuard(torch.device("cpu"))
 
 
 @given(st.integers(1, 40), st.integers(10, 500))
 def test_all_is_done_once_and_in_order(n_rows: int, memory: int) -> None:
-    fitting, device = Fitting(torch.device("cpu")), Device(memory)
+    fitting, device = MemoryGuard(torch.device("cpu")), Device(memory)
     rows = list(range(n_rows))
     results = list(fitting.run(device.work, Rows(rows)))
     assert [row for result in results for row in result] == rows
@@ -55,16 +55,16 @@ def test_all_is_done_once_and_in_order(n_rows: int, memory: int) -> None:
     # Nothing is tried again at a size that was too large.
     too_large = [size for size in device.tried if size > memory]
     assert too_large == sorted(set(too_large), reverse=True)
-    assert fitting.most >= 2 * memory // 5 if too_large else fitting.most == float("inf")
+    assert fitting.max_size >= 2 * memory // 5 if too_large else fitting.max_size == float("inf")
 
 
-def test_what_fits_is_not_divided(fitting: Fitting) -> None:
+def test_what_fits_is_not_divided(fitting: MemoryGuard) -> None:
     device = Device(160)
     assert list(fitting.run(device.work, Rows(list(range(16))))) == [list(range(16))]
     assert device.tried == [160]
 
 
-def test_later_items_of_the_size_are_divided_at_once(fitting: Fitting) -> None:
+def test_later_items_of_the_size_are_divided_at_once(fitting: MemoryGuard) -> None:
     device = Device(50)
     list(fitting.run(device.work, Rows(list(range(8)))))
     assert device.tried == [80, 40, 40]
@@ -72,7 +72,7 @@ def test_later_items_of_the_size_are_divided_at_once(fitting: Fitting) -> None:
     assert device.tried[3:] == [40, 40]
 
 
-def test_memory_is_released_before_anything_is_halved(fitting: Fitting) -> None:
+def test_memory_is_released_before_anything_is_halved(fitting: MemoryGuard) -> None:
     device = Device(50)
     calls = []
 
@@ -84,10 +84,10 @@ def test_memory_is_released_before_anything_is_halved(fitting: Fitting) -> None:
     assert list(fitting.run(device.work, Rows(list(range(8))), release)) == [list(range(8))]
     assert device.tried == [80, 80]
     assert calls == [[80]]
-    assert fitting.most == float("inf")
+    assert fitting.max_size == float("inf")
 
 
-def test_a_single_segment_that_does_not_fit_is_an_error(fitting: Fitting) -> None:
+def test_a_single_segment_that_does_not_fit_is_an_error(fitting: MemoryGuard) -> None:
     device = Device(50)
     results = fitting.run(device.work, Rows([0, 1], length=60))
     with pytest.raises(PipelineError, match="not enough memory for a segment of 60 wordpieces"):
@@ -95,7 +95,7 @@ def test_a_single_segment_that_does_not_fit_is_an_error(fitting: Fitting) -> Non
     assert device.tried == [120, 60]
 
 
-def test_a_single_segment_is_tried_again_once_memory_was_released(fitting: Fitting) -> None:
+def test_a_single_segment_is_tried_again_once_memory_was_released(fitting: MemoryGuard) -> None:
     device = Device(50)
     graphs = [1]
     with pytest.raises(PipelineError) as caught:
@@ -105,10 +105,10 @@ def test_a_single_segment_is_tried_again_once_memory_was_released(fitting: Fitti
     assert isinstance(caught.value.__cause__, torch.OutOfMemoryError)
 
 
-def test_other_errors_are_left_alone(fitting: Fitting) -> None:
+def test_other_errors_are_left_alone(fitting: MemoryGuard) -> None:
     def work(item: Rows) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         list(fitting.run(work, Rows([0, 1])))
-    assert fitting.most == float("inf")
+    assert fitting.max_size == float("inf")

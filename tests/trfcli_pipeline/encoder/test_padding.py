@@ -3,7 +3,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trfcli_pipeline.encoder.padding import WordPieces, divide, find_originals, pad, pad_rows
+from trfcli_pipeline.encoder.padding import (
+    WordPieces,
+    first_occurrences,
+    group_segments,
+    pad,
+    pad_rows,
+)
 
 CPU = torch.device("cpu")
 LENGTHS = st.lists(st.integers(0, 40), max_size=30).map(lambda each: np.array(each, np.int32))
@@ -13,7 +19,7 @@ LENGTHS = st.lists(st.integers(0, 40), max_size=30).map(lambda each: np.array(ea
 def test_each_segment_is_in_one_sub_batch(
     lengths: np.ndarray, words_per_batch: int, ignores_padding: bool
 ) -> None:
-    groups = list(divide(lengths, words_per_batch, ignores_padding=ignores_padding))
+    groups = list(group_segments(lengths, words_per_batch, ignores_padding=ignores_padding))
     together = [segment for group in groups for segment in group.tolist()]
     assert sorted(together) == np.flatnonzero(lengths).tolist()
     for group in groups:
@@ -30,7 +36,7 @@ def test_padding_loses_nothing(lengths: np.ndarray, typed: bool) -> None:
     ids = np.arange(100, 100 + n_pieces)
     X = WordPieces(ids, lengths, np.arange(n_pieces) if typed else None)
     rows = np.random.default_rng(0).random((n_pieces, 3), dtype=np.float32)
-    for segments in divide(lengths, 50, ignores_padding=True):
+    for segments in group_segments(lengths, 50, ignores_padding=True):
         batch = pad(X, segments, 7, CPU)
         padded = batch.inputs["input_ids"]
         assert padded.shape == (len(segments), lengths[segments].max())
@@ -75,9 +81,9 @@ def test_originals_are_the_first_of_their_kind(segments: list[tuple[int, ...]]) 
         ids=np.array([each for segment in segments for each in segment], np.int64),
         lengths=np.array([len(segment) for segment in segments], np.int32),
     )
-    assert find_originals(X).tolist() == [segments.index(segment) for segment in segments]
+    assert first_occurrences(X).tolist() == [segments.index(segment) for segment in segments]
 
 
 def test_segments_of_other_types_are_no_duplicates() -> None:
     X = WordPieces(np.array([1, 2, 1, 2, 1, 2]), np.array([2, 2, 2], "i"), np.array([0] * 5 + [1]))
-    assert find_originals(X).tolist() == [0, 0, 2]
+    assert first_occurrences(X).tolist() == [0, 0, 2]

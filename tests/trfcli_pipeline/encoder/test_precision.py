@@ -10,8 +10,8 @@ from trfcli_pipeline.encoder.activations import Activations
 from trfcli_pipeline.encoder.model import TransformersWrapper
 from trfcli_pipeline.encoder.padding import WordPieces
 from trfcli_pipeline.encoder.precision import (
-    bound_kernels,
-    make_scaler,
+    limit_kernel_caches,
+    make_grad_scaler,
     resolve_precision,
     to_float32,
 )
@@ -61,10 +61,10 @@ def test_kernels_are_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None
         # Set first, so that it is put back in the end.
         monkeypatch.setenv(name, "0")
         monkeypatch.delenv(name)
-    bound_kernels(CUDA)
+    limit_kernel_caches(CUDA)
     assert not any(name in os.environ for name in names)
     monkeypatch.setenv(names[1], "7")
-    bound_kernels(CPU)
+    limit_kernel_caches(CPU)
     assert 0 < int(os.environ[names[0]]) < 100
     # The user's own setting stays.
     assert os.environ[names[1]] == "7"
@@ -82,16 +82,16 @@ def test_what_is_asked_for_is_taken(name: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_other_names_are_wrong() -> None:
-    with pytest.raises(PipelineError, match="precision: can't be 'half'"):
+    with pytest.raises(PipelineError, match="precision: unknown value 'half'"):
         resolve_precision("half", CPU)
 
 
 def test_only_fp16_needs_a_scaler() -> None:
     values = [torch.ones(2), torch.ones(3)]
     for name in ("fp32", "bf16"):
-        scaled = make_scaler(name, CPU).scale(values)
+        scaled = make_grad_scaler(name, CPU).scale(values)
         assert all(one is other for one, other in zip(scaled, values, strict=True))
-    assert make_scaler("fp16", CPU).scale(values)[0].tolist() == [2.0**16] * 2
+    assert make_grad_scaler("fp16", CPU).scale(values)[0].tolist() == [2.0**16] * 2
 
 
 def test_outputs_of_all_kinds_become_float32() -> None:
@@ -113,15 +113,15 @@ def train(path: Path, precision: str, **settings: Any) -> tuple[Activations, tor
     wrapper = TransformersWrapper(
         device="cpu", all_hidden_states=True, all_attentions=True, **settings
     )
-    wrapper.load(path)
-    wrapper.prepare_training(precision=precision)
+    wrapper.from_disk(path)
+    wrapper.shim.prepare_training(precision=precision)
     Y, backprop = wrapper.begin_update(INPUT)
     generator = np.random.default_rng(1)
     kinds = ("last_hidden_state", "pooler_output", "all_hidden_states", "all_attentions")
     gradients = {kind: random_like(getattr(Y, kind), generator) for kind in kinds}
     backprop(Activations(**gradients, lengths=Y.lengths, is_grad=True))
-    scale = wrapper.adamw.scaler.get_scale()
-    found = [each.grad.flatten() / scale for each in wrapper.module.parameters()]
+    scale = wrapper.shim.adamw.scaler.get_scale()
+    found = [each.grad.flatten() / scale for each in wrapper.shim.module.parameters()]
     return Y, torch.cat(found)
 
 
@@ -150,27 +150,27 @@ def test_predictions_stay_exact(tiny_bert: Path) -> None:
     found = []
     for precision in ("fp32", "bf16"):
         wrapper = TransformersWrapper(device="cpu")
-        wrapper.load(tiny_bert)
-        wrapper.prepare_training(precision=precision)
+        wrapper.from_disk(tiny_bert)
+        wrapper.shim.prepare_training(precision=precision)
         found.append(wrapper.predict(INPUT).last_hidden_state)
     assert np.array_equal(*found)
 
 
 def test_the_precision_can_be_a_setting_of_the_model(tiny_bert: Path) -> None:
     wrapper = TransformersWrapper(device="cpu", precision="bf16")
-    wrapper.load(tiny_bert)
-    wrapper.prepare_training()
-    assert wrapper.precision == "bf16"
-    with pytest.raises(PipelineError, match="precision: can't be 'half'"):
-        wrapper.prepare_training(precision="half")
-    with pytest.raises(PipelineError, match="precision: can't be 'half'"):
+    wrapper.from_disk(tiny_bert)
+    wrapper.shim.prepare_training()
+    assert wrapper.shim.precision == "bf16"
+    with pytest.raises(PipelineError, match="precision: unknown value 'half'"):
+        wrapper.shim.prepare_training(precision="half")
+    with pytest.raises(PipelineError, match="precision: unknown value 'half'"):
         TransformersWrapper(precision="half")
 
 
 def attentions_used(wrapper: TransformersWrapper, n_pieces: int) -> list[str]:
     """The attention of each forward pass of an update and of a prediction."""
     used = []
-    hook = wrapper.module.register_forward_pre_hook(
+    hook = wrapper.shim.module.register_forward_pre_hook(
         lambda module, _: used.append(module.config._attn_implementation)
     )
     X = WordPieces(np.full(n_pieces, 7), np.array([n_pieces], dtype=np.int32))
@@ -184,22 +184,22 @@ def attentions_used(wrapper: TransformersWrapper, n_pieces: int) -> list[str]:
 def test_short_rows_are_trained_with_attention_by_matrix_products(
     tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, precision: str
 ) -> None:
-    monkeypatch.setattr("trfcli_pipeline.encoder.precision._FEW_PIECES", 20)
+    monkeypatch.setattr("trfcli_pipeline.encoder.precision._EAGER_ATTENTION_PIECES", 20)
     wrapper = TransformersWrapper(device="cpu", precision=precision)
-    wrapper.load(tiny_bert)
+    wrapper.from_disk(tiny_bert)
     assert attentions_used(wrapper, 20) == ["eager", "sdpa"]
     assert attentions_used(wrapper, 21) == ["sdpa", "sdpa"]
 
 
 def test_float32_leaves_attention_alone(tiny_bert: Path) -> None:
     wrapper = TransformersWrapper(device="cpu")
-    wrapper.load(tiny_bert)
+    wrapper.from_disk(tiny_bert)
     assert attentions_used(wrapper, 10) == ["sdpa", "sdpa"]
 
 
 def n_conversions(wrapper: TransformersWrapper) -> int:
     """How often an update's forward pass converts a weight of a layer to bfloat16."""
-    shape = list(wrapper.module.encoder.layer[0].intermediate.dense.weight.shape)
+    shape = list(wrapper.shim.module.encoder.layer[0].intermediate.dense.weight.shape)
     with torch.profiler.profile(
         activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True
     ) as profile:
@@ -217,6 +217,6 @@ def test_weights_are_converted_once_for_all_sub_batches(tiny_bert: Path) -> None
         wrapper = TransformersWrapper(
             device="cpu", precision="bf16", words_per_batch=words_per_batch
         )
-        wrapper.load(tiny_bert)
+        wrapper.from_disk(tiny_bert)
         found.append(n_conversions(wrapper))
     assert found == [2, 2]

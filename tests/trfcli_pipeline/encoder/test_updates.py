@@ -19,6 +19,7 @@ from wrapped import (
     plain_gradients,
     plain_model,
     simulate_memory,
+    split,
     update,
 )
 
@@ -32,7 +33,7 @@ def limit_graphs(monkeypatch: pytest.MonkeyPatch, budget: int) -> None:
     monkeypatch.setattr("trfcli_pipeline.encoder.updates.graph_budget", lambda device: budget)
 
 
-# Gradients
+# GradientAccumulator
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_gradients_equal_those_of_the_plain_model(
     d_Y = make_gradients(Y, kinds)
     backprop(d_Y)
     expected = plain_gradients(plain_model(encoder, attentions=True), X, d_Y)
-    assert_gradients_close(gradients_of(wrapper.module), expected)
+    assert_gradients_close(gradients_of(wrapper.shim.module), expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -68,16 +69,16 @@ def test_gradients_of_one_kind_of_output(tiny_bert: Path, kind: str) -> None:
     d_Y = make_gradients(Y, [kind])
     backprop(d_Y)
     expected = plain_gradients(plain_model(tiny_bert, attentions=attentions), X, d_Y)
-    assert_gradients_close(gradients_of(wrapper.module), expected)
+    assert_gradients_close(gradients_of(wrapper.shim.module), expected)
 
 
 def test_gradients_gather_until_the_step(tiny_bert: Path) -> None:
     wrapper = load(tiny_bert)
     update(wrapper, make_input())
-    once = gradients_of(wrapper.module)
+    once = gradients_of(wrapper.shim.module)
     update(wrapper, make_input())
     twice = {name: 2 * each for name, each in once.items()}
-    assert_gradients_close(gradients_of(wrapper.module), twice)
+    assert_gradients_close(gradients_of(wrapper.shim.module), twice)
 
 
 def test_a_prediction_between_the_two_halves_of_an_update_changes_nothing(
@@ -93,7 +94,7 @@ def test_a_prediction_between_the_two_halves_of_an_update_changes_nothing(
         if predict_between:
             wrapper.predict(make_input())
         backprop(make_gradients(Y, ["last_hidden_state"]))
-        gradients.append(gradients_of(wrapper.module))
+        gradients.append(gradients_of(wrapper.shim.module))
     assert_gradients_close(gradients[1], gradients[0], tolerance=1e-6)
 
 
@@ -134,7 +135,7 @@ def test_the_rate_replaces_that_of_layers_that_have_one(tiny_bert: Path, tmp_pat
     wrapper.begin_update(make_input())
     rates = {
         ".".join(name.split(".")[-2:]): part.p
-        for name, part in wrapper.module.named_modules()
+        for name, part in wrapper.shim.module.named_modules()
         if isinstance(part, torch.nn.Dropout)
     }
     assert rates == {"embeddings.dropout": 0.5, "self.dropout": 0.0, "output.dropout": 0.5}
@@ -146,13 +147,13 @@ def test_the_rate_replaces_that_of_layers_that_have_one(tiny_bert: Path, tmp_pat
 def count_calls(wrapper: TransformersWrapper, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Gathers, for every sub-batch encoded from now on, whether a graph was recorded."""
     calls: list[bool] = []
-    encode = wrapper.encode
+    encode = wrapper.shim.encode
 
     def counting(batch: Any) -> Any:
         calls.append(torch.is_grad_enabled())
         return encode(batch)
 
-    monkeypatch.setattr(wrapper, "encode", counting)
+    monkeypatch.setattr(wrapper.shim, "encode", counting)
     return calls
 
 
@@ -161,7 +162,7 @@ def test_what_does_not_fit_is_encoded_again(
     tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, n_fitting: int | None
 ) -> None:
     wrapper = load(tiny_bert, words_per_batch=50)
-    sizes = [graph_bytes(wrapper, batch) for batch in wrapper.sub_batches(make_input())]
+    sizes = [graph_bytes(wrapper.shim, batch) for batch in split(wrapper, make_input())]
     assert len(sizes) > 3
     n = len(sizes)
     fitting = n if n_fitting is None else n_fitting
@@ -185,7 +186,7 @@ def test_dropout_falls_on_the_same_units_when_encoded_again(
         wrapper = load(encoder, words_per_batch=words_per_batch)
         set_dropout_rate(wrapper, 0.3)
         if not room:
-            sizes = [graph_bytes(wrapper, batch) for batch in wrapper.sub_batches(X)]
+            sizes = [graph_bytes(wrapper.shim, batch) for batch in split(wrapper, X)]
             limit_graphs(monkeypatch, sum(sizes[:n_fitting]) + 1 if n_fitting else 0)
         torch.manual_seed(7)
         Y, backprop = wrapper.begin_update(X)
@@ -195,7 +196,7 @@ def test_dropout_falls_on_the_same_units_when_encoded_again(
         backprop(make_gradients(Y, ["last_hidden_state"]))
         assert torch.equal(torch.get_rng_state(), state)
         outputs.append(Y.last_hidden_state)
-        gradients.append(gradients_of(wrapper.module))
+        gradients.append(gradients_of(wrapper.shim.module))
     np.testing.assert_allclose(outputs[0], outputs[1], rtol=0, atol=1e-6)
     assert_gradients_close(gradients[1], gradients[0], tolerance=1e-6)
 
@@ -213,12 +214,12 @@ def test_an_update_goes_on_with_less_where_memory_runs_out(
     wrapper = load(encoder, words_per_batch=words_per_batch, **ALL)
     tried = simulate_memory(wrapper, monkeypatch, room=room, graphs=graphs)
     for _ in range(2):
-        wrapper.module.zero_grad()
+        wrapper.shim.module.zero_grad()
         Y, backprop = wrapper.begin_update(X)
         d_Y = make_gradients(Y, [kind for kind in KINDS if getattr(Y, kind) is not None])
         backprop(d_Y)
         expected = plain_gradients(plain_model(encoder, attentions=True), X, d_Y)
-        assert_gradients_close(gradients_of(wrapper.module), expected)
+        assert_gradients_close(gradients_of(wrapper.shim.module), expected)
     assert any(with_graph and size > graphs for size, with_graph in tried) == (
         words_per_batch == 0 or (words_per_batch != 50 and graphs == 64)
     )
@@ -251,8 +252,8 @@ def test_memory_that_runs_out_in_the_backward_pass_counts_no_gradient_twice(
         state = torch.get_rng_state()
         backprop(make_gradients(Y, ["last_hidden_state", "pooler_output"]))
         assert torch.equal(torch.get_rng_state(), state)
-        expected.append(gradients_of(wrapper.module))
-        wrapper.module.zero_grad()
+        expected.append(gradients_of(wrapper.shim.module))
+        wrapper.shim.module.zero_grad()
     assert len(failed) > 1
     assert failed == sorted(failed, reverse=True)
     if dropout:
@@ -283,4 +284,4 @@ def test_an_update_that_fails_leaves_no_gradient(
     monkeypatch.setattr(torch.autograd, "grad", failing)
     with pytest.raises(PipelineError, match="not enough memory"):
         backprop(make_gradients(Y, ["last_hidden_state"]))
-    assert not any(each.any() for each in gradients_of(wrapper.module).values())
+    assert not any(each.any() for each in gradients_of(wrapper.shim.module).values())

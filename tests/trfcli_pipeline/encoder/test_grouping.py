@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trfcli_pipeline.encoder.sub_batches import AUTO, check_words_per_batch, group_by_length
+from trfcli_pipeline.encoder.grouping import AUTO, check_words_per_batch, group_by_length
 from trfcli_pipeline.errors import PipelineError
 
 # No deadline: how long an example takes says more about the machine.
@@ -126,6 +126,6 @@ def test_numbers_and_auto_are_settings(value: int | str) -> None:
 
 @pytest.mark.parametrize("value", [-1, 1.5, True, None, "", "Auto", "2000"])
 def test_other_settings_are_errors(value: object) -> None:
-    with pytest.raises(PipelineError, match=f"words_per_batch: can't be {value!r}") as caught:
+    with pytest.raises(PipelineError, match=f"words_per_batch: invalid value {value!r}") as caught:
         check_words_per_batch(value)
     assert '"auto"' in caught.value.hint
