@@ -29,7 +29,7 @@ from trfcli_pipeline.errors import PipelineError
 
 
 def limit_graphs(monkeypatch: pytest.MonkeyPatch, budget: int) -> None:
-    """Let the graphs of an update take no more than so many bytes."""
+    """Limit the graphs of an update to this many bytes."""
     monkeypatch.setattr("trfcli_pipeline.encoder.updates.graph_budget", lambda device: budget)
 
 
@@ -56,7 +56,7 @@ def test_gradients_equal_those_of_the_plain_model(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradients_of_one_kind_of_output(tiny_bert: Path, kind: str) -> None:
+def test_gradients_may_come_from_one_output_only(tiny_bert: Path, kind: str) -> None:
     X = make_input()
     attentions = kind == "all_attentions"
     wrapper = load(
@@ -72,7 +72,7 @@ def test_gradients_of_one_kind_of_output(tiny_bert: Path, kind: str) -> None:
     assert_gradients_close(gradients_of(wrapper.shim.module), expected)
 
 
-def test_gradients_gather_until_the_step(tiny_bert: Path) -> None:
+def test_gradients_accumulate_until_the_step(tiny_bert: Path) -> None:
     wrapper = load(tiny_bert)
     update(wrapper, make_input())
     once = gradients_of(wrapper.shim.module)
@@ -81,7 +81,7 @@ def test_gradients_gather_until_the_step(tiny_bert: Path) -> None:
     assert_gradients_close(gradients_of(wrapper.shim.module), twice)
 
 
-def test_a_prediction_between_the_two_halves_of_an_update_changes_nothing(
+def test_a_prediction_between_forward_and_backward_pass_changes_nothing(
     tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit_graphs(monkeypatch, 0)
@@ -101,7 +101,7 @@ def test_a_prediction_between_the_two_halves_of_an_update_changes_nothing(
 # Dropout
 
 
-def test_without_dropout_an_update_gives_what_a_prediction_gives(encoder: Path) -> None:
+def test_an_update_without_dropout_gives_the_outputs_of_a_prediction(encoder: Path) -> None:
     wrapper = load(encoder, words_per_batch=50)
     predicted = wrapper.predict(make_input())
     for rate in (None, 0.0):
@@ -114,7 +114,7 @@ def test_without_dropout_an_update_gives_what_a_prediction_gives(encoder: Path) 
         )
 
 
-def test_dropout_holds_in_updates_only(encoder: Path) -> None:
+def test_dropout_applies_only_to_updates(encoder: Path) -> None:
     wrapper = load(encoder)
     predicted = wrapper.predict(make_input())
     set_dropout_rate(wrapper, 0.3)
@@ -124,7 +124,9 @@ def test_dropout_holds_in_updates_only(encoder: Path) -> None:
     assert_bit_equal(wrapper.predict(make_input()), predicted)
 
 
-def test_the_rate_replaces_that_of_layers_that_have_one(tiny_bert: Path, tmp_path: Path) -> None:
+def test_the_dropout_rate_applies_only_to_layers_with_dropout(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "encoder"
     shutil.copytree(tiny_bert, path)
     config = json.loads((path / "config.json").read_text())
@@ -145,7 +147,7 @@ def test_the_rate_replaces_that_of_layers_that_have_one(tiny_bert: Path, tmp_pat
 
 
 def count_calls(wrapper: TransformersWrapper, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Gathers, for every sub-batch encoded from now on, whether a graph was recorded."""
+    """Record for each sub-batch encoded from now on whether it has a graph."""
     calls: list[bool] = []
     encode = wrapper.shim.encode
 
@@ -158,7 +160,7 @@ def count_calls(wrapper: TransformersWrapper, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("n_fitting", [0, 1, 3, None])
-def test_what_does_not_fit_is_encoded_again(
+def test_sub_batches_whose_graphs_do_not_fit_are_recomputed(
     tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, n_fitting: int | None
 ) -> None:
     wrapper = load(tiny_bert, words_per_batch=50)
@@ -177,7 +179,7 @@ def test_what_does_not_fit_is_encoded_again(
 @pytest.mark.parametrize(
     ("words_per_batch", "n_fitting"), [(0, 0), (7, 0), (7, 2), (50, 2), (2000, 0)]
 )
-def test_dropout_falls_on_the_same_units_when_encoded_again(
+def test_recomputing_drops_the_same_units(
     encoder: Path, monkeypatch: pytest.MonkeyPatch, words_per_batch: int, n_fitting: int
 ) -> None:
     X = make_input()
@@ -190,7 +192,7 @@ def test_dropout_falls_on_the_same_units_when_encoded_again(
             limit_graphs(monkeypatch, sum(sizes[:n_fitting]) + 1 if n_fitting else 0)
         torch.manual_seed(7)
         Y, backprop = wrapper.begin_update(X)
-        # The heads draw random numbers too.
+        # The heads also draw random numbers.
         torch.rand(5)
         state = torch.get_rng_state()
         backprop(make_gradients(Y, ["last_hidden_state"]))
@@ -203,7 +205,7 @@ def test_dropout_falls_on_the_same_units_when_encoded_again(
 
 @pytest.mark.parametrize("words_per_batch", [0, 50, 200, "auto"])
 @pytest.mark.parametrize(("room", "graphs"), [(64, 64), (130, 64), (1000, 64), (1000, 130)])
-def test_an_update_goes_on_with_less_where_memory_runs_out(
+def test_an_update_succeeds_after_memory_ran_out(
     encoder: Path,
     monkeypatch: pytest.MonkeyPatch,
     words_per_batch: int | str,
@@ -226,7 +228,7 @@ def test_an_update_goes_on_with_less_where_memory_runs_out(
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_memory_that_runs_out_in_the_backward_pass_counts_no_gradient_twice(
+def test_no_gradient_counts_twice_if_memory_runs_out_in_the_backward_pass(
     tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, dropout: float
 ) -> None:
     X = make_input()
@@ -239,7 +241,7 @@ def test_memory_that_runs_out_in_the_backward_pass_counts_no_gradient_twice(
     def limited(outputs: Any, *arguments: Any, **options: Any) -> Any:
         found = grad(outputs, *arguments, **options)
         if outputs[0].shape[:2].numel() > 64:
-            # After all of the work.
+            # After the gradients were computed.
             failed.append(outputs[0].shape[:2].numel())
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return found
@@ -257,7 +259,7 @@ def test_memory_that_runs_out_in_the_backward_pass_counts_no_gradient_twice(
     assert len(failed) > 1
     assert failed == sorted(failed, reverse=True)
     if dropout:
-        # Other units were dropped in the parts than in the whole.
+        # The parts drop other units than the whole.
         norms = [sum(float(each.norm()) ** 2 for each in which.values()) for which in expected]
         assert norms[1] == pytest.approx(norms[0], rel=0.5)
     else:
@@ -268,7 +270,7 @@ def test_an_update_that_fails_leaves_no_gradient(
     tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrapper = load(tiny_bert, words_per_batch=50)
-    # Each sub-batch goes backward on its own.
+    # Each sub-batch has its own backward pass.
     limit_graphs(monkeypatch, 0)
     Y, backprop = wrapper.begin_update(make_input())
     grad = torch.autograd.grad
