@@ -7,16 +7,21 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel
 from wrapped import load as load_wrapper
-from wrapped import make_gradients, make_input, parameters_of
+from wrapped import make_gradients, parameters_of
 
 from trfcli_pipeline.encoder.activations import Activations
 from trfcli_pipeline.encoder.lora import add_adapters, merged
 from trfcli_pipeline.encoder.model import TransformersWrapper
+from trfcli_pipeline.encoder.padding import WordPieces
 from trfcli_pipeline.errors import EncoderError
 from trfcli_pipeline.pipeline.optimizer import make_optimizer
 
 FILE = "model.safetensors"
-INPUT = make_input([7, 12, 0, 30, 3, 12])
+LENGTHS = [7, 12, 0, 30, 3, 12]
+INPUT = WordPieces(
+    ids=np.random.default_rng(0).integers(5, 100, sum(LENGTHS)),
+    lengths=np.array(LENGTHS, dtype=np.int32),
+)
 
 
 def load(path: Path, *, words_per_batch: int = 2000, rank: int | None = 4) -> TransformersWrapper:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from wrapped import ALL, KINDS, load, make_gradients, make_input
+from wrapped import ALL, KINDS, load, make_gradients
 
 from trfcli_pipeline.encoder.activations import Activations
 from trfcli_pipeline.encoder.model import TransformersWrapper
@@ -19,7 +19,11 @@ from trfcli_pipeline.encoder.precision import (
 from trfcli_pipeline.errors import DeviceError, PipelineError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-INPUT = make_input([7, 12, 0, 30, 3])
+LENGTHS = [7, 12, 0, 30, 3]
+INPUT = WordPieces(
+    ids=np.random.default_rng(0).integers(5, 100, sum(LENGTHS)),
+    lengths=np.array(LENGTHS, dtype=np.int32),
+)
 
 
 @pytest.mark.parametrize("has_it", [True, False])
