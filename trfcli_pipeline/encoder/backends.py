@@ -105,7 +105,8 @@ def load_encoder(
         device=device,
         dtype=DTYPES[inference.precision],
     )
-    if capabilities is None:
+    # Another number of parameters means that the weights were replaced by those of another model.
+    if capabilities is None or parameters != module.num_parameters():
         capabilities = find_capabilities(module)
     else:
         # They depend on the installed version of transformers.

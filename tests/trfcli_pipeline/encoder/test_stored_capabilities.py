@@ -1,6 +1,7 @@
 """inference.json: what trial runs found, stored next to the weights."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +120,15 @@ def test_padding_is_respected_as_stored(saved: Path) -> None:
 def test_arguments_are_those_of_the_installed_version(saved: Path, tiny_bert: Path) -> None:
     edit(saved, arguments=["input_ids", "removed_from_transformers"])
     assert load(saved).shim.capabilities == load(tiny_bert).shim.capabilities
+
+
+def test_weights_of_another_model_are_tried_again(
+    saved: Path, family_encoder: Callable[[str], Path]
+) -> None:
+    other = family_encoder("convbert")
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(other / name, saved / name)
+    assert load(saved).shim.capabilities == load(other).shim.capabilities
 
 
 def test_files_of_earlier_versions_and_later_ones_are_read(saved: Path, tiny_bert: Path) -> None:
