@@ -37,7 +37,7 @@ def resolve_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise DeviceError(
-            f"{name}: torch has no such device", hint="Use auto, cpu, cuda, cuda:1 or mps"
+            f"{name}: not a device name", hint="Use auto, cpu, cuda, cuda:1 or mps"
         ) from error
     if device.type == "cpu":
         return device
