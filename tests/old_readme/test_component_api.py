@@ -121,7 +121,7 @@ def test_tok2vec_from_pretrained_needs_no_pipeline(tiny_bert: Path) -> None:
 def test_tok2vec_model_is_a_thinc_model_around_the_encoder(tiny_bert: Path) -> None:
     model = TransformersTok2Vec.Model(str(tiny_bert), words_per_batch=100)
     assert isinstance(model, Model)
-    assert isinstance(model.module, hf.BertModel)
+    assert isinstance(model.shim.module, hf.BertModel)
     assert model.attrs["words_per_batch"] == 100
 
 
@@ -129,9 +129,9 @@ def test_tok2vec_init_takes_a_model_or_true(tiny_bert: Path) -> None:
     model = TransformersTok2Vec.Model(str(tiny_bert))
     assert TransformersTok2Vec(Vocab(), model).model is model
     tok2vec = TransformersTok2Vec(Vocab(), True, trf_name=str(tiny_bert))
-    assert not tok2vec.model.is_loaded
+    assert not tok2vec.model.shim.is_loaded
     tok2vec.initialize(list)
-    assert tok2vec.model.is_loaded
+    assert tok2vec.model.shim.is_loaded
 
 
 def test_tok2vec_call_returns_the_doc_with_its_features(nlp: Language, docs: list[Doc]) -> None:

@@ -28,7 +28,7 @@ class ListenedTo:
     @property
     def token_vector_width(self) -> int:
         """Width of the encoder and of `doc.tensor`."""
-        return self.model.module.config.hidden_size
+        return self.model.shim.module.config.hidden_size
 
     @property
     def listening_components(self) -> list[str]:
@@ -70,5 +70,5 @@ class ListenedTo:
     def set_listener_widths(self) -> None:
         """Set the width of the layers, if the encoder has weights."""
         for layer in self.listeners:
-            if self.model.is_loaded and layer.has_dim("nO") is None:
+            if self.model.shim.is_loaded and layer.has_dim("nO") is None:
                 layer.set_dim("nO", self.token_vector_width)

@@ -153,7 +153,7 @@ def load_pipeline(model: str, *, device: str = "auto", exclude: Sequence[str] = 
         raise PipelineError(f"{model}: can't be loaded: {one_line(error)}") from error
     encoder = find_component(nlp, TransformersTok2Vec)
     if encoder is not None:
-        encoder.model.to(device)
+        encoder.model.shim.to(device)
     return nlp
 
 
@@ -187,7 +187,7 @@ def describe_pipeline(nlp: Language) -> dict[str, Any]:
         described = {
             "name": known.get("name") or encoder.trf_name,
             **describe_encoder(encoder),
-            **asdict(encoder.model.inference),
+            **asdict(encoder.model.shim.inference),
             "max_length": None if wordpiecer is None else wordpiecer.max_length,
         }
     meta = nlp.meta

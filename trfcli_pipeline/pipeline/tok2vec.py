@@ -120,7 +120,7 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
             **cfg: Settings, as for the constructor, except `keep`.
         """
         wrapper = TransformersWrapper(**{**_MODEL_SETTINGS, **cfg})
-        wrapper.load(locate(name).path)
+        wrapper.from_disk(locate(name).path)
         return wrapper
 
     @property
@@ -135,7 +135,7 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         Raises:
             PipelineError: It isn't loaded yet.
         """
-        return self.model.module
+        return self.model.shim.module
 
     def load(self) -> None:
         """Load the weights of the encoder `trf_name`.
@@ -143,7 +143,7 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         Raises:
             EncoderError: There is no such encoder, or it can't be loaded.
         """
-        self.model.load(locate(self.trf_name).path)
+        self.model.from_disk(locate(self.trf_name).path)
         self.set_listener_widths()
 
     def initialize(
@@ -158,7 +158,7 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
             get_examples: Not used.
             nlp: Not used.
         """
-        if not self.model.is_loaded:
+        if not self.model.shim.is_loaded:
             self.load()
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:

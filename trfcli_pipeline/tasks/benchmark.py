@@ -192,7 +192,7 @@ def measure(
     return Measurement(
         n_texts=len(texts),
         n_words=prediction.n_words,
-        device="cpu" if encoder is None else str(encoder.model.device),
+        device="cpu" if encoder is None else str(encoder.model.shim.device),
         threads=torch.get_num_threads(),
         batch_size=batch_size,
         seconds=prediction.seconds,

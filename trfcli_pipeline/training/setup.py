@@ -25,23 +25,23 @@ _CHUNK = 32
 
 def prepare_encoder(encoder: TransformersTok2Vec, recipe: TrainingConfig) -> list[str]:
     """Settle how the encoder is trained. Returns what is beyond plain fine-tuning, as phrases."""
-    settings, model = recipe.settings, encoder.model
+    settings, shim = recipe.settings, encoder.model.shim
     methods = []
     if not settings.freeze_encoder:
-        model.prepare_training(
+        shim.prepare_training(
             freeze_layers=settings.freeze_layers,
             lora_rank=settings.lora,
             # The pipeline's own unless something else is asked for.
             precision=None if settings.precision == "auto" else settings.precision,
         )
         if settings.freeze_layers:
-            number = len(find_layers(model.module))
+            number = len(find_layers(shim.module))
             methods.append(f"lowest {settings.freeze_layers} of {number} layers frozen")
         if recipe.layer_decay != 1:
-            find_layers(model.module)
+            find_layers(shim.module)
             methods.append(f"layer decay {recipe.layer_decay:g}")
         if settings.lora:
-            trained = sum(each.numel() for each in model.gradients.weights)
+            trained = sum(each.numel() for each in shim.gradients.weights)
             methods.append(f"LoRA of rank {settings.lora}, {trained:,} weights")
     if recipe.averages:
         methods.append("averaged weights")

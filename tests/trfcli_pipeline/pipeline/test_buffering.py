@@ -111,14 +111,14 @@ def test_sentences_of_many_docs_are_sorted_into_sub_batches_together(
     for words_per_batch, expected in ((200, True), (0, False)):
         nlp = make_nlp(words_per_batch=words_per_batch)
         model = nlp.get_pipe("trf_tok2vec").model
-        encode = model.encode
+        encode = model.shim.encode
         shapes: list[tuple[int, int]] = []
 
         def noting(batch: Any, encode: Any = encode, shapes: list[Any] = shapes) -> Any:
             shapes.append(tuple(batch.mask.shape))
             return encode(batch)
 
-        monkeypatch.setattr(model, "encode", noting)
+        monkeypatch.setattr(model.shim, "encode", noting)
         lengths = [len(doc) for doc in nlp.pipe(texts, batch_size=2)]
         assert lengths == [1 + 7 * i % 20 for i in range(100)]
         assert any(rows > 2 for rows, _ in shapes) == expected

@@ -173,7 +173,7 @@ def test_other_files_are_never_replaced(tmp_path: Path, force: bool) -> None:
 
 def test_a_pipeline_is_loaded(saved: Path) -> None:
     nlp = load_pipeline(str(saved), device="cpu")
-    assert nlp.get_pipe("trf_tok2vec").model.device.type == "cpu"
+    assert nlp.get_pipe("trf_tok2vec").model.shim.device.type == "cpu"
     nlp = load_pipeline(str(saved), exclude=["trf_tok2vec"])
     assert nlp.pipe_names == ["sentencizer", "trf_wordpiecer"]
 
