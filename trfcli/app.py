@@ -101,6 +101,10 @@ class Command(TyperCommand):
         return value
 
 
+class CommandWithOverrides(train_textcat.TakesOverrides, Command):
+    """A command that also takes every setting of its config as an option."""
+
+
 def report(error: BaseException) -> int:
     """Print what went wrong, in one line and its hint.
 
@@ -195,7 +199,9 @@ def build() -> typer.Typer:
     app.callback(help=sentence, epilog=example)(trf)
     for entry in COMMANDS:
         sentence, example = help_and_example(entry.function)
-        app.command(entry.name, cls=Command, help=sentence, epilog=example)(entry.function)
+        is_training = entry.function is train_textcat.train_textcat
+        cls = CommandWithOverrides if is_training else Command
+        app.command(entry.name, cls=cls, help=sentence, epilog=example)(entry.function)
     return app
 
 
