@@ -110,7 +110,7 @@ def did_you_mean(key: str, known: set[str]) -> str | None:
     last_parts = get_close_matches(key.rpartition(".")[2], by_last_part, n=1, cutoff=0.65)
     similar = [each for part in last_parts for each in by_last_part[part]]
     if "." in key:
-        similar = get_close_matches(key, known, cutoff=0.75) or similar
+        similar = get_close_matches(key, known, n=2, cutoff=0.8) or similar
     return f"Did you mean {' or '.join(f'--{each}' for each in similar[:3])}?" if similar else None
 
 

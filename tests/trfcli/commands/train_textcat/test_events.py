@@ -11,7 +11,7 @@ from train_command import Run
 
 from trfcli_pipeline import training
 from trfcli_pipeline.training import Evaluated, Event, Finished, Planned, Stepped
-from trfcli_pipeline.training.config import TrainingArguments
+from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.events import Choice
 
 
