@@ -46,7 +46,8 @@ def train_command(model: str, data: str, limit: int | None, batch_size: int) -> 
     watch, n_texts = contest.Stopwatch(), 0
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "model")
-        for event in train_textcat(model, f"{data}/train.jsonl", output=output, arguments=arguments):
+        texts = f"{data}/train.jsonl"
+        for event in train_textcat(model, texts, output=output, arguments=arguments):
             match event:
                 case Planned():
                     n_texts = event.train_texts
