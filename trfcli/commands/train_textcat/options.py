@@ -147,8 +147,8 @@ LoraOption = Annotated[
     _encoder(
         min=1,
         metavar="RANK",
-        help="Train LoRA adapters of this rank instead of the encoder's weights; needs "
-        r"trfcli\[lora].",
+        help="Train LoRA adapters of this rank instead of the encoder's weights; needs the "
+        "extra `lora`.",
         show_default=False,
     ),
 ]
