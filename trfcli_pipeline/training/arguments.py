@@ -89,6 +89,10 @@ class TrainingArguments:
         """Whether the overrides set a setting, a part of it, or the section it is in."""
         return any(_overlap(key, each) for each in self.overrides)
 
+    def chooses(self, name: str) -> bool:
+        """Whether the user chose a value, by this argument or by an override in its place."""
+        return getattr(self, name) is not None or self.overrides_key(CONFIG_KEYS[name])
+
     def is_exclusive(self) -> bool | None:
         """Whether exactly one label applies to each text, if the user says so."""
         return self.overrides.get(CONFIG_KEYS["exclusive"], self.exclusive)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.training.arguments import TrainingArguments
-from trfcli_pipeline.training.config import TrainingConfig, config_path, format_rate
+from trfcli_pipeline.training.config import TrainingConfig, config_path
+from trfcli_pipeline.training.size_rules import format_rate
 
 SHIPPED = config_path("textcat.cfg")
 

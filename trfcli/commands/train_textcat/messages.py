@@ -89,7 +89,7 @@ def describe_result(finished: "Finished") -> None:
 
 
 def _learning_rates(plan: "Planned") -> str:
-    from trfcli_pipeline.training.config import format_rate
+    from trfcli_pipeline.training.size_rules import format_rate
 
     head = f"{format_rate(plan.learn_rate)} for the classifier"
     if plan.trf_lr is None:
