@@ -89,7 +89,8 @@ def setting_keys(config: Mapping[str, Any]) -> Iterator[str]:
     too: a number can take the place of a schedule.
     """
     yield from (f"training.{name}" for name in ConfigSchemaTraining.model_fields)
-    scores = Language.get_factory_meta(TEXTCAT).default_score_weights or {}
+    names = Language.get_factory_meta(TEXTCAT).default_score_weights or {}
+    scores = [name for name in names if not name.endswith(("_per_type", "_desc"))]
     yield from (f"training.score_weights.{name}" for name in (*scores, *_OWN_SCORES))
     yield from _keys_in(config)
 
@@ -132,11 +133,10 @@ def _is_unused(key: str) -> bool:
 
 
 def _check_value(key: str, value: Any) -> None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if key in _COUNTS:
-        if not is_number or value != int(value) or value < _COUNTS[key]:
+        if not isinstance(value, int) or isinstance(value, bool) or value < _COUNTS[key]:
             raise SettingsError(f"--{key} {value}: must be a whole number, at least {_COUNTS[key]}")
-    elif key in _RANGES and is_number:
+    elif key in _RANGES and isinstance(value, int | float):
         least, largest = _RANGES[key]
         if not least <= value <= largest:
             limits = "at least 0" if largest == math.inf else f"from {least} to {largest}"

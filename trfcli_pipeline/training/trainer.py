@@ -103,7 +103,7 @@ class Trainer:
                 every = config.checkpoint_every
                 if every and state.step % every == 0 and not is_last:
                     yield Checkpointed(state.step)
-                if state.stopped_early:
+                if self.has_ended():
                     return
 
     def plain_state(self) -> dict[str, Any]:
