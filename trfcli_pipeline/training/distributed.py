@@ -98,7 +98,7 @@ class DistributedContext:
 
 
 def own_device(name: str) -> str:
-    """The device of this process: "auto" is one of its own in each process of torchrun."""
+    """The device that a name stands for; "auto" is a different one in each torchrun process."""
     if name != "auto" or "LOCAL_RANK" not in os.environ or not torch.accelerator.is_available():
         return name
     return f"{torch.accelerator.current_accelerator()}:{os.environ['LOCAL_RANK']}"

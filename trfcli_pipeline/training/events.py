@@ -20,7 +20,7 @@ class Planned:
     Attributes:
         dev_origin: Where the dev set comes from, as a phrase.
         label_counts: Number of training texts with each label.
-        remarks: Warnings about the data.
+        warnings: Warnings about the data.
         trf_lr: Peak learning rate of the encoder; None if it is frozen.
         learn_rate: Peak learning rate of the classifier.
         mean_length: Wordpieces per training text, on average.
@@ -37,7 +37,7 @@ class Planned:
     dev_origin: str
     label_counts: Mapping[str, int]
     exclusive: bool
-    remarks: Sequence[str]
+    warnings: Sequence[str]
     device: str
     threads: int
     trf_lr: float | None

@@ -122,7 +122,7 @@ def train_textcat(
     plan = _describe_plan(
         trainer,
         data,
-        remarks=_find_remarks(trainer, data, None if resumed else workspace),
+        warnings=_find_warnings(trainer, data, None if resumed else workspace),
         methods=methods,
         segments=segments,
         classifier=phrase,
@@ -143,7 +143,7 @@ def train_textcat(
     yield _describe_result(trainer, shown, replaced)
 
 
-def _find_remarks(trainer: Trainer, data: Data, discarded: Workspace | None) -> list[str]:
+def _find_warnings(trainer: Trainer, data: Data, discarded: Workspace | None) -> list[str]:
     """Warnings about the data, the memory, and an unfinished training run to be discarded."""
     examples, is_first = trainer.examples, trainer.context.is_first
     found = remarks(data.train, data.dev) if is_first else []

@@ -16,7 +16,7 @@ def test_dev_file_is_used(model: Path, data: str, tmp_path: Path) -> None:
     plan = start(str(model), data, dev=dev, arguments=QUICK)
     assert (plan.train_texts, plan.dev_texts) == (40, 20)
     assert plan.dev_origin == f"in the dev set ({dev})"
-    assert any("dev" in remark and "train too" in remark for remark in plan.remarks)
+    assert any("dev" in warning and "train too" in warning for warning in plan.warnings)
     finish(train_textcat(str(model), data, dev=dev, arguments=replace(QUICK, epochs=1)))
     facts = srsly.read_json(model / "meta.json")["trf"]["training"]
     digest = hashlib.sha256(Path(dev).read_bytes()).hexdigest()

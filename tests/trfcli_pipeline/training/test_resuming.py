@@ -136,7 +136,7 @@ def test_training_is_not_resumed_with_other_settings_or_texts(
     assert snapshot(hidden(model)) == kept
     # A new training run discards it, and says so.
     plan = start(str(model), data, arguments=QUICK)
-    assert plan.remarks[-1].startswith("An unfinished training at step 5 will be discarded")
+    assert plan.warnings[-1].startswith("An unfinished training at step 5 will be discarded")
 
 
 def test_checkpoints_can_be_turned_off(model: Path, data: str) -> None:

@@ -107,13 +107,13 @@ def test_texts_that_dont_fit_in_memory_are_trained_on_as_well(
 ) -> None:
     plan, *_ = run(model, data, tmp_path / "one", **methods)
     assert isinstance(plan, Planned)
-    assert not any("memory" in remark for remark in plan.remarks)
+    assert not any("memory" in warning for warning in plan.warnings)
     monkeypatch.setattr("trfcli_pipeline.training.train._MEMORY", 5 * 16_000)
     monkeypatch.setattr("trfcli_pipeline.training.data._MEMORY", 2_000)
     plan, *_ = run(model, data, tmp_path / "two", **methods)
     assert isinstance(plan, Planned)
     done = "encoded" if methods else "tokenized"
-    assert plan.remarks[-1].endswith(
+    assert plan.warnings[-1].endswith(
         f" of 40 training texts don't fit in memory and will be {done} again in every epoch"
     )
     if methods:

@@ -25,8 +25,8 @@ def describe_plan(plan: "Planned", *, resume: bool) -> None:
         f"{wording.plural(len(shares), 'label')}, {kind}: "
         f"{wording.enumeration(shares, limit=_SHOWN_LABELS)}"
     )
-    for remark in plan.remarks:
-        console.warn(remark)
+    for warning in plan.warnings:
+        console.warn(warning)
     for decision in plan.decisions:
         console.info(decision)
     hardware = [plan.device.upper(), wording.plural(plan.threads, "thread")]
