@@ -41,13 +41,14 @@ def train(encoder: str, data: str, limit: int | None, batch_size: int) -> dict[s
 
 def train_command(model: str, data: str, limit: int | None, batch_size: int) -> dict[str, Any]:
     """One epoch of `trf train-textcat`: its batches of like length, without dropout."""
-    settings = TrainingArguments(
+    arguments = TrainingArguments(
         epochs=1, batch_size=batch_size, max_texts=limit, checkpoint_every=0
     )
     watch, n_texts = contest.Stopwatch(), 0
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "model")
-        for event in train_textcat(model, f"{data}/train.jsonl", output=output, settings=settings):
+        texts = f"{data}/train.jsonl"
+        for event in train_textcat(model, texts, output=output, arguments=arguments):
             match event:
                 case Planned():
                     n_texts = event.train_texts
@@ -82,7 +83,7 @@ def textcat(
         f"{data}/train.jsonl",
         dev=str(dev) if dev.exists() else None,
         output=Path(output),
-        settings=TrainingArguments(
+        arguments=TrainingArguments(
             seed=seed, epochs=epochs, batch_size=batch_size, max_texts=limit
         ),
     )

@@ -115,8 +115,8 @@ def test_from_an_encoder_to_an_installed_package(tmp_path: Path, tiny_bert: Path
     )
     check_stderr(trained)
     assert trained.stdout == ""
-    assert "✔ 36 texts to train on, 4 for dev" in trained.stderr
-    assert " at the end, of too few texts to tell much; saved to model" in trained.stderr
+    assert "✔ 36 texts to train on, 4 held out as the dev set" in trained.stderr
+    assert "the dev set is too small to choose another. Saved to model" in trained.stderr
 
     evaluated = run(TRF, "evaluate", "model", "test.jsonl", "--json", cwd=tmp_path)
     assert evaluated.stderr == ""

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from trfcli.app import app
 from trfcli_pipeline.data.records import read_records
 from trfcli_pipeline.huggingface import sources
-from trfcli_pipeline.training import config
+from trfcli_pipeline.training import size_rules
 
 README = Path(__file__).parents[1] / "README.md"
 SAMPLE = Path(__file__).parents[1] / "sample_data" / "sms_spam"
@@ -50,7 +50,7 @@ def test_python(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.usefixtures("minilm")
 def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The commands are what is tested here, and not how far they get.
-    monkeypatch.setattr(config, "_LEAST_STEPS", 1)
+    monkeypatch.setattr(size_rules, "_LEAST_STEPS", 1)
     for name in ("train", "dev", "test", "texts"):
         source = SAMPLE / ("test.jsonl" if name == "test" else "train.jsonl")
         lines = source.read_bytes().splitlines(keepends=True)

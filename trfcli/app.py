@@ -100,6 +100,10 @@ class Command(TyperCommand):
             raise typer.Exit(report(error)) from error
 
 
+class CommandWithOverrides(train_textcat.TakesOverrides, Command):
+    """A command that also takes every setting of its config as an option."""
+
+
 def report(error: BaseException) -> int:
     """Print an error as one line with a hint, and return the exit code."""
     if console.settings.debug:
@@ -189,10 +193,11 @@ def build() -> typer.Typer:
     app.callback(help=sentence, epilog=example)(trf)
     for function, names in COMMANDS:
         sentence, example = help_and_example(function)
+        cls = CommandWithOverrides if function is train_textcat.train_textcat else Command
         for name in names:
             # The help lists the short name beside the full one, and completion skips it.
             hidden = name != names[0]
-            app.command(name, cls=Command, help=sentence, epilog=example, hidden=hidden)(function)
+            app.command(name, cls=cls, help=sentence, epilog=example, hidden=hidden)(function)
     return app
 
 

@@ -1,4 +1,4 @@
-"""Texts that a tiny encoder learns from, and what the command says of it."""
+"""Texts that a tiny encoder can learn from, and readers for the command's output."""
 
 import json
 import re
@@ -15,8 +15,8 @@ Digest = Callable[[Path], str]
 Write = Callable[[Path, Iterable[Any]], Path]
 WORDS = {"BAD": ("terrible", "bore", "hate", "dog"), "GOOD": ("great", "fun", "love", "film")}
 LABELS = list(WORDS)
-# Texts of a label differ in the order of their words only: for any random weights of the encoder,
-# there are two clouds to tell apart.
+# The texts of a label have the same words in different orders, so that the two labels can be told
+# apart whatever the encoder's random weights.
 VARIANTS = [
     {"text": " ".join(words), "label": label}
     for orders in islice(zip(*map(permutations, WORDS.values()), strict=True), 16)
@@ -32,7 +32,7 @@ def meta_of(path: Path) -> dict[str, Any]:
 
 
 def training_of(path: Path) -> dict[str, Any]:
-    """What the meta.json of a pipeline says about its training."""
+    """The record of a pipeline's training in its meta.json."""
     facts: dict[str, Any] = meta_of(path)["trf"]["training"]
     return facts
 

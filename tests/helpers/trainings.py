@@ -1,4 +1,4 @@
-"""Short trainings, and texts for them."""
+"""Short training runs, and texts for them."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -47,7 +47,7 @@ def finish(events: Iterator[Event]) -> Finished:
 
 
 def start(*args: Any, **kwargs: Any) -> Planned:
-    """What is planned, without doing it."""
+    """The plan of a training run that isn't carried out."""
     events = train_textcat(*args, **kwargs)
     plan = next(events)
     events.close()
@@ -58,7 +58,7 @@ def start(*args: Any, **kwargs: Any) -> Planned:
 def constant_rates(
     path: Path, *, head: float, encoder: float, base: str = "textcat.cfg", **training: Any
 ) -> Path:
-    """A config whose rates don't depend on how many steps there are."""
+    """A config with constant learning rates."""
     config = spacy.util.load_config(config_path(base), interpolate=False)
     config["training"]["optimizer"].update(learn_rate=head, trf_lr=encoder)
     config["training"].update(training)
@@ -67,5 +67,5 @@ def constant_rates(
 
 
 def hidden(model: Path) -> Path:
-    """Where an unfinished training of the model is kept."""
+    """The directory of an unfinished training run of the model."""
     return model.parent / f".{model.name}.training"

@@ -26,7 +26,7 @@ def every(paths: list[Path]) -> Callable[..., Any]:
     return pytest.mark.parametrize("path", paths, ids=lambda path: path.name)
 
 
-def test_there_are_configs_for_both_kinds_of_heads() -> None:
+def test_configs_are_shipped() -> None:
     assert [path.name for path in OF_TEXTS] == ["textcat.cfg", "textcat_multilabel.cfg"]
     assert {*OF_TEXTS, *OF_TOKENS} == set(CONFIGS)
     assert all(config_path(path.name).read_bytes() == path.read_bytes() for path in CONFIGS)
@@ -34,7 +34,7 @@ def test_there_are_configs_for_both_kinds_of_heads() -> None:
 
 @pytest.fixture
 def overrides(tiny_bert: Path) -> dict[str, Any]:
-    """For a training of two steps."""
+    """Overrides for a training run of two steps."""
     return {
         "paths.encoder": str(tiny_bert),
         "training.max_steps": 2,
@@ -45,7 +45,7 @@ def overrides(tiny_bert: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def texts(overrides: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
-    """Overrides for texts with exclusive labels."""
+    """Overrides for texts with one label each."""
     rows = [{"text": text, "label": "AB"[n % 2]} for n, text in enumerate(TEXTS)]
     path = str(tmp_path / "data.jsonl")
     srsly.write_jsonl(path, rows)
@@ -54,7 +54,7 @@ def texts(overrides: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def tokens(overrides: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
-    """Overrides for Docs that are annotated with everything that spaCy knows about tokens."""
+    """Overrides for Docs with all of spaCy's token annotations."""
     words = ["I", "love", "Apple", ".", "Apple", "rose", "in", "Zürich", "."]
     doc = Doc(
         Vocab(),
@@ -67,7 +67,7 @@ def tokens(overrides: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
         ents=["O", "O", "B-ORG", "O", "B-ORG", "O", "O", "B-LOC", "O"],
     )
     path = str(tmp_path / "data.spacy")
-    # As many as it takes for spaCy's parser to learn an action (min_action_freq).
+    # spaCy's parser ignores actions that are less frequent (min_action_freq).
     DocBin(docs=[doc] * 40).to_disk(path)
     return {**overrides, "paths.train": path, "paths.dev": path}
 
@@ -87,8 +87,8 @@ def train_with(path: Path, overrides: dict[str, Any], output: Path) -> Language:
     return nlp
 
 
-def assert_the_named_score_decides(nlp: Language, path: Path, output: Path) -> None:
-    """Whatever scores the components add, also when the pipeline is saved and loaded again."""
+def assert_only_the_chosen_scores_count(nlp: Language, path: Path, output: Path) -> None:
+    """The scores that the components add don't count, even after saving and loading."""
     chosen = {k: v for k, v in load_config(path)["training"]["score_weights"].items() if v}
     assert sum(chosen.values()) == 1.0
     nlp.to_disk(output / "again")
@@ -120,7 +120,7 @@ def test_spacy_train_trains_a_classifier(
     cats = nlp("I love this film").cats
     assert cats.keys() == {"A", "B"}
     assert (sum(cats.values()) == pytest.approx(1.0, abs=1e-5)) == exclusive
-    assert_the_named_score_decides(nlp, path, tmp_path)
+    assert_only_the_chosen_scores_count(nlp, path, tmp_path)
 
 
 @every(OF_TOKENS)
@@ -136,11 +136,11 @@ def test_spacy_train_trains_spacys_own_components(
     doc = nlp("I love Apple. Apple rose in Zürich.")
     assert doc.tensor.shape == (9, 16)
     assert doc._.trf_last_hidden_state is None
-    assert_the_named_score_decides(nlp, path, tmp_path)
+    assert_only_the_chosen_scores_count(nlp, path, tmp_path)
 
 
 @every(CONFIGS)
-def test_without_data_it_says_what_is_missing(path: Path, overrides: dict[str, Any]) -> None:
+def test_config_has_no_data_and_enough_steps(path: Path, overrides: dict[str, Any]) -> None:
     config = load_config(path, overrides={"paths.encoder": overrides["paths.encoder"]})
     assert config["paths"]["train"] is config["paths"]["dev"] is None
     assert config["training"]["max_steps"] > config["schedule"]["warmup_steps"] > 0
@@ -151,8 +151,8 @@ def test_without_data_it_says_what_is_missing(path: Path, overrides: dict[str, A
 
 
 @every(CONFIGS)
-def test_it_says_the_same_as_the_others_wherever_it_can(path: Path) -> None:
-    """What differs is what the kinds of labels and of heads decide."""
+def test_configs_agree_except_for_their_components(path: Path) -> None:
+    """Only what depends on the labels and the components may differ."""
     base = load_config(FOLDER / "textcat.cfg")
     other = load_config(path)
     for config in (base, other):
@@ -168,7 +168,7 @@ def test_it_says_the_same_as_the_others_wherever_it_can(path: Path) -> None:
                 del section["@readers"]
             for key in (
                 *("batcher", "max_epochs", "max_steps", "eval_frequency", "patience"),
-                # Over many epochs, heads of tokens gain from it.
+                # Over many epochs, token classifiers gain from it.
                 "dropout",
             ):
                 config["training"].pop(key)

@@ -132,13 +132,20 @@ def check_pipeline(model: str) -> None:
         )
 
 
-def load_pipeline(model: str, *, device: str = "auto", exclude: Sequence[str] = ()) -> Language:
+def load_pipeline(
+    model: str,
+    *,
+    device: str = "auto",
+    exclude: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+) -> Language:
     """Load a pipeline from a directory or an installed package.
 
     Args:
         model: The directory or the package.
         device: Where the encoder runs; see `devices.resolve_device`.
         exclude: Names of components that aren't loaded.
+        overrides: Values for settings of its config, by their dotted keys.
 
     Raises:
         PipelineError: There is no such pipeline, or it can't be loaded.
@@ -148,7 +155,8 @@ def load_pipeline(model: str, *, device: str = "auto", exclude: Sequence[str] = 
     check_pipeline(model)
     path = Path(model).expanduser()
     try:
-        nlp = spacy.load(path if path.exists() else model, exclude=exclude)
+        source = path if path.exists() else model
+        nlp = spacy.load(source, exclude=exclude, config=dict(overrides or {}))
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise PipelineError(f"{model}: can't be loaded: {one_line(error)}") from error
     encoder = find_component(nlp, TransformersTok2Vec)

@@ -1,7 +1,8 @@
-"""The state of an unfinished training, from which it goes on as if it had never stopped.
+"""Checkpoints, from which an interrupted training run continues to the same result.
 
-A training writes into a workspace beside its target: the best pipeline so far, and the latest
-checkpoint. Each is exchanged for a newer one in one step, so a kill at any moment leaves it whole.
+A training run keeps its best pipeline so far and its latest checkpoint in a workspace, a hidden
+directory next to its target. Both are replaced in one step, so that they are complete even if the
+process is killed.
 """
 
 import json
@@ -19,9 +20,9 @@ from thinc.api import Model, Optimizer
 
 from trfcli_pipeline.data.atomic import staged_directory
 
-# What Thinc's optimizers remember about each parameter.
-_MEMORIES = ("mom1", "mom2", "averages")
-_PROGRESS = "progress.json"
+# The states that Thinc's optimizers have for each parameter.
+_OPTIMIZER_STATES = ("mom1", "mom2", "averages")
+_STATE = "progress.json"
 _TENSORS = "tensors.safetensors"
 
 Tensors = dict[str, torch.Tensor]
@@ -29,22 +30,19 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """The directory of a training that has not ended, hidden beside its target.
-
-    Attributes:
-        root: The directory.
-    """
+    """The directory of an unfinished training run."""
 
     root: Path
 
     @classmethod
     def beside(cls, target: Path) -> "Workspace":
+        """The workspace of a training run that writes its result to `target`."""
         target = target.resolve()
         return cls(target.parent / f".{target.name}.training")
 
     @property
     def best(self) -> Path:
-        """The best pipeline so far."""
+        """Directory of the best pipeline so far."""
         return self.root / "best"
 
     @property
@@ -55,56 +53,63 @@ class Workspace:
     def can_resume(self) -> bool:
         return self.checkpoint.exists()
 
-    def save(self, progress: Mapping[str, Any], tensors: Tensors) -> None:
+    def save(self, state: Mapping[str, Any], tensors: Tensors) -> None:
         """Replace the checkpoint."""
         with staged_directory(self.checkpoint) as staging:
             save_file(tensors, staging / _TENSORS)
-            # Not srsly's, which rounds numbers: of two equal scores, one would then be higher.
-            (staging / _PROGRESS).write_text(json.dumps(progress))
+            # Not by srsly, which rounds numbers: of two equal scores, one would become higher.
+            (staging / _STATE).write_text(json.dumps(state))
 
     def load(self) -> tuple[dict[str, Any], Tensors]:
-        return self.progress(), load_file(self.checkpoint / _TENSORS)
+        """The checkpoint's plain values and its tensors."""
+        return self.load_state(), load_file(self.checkpoint / _TENSORS)
 
-    def progress(self) -> dict[str, Any]:
-        progress: dict[str, Any] = json.loads((self.checkpoint / _PROGRESS).read_text())
-        return progress
+    def load_state(self) -> dict[str, Any]:
+        """The checkpoint's plain values."""
+        state: dict[str, Any] = json.loads((self.checkpoint / _STATE).read_text())
+        return state
+
+    def step(self) -> int:
+        """The step of the checkpoint."""
+        return self.load_state()["progress"]["step"]
 
     def remove(self) -> None:
         shutil.rmtree(self.root, ignore_errors=True)
 
 
 def head_state(model: Model, optimizer: Optimizer) -> Tensors:
-    """The weights of a Thinc model, and what the optimizer remembers about them.
+    """The weights of a Thinc model and the optimizer's states for them.
 
-    Thinc numbers a model's nodes anew in every process; here they go by their order.
+    Keys number the model's nodes in the order of `Model.walk`, since their ids differ from process
+    to process.
     """
     tensors: Tensors = {}
-    for place, key, node in _parameters(model):
-        tensors[f"head.{place}"] = _tensor(node.get_param(key[1]))
+    for position, key, node in _parameters(model):
+        tensors[f"head.{position}"] = _tensor(node.get_param(key[1]))
         if key in optimizer.nr_update:
-            tensors[f"head.{place}.updates"] = torch.tensor(optimizer.nr_update[key])
-        for name in _MEMORIES:
-            memory = getattr(optimizer, name) or {}
-            if key in memory:
-                tensors[f"head.{place}.{name}"] = _tensor(memory[key])
+            tensors[f"head.{position}.updates"] = torch.tensor(optimizer.nr_update[key])
+        for name in _OPTIMIZER_STATES:
+            states = getattr(optimizer, name) or {}
+            if key in states:
+                tensors[f"head.{position}.{name}"] = _tensor(states[key])
     return tensors
 
 
 def restore_head(model: Model, optimizer: Optimizer, tensors: Tensors) -> None:
-    """The inverse of `head_state`."""
-    for place, key, node in _parameters(model):
-        ops: Any = node.ops  # whose types know nothing of numpy's
-        node.set_param(key[1], ops.asarray(tensors[f"head.{place}"].numpy()))
-        if f"head.{place}.updates" in tensors:
-            optimizer.nr_update[key] = int(tensors[f"head.{place}.updates"])
-        for name in _MEMORIES:
-            if f"head.{place}.{name}" in tensors:
-                values = tensors[f"head.{place}.{name}"].numpy()
+    """Set weights and optimizer states to what `head_state` returned."""
+    for position, key, node in _parameters(model):
+        ops: Any = node.ops  # its type annotations don't cover numpy's arrays
+        node.set_param(key[1], ops.asarray(tensors[f"head.{position}"].numpy()))
+        if f"head.{position}.updates" in tensors:
+            optimizer.nr_update[key] = int(tensors[f"head.{position}.updates"])
+        for name in _OPTIMIZER_STATES:
+            if f"head.{position}.{name}" in tensors:
+                values = tensors[f"head.{position}.{name}"].numpy()
                 getattr(optimizer, name)[key] = ops.asarray(values)
 
 
 def random_state() -> dict[str, Any]:
-    """The state of the generators of Python, numpy and torch, on the CPU and its accelerator."""
+    """State of all random generators: of Python, numpy, torch and torch's accelerator."""
     kind, keys, *rest = np.random.get_state()
     return {
         "python": random.getstate(),
@@ -115,7 +120,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: Mapping[str, Any]) -> None:
-    """The inverse of `random_state`, also after a way through JSON."""
+    """Set all random generators to what `random_state` returned, before or after JSON."""
     restore_python_random(state["python"])
     kind, keys, *rest = state["numpy"]
     np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))
@@ -125,7 +130,7 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
 
 
 def restore_python_random(state: Any) -> None:
-    """Set the generator that shuffles the data."""
+    """Set Python's random generator, which shuffles the texts."""
     version, internal, gauss = state
     random.setstate((version, tuple(internal), gauss))
 
@@ -144,5 +149,5 @@ def _parameters(model: Model) -> Iterator[tuple[str, tuple[int, str], Model]]:
 
 
 def _tensor(array: Any) -> torch.Tensor:
-    # A copy: Thinc's parameters are views of memory that the next step changes.
+    # A copy, as the next step changes Thinc's parameters in place.
     return torch.tensor(array.get() if hasattr(array, "get") else array)

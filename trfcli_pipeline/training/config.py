@@ -1,9 +1,10 @@
-"""What a training does: the settings of a config file, of the user, and of the data's size."""
+"""The config of a training run: from a file, the user's arguments, and the number of texts."""
 
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -15,174 +16,103 @@ from thinc.api import Config, ConfigValidationError, Optimizer
 from trfcli_pipeline.data.package_data import shipped_path
 from trfcli_pipeline.errors import ArgumentError, DataError
 from trfcli_pipeline.heads.architectures import CLASSIFIERS
+from trfcli_pipeline.training.arguments import TRF_LR, TrainingArguments
+from trfcli_pipeline.training.overrides import TEXTCAT, apply_overrides, check_component
+from trfcli_pipeline.training.size_rules import FEW_TEXTS, fit_to_size, format_rate, lower_rate
 
-TEXTCAT, WORDPIECER = "trf_textcat", "trf_wordpiecer"
+WORDPIECER = "trf_wordpiecer"
 _WARMUP_SHARE = 0.1
-# Below this many texts, batches are smaller: a step is cheap, and there are few of them. And a
-# new classifier starts at a linear probe: see `heads/initialization.py`.
-_FEW_TEXTS, _SMALL_BATCH = 500, 16
-# Fewer steps than these don't get the encoder anywhere.
-_LEAST_STEPS = 200
-# Then epochs are short, and no more evaluations than these are worth their time and their lines.
-_EVALUATIONS = 10
-_MANY_TEXTS, _EPOCHS_OF_MANY = 50_000, 2
-# With more steps than these, the encoder gets as far at a lower rate, and learns less by heart: the
-# rate is divided by their number, down to the least that is common.
-_FULL_RATE_STEPS, _LEAST_RATE = 300, 2e-5
-# Adapters take ten times the rate of an encoder's own weights.
+# LoRA adapters take about ten times the rate of the encoder's own weights.
 _LORA_RATE = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingArguments:
-    """What a user can ask of a training; None leaves a thing to the config or the data.
-
-    Attributes:
-        config: A config file to take the other defaults from.
-        dev_split: Share of the training texts to hold out where there is no dev file; by default a
-            tenth, at most 10,000 texts.
-        exclusive: Whether exactly one label holds for a text.
-        learn_rate: Of the encoder.
-        patience: Evaluations without a better score after which to end.
-        eval_every: Steps from one evaluation to the next; by default those of an epoch, or of
-            several where few texts get many.
-        checkpoint_every: Steps from one checkpoint to the next; those of `eval_every` if None, 0
-            for no checkpoints.
-        max_texts: The most texts to train on, drawn at random.
-        segments, pooling: As of `segments.Segmentation` and `architectures.make_classifier`.
-        balance: Whether to weigh labels by how rare they are.
-        focal_gamma: How much less a text counts that is right already; see `losses.py`.
-        accumulate: Batches whose gradients make one step.
-        layer_decay: The rate of a layer of the encoder, as a multiple of that of the layer above.
-        freeze_layers: How many of the encoder's lowest layers stay as they are.
-        lora: Rank of the adapters that are trained in place of the encoder's own weights.
-        precision: As of `precision.resolve_precision`; "auto" leaves it to the pipeline.
-        averages: Whether to evaluate and save averages of the weights over the steps.
-
-    Raises:
-        ArgumentError: Some are about training the encoder, others about not doing so.
-    """
-
-    config: Path | None = None
-    dev_split: float | None = None
-    exclusive: bool | None = None
-    architecture: str | None = None
-    epochs: int | None = None
-    batch_size: int | None = None
-    learn_rate: float | None = None
-    patience: int | None = None
-    eval_every: int | None = None
-    checkpoint_every: int | None = None
-    freeze_encoder: bool = False
-    seed: int | None = None
-    device: str = "auto"
-    max_texts: int | None = None
-    segments: str | None = None
-    pooling: str | None = None
-    balance: bool = False
-    focal_gamma: float | None = None
-    accumulate: int | None = None
-    layer_decay: float | None = None
-    freeze_layers: int = 0
-    lora: int | None = None
-    precision: str = "auto"
-    averages: bool = False
-
-    def __post_init__(self) -> None:
-        of_training = {
-            "--layer-decay": self.layer_decay is not None,
-            "--freeze-layers": self.freeze_layers > 0,
-            "--lora": self.lora is not None,
-            "--precision": self.precision not in ("auto", "fp32"),
-        }
-        asked = [option for option, is_given in of_training.items() if is_given]
-        if self.freeze_encoder and asked:
-            raise ArgumentError(
-                f"{' and '.join(asked)} can't go with --freeze-encoder, which doesn't train the "
-                "encoder at all",
-                hint="Leave out the one or the other",
-            )
+_TYPES = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text"}
 
 
 def config_path(name: str) -> Path:
-    """A config file that the package ships."""
+    """Path of a config file that the package ships."""
     return shipped_path(f"configs/{name}")
 
 
 class TrainingConfig:
-    """A config file with what the user asks for; after `fit` also with what the data asks for.
+    """A config file with the user's arguments; after `fit` also with what the data asks for.
 
     Args:
-        exclusive: Whether exactly one label holds for a text.
-        n_processes: How many processes train together, each with batches of the size asked for.
+        exclusive: Whether exactly one label applies to each text.
+        n_processes: Number of processes that train together, each with batches of the size that
+            the config gives.
+
+    Attributes:
+        config: The config, with all variables filled in.
+        training: The `[training]` section with its functions called. Set by `fit`.
+        trf_lr: Peak learning rate of the encoder; None if it is frozen. Set by `fit`.
+        learn_rate: Peak learning rate of the classifier. Set by `fit`.
+        decisions: What the numbers of texts and steps changed and why, in sentences.
 
     Raises:
         DataError: The config file can't be used.
+        ArgumentError: An override can't be used.
     """
 
+    training: Mapping[str, Any]
+    trf_lr: float | None
+    learn_rate: float
+
     def __init__(
-        self, settings: TrainingArguments, *, exclusive: bool, n_processes: int = 1
+        self, arguments: TrainingArguments, *, exclusive: bool, n_processes: int = 1
     ) -> None:
-        default = "textcat.cfg" if exclusive else "textcat_multilabel.cfg"
-        self.path = settings.config or config_path(default)
-        self.settings = settings
+        shipped = config_path("textcat.cfg" if exclusive else "textcat_multilabel.cfg")
+        self.path = arguments.config or shipped
+        self.arguments = arguments
         self.exclusive = exclusive
         self.n_processes = n_processes
-        # What the number of texts changed, as a phrase.
-        self.size_rule: str | None = None
-        # From what the encoder's rate was lowered, as a phrase.
-        self.rate_rule: str | None = None
+        self.decisions: list[str] = []
         self._is_few = False
-        self._epochs_an_evaluation = 1
+        # Whether the encoder's learning rate is the user's choice.
+        self._has_own_rate = arguments.config is not None or arguments.chooses("learn_rate")
         if not self.path.is_file():
             raise DataError(f"{self.path}: there is no such config file")
-        with _explained(self.path):
+        with self._explain_errors():
             self._raw = Config().from_disk(self.path, interpolate=False)
-            self._ask(exclusive)
+            self._apply_arguments()
+            defaults = Config().from_disk(shipped, interpolate=False)
+            apply_overrides(self._raw, arguments.overrides, defaults)
             self.config = self._raw.interpolate()
             self.seed: int = self.config["system"]["seed"]
+            components = defaults.merge(self._raw).interpolate()["components"]
+            for name in {key.split(".")[1] for key in self._component_overrides()}:
+                check_component(components[name])
 
     def fit(self, n_texts: int) -> None:
-        """Work out the steps for so many training texts, and the schedules that depend on them.
+        """Work out the number of steps for so many training texts, and all that depends on it.
 
         Raises:
             DataError: The config file can't be used.
+            ArgumentError: An override can't be used.
         """
-        with _explained(self.path):
+        with self._explain_errors():
             self._set_steps(n_texts)
             self.config = self._raw.interpolate()
-            self.T: Mapping[str, Any] = registry.resolve(
-                self.config["training"], schema=ConfigSchemaTraining
-            )
+            self.training = registry.resolve(self.config["training"], schema=ConfigSchemaTraining)
+            optimizer = self.config["training"]["optimizer"]
+            self.learn_rate, trf_lr = _peak(optimizer["learn_rate"]), _peak(optimizer["trf_lr"])
+            self.trf_lr = None if self.arguments.freeze_encoder else trf_lr
 
     @property
     def optimizer(self) -> Optimizer:
-        return self.T["optimizer"]
-
-    @property
-    def trf_lr(self) -> float | None:
-        """Peak rate of the encoder, None if it isn't trained."""
-        if self.settings.freeze_encoder:
-            return None
-        return _peak(self.config["training"]["optimizer"]["trf_lr"])
+        return self.training["optimizer"]
 
     @property
     def layer_decay(self) -> float:
-        """The rate of a layer of the encoder, as a multiple of that of the layer above."""
+        """Learning-rate factor from each of the encoder's layers to the one below."""
         return getattr(self.optimizer, "trf_layer_decay", 1.0)
 
     @property
     def averages(self) -> bool:
-        """Whether averages of the weights are kept."""
+        """Whether averages of the weights are evaluated and saved."""
         return self.optimizer.averages is not None
 
     @property
-    def learn_rate(self) -> float:
-        """Peak rate of the head."""
-        return _peak(self.config["training"]["optimizer"]["learn_rate"])
-
-    @property
     def batch_size(self) -> int:
+        """Texts per batch, of all processes together."""
         return self.config["training"]["batcher"]["size"]
 
     @property
@@ -198,15 +128,15 @@ class TrainingConfig:
         return self.config["schedule"]["warmup_steps"]
 
     @property
-    def starts_at_probe(self) -> bool:
-        """Whether a new classifier is first fitted to the encoder as it is."""
+    def starts_as_probe(self) -> bool:
+        """Whether a new classifier starts as a linear probe of the untrained encoder."""
         return self._is_few and self.classifier["architecture"] in CLASSIFIERS
 
     @property
     def checkpoint_every(self) -> int:
-        """Steps from one checkpoint to the next, 0 for none."""
-        asked = self.settings.checkpoint_every
-        return self.T["eval_frequency"] if asked is None else asked
+        """Steps between checkpoints; 0 for none."""
+        every = self.arguments.checkpoint_every
+        return self.training["eval_frequency"] if every is None else every
 
     @property
     def classifier(self) -> dict[str, Any]:
@@ -215,121 +145,111 @@ class TrainingConfig:
 
     @property
     def segmentation(self) -> dict[str, Any]:
-        """How texts are to be divided into segments, where the config says it."""
+        """How to divide texts into segments, as far as the config says."""
         settings = self.config["components"].get(WORDPIECER, {})
         return {name: settings[name] for name in ("segments", "long_sentences") if name in settings}
 
-    def _ask(self, exclusive: bool) -> None:
-        """Put what the user asks for in the place of the file's."""
-        settings, optimizer = self.settings, self._raw["training"]["optimizer"]
-        trf_lr = settings.learn_rate
-        if trf_lr is None and settings.lora is not None and settings.config is None:
-            trf_lr = _LORA_RATE
-        wanted: dict[tuple[str, ...], Any] = {
-            ("training", "max_epochs"): settings.epochs,
-            ("training", "batcher", "size"): settings.batch_size,
-            ("components", TEXTCAT, "architecture"): settings.architecture,
-            ("components", TEXTCAT, "pooling"): settings.pooling,
-            ("components", TEXTCAT, "focal_gamma"): settings.focal_gamma,
-            ("components", TEXTCAT, "exclusive_classes"): exclusive,
-            ("components", WORDPIECER, "segments"): settings.segments,
-            ("training", "accumulate_gradient"): settings.accumulate,
-            ("training", "optimizer", "trf_layer_decay"): settings.layer_decay,
-            ("training", "optimizer", "use_averages"): settings.averages or None,
-            ("system", "seed"): settings.seed,
+    @property
+    def pipeline_overrides(self) -> dict[str, Any]:
+        """The overrides for components that the pipeline already has."""
+        return {
+            key: value
+            for key, value in self._component_overrides().items()
+            if not key.startswith(f"components.{TEXTCAT}.")
         }
-        if isinstance(optimizer["trf_lr"], Mapping):
-            wanted["training", "optimizer", "trf_lr", "initial_rate"] = trf_lr
-        else:
-            wanted["training", "optimizer", "trf_lr"] = trf_lr
-        for (*sections, key), value in wanted.items():
+
+    def _component_overrides(self) -> dict[str, Any]:
+        overrides = self.arguments.overrides.items()
+        return {key: value for key, value in overrides if key.startswith("components.")}
+
+    def _apply_arguments(self) -> None:
+        """Put the user's arguments in place of the file's values."""
+        arguments = self.arguments
+        trf_lr = arguments.learn_rate
+        if arguments.lora is not None and not self._has_own_rate:
+            trf_lr = _LORA_RATE
+            self.decisions.append(
+                f"Encoder learning rate {format_rate(trf_lr)}, as LoRA needs a higher one "
+                "(--learn-rate)"
+            )
+        is_schedule = isinstance(self._raw["training"]["optimizer"]["trf_lr"], Mapping)
+        values = {
+            "training.max_epochs": arguments.epochs,
+            "training.batcher.size": arguments.batch_size,
+            TRF_LR if is_schedule else TRF_LR.rpartition(".")[0]: trf_lr,
+            "components.trf_textcat.architecture": arguments.architecture,
+            "components.trf_textcat.exclusive_classes": self.exclusive,
+            "components.trf_wordpiecer.segments": arguments.segments,
+            "system.seed": arguments.seed,
+        }
+        for key, value in values.items():
+            *sections, name = key.split(".")
             if value is not None:
-                section = self._raw
-                for name in sections:
-                    section = section[name]
-                section[key] = value
+                reduce(getitem, sections, self._raw)[name] = value
 
     def _set_steps(self, n_texts: int) -> None:
-        training, settings = self._raw["training"], self.settings
-        if settings.config is None:
-            self._fit_to_size(n_texts)
+        training, arguments = self._raw["training"], self.arguments
+        epochs_per_evaluation = 1
+        if arguments.config is None:
+            self._is_few = n_texts < FEW_TEXTS
+            epochs_per_evaluation, decisions = fit_to_size(
+                training, n_texts, arguments, self.n_processes
+            )
+            self.decisions += decisions
         training["batcher"]["size"] *= self.n_processes
         batches = math.ceil(n_texts / training["batcher"]["size"])
-        steps_an_epoch = math.ceil(batches / training.get("accumulate_gradient", 1))
-        steps = steps_an_epoch * training["max_epochs"]
-        if settings.config is None and settings.learn_rate is None and settings.lora is None:
-            self._fit_rate(steps)
-        training["max_steps"] = steps
-        training["eval_frequency"] = (
-            settings.eval_every or steps_an_epoch * self._epochs_an_evaluation
-        )
-        if settings.patience is not None:
-            training["patience"] = settings.patience * training["eval_frequency"]
-        self._raw.setdefault("schedule", {})["warmup_steps"] = math.ceil(_WARMUP_SHARE * steps)
+        steps_per_epoch = math.ceil(batches / training.get("accumulate_gradient", 1))
+        steps = steps_per_epoch * training["max_epochs"]
+        if "training.max_steps" not in arguments.overrides:
+            training["max_steps"] = steps
+        if not self._has_own_rate and arguments.lora is None:
+            decisions = lower_rate(training, training["max_steps"])
+            self.decisions += [] if arguments.freeze_encoder else decisions
+        if "training.eval_frequency" not in arguments.overrides:
+            training["eval_frequency"] = (
+                arguments.eval_every or steps_per_epoch * epochs_per_evaluation
+            )
+        if arguments.patience is not None:
+            training["patience"] = arguments.patience * training["eval_frequency"]
+        if "schedule.warmup_steps" not in arguments.overrides:
+            warmup_steps = math.ceil(_WARMUP_SHARE * training["max_steps"])
+            self._raw.setdefault("schedule", {})["warmup_steps"] = warmup_steps
         # Last, or spaCy's defaults would stand in for what the file lacks.
         defaults = Language.default_config["training"]
         self._raw["training"] = Config(defaults).merge(training)
 
-    def _fit_to_size(self, n_texts: int) -> None:
-        """Replace the shipped config's batches and epochs where they suit thousands of texts only.
-
-        Sets `size_rule`, which says so.
-        """
-        training, settings = self._raw["training"], self.settings
-        batcher, epochs = training["batcher"], training["max_epochs"]
-        self._is_few = n_texts < _FEW_TEXTS
-        if self._is_few and settings.batch_size is None:
-            batcher["size"] = _SMALL_BATCH
-        if settings.epochs is not None:
-            return
-        enough = math.ceil(_LEAST_STEPS / math.ceil(n_texts / batcher["size"] / self.n_processes))
-        if enough > epochs:
-            training["max_epochs"] = enough
-            self._epochs_an_evaluation = math.ceil(enough / _EVALUATIONS)
-            self.size_rule = (
-                f"Few texts: {enough} epochs of them, to take at least {_LEAST_STEPS} steps"
-            )
-        elif n_texts > _MANY_TEXTS:
-            training["max_epochs"] = _EPOCHS_OF_MANY
-            self.size_rule = f"Many texts: {_EPOCHS_OF_MANY} epochs of them are enough"
-
-    def _fit_rate(self, steps: int) -> None:
-        """Lower the shipped config's rate of the encoder where there are many steps.
-
-        Sets `rate_rule`, which says so.
-        """
-        if steps > _FULL_RATE_STEPS:
-            schedule = self._raw["training"]["optimizer"]["trf_lr"]
-            full = schedule["initial_rate"]
-            schedule["initial_rate"] = max(full * _FULL_RATE_STEPS / steps, _LEAST_RATE)
-            self.rate_rule = f"{full:.0e} for up to {_FULL_RATE_STEPS} steps"
+    @contextmanager
+    def _explain_errors(self) -> Iterator[None]:
+        """Turn spaCy's errors about a config into a one-line error of ours."""
+        try:
+            yield
+        except KeyError as error:
+            raise DataError(
+                f"{self.path}: lacks {error}",
+                hint=f"Start from a config that works: {config_path('textcat.cfg')}",
+            ) from error
+        except ValueError as error:
+            place, problem = _first_problem(error)
+            overrides = self.arguments.overrides.items()
+            for key, value in overrides:
+                is_named = f"'{key.rpartition('.')[2]}'" in problem
+                if is_named or (place and f".{key}".endswith(f".{place}")):
+                    raise ArgumentError(f"--{key} {value}: {problem}") from error
+            prefix = f"{place}: " if place else ""
+            raise DataError(f"{self.path}: {prefix}{problem}") from error
 
 
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turns what is wrong with a config file into one line of ours."""
-    try:
-        yield
-    except KeyError as error:
-        raise DataError(
-            f"{path}: lacks {error}",
-            hint="Start from a config that is there: configs/textcat.cfg",
-        ) from error
-    except ValueError as error:
-        raise DataError(f"{path}: {_what_is_wrong(error)}") from error
-
-
-def _what_is_wrong(error: ValueError) -> str:
-    """The gist of what spaCy says about a config, in one line."""
+def _first_problem(error: ValueError) -> tuple[str, str]:
+    """The place of the first problem that spaCy names, if it names one, and the problem."""
     for each in getattr(error, "errors", None) or ():
-        return f"{'.'.join(map(str, each['loc']))}: {each['msg']}"
+        problem = str(each["msg"]).removeprefix("at root: ")
+        for kind, words in _TYPES.items():
+            problem = problem.replace(f"<class '{kind}'>", words)
+        return ".".join(map(str, each["loc"])), problem
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # Validation errors begin with a headline of their own.
-    return (
-        " ".join(lines[1:4])
-        if len(lines) > 1 and isinstance(error, ConfigValidationError)
-        else lines[0]
-    )
+    has_headline = len(lines) > 1 and isinstance(error, ConfigValidationError)
+    return "", " ".join(lines[1:4]) if has_headline else lines[0]
 
 
 def _peak(rate: float | Mapping[str, Any]) -> float:

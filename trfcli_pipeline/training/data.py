@@ -1,4 +1,4 @@
-"""Reads what to train on, and holds out what to choose the best state by."""
+"""Reading of the training set and the dev set."""
 
 import random
 from collections.abc import Sequence
@@ -9,24 +9,26 @@ from trfcli_pipeline.data.record_store import RecordStore, Selection
 from trfcli_pipeline.data.records import Record, iter_records, where
 from trfcli_pipeline.data.splitting import stratified_split
 from trfcli_pipeline.errors import DataError
-from trfcli_pipeline.training.config import TrainingArguments, TrainingConfig
+from trfcli_pipeline.training.arguments import TrainingArguments
+from trfcli_pipeline.training.config import TrainingConfig
 
-# Bytes of memory for the records of a file; those beyond it wait on disk.
-_ROOM = 2**30
-# Of fewer held-out texts, chance decides which state is best.
+# Bytes of memory for the records of a file; the rest are kept on disk.
+_MEMORY = 2**30
+# In a smaller dev set, chance decides which score is highest.
 _FEW_DEV_TEXTS = 20
-# What is held out unless the user says how much: more texts would hardly change the scores.
-_HELD_OUT, _MOST_HELD_OUT = 0.1, 10_000
+# The default dev set. More texts would hardly make its scores more precise.
+_DEV_SHARE, _MOST_DEV_TEXTS = 0.1, 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What to train on and what to choose the best state by.
+    """The training set and the dev set.
 
     Attributes:
         dev_origin: Where the dev texts come from, as a phrase.
-        labels: Of all training texts that there are, also where only some of these are used.
-        dev_decides: Whether dev is large enough to choose a state by, or the user's own choice.
+        labels: Labels of all training texts in the file, even if only some of them are used.
+        dev_decides: Whether the dev set decides which weights are kept: if it is large enough,
+            or the user's own choice.
     """
 
     train: Sequence[Record]
@@ -37,27 +39,35 @@ class Data:
 
 
 def read_data(
-    train: str, dev: str | None, settings: TrainingArguments, *, n_processes: int = 1
+    train: str, dev: str | None, arguments: TrainingArguments, *, n_processes: int = 1
 ) -> tuple[Data, TrainingConfig]:
-    """Read and check the texts, and make the recipe for them."""
-    train_records = _read(train, _ROOM // n_processes)
-    dev_records = None if dev is None else _read(dev, _ROOM // n_processes)
-    exclusive = _check_exclusive(train, train_records, dev, dev_records, settings)
-    recipe = TrainingConfig(settings, exclusive=exclusive, n_processes=n_processes)
-    train_records, dev_records, origin = _parts(train, train_records, dev, dev_records, recipe)
+    """Read and check the texts, and fit the config to them.
+
+    Raises:
+        DataError: The texts or the config file can't be used.
+        ArgumentError: An override can't be used.
+    """
+    train_records = _read(train, _MEMORY // n_processes)
+    dev_records = None if dev is None else _read(dev, _MEMORY // n_processes)
+    exclusive = _check_exclusive(train, train_records, dev, dev_records, arguments)
+    config = TrainingConfig(arguments, exclusive=exclusive, n_processes=n_processes)
+    train_records, dev_records, origin = _split(train, train_records, dev, dev_records, config)
     labels = label_names(train_records)
-    if settings.max_texts is not None and settings.max_texts < len(train_records):
-        drawn = random.Random(recipe.seed).sample(range(len(train_records)), settings.max_texts)
+    if arguments.max_texts is not None and arguments.max_texts < len(train_records):
+        drawn = random.Random(config.seed).sample(range(len(train_records)), arguments.max_texts)
         train_records = Selection(train_records, drawn)
-    recipe.fit(len(train_records))
-    decides = dev is not None or len(dev_records) >= _FEW_DEV_TEXTS
-    if not decides:
-        origin += ", too few to choose by: the last state is kept"
-    return Data(train_records, dev_records, origin, labels, decides), recipe
+    config.fit(len(train_records))
+    dev_decides = dev is not None or len(dev_records) >= _FEW_DEV_TEXTS
+    if not dev_decides:
+        config.decisions.append(
+            f"Fewer than {_FEW_DEV_TEXTS} dev texts are too few to choose a checkpoint by: the "
+            "final model will be kept (--dev)"
+        )
+    return Data(train_records, dev_records, origin, labels, dev_decides), config
 
 
-def _read(path: str, room: int) -> Sequence[Record]:
-    return RecordStore(iter_records(path, labelled=True), room=room)
+def _read(path: str, memory: int) -> Sequence[Record]:
+    return RecordStore(iter_records(path, labelled=True), room=memory)
 
 
 def _check_exclusive(
@@ -65,10 +75,10 @@ def _check_exclusive(
     train_records: Sequence[Record],
     dev: str | None,
     dev_records: Sequence[Record] | None,
-    settings: TrainingArguments,
+    arguments: TrainingArguments,
 ) -> bool:
-    """Whether exactly one label holds for a text, as the user says or the data shows."""
-    wanted = settings.exclusive
+    """Whether exactly one label applies to each text, by the user's word or by the data."""
+    wanted = arguments.is_exclusive()
     if not (is_exclusive(train_records) if wanted is None else wanted):
         return False
     for name, records in ((train, train_records), (str(dev), dev_records or ())):
@@ -87,25 +97,23 @@ def _check_exclusive(
     return True
 
 
-def _parts(
+def _split(
     train: str,
     train_records: Sequence[Record],
     dev: str | None,
     dev_records: Sequence[Record] | None,
-    recipe: TrainingConfig,
+    config: TrainingConfig,
 ) -> tuple[Sequence[Record], Sequence[Record], str]:
-    """The records to train on, those to choose the best state by, and where these come from."""
-    settings = recipe.settings
-    if dev_records is None:
-        share = settings.dev_split or min(_HELD_OUT, _MOST_HELD_OUT / len(train_records))
-        train_records, dev_records = stratified_split(train_records, share, recipe.seed)
-        origin = f"held out, stratified {100 * share:.3g} %, seed {recipe.seed}"
-        if not dev_records:
-            raise DataError(
-                f"{train}: too few texts to hold some out for dev",
-                hint="Give a file with --dev, or a larger --dev-split",
-            )
-    else:
-        origin = f"from {dev}"
+    """The training records, the dev records, and where these come from."""
+    if dev_records is not None:
         check_labels(train_records, dev_records, dev_name=str(dev))
+        return train_records, dev_records, f"in the dev set ({dev})"
+    share = config.arguments.dev_split or min(_DEV_SHARE, _MOST_DEV_TEXTS / len(train_records))
+    train_records, dev_records = stratified_split(train_records, share, config.seed)
+    if not dev_records:
+        raise DataError(
+            f"{train}: too few texts to hold some out as the dev set",
+            hint="Give a file with --dev, or a larger --dev-split",
+        )
+    origin = f"held out as the dev set (stratified {100 * share:.3g} %, seed {config.seed})"
     return train_records, dev_records, origin

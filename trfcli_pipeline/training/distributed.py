@@ -1,4 +1,4 @@
-"""Training on several devices at once: one process for each, as torchrun starts them."""
+"""Data-parallel training: one process per device, started by torchrun."""
 
 import os
 from collections.abc import Sequence
@@ -14,15 +14,16 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class DistributedContext:
-    """This process's place among those that train together.
+    """This process and the number of those that train together.
 
-    All of them shuffle alike, and each trains on its own part of every batch. Gradients are summed
-    before each step, weighted by the sizes of the parts, so that all take the step that one process
-    would take with the whole batch. The first evaluates, writes and speaks.
+    All processes shuffle the texts alike, and each trains on its part of every batch. Before each
+    step, they sum their gradients, weighted by the sizes of the parts: so all take the step that a
+    single process would take with the whole batch. Only the first process evaluates, writes files
+    and prints.
 
     Attributes:
-        rank: Counted from 0.
-        size: How many processes there are; 1 without torchrun.
+        rank: Number of this process, from 0.
+        size: Number of processes; 1 without torchrun.
     """
 
     rank: int = 0
@@ -30,7 +31,7 @@ class DistributedContext:
 
     @classmethod
     def join(cls, device: torch.device) -> "DistributedContext":
-        """Meet the other processes, if torchrun started some."""
+        """Connect to the other processes, if torchrun started any."""
         size = int(os.environ.get("WORLD_SIZE", "1"))
         if size == 1:
             return cls()
@@ -45,21 +46,21 @@ class DistributedContext:
     def part(self, batch: Sequence[Item]) -> list[Item]:
         """This process's part of a batch.
 
-        Where there are more processes than items the part of some has one item all the same, which
-        has no weight in `sum_gradients`: a process can't sit out the summing.
+        If there are more processes than items, the part is the batch's first item, whose gradient
+        has no weight in `sum_gradients`: every process has to take part in the sum.
         """
         return list(batch[self.rank :: self.size]) or list(batch[:1])
 
     def share(self, batches: Sequence[Sequence[Any]]) -> float:
-        """Which share of these batches' items is this process's."""
+        """This process's share of the items in some batches, from 0 to 1."""
         own = sum(len(batch[self.rank :: self.size]) for batch in batches)
         return own / sum(map(len, batches))
 
     def sum_gradients(self, gradients: Sequence[torch.Tensor], share: float) -> None:
-        """Replace gradients, in place, by the weighted sum of all processes' gradients."""
+        """Replace gradients in place by the sum over all processes, each weighted by its share."""
         if self.size == 1:
             return
-        # One message in place of hundreds.
+        # One message instead of hundreds.
         flat = torch.cat([gradient.flatten() for gradient in gradients]) * share
         dist.all_reduce(flat)
         sizes = [gradient.numel() for gradient in gradients]
@@ -75,7 +76,7 @@ class DistributedContext:
         return float(total)
 
     def from_first(self, value: Value) -> Value:
-        """What the first process has for a value."""
+        """The first process's value."""
         if self.size == 1:
             return value
         values = [value]
@@ -83,21 +84,21 @@ class DistributedContext:
         return values[0]
 
     def gather(self, value: Value) -> list[Value]:
-        """The values of all processes, in their order."""
+        """The values of all processes, in the order of their ranks."""
         values: list[Any] = [value] * self.size
         if self.size > 1:
             dist.all_gather_object(values, value)
         return values
 
-    def part_company(self) -> None:
-        """Wait until all have come this far, and end the connection."""
+    def close(self) -> None:
+        """Wait for the other processes, then close the connection."""
         if self.size > 1:
             dist.barrier()
             dist.destroy_process_group()
 
 
 def own_device(name: str) -> str:
-    """The device of this process: where torchrun started several, each has one of its own."""
+    """The device that a name stands for; "auto" is a different one in each torchrun process."""
     if name != "auto" or "LOCAL_RANK" not in os.environ or not torch.accelerator.is_available():
         return name
     return f"{torch.accelerator.current_accelerator()}:{os.environ['LOCAL_RANK']}"

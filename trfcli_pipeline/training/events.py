@@ -1,4 +1,4 @@
-"""What happens in a training, for whoever runs it to show."""
+"""What `train_textcat` reports while it runs, for its caller to show."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,28 +7,29 @@ from typing import Literal
 
 from trfcli_pipeline.evaluation.results import Evaluation
 
-# Why a state is kept: its score is the highest so far; or is lower, but by chance at most (a
-# standard error), and the learning rate has come down to zero; or dev is too small to choose by,
-# and it is the last.
-Choice = Literal["score", "rate", "last"]
+# Why the weights of a step are kept. "score": no earlier score is higher. "rate": the score is
+# within one standard error of the highest, and the learning rate has reached zero. "last": the dev
+# set is too small to choose by, and these are the final weights.
+KeepReason = Literal["score", "rate", "last"]
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The first event: what was read, and what is going to be done.
+    """The first event: what was read, and what the training will do.
 
     Attributes:
-        dev_origin: Where the dev texts come from, as a phrase.
-        label_counts: Training texts of each label.
-        remarks: What is odd about the data.
-        mean_length: Wordpieces of a training text.
+        dev_origin: Where the dev set comes from, as a phrase.
+        label_counts: Number of training texts with each label.
+        warnings: Warnings about the data.
+        trf_lr: Peak learning rate of the encoder; None if it is frozen.
+        learn_rate: Peak learning rate of the classifier.
+        mean_length: Wordpieces per training text, on average.
         segments: What the encoder sees at once, as a phrase.
-        classifier: What becomes of the pipeline's classifier, as a phrase.
-        precision: What the encoder's gradients are computed in.
-        methods: What is done beyond plain fine-tuning, as phrases.
-        size_rule: What the number of texts changed in the recipe, as a phrase.
-        rate_rule: From what the number of steps lowered `trf_lr`, as a phrase.
-        done_steps: Steps that were taken before, by the training that this one resumes.
+        classifier: What happens to the pipeline's classifier, as a phrase.
+        precision: Precision of the encoder's training steps.
+        methods: What goes beyond plain fine-tuning, as phrases.
+        decisions: What the program chose and why, with the option that changes it, as sentences.
+        done_steps: Steps that the resumed training run had already taken.
     """
 
     train_texts: int
@@ -36,7 +37,7 @@ class Planned:
     dev_origin: str
     label_counts: Mapping[str, int]
     exclusive: bool
-    remarks: Sequence[str]
+    warnings: Sequence[str]
     device: str
     threads: int
     trf_lr: float | None
@@ -49,14 +50,13 @@ class Planned:
     segments: str
     precision: str = "fp32"
     methods: Sequence[str] = ()
-    size_rule: str | None = None
-    rate_rule: str | None = None
+    decisions: Sequence[str] = ()
     done_steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """An event after each step. The loss is the batch's."""
+    """Reported after each step, with the loss of its texts."""
 
     step: int
     loss: float
@@ -64,13 +64,14 @@ class Stepped:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """An event after each evaluation.
+    """Reported after each evaluation.
 
     Attributes:
-        loss: Mean of the steps since the last evaluation.
-        words_per_second: Trained on since the last evaluation.
-        score: What the best state is chosen by.
-        choice: Why the state is kept; None if it isn't.
+        epoch: Epochs so far, with a fraction.
+        loss: Mean over the steps since the last evaluation.
+        words_per_second: Training speed since the last evaluation.
+        score: The score that decides which weights are kept.
+        kept_because: Why these weights are kept; None if they aren't.
     """
 
     step: int
@@ -79,38 +80,42 @@ class Evaluated:
     words_per_second: float
     score: float
     evaluation: Evaluation
-    choice: Choice | None
+    kept_because: KeepReason | None
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpointed:
-    """An event after each checkpoint: from here, the training can be resumed."""
+    """Reported after each checkpoint: training can be resumed from here."""
 
     step: int
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The last event: the best state is in its place.
+    """The last event: the trained pipeline is in its place.
 
     Attributes:
+        best_step: The step whose weights were kept.
         metric: Name of the score that decided, such as "cats_macro_f".
-        choice: Why the state is kept.
-        was: What was at `path` before, as a phrase; None if nothing was.
-        stopped_early: Whether patience ended the training.
-        seconds: Time of the training, evaluations included.
-        was_finished: Whether there was nothing to resume, as the training had ended before.
+        score: Its value for the weights that were kept.
+        highest_score: Its highest value in any evaluation.
+        replaced: What was at `path` before, as a phrase; None if nothing was.
+        evaluations_without_improvement: The number that stopped training early; 0 if it ran to
+            its end.
+        seconds: Duration of the training, evaluations included.
+        already_finished: Whether there was nothing left to resume.
     """
 
     best_step: int
     metric: str
     score: float
+    highest_score: float
     path: Path
-    was: str | None
-    stopped_early: bool
+    replaced: str | None
+    evaluations_without_improvement: int
     seconds: float
-    choice: Choice = "score"
-    was_finished: bool = False
+    kept_because: KeepReason = "score"
+    already_finished: bool = False
 
 
 Event = Planned | Stepped | Evaluated | Checkpointed | Finished

@@ -1,4 +1,4 @@
-"""The training texts as examples with wordpieces, of which memory may hold only some."""
+"""Training examples with wordpieces, kept in memory as far as there is room."""
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,20 +11,20 @@ from spacy.util import minibatch
 from trfcli_pipeline.data.batching import Entry, make_examples
 from trfcli_pipeline.data.records import Record
 
-# What an example takes in memory by itself, and for each wordpiece: spaCy's Docs are no small ones.
+# Memory that an example takes, and how much more for each wordpiece: measured on spaCy's Docs.
 _EXAMPLE_BYTES, _PIECE_BYTES = 14_000, 460
 _CHUNK = 256
 
 
 class Examples:
-    """Examples whose Docs have what stays the same from epoch to epoch.
+    """Examples whose Docs already have sentences and wordpieces.
 
-    That is sentences and wordpieces; with a frozen encoder also its output. It is made once for as
-    many as there is room for; for the others anew each time that they are taken.
+    With a frozen encoder they have its output as well. Examples that don't fit in memory are
+    processed again whenever they are taken.
 
     Args:
-        encode: Whether the Docs get the encoder's output.
-        room: The most bytes of memory that the examples should take.
+        encode: Whether to run the encoder on the Docs.
+        memory: Maximum memory for the examples, in bytes.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Examples:
         *,
         exclusive: bool,
         encode: bool,
-        room: int,
+        memory: int,
     ) -> None:
         self.nlp = nlp
         self.records = records
@@ -50,8 +50,8 @@ class Examples:
                 doc = example.predicted
                 self.n_tokens.append(len(doc))
                 self.n_pieces.append(len(doc._.trf_word_pieces))
-                room -= _size(doc)
-                if room >= 0:
+                memory -= _size(doc)
+                if memory >= 0:
                     self._kept.append(example)
 
     def __len__(self) -> int:
@@ -59,16 +59,16 @@ class Examples:
 
     @property
     def n_kept(self) -> int:
-        """How many are in memory: the first ones."""
+        """Number of examples kept in memory: the first ones."""
         return len(self._kept)
 
     def entries(self, indices: Iterable[int]) -> Iterator[Entry]:
-        """What stands for some examples where they are put into batches."""
+        """Lightweight stand-ins for examples, for the batcher."""
         for index in indices:
             yield Entry(index, self.n_tokens[index], self.n_pieces[index])
 
     def take(self, indices: Sequence[int]) -> list[Example]:
-        """Some of the examples, in the order asked for."""
+        """The examples with these indices, in this order."""
         missing = [index for index in indices if index >= self.n_kept]
         examples = self._make([self.records[index] for index in missing]) if missing else []
         made = dict(zip(missing, examples, strict=True))
@@ -82,7 +82,7 @@ class Examples:
 
 
 def run_up_to(nlp: Language, last: str, docs: Iterable[Doc]) -> list[Doc]:
-    """Run the pipeline on Docs as far as a component."""
+    """Run the pipeline on Docs, up to and including the component named `last`."""
     enabled = nlp.pipe_names[: nlp.pipe_names.index(last) + 1]
     with nlp.select_pipes(enable=enabled):
         return list(nlp.pipe(docs))

@@ -1,4 +1,4 @@
-"""How a model came about: what a training depends on, and what the model says about it."""
+"""What a training run depends on, and how its pipeline records that."""
 
 import hashlib
 import json
@@ -19,22 +19,27 @@ from trfcli_pipeline.training.checkpoints import Workspace
 from trfcli_pipeline.training.config import TrainingConfig
 from trfcli_pipeline.training.data import Data
 from trfcli_pipeline.training.events import Evaluated, Finished, Planned
-from trfcli_pipeline.training.trainer import TrainerState
+from trfcli_pipeline.training.trainer_state import TrainerState
 
 _VERSIONS = ("trfcli", "torch", "transformers", "spacy")
-# TrainingArguments that the config doesn't hold.
+# Arguments that aren't settings of the config.
 _METHODS = ("freeze_encoder", "freeze_layers", "lora", "precision")
 
 
-def identify(recipe: TrainingConfig, path: Path, data: Data) -> dict[str, str]:
-    """Hashes of all that a training's result depends on, each under a name for people."""
-    asked = {
-        "config": recipe.config.to_str(),
-        **{name: getattr(recipe.settings, name) for name in _METHODS},
-        "processes": recipe.n_processes,
+def identify(config: TrainingConfig, path: Path, data: Data) -> dict[str, str]:
+    """Hashes of everything that the result depends on, by names for error messages.
+
+    Args:
+        path: Directory of the untrained pipeline.
+    """
+    settings = {
+        "config": config.config.to_str(),
+        "overrides": dict(config.arguments.overrides),
+        **{name: getattr(config.arguments, name) for name in _METHODS},
+        "processes": config.n_processes,
     }
     return {
-        "the settings": digest(asked),
+        "the settings": digest(settings),
         "the training texts": _digest_records(data.train),
         "the dev texts": _digest_records(data.dev),
         "the pipeline": directory_digest(path),
@@ -43,11 +48,12 @@ def identify(recipe: TrainingConfig, path: Path, data: Data) -> dict[str, str]:
 
 
 def digest(values: Mapping[str, Any]) -> str:
+    """SHA-256 of values that JSON can hold."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def digest_files(*paths: str | None) -> dict[str, str]:
-    """SHA-256 of the data files, by their names; by their paths if they have one name."""
+    """SHA-256 of data files, by their names; by their paths if the names are the same."""
     files = [path for path in dict.fromkeys(paths) if path not in (None, STDIN)]
     names = [Path(path).name for path in files]
     if len(set(names)) < len(names):
@@ -63,48 +69,61 @@ def _digest_records(records: Sequence[Record]) -> str:
 
 
 def check_identity(workspace: Workspace, identity: Mapping[str, str]) -> None:
-    """Make sure that a checkpoint belongs to the training that is to be resumed."""
-    saved = workspace.progress()["identity"]
+    """Check that a checkpoint belongs to the training run that is to be resumed.
+
+    Raises:
+        PipelineError: Something that the result depends on has changed.
+    """
+    saved = workspace.load_state()["identity"]
     changed = [name for name, value in identity.items() if saved.get(name) != value]
     if changed:
         raise PipelineError(
-            f"The unfinished training can't be resumed: {' and '.join(changed)} differ from then",
-            hint="Give the same options and files, or start anew without --resume",
+            f"The unfinished training can't be resumed: {' and '.join(changed)} have changed",
+            hint="Use the same options and files, or start again without --resume",
         )
 
 
 def finished_before(target: Path, shown: Path, request: str) -> Finished | None:
-    """The end of the training that is asked for, if the target holds its result."""
+    """The result of the requested training run, if it is already at the target.
+
+    Args:
+        shown: The target as the user wrote it.
+        request: Digest of the training run's identity; see `complete_meta`.
+    """
     if not (target / "meta.json").exists():
         return None
     facts = srsly.read_json(target / "meta.json").get("trf", {}).get("training", {})
     if facts.get("request") != request:
         return None
+    scores = [row["score"] for row in srsly.read_jsonl(target / "training.jsonl")]
+    since_best = len(scores) - 1 - scores.index(max(scores))
     return Finished(
         best_step=facts["best_step"],
         metric=facts["metric"],
         score=facts["score"],
+        highest_score=max(scores),
         path=shown,
-        was=None,
-        stopped_early=facts["stopped_early"],
+        replaced=None,
+        evaluations_without_improvement=since_best if facts["stopped_early"] else 0,
         seconds=facts["seconds"],
-        choice=facts["choice"],
-        was_finished=True,
+        kept_because=facts["choice"],
+        already_finished=True,
     )
 
 
 def describe_training(
     nlp: Language,
     classifier: TransformersTextCategorizer,
-    recipe: TrainingConfig,
+    config: TrainingConfig,
     plan: Planned,
     event: Evaluated,
     files: Mapping[str, str],
 ) -> None:
-    """Write into the pipeline's meta and config how it came about.
+    """Record in a pipeline's meta and config how it was trained.
 
     Args:
-        files: As of `digest_files`.
+        event: The evaluation of the weights that are about to be saved.
+        files: Hashes of the data files; see `digest_files`.
     """
     evaluation = event.evaluation
     nlp.meta["performance"] = {**evaluation.cats, "accuracy": evaluation.accuracy}
@@ -117,26 +136,27 @@ def describe_training(
             "labels": dict(plan.label_counts),
             "exclusive_classes": plan.exclusive,
             "architecture": classifier.cfg["architecture"],
-            "epochs": recipe.epochs,
+            "epochs": config.epochs,
             "batch_size": plan.batch_size,
             "trf_lr": plan.trf_lr,
             "learn_rate": plan.learn_rate,
-            **{name: getattr(recipe.settings, name) for name in _METHODS},
-            # What "auto" came to.
+            **{name: getattr(config.arguments, name) for name in _METHODS},
+            # The one that "auto" stands for.
             "precision": plan.precision,
-            "layer_decay": recipe.layer_decay,
-            "averages": recipe.averages,
-            "seed": recipe.seed,
+            "layer_decay": config.layer_decay,
+            "averages": config.averages,
+            "overrides": dict(config.arguments.overrides),
+            "seed": config.seed,
             "device": plan.device,
             "versions": {name: installed_version(name) for name in _VERSIONS},
             "data": dict(files),
-            "metric": " + ".join(name for name, w in recipe.T["score_weights"].items() if w),
+            "metric": " + ".join(name for name, w in config.training["score_weights"].items() if w),
             "best_step": event.step,
             "score": event.score,
         },
     }
-    sections = {name: recipe.config[name] for name in ("training", "schedule")}
-    # spaCy adds the components' own scores to those that a config chooses, unless it names them.
+    sections = {name: config.config[name] for name in ("training", "schedule")}
+    # On loading, spaCy adds all scores of the components that the config doesn't name.
     unused: dict[str, Any] = {
         score: None
         for name in nlp.pipe_names
@@ -147,15 +167,19 @@ def describe_training(
     nlp.config = nlp.config.merge(sections)
 
 
-def complete_meta(path: Path, progress: TrainerState, request: str) -> None:
-    """Add to a trained pipeline what is only known once training has ended."""
+def complete_meta(path: Path, state: TrainerState, request: str) -> None:
+    """Add to a trained pipeline what is only known after training.
+
+    Args:
+        request: Digest of the training run's identity, by which `finished_before` recognizes it.
+    """
     meta = srsly.read_json(path / "meta.json")
     meta["trf"]["training"].update(
-        steps=progress.step,
-        stopped_early=progress.stopped_early,
-        choice=progress.choice,
-        seconds=progress.seconds,
+        steps=state.step,
+        stopped_early=state.stopped_early,
+        choice=state.kept_because,
+        seconds=state.seconds,
         request=request,
     )
     srsly.write_json(path / "meta.json", meta)
-    srsly.write_jsonl(path / "training.jsonl", progress.history)
+    srsly.write_jsonl(path / "training.jsonl", state.history)

@@ -1,4 +1,4 @@
-"""Makes a pipeline and its texts ready for training."""
+"""Prepares a pipeline's components for training."""
 
 from collections import Counter
 from dataclasses import asdict, replace
@@ -15,86 +15,102 @@ from trfcli_pipeline.pipeline.components import require_component
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
-from trfcli_pipeline.training.config import TEXTCAT, TrainingConfig
+from trfcli_pipeline.training.config import TrainingConfig
 from trfcli_pipeline.training.data import Data
 from trfcli_pipeline.training.examples import run_up_to
+from trfcli_pipeline.training.overrides import TEXTCAT
 
-# Texts whose activations are in memory together.
+# Texts that are encoded at a time.
 _CHUNK = 32
 
 
-def prepare_encoder(encoder: TransformersTok2Vec, recipe: TrainingConfig) -> list[str]:
-    """Settle how the encoder is trained. Returns what is beyond plain fine-tuning, as phrases."""
-    settings, shim = recipe.settings, encoder.model.shim
+def set_up_encoder(encoder: TransformersTok2Vec, config: TrainingConfig) -> list[str]:
+    """Freeze layers, add LoRA adapters and set the precision, as the config asks for.
+
+    Returns: What goes beyond plain fine-tuning, as phrases.
+    """
+    arguments, shim = config.arguments, encoder.model.shim
     methods = []
-    if not settings.freeze_encoder:
+    if not arguments.freeze_encoder:
         shim.prepare_training(
-            freeze_layers=settings.freeze_layers,
-            lora_rank=settings.lora,
-            # The pipeline's own unless something else is asked for.
-            precision=None if settings.precision == "auto" else settings.precision,
+            freeze_layers=arguments.freeze_layers,
+            lora_rank=arguments.lora,
+            # None is the pipeline's own precision.
+            precision=None if arguments.precision == "auto" else arguments.precision,
         )
-        if settings.freeze_layers:
+        if arguments.freeze_layers:
             number = len(find_layers(shim.module))
-            methods.append(f"lowest {settings.freeze_layers} of {number} layers frozen")
-        if recipe.layer_decay != 1:
+            methods.append(f"lowest {arguments.freeze_layers} of {number} layers frozen")
+        if config.layer_decay != 1:
             find_layers(shim.module)
-            methods.append(f"layer decay {recipe.layer_decay:g}")
-        if settings.lora:
+            methods.append(f"layer decay {config.layer_decay:g}")
+        if arguments.lora:
             trained = sum(each.numel() for each in shim.gradients.weights)
-            methods.append(f"LoRA of rank {settings.lora}, {trained:,} weights")
-    if recipe.averages:
+            methods.append(f"LoRA of rank {arguments.lora}, {trained:,} weights")
+    if config.averages:
         methods.append("averaged weights")
     return methods
 
 
-def set_segments(nlp: Language, recipe: TrainingConfig) -> str:
-    """Have texts divided as the recipe says. Returns what a segment is, as a phrase."""
+def set_up_segments(nlp: Language, config: TrainingConfig) -> str:
+    """Have the wordpiecer divide texts as the config says.
+
+    Returns: What a segment is, as a phrase.
+
+    Raises:
+        PipelineError: The pipeline has no wordpiecer.
+    """
     wordpiecer = require_component(nlp, TransformersWordPiecer)
-    wordpiecer.settings = replace(wordpiecer.settings, **recipe.segmentation)
+    wordpiecer.settings = replace(wordpiecer.settings, **config.segmentation)
     nlp.get_pipe_config(wordpiecer.name).update(asdict(wordpiecer.settings))
     match wordpiecer.settings.segments:
         case "windows":
-            return f"sentences together, up to {wordpiecer.max_length} wordpieces"
+            return f"windows of up to {wordpiecer.max_length} wordpieces"
         case "doc":
             return "whole texts"
     return "single sentences"
 
 
-def set_classifier(
-    nlp: Language, recipe: TrainingConfig, data: Data
+def set_up_classifier(
+    nlp: Language, config: TrainingConfig, data: Data
 ) -> tuple[TransformersTextCategorizer, str]:
-    """Give the pipeline a classifier for these labels. Also returns what was done, as a phrase."""
-    wanted = recipe.classifier
+    """Give the pipeline a classifier with the labels of the data.
+
+    An existing classifier is trained further if it has the same labels and settings; otherwise a
+    new one takes its place.
+
+    Returns: The classifier, and what was done, as a phrase.
+    """
+    wanted = config.classifier
     factory = wanted.pop("factory")
-    if recipe.settings.balance:
+    if config.arguments.balance:
         wanted["class_weights"] = _balanced_weights(data)
     phrase = "new classifier"
     old = _classifier(nlp)
     if old is not None:
         if (
             set(old.labels) == set(data.labels)
-            and old.exclusive_classes == recipe.exclusive
+            and old.exclusive_classes == config.exclusive
             and all(old.cfg.get(name) == value for name, value in wanted.items())
         ):
-            return old, "continues with the pipeline's classifier"
-        phrase = "new classifier in place of one with other labels or settings"
+            return old, "training the existing classifier further"
+        phrase = "new classifier, replacing one with different labels or settings"
         nlp.remove_pipe(TEXTCAT)
     nlp.add_pipe(factory, name=TEXTCAT, config=wanted)
     classifier = cast(TransformersTextCategorizer, nlp.get_pipe(TEXTCAT))
     classifier.initialize(None, nlp=nlp, labels=data.labels)
-    if recipe.starts_at_probe:
-        examples = make_examples(nlp, data.train, data.labels, exclusive=recipe.exclusive)
+    if config.starts_as_probe:
+        examples = make_examples(nlp, data.train, data.labels, exclusive=config.exclusive)
         classifier.initialize_from_probe(_features(nlp, classifier, data), examples)
-        phrase += ", first fitted to the encoder as it is"
-    elif not recipe.exclusive:
-        cats = (complete_cats(record, data.labels, recipe.exclusive) for record in data.train)
+        phrase += ", initialized by a linear probe"
+    elif not config.exclusive:
+        cats = (complete_cats(record, data.labels, config.exclusive) for record in data.train)
         classifier.initialize_from_priors(cats)
     return classifier, phrase
 
 
 def _features(nlp: Language, classifier: TransformersTextCategorizer, data: Data) -> Floats2d:
-    """What the classifier reads off the texts' Docs, a few of them at a time."""
+    """The classifier's input for each training text. *Shape:* (texts, width)"""
     layer = classifier.model.get_ref("features")
     found = []
     for chunk in minibatch(data.train, _CHUNK):
@@ -109,14 +125,16 @@ def _classifier(nlp: Language) -> TransformersTextCategorizer | None:
 
 
 def _balanced_weights(data: Data) -> dict[str, float]:
-    """One over the label's share, scaled so that a label of the mean share has weight 1."""
+    """Weights inversely proportional to label counts; a label with the mean count has weight 1."""
     counts = Counter(label for record in data.train for label in record.labels)
     mean = sum(counts.values()) / len(data.labels)
     return {label: mean / max(counts[label], 1) for label in data.labels}
 
 
 def describe_classifier(nlp: Language) -> str:
+    """What a pipeline is with regard to its text classifier, as a phrase."""
     classifier = _classifier(nlp)
     if classifier is None:
-        return "pipeline without a text classifier"
-    return f"pipeline with a text classifier of {len(classifier.labels)} labels"
+        return "a pipeline without a text classifier"
+    number = len(classifier.labels)
+    return f"a pipeline with a text classifier of {number} label{'' if number == 1 else 's'}"

@@ -15,7 +15,8 @@ from trfcli.commands.evaluate import answer
 from trfcli_pipeline.evaluation.results import Evaluation, Mistake
 from trfcli_pipeline.pipeline.loading import init_pipeline
 from trfcli_pipeline.training import train_textcat
-from trfcli_pipeline.training.config import TrainingArguments, config_path
+from trfcli_pipeline.training.arguments import TrainingArguments
+from trfcli_pipeline.training.config import config_path
 
 Run = Callable[..., Result]
 CheckFailure = Callable[[list[str], str, str | None], None]
@@ -58,7 +59,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path, write: Wri
     data = write(path / "data.jsonl", TEXTS)
     init_pipeline(str(tiny_bert), path / "plain")
     for name, exclusive in (("exclusive", True), ("multilabel", False)):
-        settings = TrainingArguments(
+        arguments = TrainingArguments(
             config=path / "fast.cfg",
             exclusive=exclusive,
             freeze_encoder=True,
@@ -66,7 +67,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path, write: Wri
             batch_size=4,
         )
         for _ in train_textcat(
-            str(path / "plain"), str(data), dev=str(data), output=path / name, settings=settings
+            str(path / "plain"), str(data), dev=str(data), output=path / name, arguments=arguments
         ):
             pass
     return path

@@ -1,4 +1,4 @@
-"""Pipelines to train, and what to train them on."""
+"""Pipelines to train, and training texts."""
 
 import shutil
 from collections.abc import Callable
@@ -23,14 +23,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def untrained(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("untrained") / "model"
-    # English takes longer to load than all of the rest.
+    # English takes longer to load than everything else.
     init_pipeline(str(tiny_bert), path, lang="xx")
     return path
 
 
 @pytest.fixture
 def model(untrained: Path, tmp_path: Path) -> Path:
-    """A pipeline without a classifier, alone in its directory."""
+    """A pipeline without a classifier, in a directory with nothing else."""
     path = tmp_path / "models" / "model"
     shutil.copytree(untrained, path)
     return path
@@ -38,19 +38,19 @@ def model(untrained: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def classifier(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pipeline that tells fruit from film."""
+    """A pipeline with a trained classifier for FRUIT and FILM."""
     folder = tmp_path_factory.mktemp("trained")
     train = write(folder / "train.jsonl", rows("FRUIT", "FILM"))
     config = constant_rates(folder / "a.cfg", head=0.02, encoder=5e-3, dropout=0.0)
-    settings = replace(QUICK, epochs=8, config=config, learn_rate=None)
+    arguments = replace(QUICK, epochs=8, config=config, learn_rate=None)
     output = folder / "model"
-    list(train_textcat(str(untrained), train, dev=train, output=output, settings=settings))
+    list(train_textcat(str(untrained), train, dev=train, output=output, arguments=arguments))
     return folder / "model"
 
 
 @pytest.fixture
 def scores(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Have each evaluation find the next of some scores."""
+    """Makes each evaluation return the next of the given scores."""
 
     def set_scores(*values: float) -> None:
         found = chain(values, repeat(values[-1]))

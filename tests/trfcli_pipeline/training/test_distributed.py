@@ -20,31 +20,31 @@ from trfcli_pipeline.training.distributed import DistributedContext, own_device
 
 
 @given(st.lists(st.integers(), min_size=1), st.integers(1, 8))
-def test_parts_are_the_whole(batch: list[int], size: int) -> None:
-    ranks = [DistributedContext(rank, size) for rank in range(size)]
-    parts = [each.part(batch) for each in ranks]
-    shares = [each.share([batch]) for each in ranks]
+def test_parts_make_up_the_batch(batch: list[int], size: int) -> None:
+    contexts = [DistributedContext(rank, size) for rank in range(size)]
+    parts = [each.part(batch) for each in contexts]
+    shares = [each.share([batch]) for each in contexts]
     assert sum(shares) == pytest.approx(1)
     weighted = [part for part, share in zip(parts, shares, strict=True) if share]
     assert sorted(item for part in weighted for item in part) == sorted(batch)
-    # Nobody is left without work, which the others would wait for.
+    # Every process needs a part, or the others would wait for it.
     assert all(parts)
 
 
-def test_one_process_needs_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_single_process_needs_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    ranks = DistributedContext.join(torch.device("cpu"))
-    assert ranks == DistributedContext(0, 1)
+    context = DistributedContext.join(torch.device("cpu"))
+    assert context == DistributedContext(0, 1)
     gradient = torch.ones(3)
-    ranks.sum_gradients([gradient], 1.0)
+    context.sum_gradients([gradient], 1.0)
     assert gradient.tolist() == [1, 1, 1]
-    assert ranks.sum(2.5, torch.device("cpu")) == 2.5
-    assert ranks.from_first("a") == "a"
-    assert ranks.gather("a") == ["a"]
-    ranks.part_company()
+    assert context.sum(2.5, torch.device("cpu")) == 2.5
+    assert context.from_first("a") == "a"
+    assert context.gather("a") == ["a"]
+    context.close()
 
 
-def test_each_process_has_a_device_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_process_uses_its_own_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
@@ -60,10 +60,10 @@ import torch
 torch.set_num_threads(1)
 torch.cpu.get_capabilities = dict  # float32, as in the tests themselves
 from pathlib import Path
-from trfcli_pipeline.training import Evaluated, Finished, TrainingArguments, Stepped, train_textcat
+from trfcli_pipeline.training import Finished, Stepped, TrainingArguments, train_textcat
 
 model, data, config, output, size, methods = sys.argv[1:]
-settings = TrainingArguments(
+arguments = TrainingArguments(
     config=Path(config),
     epochs=2,
     batch_size=int(size),
@@ -73,7 +73,7 @@ settings = TrainingArguments(
     **json.loads(methods),
 )
 rows = []
-for event in train_textcat(model, data, output=Path(output), settings=settings):
+for event in train_textcat(model, data, output=Path(output), arguments=arguments):
     if isinstance(event, Stepped):
         rows.append(event.loss)
     if isinstance(event, Finished):
@@ -85,8 +85,8 @@ print(json.dumps(rows))
 def losses_and_score(
     model: str, data: str, config: str, output: str, size: int, methods: dict[str, Any]
 ) -> list[float]:
-    """What TRAIN prints, of a training in this process."""
-    settings = TrainingArguments(
+    """What TRAIN prints, from training in this process."""
+    arguments = TrainingArguments(
         config=Path(config),
         epochs=2,
         batch_size=size,
@@ -95,14 +95,17 @@ def losses_and_score(
         eval_every=4,
         **methods,
     )
-    events = list(train_textcat(model, data, output=Path(output), settings=settings))
+    events = list(train_textcat(model, data, output=Path(output), arguments=arguments))
     losses = [event.loss for event in events if isinstance(event, Stepped)]
     assert isinstance(events[-1], Finished)
     return [*losses, events[-1].score]
 
 
 def run(arguments: list[str], *, size: int) -> list[list[float]]:
-    """Train in so many processes; returns each one's losses and the best score."""
+    """Train in several processes.
+
+    Returns: Of each process, the losses and the best score.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -111,7 +114,7 @@ def run(arguments: list[str], *, size: int) -> list[list[float]]:
             [sys.executable, "-c", TRAIN, *arguments],
             stdout=subprocess.PIPE,
             text=True,
-            # As torchrun sets them.
+            # As set by torchrun.
             env={
                 **os.environ,
                 "RANK": str(rank),
@@ -126,8 +129,11 @@ def run(arguments: list[str], *, size: int) -> list[list[float]]:
     return [json.loads(process.communicate(timeout=200)[0]) for process in processes]
 
 
-@pytest.mark.parametrize("methods", [{}, {"lora": 2, "averages": True, "layer_decay": 0.5}])
-def test_two_processes_learn_what_one_does(
+OVERRIDES = {"training.optimizer.use_averages": True, "training.optimizer.trf_layer_decay": 0.5}
+
+
+@pytest.mark.parametrize("methods", [{}, {"lora": 2, "overrides": OVERRIDES}])
+def test_two_processes_learn_the_same_as_one(
     tiny_bert: Path, tmp_path: Path, methods: dict[str, Any]
 ) -> None:
     init_pipeline(str(tiny_bert), tmp_path / "model", lang="xx")
@@ -136,7 +142,7 @@ def test_two_processes_learn_what_one_does(
         {"text": f"{text} {number}", "label": label}
         for label, texts in words.items()
         for text in texts
-        # An odd number, so that the last batch has unequal parts.
+        # An odd number, for a last batch with unequal parts.
         for number in range(9)
     ]
     srsly.write_jsonl(tmp_path / "train.jsonl", rows)
@@ -150,7 +156,7 @@ def test_two_processes_learn_what_one_does(
     assert two == also
     assert len(one) == 2 * 4 + 1
     assert two == pytest.approx(one, abs=1e-5)
-    # One of them wrote.
+    # Only one of them writes files.
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("a.cfg", "model", "one", "train.jsonl", "two"),
     ]

@@ -21,15 +21,15 @@ def nlp(tiny_bert: Path) -> Language:
     return make(multilingual(), tiny_bert)
 
 
-def made(nlp: Language, records: list[Record], room: int, *, encode: bool = False) -> Examples:
-    return Examples(nlp, records, ["GOOD", "BAD"], exclusive=True, encode=encode, room=room)
+def made(nlp: Language, records: list[Record], memory: int, *, encode: bool = False) -> Examples:
+    return Examples(nlp, records, ["GOOD", "BAD"], exclusive=True, encode=encode, memory=memory)
 
 
-@pytest.mark.parametrize(("room", "n_kept"), [(0, 0), (45_000, 2), (10**6, 4)])
-def test_examples_are_the_same_whether_kept_or_made_anew(
-    nlp: Language, room: int, n_kept: int
+@pytest.mark.parametrize(("memory", "n_kept"), [(0, 0), (45_000, 2), (10**6, 4)])
+def test_examples_are_the_same_whether_kept_or_made_again(
+    nlp: Language, memory: int, n_kept: int
 ) -> None:
-    examples = made(nlp, RECORDS, room)
+    examples = made(nlp, RECORDS, memory)
     assert len(examples) == len(RECORDS)
     assert examples.n_kept == n_kept
     taken = examples.take([3, 0, 1, 2])
@@ -44,22 +44,22 @@ def test_examples_are_the_same_whether_kept_or_made_anew(
     assert all(doc._.trf_last_hidden_state is None for doc in docs)
 
 
-@pytest.mark.parametrize("room", [0, 10**6])
-def test_with_a_frozen_encoder_docs_have_its_output(nlp: Language, room: int) -> None:
-    examples = made(nlp, RECORDS, room, encode=True)
+@pytest.mark.parametrize("memory", [0, 10**6])
+def test_docs_can_have_the_output_of_a_frozen_encoder(nlp: Language, memory: int) -> None:
+    examples = made(nlp, RECORDS, memory, encode=True)
     for example, number in zip(examples.take(range(4)), examples.n_pieces, strict=True):
         assert len(example.predicted._.trf_last_hidden_state) == number
 
 
-def test_what_is_kept_is_made_once(nlp: Language) -> None:
-    [kept], [missing] = (made(nlp, RECORDS, room).take([0]) for room in (10**6, 0))
+def test_kept_examples_are_made_once(nlp: Language) -> None:
+    [kept], [missing] = (made(nlp, RECORDS, memory).take([0]) for memory in (10**6, 0))
     examples, other = made(nlp, RECORDS, 10**6), made(nlp, RECORDS, 0)
     assert examples.take([0])[0] is examples.take([0])[0]
     assert other.take([0])[0] is not other.take([0])[0]
     assert kept.predicted._.trf_word_pieces == missing.predicted._.trf_word_pieces
 
 
-def test_entries_stand_for_examples(nlp: Language) -> None:
+def test_entries_have_the_lengths_of_their_examples(nlp: Language) -> None:
     examples = made(nlp, RECORDS, 0)
     entries = list(examples.entries([2, 1]))
     assert [entry.index for entry in entries] == [2, 1]

@@ -1,4 +1,4 @@
-"""What a model says of its data."""
+"""How a model records its data."""
 
 import hashlib
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from trfcli_pipeline.training.provenance import digest_files
 
 
-def test_data_files_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
+def test_data_files_with_the_same_name_are_recorded_by_their_paths(tmp_path: Path) -> None:
     paths = [str(tmp_path / part / "data.jsonl") for part in ("train", "dev")]
     for path in paths:
         Path(path).parent.mkdir()

@@ -1,4 +1,4 @@
-"""Trainings that are gone on with, after whatever ended them."""
+"""Resuming of interrupted training runs."""
 
 import random
 import shutil
@@ -19,39 +19,39 @@ from trfcli_pipeline.training import Checkpointed, Finished, Planned, Stepped, t
 
 
 def results(model: Path) -> dict[str, str]:
-    """Hashes of all that a training makes, but for the time that it took."""
+    """Hashes of a trained pipeline, without the duration of its training."""
     found = snapshot(model)
     meta = srsly.read_json(model / "meta.json")
     del found["meta.json"], meta["trf"]["training"]["seconds"]
     return {**found, "meta": srsly.json_dumps(meta, sort_keys=True)}
 
 
-# Checkpoints in the middle of an epoch, and where it ends; evaluations at other steps.
+# Checkpoints within an epoch and at its end, and evaluations at other steps.
 LONG = replace(QUICK, epochs=3, eval_every=4, checkpoint_every=3)
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """Data, and the result of a training with LONG."""
+    """Data, and the model that LONG gives."""
     folder = tmp_path_factory.mktemp("uninterrupted")
     data = write(folder / "train.jsonl", rows("FRUIT", "FILM"))
-    list(train_textcat(str(untrained), data, output=folder / "model", settings=LONG))
+    list(train_textcat(str(untrained), data, output=folder / "model", arguments=LONG))
     return data, folder / "model"
 
 
 @pytest.mark.parametrize("steps", [(2,), (3,), (7,), (10,), (15,), (4, 6, 9, 13)])
-def test_a_resumed_training_ends_as_an_uninterrupted_one(
+def test_resumed_training_gives_the_same_model_as_uninterrupted_training(
     model: Path, uninterrupted: tuple[str, Path], steps: tuple[int, ...]
 ) -> None:
     data, result = uninterrupted
     for stop in steps:
-        events = train_textcat(str(model), data, settings=LONG, resume=True)
+        events = train_textcat(str(model), data, arguments=LONG, resume=True)
         for event in events:
             if isinstance(event, Stepped) and event.step == stop:
                 break
         events.close()
         random.seed(stop)
-    events = train_textcat(str(model), data, settings=LONG, resume=True)
+    events = train_textcat(str(model), data, arguments=LONG, resume=True)
     plan = next(events)
     assert isinstance(plan, Planned)
     assert plan.done_steps == (steps[-1] - 1) // 3 * 3
@@ -59,7 +59,7 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(
     assert list(model.parent.iterdir()) == [model]
     assert results(model) | {"meta": ""} == results(result) | {"meta": ""}
     one, other = (srsly.read_json(path / "meta.json") for path in (model, result))
-    # Where the result goes is part of what was asked for.
+    # The request includes the output directory.
     for meta in (one, other):
         del meta["trf"]["training"]["seconds"], meta["trf"]["training"]["request"]
     assert one == other
@@ -72,16 +72,16 @@ torch.set_num_threads(1)
 torch.cpu.get_capabilities = dict  # float32, as in the tests themselves
 from trfcli_pipeline.training import Checkpointed, TrainingArguments, train_textcat
 
-settings = TrainingArguments(
+arguments = TrainingArguments(
     epochs=3, batch_size=8, seed=1, learn_rate=5e-3, eval_every=4, checkpoint_every=3
 )
-for event in train_textcat(sys.argv[1], sys.argv[2], settings=settings):
+for event in train_textcat(sys.argv[1], sys.argv[2], arguments=arguments):
     if isinstance(event, Checkpointed) and event.step == 9:
         os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_a_killed_training_leaves_the_model_and_can_be_resumed(
+def test_killed_training_leaves_the_model_unchanged_and_can_be_resumed(
     model: Path, uninterrupted: tuple[str, Path]
 ) -> None:
     data, result = uninterrupted
@@ -90,22 +90,22 @@ def test_a_killed_training_leaves_the_model_and_can_be_resumed(
     process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert process.returncode == -signal.SIGKILL, process.stderr
     assert snapshot(model) == before
-    finish(train_textcat(str(model), data, settings=LONG, resume=True))
+    finish(train_textcat(str(model), data, arguments=LONG, resume=True))
     for part in ("trf_tok2vec", "trf_textcat"):
         assert snapshot(model / part) == snapshot(result / part)
 
 
-def test_a_kill_before_the_old_files_are_gone_is_no_harm(model: Path, data: str) -> None:
-    """The result is in its place, the checkpoint isn't removed yet."""
+def test_kill_before_the_checkpoint_is_removed_does_no_harm(model: Path, data: str) -> None:
+    """The trained pipeline is in its place, but there still is a checkpoint."""
     kept = model.parent.parent / "kept"
-    for event in train_textcat(str(model), data, settings=QUICK):
+    for event in train_textcat(str(model), data, arguments=QUICK):
         if isinstance(event, Checkpointed):
             shutil.copytree(hidden(model), kept)
     trained = snapshot(model)
     kept.rename(hidden(model))
-    (end,) = train_textcat(str(model), data, settings=QUICK, resume=True)
+    (end,) = train_textcat(str(model), data, arguments=QUICK, resume=True)
     assert isinstance(end, Finished)
-    assert end.was_finished
+    assert end.already_finished
     assert snapshot(model) == trained
     assert list(model.parent.iterdir()) == [model]
     facts = srsly.read_json(model / "meta.json")["trf"]["training"]
@@ -115,37 +115,37 @@ def test_a_kill_before_the_old_files_are_gone_is_no_harm(model: Path, data: str)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"settings": replace(QUICK, learn_rate=1e-3)}, "the settings differ"),
-        ({"settings": replace(QUICK, freeze_encoder=True)}, "the settings differ"),
-        ({"train": "other.jsonl"}, "the training texts and the dev texts differ"),
+        ({"arguments": replace(QUICK, learn_rate=1e-3)}, "the settings have changed"),
+        ({"arguments": replace(QUICK, freeze_encoder=True)}, "the settings have changed"),
+        ({"train": "other.jsonl"}, "the training texts and the dev texts have changed"),
     ],
 )
-def test_another_training_is_not_resumed(
+def test_training_is_not_resumed_with_other_settings_or_texts(
     model: Path, data: str, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
-    for event in train_textcat(str(model), data, settings=QUICK):
+    for event in train_textcat(str(model), data, arguments=QUICK):
         if isinstance(event, Checkpointed):
             break
     kept = snapshot(hidden(model))
     write(tmp_path / "other.jsonl", rows("FRUIT", "FILM")[::-1])
-    arguments: dict[str, Any] = {"train": data, "settings": QUICK, **change}
+    arguments: dict[str, Any] = {"train": data, "arguments": QUICK, **change}
     if "train" in change:
         arguments["train"] = str(tmp_path / change["train"])
     with pytest.raises(PipelineError, match=message):
         list(train_textcat(str(model), **arguments, resume=True))
     assert snapshot(hidden(model)) == kept
-    # Without --resume it is given up, which is said.
-    plan = start(str(model), data, settings=QUICK)
-    assert plan.remarks[-1].endswith("(step 5) is given up: no --resume")
+    # A new training run discards it, and says so.
+    plan = start(str(model), data, arguments=QUICK)
+    assert plan.warnings[-1].startswith("An unfinished training at step 5 will be discarded")
 
 
-def test_no_checkpoints(model: Path, data: str) -> None:
-    settings = replace(QUICK, checkpoint_every=0)
-    events = list(train_textcat(str(model), data, settings=settings))
+def test_checkpoints_can_be_turned_off(model: Path, data: str) -> None:
+    arguments = replace(QUICK, checkpoint_every=0)
+    events = list(train_textcat(str(model), data, arguments=arguments))
     assert not any(isinstance(event, Checkpointed) for event in events)
 
 
-def test_the_history_of_scores_is_kept(uninterrupted: tuple[str, Path]) -> None:
+def test_scores_of_all_evaluations_are_saved(uninterrupted: tuple[str, Path]) -> None:
     _, result = uninterrupted
     history = list(srsly.read_jsonl(result / "training.jsonl"))
     assert [row["step"] for row in history] == [4, 8, 12, 15]

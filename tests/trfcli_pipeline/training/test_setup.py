@@ -1,4 +1,4 @@
-"""What of the encoder is trained, and how, in whole trainings."""
+"""Which of the encoder's weights are trained and how, in whole training runs."""
 
 import sys
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from trainings import QUICK
 
-from trfcli_pipeline.errors import ArgumentError, EncoderError
+from trfcli_pipeline.errors import ArgumentError, EncoderError, PipelineError
 from trfcli_pipeline.evaluation.evaluate import evaluate
 from trfcli_pipeline.pipeline.loading import init_pipeline
 from trfcli_pipeline.training import (
@@ -28,6 +28,9 @@ from trfcli_pipeline.training import (
 
 WEIGHTS = Path("trf_tok2vec", "model", "model.safetensors")
 CHECKPOINTED = replace(QUICK, checkpoint_every=3)
+LAYER_DECAY = {"training.optimizer.trf_layer_decay": 0.8}
+AVERAGES = {"training.optimizer.use_averages": True}
+ACCUMULATED = {"training.accumulate_gradient": 2}
 
 
 @pytest.fixture
@@ -35,30 +38,30 @@ def model(untrained: Path) -> str:
     return str(untrained)
 
 
-def run(model: str, data: str, output: Path, **settings: Any) -> list[Event]:
+def run(model: str, data: str, output: Path, **arguments: Any) -> list[Event]:
     return list(
         train_textcat(
             model,
             data,
             dev=data,
             output=output,
-            settings=replace(CHECKPOINTED, **settings),
+            arguments=replace(CHECKPOINTED, **arguments),
         )
     )
 
 
 def changed(model: str, output: Path) -> set[str]:
-    """Names of the encoder's weights that training has changed."""
+    """Names of the encoder's weights that training changed."""
     before, after = load_file(Path(model) / WEIGHTS), load_file(output / WEIGHTS)
     assert before.keys() == after.keys()
     return {name for name, each in before.items() if not torch.equal(each, after[name])}
 
 
 METHODS = [
-    {"layer_decay": 0.8, "freeze_layers": 1, "averages": True},
-    {"lora": 2, "averages": True, "precision": "bf16", "layer_decay": 0.8},
-    {"precision": "fp16", "accumulate": 2},
-    {"freeze_encoder": True, "averages": True},
+    {"freeze_layers": 1, "overrides": LAYER_DECAY | AVERAGES},
+    {"lora": 2, "precision": "bf16", "overrides": LAYER_DECAY | AVERAGES},
+    {"precision": "fp16", "overrides": ACCUMULATED},
+    {"freeze_encoder": True, "overrides": AVERAGES},
 ]
 
 
@@ -71,28 +74,31 @@ def content(output: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("methods", METHODS, ids=str)
-def test_an_interrupted_training_ends_as_an_uninterrupted_one(
+def test_resumed_training_gives_the_same_model_as_uninterrupted_training(
     model: str, data: str, tmp_path: Path, methods: dict[str, Any]
 ) -> None:
     run(model, data, tmp_path / "one", **methods)
-    settings = replace(CHECKPOINTED, **methods)
-    arguments: dict[str, Any] = {"dev": data, "output": tmp_path / "two", "settings": settings}
-    events = train_textcat(model, data, **arguments)
+    options: dict[str, Any] = {
+        "dev": data,
+        "output": tmp_path / "two",
+        "arguments": replace(CHECKPOINTED, **methods),
+    }
+    events = train_textcat(model, data, **options)
     while not isinstance(next(events), Checkpointed):
         pass
-    # Lost with the interruption.
+    # A step after the checkpoint, which is lost.
     assert isinstance(next(events), Stepped)
     events.close()
-    # What went on in between must not matter.
+    # The state of random generators at the restart must not matter.
     torch.manual_seed(5)
-    plan, *_ = list(train_textcat(model, data, **arguments, resume=True))
+    plan, *_ = list(train_textcat(model, data, **options, resume=True))
     assert isinstance(plan, Planned)
     assert plan.done_steps == 3
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
 @pytest.mark.parametrize("methods", [{}, {"freeze_encoder": True}], ids=str)
-def test_texts_that_memory_has_no_room_for_are_trained_on_all_the_same(
+def test_texts_that_dont_fit_in_memory_are_trained_on_as_well(
     model: str,
     data: str,
     tmp_path: Path,
@@ -101,18 +107,17 @@ def test_texts_that_memory_has_no_room_for_are_trained_on_all_the_same(
 ) -> None:
     plan, *_ = run(model, data, tmp_path / "one", **methods)
     assert isinstance(plan, Planned)
-    assert not any("memory" in remark for remark in plan.remarks)
-    monkeypatch.setattr("trfcli_pipeline.training._ROOM", 5 * 16_000)
-    monkeypatch.setattr("trfcli_pipeline.training.data._ROOM", 2_000)
+    assert not any("memory" in warning for warning in plan.warnings)
+    monkeypatch.setattr("trfcli_pipeline.training.train._MEMORY", 5 * 16_000)
+    monkeypatch.setattr("trfcli_pipeline.training.data._MEMORY", 2_000)
     plan, *_ = run(model, data, tmp_path / "two", **methods)
     assert isinstance(plan, Planned)
     done = "encoded" if methods else "tokenized"
-    assert plan.remarks[-1].endswith(
-        f" of 40 texts in train don't fit in memory once {done}, "
-        "so that is done anew in every epoch"
+    assert plan.warnings[-1].endswith(
+        f" of 40 training texts don't fit in memory and will be {done} again in every epoch"
     )
     if methods:
-        # Encoded in other batches, with other last bits.
+        # Encoded in different batches, which rounds differently.
         one, two = (spacy.load(tmp_path / name)("a great dog").cats for name in ("one", "two"))
         assert one == {label: pytest.approx(two[label], abs=1e-5) for label in one}
     else:
@@ -120,32 +125,32 @@ def test_texts_that_memory_has_no_room_for_are_trained_on_all_the_same(
 
 
 @pytest.mark.parametrize("change", [{"lora": 4}, {"freeze_layers": 1}, {"precision": "bf16"}])
-def test_another_method_is_another_training(
+def test_training_is_not_resumed_with_another_method(
     model: str, data: str, tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    settings = replace(CHECKPOINTED, lora=2)
-    for event in train_textcat(model, data, output=tmp_path / "out", settings=settings):
+    arguments = replace(CHECKPOINTED, lora=2)
+    for event in train_textcat(model, data, output=tmp_path / "out", arguments=arguments):
         if isinstance(event, Checkpointed):
             break
-    settings = replace(settings, **change)
-    with pytest.raises(Exception, match="the settings differ"):
-        next(train_textcat(model, data, output=tmp_path / "out", settings=settings, resume=True))
+    arguments = replace(arguments, **change)
+    with pytest.raises(PipelineError, match="the settings have changed"):
+        next(train_textcat(model, data, output=tmp_path / "out", arguments=arguments, resume=True))
 
 
-def test_frozen_layers_stay_as_they_are(model: str, data: str, tmp_path: Path) -> None:
+def test_frozen_layers_are_not_trained(model: str, data: str, tmp_path: Path) -> None:
     run(model, data, tmp_path, freeze_layers=1)
     parts = {name.rpartition(".")[0] for name in changed(model, tmp_path)}
     assert "encoder.layer.1.output.dense" in parts
     assert all(part.startswith(("encoder.layer.1.", "pooler.")) for part in parts)
 
 
-def test_adapters_end_up_in_the_weights(
+def test_lora_adapters_are_merged_into_the_weights(
     model: str, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events = run(model, data, tmp_path, lora=2, learn_rate=None)
     assert isinstance(events[0], Planned)
     assert events[0].trf_lr == 1e-3
-    # Weights of six linear layers in each of two layers, and of the pooler.
+    # Six linear layers in each of two layers, and the pooler.
     assert events[0].methods == ["LoRA of rank 2, 960 weights"]
     names = changed(model, tmp_path)
     assert len(names) == 12
@@ -158,13 +163,13 @@ def test_adapters_end_up_in_the_weights(
 
 
 @pytest.mark.parametrize("methods", [{}, *METHODS], ids=str)
-def test_what_is_saved_is_what_was_evaluated(
+def test_saved_pipeline_has_the_scores_of_its_evaluation(
     model: str, data: str, tmp_path: Path, methods: dict[str, Any]
 ) -> None:
     best = [
         event
         for event in run(model, data, tmp_path, **methods)
-        if isinstance(event, Evaluated) and event.choice
+        if isinstance(event, Evaluated) and event.kept_because
     ][-1]
     rows = list(srsly.read_jsonl(data))
     gold = [{label: float(label == row["label"]) for label in ("FRUIT", "FILM")} for row in rows]
@@ -172,29 +177,27 @@ def test_what_is_saved_is_what_was_evaluated(
     assert found.cats == best.evaluation.cats
 
 
-def test_averages_are_other_weights_than_the_last(model: str, data: str, tmp_path: Path) -> None:
+def test_averages_differ_from_the_last_weights(model: str, data: str, tmp_path: Path) -> None:
     for name, averages in (("last", False), ("averages", True)):
-        run(model, data, tmp_path / name, averages=averages)
+        run(model, data, tmp_path / name, overrides=AVERAGES if averages else {})
     files = [content(tmp_path / name) for name in ("last", "averages")]
     for name in (str(WEIGHTS), "trf_textcat/model"):
         assert files[0][name] != files[1][name]
 
 
-def test_the_precision_is_the_pipelines_own_unless_another_is_asked_for(
-    model: str, data: str, tmp_path: Path
-) -> None:
+def test_precision_defaults_to_that_of_the_pipeline(model: str, data: str, tmp_path: Path) -> None:
     nlp = spacy.load(model)
     nlp.get_pipe_config("trf_tok2vec")["precision"] = "bf16"
     nlp.to_disk(tmp_path / "bf16")
     found = []
-    for settings in ({}, {"precision": "fp32"}, {"freeze_encoder": True}):
-        plan = run(str(tmp_path / "bf16"), data, tmp_path / "trained", **settings)[0]
+    for arguments in ({}, {"precision": "fp32"}, {"freeze_encoder": True}):
+        plan = run(str(tmp_path / "bf16"), data, tmp_path / "trained", **arguments)[0]
         assert isinstance(plan, Planned)
         found.append(plan.precision)
     assert found == ["bf16", "fp32", "fp32"]
 
 
-def test_the_model_says_how_it_was_trained(model: str, data: str, tmp_path: Path) -> None:
+def test_model_records_how_it_was_trained(model: str, data: str, tmp_path: Path) -> None:
     events = run(model, data, tmp_path, **METHODS[1], freeze_layers=1)
     plan = events[0]
     assert isinstance(plan, Planned)
@@ -215,19 +218,26 @@ def test_the_model_says_how_it_was_trained(model: str, data: str, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "settings", [{"layer_decay": 0.9}, {"freeze_layers": 1}, {"lora": 2}, {"precision": "fp16"}]
+    ("arguments", "option"),
+    [
+        ({"overrides": LAYER_DECAY}, "--training.optimizer.trf_layer_decay"),
+        ({"freeze_layers": 1}, "--freeze-layers"),
+        ({"lora": 2}, "--lora"),
+        ({"precision": "fp16"}, "--precision"),
+    ],
 )
-def test_an_encoder_that_is_not_trained_has_no_methods(settings: dict[str, Any]) -> None:
-    option = f"--{next(iter(settings)).replace('_', '-')}"
-    with pytest.raises(ArgumentError, match=f"{option} can't go with --freeze-encoder"):
-        TrainingArguments(freeze_encoder=True, **settings)
+def test_options_for_training_the_encoder_contradict_freezing_it(
+    arguments: dict[str, Any], option: str
+) -> None:
+    with pytest.raises(ArgumentError, match=f"{option} can't be combined with --freeze-encoder"):
+        TrainingArguments(freeze_encoder=True, **arguments)
 
 
-@pytest.mark.parametrize("settings", [{"layer_decay": 0.9}, {"freeze_layers": 1}])
-def test_layers_have_to_be_there(
-    family_encoder: Callable[[str], Path], data: str, tmp_path: Path, settings: dict[str, Any]
+@pytest.mark.parametrize("arguments", [{"overrides": LAYER_DECAY}, {"freeze_layers": 1}])
+def test_options_for_layers_need_an_encoder_with_layers(
+    family_encoder: Callable[[str], Path], data: str, tmp_path: Path, arguments: dict[str, Any]
 ) -> None:
     init_pipeline(str(family_encoder("albert")), tmp_path / "model", lang="xx")
-    with pytest.raises(EncoderError, match="albert: has no separate weights"):
-        run(str(tmp_path / "model"), data, tmp_path / "out", **settings)
+    with pytest.raises(EncoderError, match="albert: has no layers of its own"):
+        run(str(tmp_path / "model"), data, tmp_path / "out", **arguments)
     assert not (tmp_path / "out").exists()

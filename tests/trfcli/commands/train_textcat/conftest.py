@@ -22,7 +22,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
 def workspace(
     tmp_path: Path, model: Path, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, write: Write
 ) -> Path:
-    """The current directory, with a pipeline, data, and what is neither."""
+    """The current directory, with a pipeline, data files and other files."""
     shutil.copytree(model, tmp_path / "model")
     (tmp_path / "tiny-bert").symlink_to(tiny_bert)
     write(tmp_path / "train.jsonl", TEXTS)
@@ -36,7 +36,7 @@ def workspace(
 
 @pytest.fixture
 def fast(workspace: Path) -> str:
-    """A config with which the classifier learns within a few steps, on a frozen encoder."""
+    """A config that trains the classifier on a frozen encoder within a few steps."""
     config = Config().from_disk(config_path("textcat.cfg"), interpolate=False)
     config["training"]["optimizer"]["learn_rate"]["initial_rate"] = 0.3
     config["training"]["dropout"] = 0.0

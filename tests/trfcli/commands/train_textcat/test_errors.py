@@ -1,5 +1,6 @@
-"""Wrong input, and wrong usage."""
+"""Unusable input and wrong usage."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from train_command import DEV, LABELS, TEXTS, CheckFailure, Digest, Run, Write
             "empty.jsonl: no records",
             "A record is",
         ),
-        (["model", "train.jsonl", "-o", "folder"], "folder: exists and is no spaCy", "another"),
+        (["model", "train.jsonl", "-o", "folder"], "folder: exists and is not a spaCy", "another"),
         (["model", "train.jsonl", "-o", "dev.jsonl"], "dev.jsonl: is a file", "directory"),
         (["model", "train.jsonl", "--architecture", "x"], "x: no such arch", "softmax_last_hidden"),
         (["model", "train.jsonl", "--device", "warp"], "warp: not a device", "cpu"),
@@ -34,7 +35,7 @@ from train_command import DEV, LABELS, TEXTS, CheckFailure, Digest, Run, Write
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_wrong_input_is_one_line_and_changes_nothing(
+def test_unusable_input_is_one_line_and_changes_nothing(
     workspace: Path, args: list[str], problem: str, advice: str | None, check_failure: CheckFailure
 ) -> None:
     check_failure(["train", *args], problem, advice)
@@ -61,7 +62,7 @@ def test_wrong_input_is_one_line_and_changes_nothing(
     ],
     ids=["broken", "count", "key", "text", "label", "one label", "few"],
 )
-def test_bad_record_is_named_and_changes_nothing(
+def test_unusable_record_is_named_and_changes_nothing(
     workspace: Path,
     records: list[dict[str, Any] | str],
     problem: str,
@@ -74,7 +75,7 @@ def test_bad_record_is_named_and_changes_nothing(
     check_failure(["train", "model", "data.jsonl", "-o", "trained"], problem, advice)
 
 
-def test_labels_that_train_lacks_are_named(
+def test_labels_only_in_the_dev_set_are_named(
     workspace: Path, check_failure: CheckFailure, write: Write
 ) -> None:
     write(workspace / "dev.jsonl", [*DEV, {"text": "so so", "label": "MIXED"}])
@@ -83,7 +84,7 @@ def test_labels_that_train_lacks_are_named(
     check_failure(["train", *args], problem, "dev.jsonl")
 
 
-def test_several_labels_though_exclusive_was_asked_for(
+def test_several_labels_contradict_exclusive(
     workspace: Path, check_failure: CheckFailure, write: Write
 ) -> None:
     write(workspace / "train.jsonl", [*TEXTS, {"text": "both", "labels": LABELS}])
@@ -104,7 +105,6 @@ def test_several_labels_though_exclusive_was_asked_for(
         ["--patience", "-1"],
         ["--eval-every", "0"],
         ["--max-texts", "0"],
-        ["--layer-decay", "1.1"],
         ["--freeze-layers", "-1"],
         ["--lora", "0"],
         ["--precision", "fp8"],
@@ -123,23 +123,76 @@ def test_wrong_usage_exits_with_2(
     assert digest(workspace) == before
 
 
-def test_options_that_exclude_each_other_are_wrong_usage(
+def test_options_that_contradict_each_other_are_wrong_usage(
     run: Run, workspace: Path, digest: Digest
 ) -> None:
     before = digest(workspace)
-    options = ["--lora", "8", "--layer-decay", "0.9", "--freeze-encoder"]
+    options = ["--lora", "8", "--freeze-layers", "1", "--freeze-encoder"]
     result = run("train", "model", "train.jsonl", *options)
     assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr.splitlines() == [
-        "✘ --layer-decay and --lora can't go with --freeze-encoder, which doesn't train the "
-        "encoder at all",
-        "  Leave out the one or the other",
+        "✘ --freeze-layers and --lora can't be combined with --freeze-encoder, which trains the "
+        "classifier only",
+        "  Leave out one or the other",
     ]
     assert digest(workspace) == before
 
 
-def test_layers_that_are_not_there(workspace: Path, check_failure: CheckFailure) -> None:
+def test_some_layers_have_to_be_trained(workspace: Path, check_failure: CheckFailure) -> None:
     options = ["--freeze-layers", "2"]
     problem = "bert: can't freeze 2 layers of 2: none would be left to train"
     check_failure(["train", "model", "train.jsonl", *options], problem, "--freeze-encoder")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--lern-rate", "1e-5"], "No such option: --lern-rate. Did you mean --learn-rate?"),
+        (
+            ["--focal-gamma=2"],
+            "No such option: --focal-gamma. Did you mean --components.trf_textcat.focal_gamma?",
+        ),
+        (["--nonsense"], "No such option: --nonsense"),
+        (
+            ["--training.dropout", "0.1", "--training.dropout=0.2"],
+            "--training.dropout is given twice",
+        ),
+    ],
+    ids=str,
+)
+def test_unknown_option_suggests_what_was_meant(
+    run: Run, workspace: Path, options: list[str], message: str
+) -> None:
+    result = run("train", "model", "train.jsonl", *options)
+    assert result.exit_code == 2
+    # Without the lines of the box around it.
+    assert message in re.sub(r"[\s│]+", " ", result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("override", "lines"),
+    [
+        (
+            ["--training.dropuot", "0.1"],
+            [
+                "✘ --training.dropuot: the config has no such setting",
+                "  Did you mean --training.dropout?",
+            ],
+        ),
+        (["--training.dropout=2"], ["✘ --training.dropout 2: must be from 0 to 1"]),
+        (
+            ["--training.optimizer.use_averages=some"],
+            ["✘ --training.optimizer.use_averages some: 'some' is not true or false"],
+        ),
+    ],
+    ids=str,
+)
+def test_wrong_override_is_wrong_usage(
+    run: Run, workspace: Path, digest: Digest, override: list[str], lines: list[str]
+) -> None:
+    before = digest(workspace)
+    result = run("train", *override, "model", "train.jsonl")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == lines
+    assert digest(workspace) == before

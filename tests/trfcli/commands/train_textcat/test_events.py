@@ -1,4 +1,4 @@
-"""What the command does with the events, whatever training they come from."""
+"""How the command shows events, and which arguments it passes on."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,13 +11,18 @@ from train_command import Run
 
 from trfcli_pipeline import training
 from trfcli_pipeline.training import Evaluated, Event, Finished, Planned, Stepped
-from trfcli_pipeline.training.config import TrainingArguments
-from trfcli_pipeline.training.events import Choice
+from trfcli_pipeline.training.arguments import TrainingArguments
+from trfcli_pipeline.training.events import KeepReason
+
+Replayed = Callable[..., dict[str, Any]]
+AVERAGES = {"training.optimizer.use_averages": True}
+POOLING = {"components.trf_textcat.pooling": "max"}
+WEIGHTS = {"components.trf_textcat.class_weights": {"A": 2}}
 
 
 @pytest.fixture
-def replayed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """Puts prepared events in place of a training; returns what the command asked for."""
+def replayed(monkeypatch: pytest.MonkeyPatch) -> Replayed:
+    """Replaces training by prepared events, and returns the arguments that it was called with."""
 
     def replay(*events: Event) -> dict[str, Any]:
         asked: dict[str, Any] = {}
@@ -35,10 +40,10 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
 PLAN = Planned(
     train_texts=4517,
     dev_texts=1501,
-    dev_origin="from dev.csv",
+    dev_origin="in the dev set (dev.csv)",
     label_counts={"A": 1, "B": 2, "C": 3, "D": 4, "E": 5, "F": 6, "G": 7, "H": 72},
     exclusive=False,
-    remarks=["one thing", "another"],
+    warnings=["one thing", "another"],
     device="mps",
     threads=1,
     trf_lr=5e-5,
@@ -49,6 +54,7 @@ PLAN = Planned(
     mean_length=20.6,
     classifier="new classifier",
     segments="single sentences",
+    decisions=["first decision (--option)", "second decision"],
 )
 
 
@@ -56,19 +62,20 @@ FINISHED = Finished(
     best_step=2820,
     metric="cats_micro_f",
     score=0.97449,
+    highest_score=0.97449,
     path=Path("trained"),
-    was=None,
-    stopped_early=False,
+    replaced=None,
+    evaluations_without_improvement=0,
     seconds=112.0,
 )
 
 
-def evaluated(step: int, choice: Choice | None) -> Evaluated:
+def evaluated(step: int, reason: KeepReason | None) -> Evaluated:
     scores = SimpleNamespace(accuracy=0.98249, macro_f=0.9605)
-    return Evaluated(step, step / 1410, 0.04151, 13_409.7, 0.9605, scores, choice)  # type: ignore[arg-type]
+    return Evaluated(step, step / 1410, 0.04151, 13_409.7, 0.9605, scores, reason)  # type: ignore[arg-type]
 
 
-def test_figures_are_for_people(run: Run, replayed: Callable[..., dict[str, Any]]) -> None:
+def test_events_are_shown(run: Run, replayed: Replayed) -> None:
     replayed(
         PLAN,
         Stepped(1, 0.7),
@@ -81,50 +88,76 @@ def test_figures_are_for_people(run: Run, replayed: Callable[..., dict[str, Any]
     assert result.exit_code == 0
     assert result.stdout == ""
     assert result.stderr.splitlines() == [
-        "✔ 4,517 texts to train on, 1,501 for dev (from dev.csv); 8 labels, multi-label: "
+        "✔ 4,517 texts to train on, 1,501 in the dev set (dev.csv); 8 labels, multi-label: "
         "H 72.0 %, G 7.0 %, F 6.0 %, E 5.0 %, D 4.0 %, C 3.0 % and 2 more",
         "⚠ one thing",
         "⚠ another",
-        "ℹ MPS, 1 thread; encoder rate 5e-05, head rate 1e-03, batch 32, 4,240 steps, "
-        "warm-up 1,042; single sentences, mean length 21 wordpieces; new classifier",
+        "ℹ first decision (--option)",
+        "ℹ second decision",
+        "ℹ MPS, 1 thread; learning rate 5e-5 for the encoder, 1e-3 for the classifier; "
+        "batch size 32, 4,240 steps, 1,042 of them warm-up",
+        "ℹ Encoder input: single sentences; 21 wordpieces per text on average; new classifier",
         "   step   epoch     loss  accuracy  macro F   words/s",
         "  1,410    1.00    0.042     0.982    0.961    13,410  ← best",
         "  2,820    2.00    0.042     0.982    0.961    13,410",
-        "✔ Best dev micro F 0.974 at step 2,820; saved to trained",
+        "✔ Kept the model of step 2,820, the best on the dev set (micro F 0.974). Saved to trained",
         "  Next: trf evaluate trained test.jsonl",
     ]
 
 
-def test_methods_are_named(run: Run, replayed: Callable[..., dict[str, Any]]) -> None:
+def test_precision_and_methods_are_shown(run: Run, replayed: Replayed) -> None:
     methods = ["lowest 2 of 6 layers frozen", "layer decay 0.9"]
     replayed(replace(PLAN, precision="bf16", methods=methods), FINISHED)
     assert (
-        "ℹ MPS, bf16, 1 thread; encoder rate 5e-05, head rate 1e-03, lowest 2 of 6 layers frozen, "
-        "layer decay 0.9, batch 32, 4,240 steps, "
+        "ℹ MPS, 1 thread, bf16; learning rate 5e-5 for the encoder, 1e-3 for the classifier, "
+        "lowest 2 of 6 layers frozen, layer decay 0.9; batch size 32, 4,240 steps, "
     ) in run("train", "model", "train.csv").stderr
 
 
+def test_frozen_encoder_has_no_learning_rate(run: Run, replayed: Replayed) -> None:
+    replayed(replace(PLAN, trf_lr=None), FINISHED)
+    stderr = run("train", "model", "train.csv").stderr
+    assert "; encoder frozen, learning rate 1e-3 for the classifier; batch size" in stderr
+
+
 @pytest.mark.parametrize(
-    ("choice", "why"),
-    [("rate", "less than before by chance at most"), ("last", "of too few texts to tell much")],
+    ("reason", "kept"),
+    [
+        ("rate", "(micro F 0.974); the earlier 0.981 is within one standard error"),
+        ("last", "(micro F 0.974); the dev set is too small to choose another"),
+    ],
 )
-def test_that_the_last_state_is_kept_is_explained(
-    run: Run, replayed: Callable[..., dict[str, Any]], choice: Choice, why: str
+def test_why_the_final_model_is_kept_is_explained(
+    run: Run, replayed: Replayed, reason: KeepReason, kept: str
 ) -> None:
-    replayed(
-        PLAN, evaluated(1410, "score"), evaluated(2820, choice), replace(FINISHED, choice=choice)
-    )
+    finished = replace(FINISHED, highest_score=0.981, kept_because=reason)
+    replayed(PLAN, evaluated(1410, "score"), evaluated(2820, reason), finished)
     lines = run("train", "model", "train.csv").stderr.splitlines()
     assert [line.split()[-1] for line in lines if "13,410" in line] == ["best", "kept"]
-    assert lines[-2] == f"✔ Dev micro F 0.974 at the end, {why}; saved to trained"
+    assert lines[-2] == f"✔ Kept the final model {kept}. Saved to trained"
 
 
-def test_a_lower_rate_is_explained(run: Run, replayed: Callable[..., dict[str, Any]]) -> None:
-    replayed(replace(PLAN, rate_rule="1e-04 for up to 300 steps"), FINISHED)
-    assert (
-        "; encoder rate 5e-05 (1e-04 for up to 300 steps), head rate 1e-03, "
-        in run("train", "model", "train.csv").stderr
+@pytest.mark.parametrize(
+    ("number", "evaluations"), [(1, "1 evaluation"), (3, "3 evaluations")], ids=str
+)
+def test_early_stopping_is_explained(
+    run: Run, replayed: Replayed, number: int, evaluations: str
+) -> None:
+    replayed(PLAN, replace(FINISHED, evaluations_without_improvement=number))
+    lines = run("train", "model", "train.csv").stderr.splitlines()
+    assert lines[-3] == f"ℹ Stopped early: no improvement for {evaluations} (--patience)"
+
+
+def test_replaced_pipeline_is_named_and_the_next_command_can_be_copied(
+    run: Run, replayed: Replayed
+) -> None:
+    path, replaced = Path("my models", "one"), "a pipeline without a text classifier"
+    replayed(PLAN, replace(FINISHED, path=path, replaced=replaced))
+    lines = run("train", "model", "train.csv").stderr.splitlines()
+    assert lines[-2].endswith(
+        "Saved to my models/one, replacing a pipeline without a text classifier"
     )
+    assert lines[-1] == "  Next: trf evaluate 'my models/one' test.jsonl"
 
 
 @pytest.mark.parametrize(
@@ -146,22 +179,29 @@ def test_a_lower_rate_is_explained(run: Run, replayed: Callable[..., dict[str, A
         (["--max-texts", "10"], "max_texts", 10),
         (["--checkpoint-every", "0"], "checkpoint_every", 0),
         (["--segments", "doc"], "segments", "doc"),
-        (["--pooling", "max"], "pooling", "max"),
         (["--balance"], "balance", True),
-        (["--focal-gamma", "2"], "focal_gamma", 2.0),
-        (["--accumulate", "2"], "accumulate", 2),
-        (["--layer-decay", "0.9"], "layer_decay", 0.9),
         (["--freeze-layers", "2"], "freeze_layers", 2),
         (["--lora", "8"], "lora", 8),
         (["--precision", "bf16"], "precision", "bf16"),
-        (["--averages"], "averages", True),
         (["-c", "my.cfg"], "config", Path("my.cfg")),
+        (["--training.dropout", "0.1"], "overrides", {"training.dropout": 0.1}),
+        (["--training.dropout=0.1"], "overrides", {"training.dropout": 0.1}),
+        (["--training.patience", "-1"], "overrides", {"training.patience": -1}),
+        (["--training.optimizer.use-averages"], "overrides", AVERAGES),
+        (["--training.optimizer.use_averages", "true"], "overrides", AVERAGES),
+        (["--components.trf_textcat.pooling=max"], "overrides", POOLING),
+        (
+            ["--components.trf_textcat.pooling", "max", "--training.optimizer.use_averages"],
+            "overrides",
+            POOLING | AVERAGES,
+        ),
+        (['--components.trf_textcat.class_weights={"A": 2}'], "overrides", WEIGHTS),
     ],
     ids=lambda value: " ".join(value) or "none" if isinstance(value, list) else "",
 )
-def test_each_option_changes_one_setting(
+def test_each_option_is_passed_on(
     run: Run,
-    replayed: Callable[..., dict[str, Any]],
+    replayed: Replayed,
     options: list[str],
     name: str | None,
     value: object,
@@ -174,23 +214,36 @@ def test_each_option_changes_one_setting(
         "train": "train.csv",
         "dev": None,
         "output": None,
-        "settings": TrainingArguments(**changed),  # type: ignore[arg-type]
+        "arguments": TrainingArguments(**changed),  # type: ignore[arg-type]
         "resume": False,
     }
 
 
-def test_resume_is_passed_on(run: Run, replayed: Callable[..., dict[str, Any]]) -> None:
+def test_overrides_can_come_before_the_arguments(run: Run, replayed: Replayed) -> None:
+    asked = replayed(PLAN, FINISHED)
+    assert run("train", "--training.dropout", "0.1", "model", "train.csv").exit_code == 0
+    assert (asked["model"], asked["train"]) == ("model", "train.csv")
+    assert asked["arguments"].overrides == {"training.dropout": 0.1}
+
+
+def test_resuming_is_shown(run: Run, replayed: Replayed) -> None:
     asked = replayed(replace(PLAN, done_steps=40), FINISHED)
     result = run("train", "model", "train.csv", "--resume")
     assert asked["resume"] is True
-    assert "ℹ Goes on after step 40 of 4,240" in result.stderr.splitlines()
-    replayed(PLAN, replace(FINISHED, was_finished=True))
+    assert "ℹ Resuming after step 40 of 4,240" in result.stderr.splitlines()
+    replayed(PLAN, replace(FINISHED, already_finished=True))
     result = run("train", "model", "train.csv", "--resume")
-    assert "ℹ There is no checkpoint to go on from; starts from the beginning" in result.stderr
-    assert "ℹ This training had already ended: trained is its result" in result.stderr
+    assert "ℹ No checkpoint to resume from: starting from the beginning" in result.stderr
+    assert "ℹ This training had already finished; its result is trained" in result.stderr
 
 
-def test_dev_and_output_have_short_names(run: Run, replayed: Callable[..., dict[str, Any]]) -> None:
+def test_dev_and_output_have_short_names(run: Run, replayed: Replayed) -> None:
     asked = replayed(PLAN, FINISHED)
     assert run("train", "model", "train.csv", "-d", "dev.csv", "-o", "trained").exit_code == 0
     assert (asked["dev"], asked["output"]) == ("dev.csv", Path("trained"))
+
+
+def test_arguments_after_two_dashes_are_not_options(run: Run, replayed: Replayed) -> None:
+    asked = replayed(PLAN, FINISHED)
+    assert run("train", "--epochs", "2", "--", "model", "--train.csv").exit_code == 0
+    assert asked["train"] == "--train.csv"

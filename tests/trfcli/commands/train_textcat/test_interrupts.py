@@ -1,4 +1,4 @@
-"""Interrupts, in a process of its own."""
+"""Interrupts and kills of a process that trains."""
 
 import os
 import re
@@ -18,10 +18,10 @@ needs_signals = pytest.mark.skipif(os.name != "posix", reason="only POSIX has th
 
 @pytest.fixture
 def endless(workspace: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
-    """`trf train` after two evaluations, with so many epochs that it doesn't end by itself.
+    """`trf train` after two evaluations, with more epochs than it can finish.
 
-    Its parameter is a tuple of options. By default there are no checkpoints: whether the first one
-    is written already would be a matter of milliseconds.
+    Its parameter is a tuple of options. By default there are no checkpoints, since the first one
+    may or may not have been written yet.
     """
     process = subprocess.Popen(
         [
@@ -35,7 +35,7 @@ def endless(workspace: Path, request: pytest.FixtureRequest) -> Iterator[subproc
         encoding="utf8",
         env={**os.environ, "PYTHONIOENCODING": "utf8"},
     )
-    # Reading would wait for ever if the process did.
+    # Without it, a process that hangs would block the reads below.
     guard = Timer(120, process.kill)
     guard.start()
     try:
@@ -54,7 +54,7 @@ ROW = re.compile(r" +[\d,]+ ")
 
 
 @needs_signals
-def test_interrupt_leaves_the_model_as_it_was(
+def test_interrupt_leaves_the_model_unchanged(
     workspace: Path, model: Path, endless: subprocess.Popen[str], digest: Digest
 ) -> None:
     endless.send_signal(signal.SIGINT)
@@ -62,7 +62,7 @@ def test_interrupt_leaves_the_model_as_it_was(
     assert endless.returncode == 130
     assert stdout == ""
     *rows, last = stderr.splitlines()
-    assert last == "✘ Interrupted; model is as it was."
+    assert last == "✘ Interrupted; model was not changed."
     assert all(map(ROW.match, rows))
     assert digest(workspace / "model") == digest(model)
     assert sorted(path.name for path in workspace.iterdir()) == [
@@ -72,15 +72,15 @@ def test_interrupt_leaves_the_model_as_it_was(
 
 @needs_signals
 @pytest.mark.parametrize("endless", [()], indirect=True)
-def test_interrupt_says_how_to_go_on_from_a_checkpoint(
+def test_interrupt_explains_how_to_resume(
     workspace: Path, model: Path, endless: subprocess.Popen[str], digest: Digest
 ) -> None:
     endless.send_signal(signal.SIGINT)
     _, stderr = endless.communicate(timeout=60)
     assert endless.returncode == 130
     assert re.fullmatch(
-        r"✘ Interrupted; model is as it was; the same command with --resume goes on from step "
-        r"[\d,]+\.",
+        r"✘ Interrupted; model was not changed. To continue from step [\d,]+, run the same "
+        r"command with --resume\.",
         stderr.splitlines()[-1],
     )
     assert digest(workspace / "model") == digest(model)
@@ -89,7 +89,7 @@ def test_interrupt_says_how_to_go_on_from_a_checkpoint(
 
 @needs_signals
 @pytest.mark.parametrize("endless", [("--checkpoint-every", "0"), ()], indirect=True)
-def test_killed_process_leaves_the_model_as_it_was(
+def test_kill_leaves_the_model_unchanged(
     workspace: Path, model: Path, endless: subprocess.Popen[str], digest: Digest
 ) -> None:
     endless.kill()

@@ -1,4 +1,4 @@
-"""Whole trainings."""
+"""Whole training runs."""
 
 import hashlib
 import re
@@ -23,24 +23,31 @@ from train_command import (
 )
 
 
-def test_replaces_the_model_and_tells_the_story(run: Run, workspace: Path) -> None:
+def test_training_replaces_the_model_and_says_so(run: Run, workspace: Path) -> None:
     before = (workspace / "model" / WEIGHTS).read_bytes()
     (workspace / "model" / "README.md").write_text("my notes\n")
     result = run("train", "model", "train.jsonl", "--epochs", "2", "--batch-size", "8")
     assert result.exit_code == 0
     assert result.stdout == ""
 
-    read, decided, header, first, second, end, following = result.stderr.splitlines()
+    (read, few, plan, segments, header, first, second, end, following) = result.stderr.splitlines()
     assert read == (
-        "✔ 22 texts to train on, 2 for dev (held out, stratified 10 %, seed 0, too few to choose "
-        "by: the last state is kept); "
+        "✔ 22 texts to train on, 2 held out as the dev set (stratified 10 %, seed 0); "
         "2 labels, exclusive: BAD 50.0 %, GOOD 50.0 %"
     )
+    assert few == (
+        "ℹ Fewer than 20 dev texts are too few to choose a checkpoint by: the final model will be "
+        "kept (--dev)"
+    )
     assert re.fullmatch(
-        r"ℹ CPU, \d+ threads?; encoder rate 1e-04, head rate 1e-03, batch 8, 6 steps, warm-up 1; "
-        r"sentences together, up to 64 wordpieces, mean length \d+ wordpieces; new classifier, "
-        r"first fitted to the encoder as it is",
-        decided,
+        r"ℹ CPU, \d+ threads?; learning rate 1e-4 for the encoder, 1e-3 for the classifier; "
+        r"batch size 8, 6 steps, 1 of them warm-up",
+        plan,
+    )
+    assert re.fullmatch(
+        r"ℹ Encoder input: windows of up to 64 wordpieces; \d+ wordpieces per text on average; "
+        r"new classifier, initialized by a linear probe",
+        segments,
     )
     assert header.split() == ["step", "epoch", "loss", "accuracy", "macro", "F", "words/s"]
     assert [first.split()[:2], second.split()[:2]] == [["3", "1.00"], ["6", "2.00"]]
@@ -49,9 +56,10 @@ def test_replaces_the_model_and_tells_the_story(run: Run, workspace: Path) -> No
     score = meta_of(workspace / "model")["performance"]["cats_macro_f"]
     assert training_of(workspace / "model")["best_step"] == 6
     assert end.startswith(
-        f"✔ Dev macro F {score:.3f} at the end, of too few texts to tell much; saved to "
+        f"✔ Kept the final model (macro F {score:.3f}); the dev set is too small to choose "
+        "another. Saved to "
     )
-    assert end.endswith("model (was: pipeline without a text classifier)")
+    assert end.endswith("model, replacing a pipeline without a text classifier")
     assert re.fullmatch(r"  Next: trf evaluate \S*model test.jsonl", following)
 
     nlp = spacy.load(workspace / "model")
@@ -70,13 +78,13 @@ def test_options_reach_the_saved_pipeline(run: Run, workspace: Path, digest: Dig
         *("--patience", "5", "--multilabel", "--device", "cpu"),
     )
     assert result.exit_code == 0
-    assert "✔ 12 texts to train on, 2 for dev (from dev.jsonl); 2 labels, multi-label" in (
+    assert "✔ 12 texts to train on, 2 in the dev set (dev.jsonl); 2 labels, multi-label" in (
         result.stderr
     )
-    assert "encoder rate 2e-05" in result.stderr
-    assert "batch 4, 3 steps" in result.stderr
+    assert "learning rate 2e-5 for the encoder" in result.stderr
+    assert "batch size 4, 3 steps" in result.stderr
     assert [cells[0] for cells in rows_of(result.stderr)] == ["2", "3"]
-    assert re.search(r"saved to \S*trained\n", result.stderr)
+    assert re.search(r"Saved to \S*trained\n", result.stderr)
 
     facts = training_of(workspace / "trained")
     expected = {
@@ -110,21 +118,21 @@ def test_options_reach_the_saved_pipeline(run: Run, workspace: Path, digest: Dig
     assert digest(workspace) == before
 
 
-def test_config_is_where_defaults_come_from(run: Run, workspace: Path, fast: str) -> None:
+def test_config_replaces_the_defaults(run: Run, workspace: Path, fast: str) -> None:
     result = run(
         *("train", "model", "train.jsonl", "-d", "dev.jsonl", "-c", fast, "-n", "1"),
         "--freeze-encoder",
     )
     assert result.exit_code == 0
-    assert "head rate 3e-01, batch 8, 3 steps" in result.stderr
+    assert "learning rate 3e-1 for the classifier; batch size 8, 3 steps" in result.stderr
     config = Config().from_disk(workspace / "model" / "config.cfg")
     assert config["training"]["dropout"] == 0.0
     assert config["training"]["seed"] == 3
-    # An option counts for more than the file.
+    # Options take precedence over the file.
     assert config["training"]["max_epochs"] == 1
 
 
-def test_frozen_encoder_stays_and_the_classifier_learns(
+def test_frozen_encoder_does_not_change_and_the_classifier_learns(
     run: Run, workspace: Path, fast: str
 ) -> None:
     before = (workspace / "model" / WEIGHTS).read_bytes()
@@ -133,7 +141,7 @@ def test_frozen_encoder_stays_and_the_classifier_learns(
         *("--freeze-encoder", "--output", "trained"),
     )
     assert result.exit_code == 0
-    assert "; encoder frozen, head rate" in result.stderr
+    assert "; encoder frozen, learning rate" in result.stderr
     rows = rows_of(result.stderr)
     assert len(rows) == 5
     assert rows[-1][3:5] == ["1.000", "1.000"]
@@ -145,7 +153,7 @@ def test_frozen_encoder_stays_and_the_classifier_learns(
         assert nlp(" ".join(words)).cats[label] > 0.5
 
 
-def test_patience_ends_training_that_makes_things_worse(
+def test_patience_stops_training_that_makes_scores_worse(
     run: Run, workspace: Path, fast: str, write: Write
 ) -> None:
     swapped = dict(zip(LABELS, reversed(LABELS), strict=True))
@@ -155,17 +163,19 @@ def test_patience_ends_training_that_makes_things_worse(
         *("--freeze-encoder", "--epochs", "20", "--eval-every", "1", "--patience", "2"),
     )
     assert result.exit_code == 0
-    assert "; ended early, for want of a better score; saved to" in result.stderr
+    assert "ℹ Stopped early: no improvement for 2 evaluations (--patience)" in result.stderr
     rows = rows_of(result.stderr)
     best = [number for number, cells in enumerate(rows) if cells[-1] == "best"]
     scores = [float(cells[4]) for cells in rows]
-    # Standing still is no rise.
+    # Equal scores are no improvement.
     assert len(rows) == scores.index(max(scores)) + 1 + 2
     assert training_of(workspace / "model")["best_step"] == int(rows[best[-1]][0])
 
 
-def test_same_seed_same_classifier(run: Run, workspace: Path, fast: str, digest: Digest) -> None:
-    # With a dev file, as the seed decides on a split as well.
+def test_same_seed_gives_the_same_classifier(
+    run: Run, workspace: Path, fast: str, digest: Digest
+) -> None:
+    # With a dev file, because a split would depend on the seed.
     options = ["train", "model", "train.jsonl", "-d", "dev.jsonl", "-c", fast, "-n", "2"]
     for name, seed in {"one": "5", "same": "5", "other": "6"}.items():
         result = run(*options, "--freeze-encoder", "--output", name, "--seed", seed)
@@ -177,9 +187,7 @@ def test_same_seed_same_classifier(run: Run, workspace: Path, fast: str, digest:
     assert one != other
 
 
-def test_several_labels_are_seen_in_the_data(
-    run: Run, workspace: Path, fast: str, write: Write
-) -> None:
+def test_multi_label_data_is_recognized(run: Run, workspace: Path, fast: str, write: Write) -> None:
     write(workspace / "train.jsonl", [*TEXTS, *({"text": "both", "labels": LABELS},) * 3])
     result = run(
         *("train", "model", "train.jsonl", "--dev", "dev.jsonl", "--config", fast, "-n", "1"),
@@ -190,7 +198,7 @@ def test_several_labels_are_seen_in_the_data(
     assert training_of(workspace / "model")["exclusive_classes"] is False
 
 
-def test_texts_from_stdin(run: Run, workspace: Path, fast: str) -> None:
+def test_texts_are_read_from_stdin(run: Run, workspace: Path, fast: str) -> None:
     content = (workspace / "train.jsonl").read_bytes()
     result = run(
         *("train", "model", "-", "--config", fast, "-n", "1", "--freeze-encoder"), input=content
@@ -200,7 +208,7 @@ def test_texts_from_stdin(run: Run, workspace: Path, fast: str) -> None:
     assert (facts["texts"], facts["data"]) == (22, {})
 
 
-def test_remarks_are_warnings_and_stay_with_quiet(
+def test_warnings_about_the_data_are_shown_with_quiet(
     run: Run, workspace: Path, fast: str, write: Write
 ) -> None:
     write(workspace / "dev.jsonl", [*DEV, TEXTS[0], {"text": " ", "label": "GOOD"}])
@@ -219,13 +227,33 @@ def test_remarks_are_warnings_and_stay_with_quiet(
     assert few == "⚠ 2 labels have fewer than 10 texts in the training set: BAD (4), GOOD (4)"
 
 
-def test_second_training_continues_or_says_what_it_replaces(
+def test_second_training_continues_or_names_what_it_replaces(
     run: Run, workspace: Path, fast: str
 ) -> None:
     options = ["--dev", "dev.jsonl", "--config", fast, "--epochs", "1", "--freeze-encoder"]
     assert "; new classifier\n" in run("train", "model", "train.jsonl", *options).stderr
     again = run("train", "model", "train.jsonl", *options).stderr
-    assert "; continues with the pipeline's classifier\n" in again
-    assert again.splitlines()[-2].endswith("(was: pipeline with a text classifier of 2 labels)")
+    assert "; training the existing classifier further\n" in again
+    assert again.splitlines()[-2].endswith(
+        ", replacing a pipeline with a text classifier of 2 labels"
+    )
     other = run("train", "model", "train.jsonl", *options, "--multilabel").stderr
-    assert "; new classifier in place of one with other labels or settings\n" in other
+    assert "; new classifier, replacing one with different labels or settings\n" in other
+
+
+def test_overrides_reach_the_saved_pipeline(run: Run, workspace: Path) -> None:
+    overrides = {
+        "training.optimizer.trf_lr": 1e-5,
+        "training.optimizer.trf_layer_decay": 0.5,
+        "components.trf_textcat.focal_gamma": 1.5,
+    }
+    options = [f"--{key}={value}" for key, value in overrides.items()]
+    result = run("train", "model", "train.jsonl", "--epochs", "1", *options)
+    assert result.exit_code == 0
+    assert "learning rate 1e-5 for the encoder" in result.stderr
+    assert "layer decay 0.5" in result.stderr
+    config = Config().from_disk(workspace / "model" / "config.cfg")
+    assert config["training"]["optimizer"]["trf_lr"] == 1e-5
+    assert config["training"]["optimizer"]["trf_layer_decay"] == 0.5
+    assert config["components"]["trf_textcat"]["focal_gamma"] == 1.5
+    assert training_of(workspace / "model")["overrides"] == overrides

@@ -1,4 +1,4 @@
-"""What happens in a training, and when."""
+"""Whole training runs: their events, and the pipelines that they save."""
 
 import math
 import os
@@ -25,62 +25,65 @@ from trfcli_pipeline.training import (
 )
 
 
-def test_events_come_in_order_and_the_model_stays_until_the_last(model: Path, data: str) -> None:
+def test_events_come_in_order_and_the_model_changes_only_at_the_end(model: Path, data: str) -> None:
     before = snapshot(model)
     events = []
-    for event in train_textcat(str(model), data, settings=QUICK):
+    for event in train_textcat(str(model), data, arguments=QUICK):
         if not isinstance(event, Finished):
             assert snapshot(model) == before
         events.append(event)
     plan, *middle, end = events
     assert isinstance(plan, Planned)
     assert isinstance(end, Finished)
-    # 40 texts, 4 of them held out, in batches of 8.
+    # 4 of 40 texts are held out.
     assert (plan.train_texts, plan.dev_texts, plan.batch_size) == (36, 4, 8)
     assert plan.steps == 2 * math.ceil(36 / 8) == 10
     kinds = [type(event) for event in middle]
-    # No checkpoint at the end, where there is nothing to resume.
+    # No checkpoint at the end, when there is nothing left to resume.
     assert kinds == [*[Stepped] * 5, Evaluated, Checkpointed, *[Stepped] * 5, Evaluated]
     steps = [event.step for event in middle if isinstance(event, Stepped)]
     assert steps == list(range(1, 11))
     evaluated = [event for event in middle if isinstance(event, Evaluated)]
     assert [event.step for event in evaluated] == [5, 10]
     assert [event.epoch for event in evaluated] == [1.0, 2.0]
-    # Four dev texts are too few to choose by.
-    assert [event.choice for event in evaluated] == [None, "last"]
+    # Four dev texts are too few to choose a step by.
+    assert [event.kept_because for event in evaluated] == [None, "last"]
     losses = [event.loss for event in middle if isinstance(event, Stepped)]
     assert evaluated[0].loss == pytest.approx(sum(losses[:5]) / 5)
     assert evaluated[1].loss == pytest.approx(sum(losses[5:]) / 5)
     assert evaluated[1].loss < evaluated[0].loss
     assert all(event.words_per_second > 0 for event in evaluated)
-    assert (end.best_step, end.score, end.choice) == (10, evaluated[1].score, "last")
+    assert (end.best_step, end.score, end.kept_because) == (10, evaluated[1].score, "last")
     assert end.path == model
-    assert end.was == "pipeline without a text classifier"
+    assert end.replaced == "a pipeline without a text classifier"
     assert end.metric == "cats_macro_f"
-    assert not end.stopped_early
+    assert end.evaluations_without_improvement == 0
     assert end.seconds > 0
     assert snapshot(model) != before
     assert list(model.parent.iterdir()) == [model]
 
 
-def test_the_plan_says_what_was_found(model: Path, data: str) -> None:
+def test_plan_describes_the_data_and_the_training(model: Path, data: str) -> None:
     plan = start(
-        str(model), data, settings=TrainingArguments(batch_size=8, learn_rate=2e-4, epochs=5)
+        str(model), data, arguments=TrainingArguments(batch_size=8, learn_rate=2e-4, epochs=5)
     )
     assert plan.label_counts == {"FILM": 18, "FRUIT": 18}
     assert plan.exclusive
-    assert plan.classifier == "new classifier, first fitted to the encoder as it is"
+    assert plan.classifier == "new classifier, initialized by a linear probe"
     assert plan.trf_lr == 2e-4
     assert plan.learn_rate == 1e-3
     assert plan.warmup_steps == math.ceil(plan.steps / 10) == 3
-    few = ", too few to choose by: the last state is kept"
-    assert plan.dev_origin == f"held out, stratified 10 %, seed 0{few}"
+    assert plan.dev_origin == "held out as the dev set (stratified 10 %, seed 0)"
+    assert plan.decisions == [
+        "Fewer than 20 dev texts are too few to choose a checkpoint by: the final model will be "
+        "kept (--dev)"
+    ]
     assert 5 < plan.mean_length < 30
     assert plan.threads >= 1
     assert plan.device == "cpu" or ":" in plan.device or plan.device == "cuda"
 
 
-def test_the_trained_pipeline_predicts(classifier: Path) -> None:
+def test_trained_pipeline_predicts_and_records_its_training(classifier: Path) -> None:
     nlp = spacy.load(classifier)
     assert nlp.pipe_names == ["sentencizer", "trf_wordpiecer", "trf_tok2vec", "trf_textcat"]
     for row in rows("FRUIT", "FILM"):
@@ -99,30 +102,30 @@ def test_the_trained_pipeline_predicts(classifier: Path) -> None:
     assert nlp.config["training"]["batcher"]["size"] == 8
 
 
-def test_an_output_leaves_the_model_alone(model: Path, data: str, tmp_path: Path) -> None:
+def test_output_leaves_the_model_unchanged(model: Path, data: str, tmp_path: Path) -> None:
     before = snapshot(model)
     output = tmp_path / "out" / "trained"
-    end = finish(train_textcat(str(model), data, output=output, settings=QUICK))
+    end = finish(train_textcat(str(model), data, output=output, arguments=QUICK))
     assert snapshot(model) == before
     assert end.path == output
-    assert end.was is None
+    assert end.replaced is None
     assert "trf_textcat" in spacy.load(output).pipe_names
-    again = finish(train_textcat(str(model), data, output=output, settings=QUICK))
-    assert again.was == "another pipeline"
+    again = finish(train_textcat(str(model), data, output=output, arguments=QUICK))
+    assert again.replaced == "another pipeline"
 
 
-def test_the_best_state_is_kept(
+def test_weights_with_the_best_score_are_kept(
     model: Path, data: str, tmp_path: Path, scores: Callable[..., None]
 ) -> None:
-    """With constant rates, the state after one epoch of three is that after one of one."""
+    """With constant rates, the weights after the first epoch don't depend on how many follow."""
     config = constant_rates(tmp_path / "a.cfg", head=0.01, encoder=1e-3)
     for name, epochs in (("one", 1), ("three", 3), ("late", 3)):
         scores(*([0.5, 0.9, 0.9] if name == "late" else [0.9, 0.5, 0.5]))
-        settings = replace(QUICK, epochs=epochs, config=config, learn_rate=None)
+        arguments = replace(QUICK, epochs=epochs, config=config, learn_rate=None)
         end = finish(
-            train_textcat(str(model), data, dev=data, output=tmp_path / name, settings=settings)
+            train_textcat(str(model), data, dev=data, output=tmp_path / name, arguments=arguments)
         )
-        # Of equal scores the later one.
+        # The later one of equal scores.
         assert end.best_step == (15 if name == "late" else 5)
         meta = srsly.read_json(tmp_path / name / "meta.json")
         assert meta["trf"]["training"]["best_step"] == end.best_step
@@ -135,38 +138,40 @@ def test_the_best_state_is_kept(
 
 
 @pytest.mark.parametrize(("last", "is_kept"), [(0.86, True), (0.85, False)])
-def test_the_last_state_is_kept_unless_another_is_better_by_more_than_chance(
+def test_final_weights_are_kept_if_within_a_standard_error_of_the_best(
     model: Path, data: str, scores: Callable[..., None], last: float, is_kept: bool
 ) -> None:
-    # Of 40 texts, the standard error of 0.9 is 0.047.
+    # The standard error of 0.9 on 40 texts is 0.047.
     scores(0.9, 0.5, last)
-    *events, end = train_textcat(str(model), data, dev=data, settings=replace(QUICK, epochs=3))
+    *events, end = train_textcat(str(model), data, dev=data, arguments=replace(QUICK, epochs=3))
     evaluated = [event for event in events if isinstance(event, Evaluated)]
-    assert [event.choice for event in evaluated] == ["score", None, "rate" if is_kept else None]
+    reasons = [event.kept_because for event in evaluated]
+    assert reasons == ["score", None, "rate" if is_kept else None]
     assert isinstance(end, Finished)
     assert (end.best_step, end.score) == ((15, last) if is_kept else (5, 0.9))
-    assert end.choice == ("rate" if is_kept else "score")
+    assert end.highest_score == 0.9
+    assert end.kept_because == ("rate" if is_kept else "score")
     facts = srsly.read_json(model / "meta.json")["trf"]["training"]
     assert (facts["best_step"], facts["score"]) == (end.best_step, end.score)
 
 
-def test_a_constant_rate_has_no_last_state_to_prefer(
+def test_final_weights_are_not_preferred_with_a_constant_learning_rate(
     model: Path, data: str, tmp_path: Path, scores: Callable[..., None]
 ) -> None:
     config = constant_rates(tmp_path / "a.cfg", head=0.01, encoder=1e-3)
     scores(0.9, 0.5, 0.89)
-    settings = replace(QUICK, epochs=3, config=config, learn_rate=None)
-    end = finish(train_textcat(str(model), data, dev=data, settings=settings))
-    assert (end.best_step, end.choice) == (5, "score")
+    arguments = replace(QUICK, epochs=3, config=config, learn_rate=None)
+    end = finish(train_textcat(str(model), data, dev=data, arguments=arguments))
+    assert (end.best_step, end.kept_because) == (5, "score")
 
 
-def test_the_same_seed_gives_the_same_model(model: Path, data: str, tmp_path: Path) -> None:
+def test_same_seed_gives_the_same_model(model: Path, data: str, tmp_path: Path) -> None:
     found = {}
     for name, seed in (("one", 3), ("two", 3), ("three", 4)):
-        # What went on before must not matter.
+        # Random numbers drawn before must not matter.
         random.seed(name)
-        settings = replace(QUICK, seed=seed)
-        events = list(train_textcat(str(model), data, output=tmp_path / name, settings=settings))
+        arguments = replace(QUICK, seed=seed)
+        events = list(train_textcat(str(model), data, output=tmp_path / name, arguments=arguments))
         files = snapshot(tmp_path / name)
         del files["meta.json"]
         losses = [event.loss for event in events if isinstance(event, Stepped)]
@@ -177,17 +182,17 @@ def test_the_same_seed_gives_the_same_model(model: Path, data: str, tmp_path: Pa
     assert found["one"] != found["three"]
 
 
-def test_a_classifier_of_the_same_labels_is_continued(
+def test_classifier_with_the_same_labels_is_trained_further(
     classifier: Path, data: str, tmp_path: Path
 ) -> None:
     config = constant_rates(tmp_path / "a.cfg", head=0.0, encoder=0.0, dropout=0.0)
-    settings = replace(QUICK, epochs=1, config=config, learn_rate=None)
-    events = train_textcat(str(classifier), data, output=tmp_path / "out", settings=settings)
+    arguments = replace(QUICK, epochs=1, config=config, learn_rate=None)
+    events = train_textcat(str(classifier), data, output=tmp_path / "out", arguments=arguments)
     plan = next(events)
     assert isinstance(plan, Planned)
-    assert plan.classifier == "continues with the pipeline's classifier"
+    assert plan.classifier == "training the existing classifier further"
     finish(events)
-    # Rates of zero: it is what it was.
+    # With learning rates of zero, nothing changes.
     assert encoder_files(tmp_path / "out") == encoder_files(classifier)
     one, other = spacy.load(classifier), spacy.load(tmp_path / "out")
     for row in rows("FRUIT", "FILM")[::5]:
@@ -196,31 +201,31 @@ def test_a_classifier_of_the_same_labels_is_continued(
 
 
 @pytest.mark.parametrize("change", ["labels", "multilabel", "architecture"])
-def test_another_classifier_is_replaced(
+def test_classifier_with_other_labels_or_settings_is_replaced(
     classifier: Path, data: str, tmp_path: Path, change: str
 ) -> None:
     labels = ("FRUIT", "FILM", "DOG") if change == "labels" else ("FRUIT", "FILM")
     train = write(tmp_path / "train.jsonl", rows(*labels))
-    settings = replace(QUICK, epochs=1)
+    arguments = replace(QUICK, epochs=1)
     if change == "multilabel":
-        settings = replace(settings, exclusive=False)
+        arguments = replace(arguments, exclusive=False)
     if change == "architecture":
-        settings = replace(settings, architecture="softmax_class_vector")
+        arguments = replace(arguments, architecture="softmax_class_vector")
     model = tmp_path / "model"
     shutil.copytree(classifier, model)
-    events = train_textcat(str(model), train, settings=settings)
+    events = train_textcat(str(model), train, arguments=arguments)
     plan = next(events)
     assert isinstance(plan, Planned)
-    assert plan.classifier.startswith("new classifier in place of")
+    assert plan.classifier.startswith("new classifier, replacing one")
     end = finish(events)
-    assert end.was == "pipeline with a text classifier of 2 labels"
+    assert end.replaced == "a pipeline with a text classifier of 2 labels"
     textcat = spacy.load(model).get_pipe("trf_textcat")
     assert set(textcat.labels) == set(labels)
     assert textcat.exclusive_classes == (change != "multilabel")
-    assert textcat.cfg["architecture"] == settings.architecture or change != "architecture"
+    assert textcat.cfg["architecture"] == arguments.architecture or change != "architecture"
 
 
-def test_several_labels_at_once(model: Path, tmp_path: Path) -> None:
+def test_multi_label_classifier_learns(model: Path, tmp_path: Path) -> None:
     data = [{"text": row["text"], "labels": [row["label"], "ANY"]} for row in rows("FRUIT", "FILM")]
     data += [{"text": f"nothing {tail}", "labels": []} for tail in TAILS]
     train = write(tmp_path / "train.jsonl", data)
@@ -231,8 +236,8 @@ def test_several_labels_at_once(model: Path, tmp_path: Path) -> None:
         base="textcat_multilabel.cfg",
         dropout=0.0,
     )
-    settings = replace(QUICK, epochs=8, config=config, learn_rate=None)
-    events = list(train_textcat(str(model), train, dev=train, settings=settings))
+    arguments = replace(QUICK, epochs=8, config=config, learn_rate=None)
+    events = list(train_textcat(str(model), train, dev=train, arguments=arguments))
     plan, end = events[0], events[-1]
     assert isinstance(plan, Planned)
     assert isinstance(end, Finished)
@@ -244,7 +249,7 @@ def test_several_labels_at_once(model: Path, tmp_path: Path) -> None:
     assert cats["ANY"] > 0.5 > cats["FILM"]
 
 
-def test_files_of_other_people_survive(classifier: Path, data: str, tmp_path: Path) -> None:
+def test_files_that_users_added_are_kept(classifier: Path, data: str, tmp_path: Path) -> None:
     model = tmp_path / "model"
     shutil.copytree(classifier, model)
     (model / "README.md").write_text("mine")
@@ -254,7 +259,7 @@ def test_files_of_other_people_survive(classifier: Path, data: str, tmp_path: Pa
     (model / ".git" / "HEAD").write_text("ref")
     (model / "link").symlink_to("README.md")
     (model / "dangling").symlink_to("absent")
-    finish(train_textcat(str(model), data, settings=replace(QUICK, epochs=1)))
+    finish(train_textcat(str(model), data, arguments=replace(QUICK, epochs=1)))
     assert (model / "README.md").read_text() == "mine"
     assert (model / "data" / "train.jsonl").read_text() == "{}"
     assert (model / ".git" / "HEAD").read_text() == "ref"
@@ -263,14 +268,14 @@ def test_files_of_other_people_survive(classifier: Path, data: str, tmp_path: Pa
     assert "trf_textcat" in spacy.load(model).pipe_names
 
 
-def test_parts_of_components_that_are_gone_do_not(model: Path, data: str) -> None:
+def test_files_of_removed_components_are_not_kept(model: Path, data: str) -> None:
     nlp = spacy.load(model)
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "X", "pattern": "apple"}])
     nlp.to_disk(model)
-    # Taken out of the pipeline by hand, but its files are still there.
+    # Removed from the config, but its files are still there.
     nlp.remove_pipe("entity_ruler")
     meta = srsly.read_json(model / "meta.json")
     nlp.config.to_disk(model / "config.cfg")
     assert "entity_ruler" in meta["components"]
-    finish(train_textcat(str(model), data, settings=replace(QUICK, epochs=1)))
+    finish(train_textcat(str(model), data, arguments=replace(QUICK, epochs=1)))
     assert not (model / "entity_ruler").exists()

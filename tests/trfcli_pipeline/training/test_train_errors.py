@@ -1,4 +1,4 @@
-"""What goes wrong before or while training, and that the model stays as it was."""
+"""Errors before and during training, which leave the model unchanged."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,11 +26,11 @@ from trfcli_pipeline.training.config import config_path
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, GeneratorExit])
 @pytest.mark.parametrize("kind", [Planned, Stepped, Evaluated, Checkpointed])
-def test_an_interruption_leaves_the_model_as_it_was(
+def test_interruption_leaves_the_model_unchanged(
     model: Path, data: str, error: type[BaseException], kind: type[Event]
 ) -> None:
     before = snapshot(model)
-    events = train_textcat(str(model), data, settings=QUICK)
+    events = train_textcat(str(model), data, arguments=QUICK)
     while not isinstance(next(events), kind):
         pass
     with pytest.raises(error):
@@ -40,7 +40,7 @@ def test_an_interruption_leaves_the_model_as_it_was(
     assert set(model.parent.iterdir()) == {model} | beside
 
 
-def test_an_error_in_the_middle_leaves_the_model_as_it_was(
+def test_error_during_training_leaves_the_model_unchanged(
     model: Path, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = snapshot(model)
@@ -56,16 +56,16 @@ def test_an_error_in_the_middle_leaves_the_model_as_it_was(
 
     monkeypatch.setattr(trainer, "predict", fail_later)
     with pytest.raises(MemoryError):
-        list(train_textcat(str(model), data, settings=QUICK))
+        list(train_textcat(str(model), data, arguments=QUICK))
     assert calls == 2
     assert snapshot(model) == before
 
 
-def test_labels_that_only_dev_has_are_an_error(model: Path, data: str, tmp_path: Path) -> None:
+def test_labels_only_in_the_dev_set_are_an_error(model: Path, data: str, tmp_path: Path) -> None:
     dev = write(tmp_path / "dev.jsonl", rows("FRUIT", "DOG"))
     before = snapshot(model)
     with pytest.raises(DataError, match=r"dev\.jsonl: 1 label is not .*DOG \(line 21\)"):
-        next(train_textcat(str(model), data, dev=dev, settings=QUICK))
+        next(train_textcat(str(model), data, dev=dev, arguments=QUICK))
     assert snapshot(model) == before
     assert list(model.parent.iterdir()) == [model]
 
@@ -93,7 +93,7 @@ def _without_encoder(path: Path) -> str:
         (PipelineError, "is a file", lambda t: {"model": _file(t / "file")}),
         (PipelineError, "no trf_tok2vec", lambda t: {"model": _without_encoder(t / "blank")}),
         (OutputError, "is a file", lambda t: {"output": Path(_file(t / "file"))}),
-        (OutputError, "is no spaCy pipeline", lambda t: {"output": _photos(t / "photos")}),
+        (OutputError, "is not a spaCy pipeline", lambda t: {"output": _photos(t / "photos")}),
         (
             DataError,
             "no such file|can't be read|not found",
@@ -109,28 +109,28 @@ def _without_encoder(path: Path) -> str:
             "too few texts",
             lambda t: {"train": write(t / "a.jsonl", [{"text": x, "label": x} for x in "AB"])},
         ),
-        (DeviceError, "abacus", lambda t: {"settings": TrainingArguments(device="abacus")}),
+        (DeviceError, "abacus", lambda t: {"arguments": TrainingArguments(device="abacus")}),
         (
             DataError,
             "no such config",
-            lambda t: {"settings": TrainingArguments(config=t / "absent.cfg")},
+            lambda t: {"arguments": TrainingArguments(config=t / "absent.cfg")},
         ),
         (
             PipelineError,
             "no such architecture",
-            lambda t: {"settings": TrainingArguments(architecture="cnn")},
+            lambda t: {"arguments": TrainingArguments(architecture="cnn")},
         ),
         (
             DataError,
             r"a\.jsonl, line 1: no labels, but every text should have exactly one",
             lambda t: {
                 "train": write(t / "a.jsonl", [{"text": str(n), "labels": []} for n in range(20)]),
-                "settings": TrainingArguments(exclusive=True),
+                "arguments": TrainingArguments(exclusive=True),
             },
         ),
     ],
 )
-def test_what_cannot_be_used_shows_before_the_first_step(
+def test_unusable_input_is_an_error_before_the_first_step(
     model: Path,
     data: str,
     tmp_path: Path,
@@ -158,7 +158,7 @@ def test_what_cannot_be_used_shows_before_the_first_step(
         ("[paths]", "", "formatted correctly"),
     ],
 )
-def test_a_config_that_cannot_be_used_is_an_error(
+def test_unusable_config_is_an_error(
     model: Path, data: str, tmp_path: Path, old: str, new: str, message: str
 ) -> None:
     text = config_path("textcat.cfg").read_text()
@@ -167,7 +167,7 @@ def test_a_config_that_cannot_be_used_is_an_error(
     path.write_text(text.replace(old, new))
     before = snapshot(tmp_path)
     with pytest.raises(DataError, match=message) as caught:
-        next(train_textcat(str(model), data, settings=TrainingArguments(config=path)))
+        next(train_textcat(str(model), data, arguments=TrainingArguments(config=path)))
     assert caught.value.message.startswith(f"{path}: ")
     assert "\n" not in caught.value.message
     assert snapshot(tmp_path) == before

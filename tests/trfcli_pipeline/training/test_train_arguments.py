@@ -1,4 +1,4 @@
-"""What settings and configs change about a training."""
+"""What arguments and configs change about a training run."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,126 +14,132 @@ from trfcli_pipeline.training import Evaluated, Planned, Stepped, TrainingArgume
 from trfcli_pipeline.training.config import config_path
 
 
-def test_accumulated_batches_make_one_step(model: Path, data: str, tmp_path: Path) -> None:
-    """Two batches of four have the gradient of one batch of eight, when all are of that size."""
+def test_accumulated_batches_give_one_step(model: Path, data: str, tmp_path: Path) -> None:
+    """Two batches of four have the gradient of one batch of eight."""
     config = constant_rates(tmp_path / "a.cfg", head=0.02, encoder=1e-3, dropout=0.0)
     losses = {}
     for size, accumulate in ((8, 1), (4, 2)):
-        settings = TrainingArguments(
-            config=config, epochs=2, batch_size=size, accumulate=accumulate, seed=1, dev_split=0.2
+        arguments = TrainingArguments(
+            config=config,
+            overrides={"training.accumulate_gradient": accumulate},
+            epochs=2,
+            batch_size=size,
+            seed=1,
+            dev_split=0.2,
         )
-        events = list(train_textcat(str(model), data, output=tmp_path / "o", settings=settings))
+        events = list(train_textcat(str(model), data, output=tmp_path / "o", arguments=arguments))
         assert isinstance(events[0], Planned)
         assert events[0].steps == 8
         losses[size] = [event.loss for event in events if isinstance(event, Stepped)]
-    # The same texts, but in other batches after the first step.
+    # The same texts, but in different batches after the first step.
     assert losses[4][0] == pytest.approx(losses[8][0], abs=1e-6)
     assert sum(losses[4]) == pytest.approx(sum(losses[8]), rel=0.2)
 
 
-def test_what_the_encoder_sees_at_once(model: Path, data: str) -> None:
-    together = start(str(model), data, settings=QUICK)
-    assert together.segments == "sentences together, up to 64 wordpieces"
-    single = start(str(model), data, settings=replace(QUICK, segments="sentences"))
+def test_encoder_sees_windows_unless_the_segments_are_sentences(model: Path, data: str) -> None:
+    together = start(str(model), data, arguments=QUICK)
+    assert together.segments == "windows of up to 64 wordpieces"
+    single = start(str(model), data, arguments=replace(QUICK, segments="sentences"))
     assert single.segments == "single sentences"
-    # Two sentences each: one pair of special tokens more.
+    # Each text has two sentences, so one more pair of special tokens.
     assert single.mean_length == pytest.approx(together.mean_length + 2)
-    finish(train_textcat(str(model), data, settings=replace(QUICK, epochs=1)))
+    finish(train_textcat(str(model), data, arguments=replace(QUICK, epochs=1)))
     nlp = spacy.load(model)
     assert nlp.get_pipe("trf_wordpiecer").settings.segments == "windows"
     assert len(nlp("One. Two.")._.trf_segments) == 1
 
 
-def test_rare_labels_can_weigh_more(model: Path, tmp_path: Path) -> None:
+def test_balance_gives_rare_labels_a_higher_weight(model: Path, tmp_path: Path) -> None:
     train = write(tmp_path / "a.jsonl", [*rows("FRUIT"), *rows("FILM")[:10]])
-    settings = replace(QUICK, epochs=1, balance=True, dev_split=0.2, focal_gamma=1.0)
-    finish(train_textcat(str(model), train, settings=settings))
+    overrides = {"components.trf_textcat.focal_gamma": 1.0}
+    arguments = replace(QUICK, epochs=1, balance=True, dev_split=0.2, overrides=overrides)
+    finish(train_textcat(str(model), train, arguments=arguments))
     cfg = spacy.load(model).get_pipe("trf_textcat").cfg
     # 16 and 8 of 24 texts.
     assert cfg["class_weights"] == {"FILM": 1.5, "FRUIT": 0.75}
     assert cfg["focal_gamma"] == 1.0
 
 
-def test_thresholds_are_tuned_for_several_labels(model: Path, tmp_path: Path) -> None:
+def test_thresholds_of_a_multi_label_classifier_are_tuned(model: Path, tmp_path: Path) -> None:
     data = [{"text": row["text"], "labels": [row["label"]]} for row in rows("FRUIT", "FILM")]
     data += [{"text": "neither", "labels": []}]
     train = write(tmp_path / "a.jsonl", data)
-    finish(train_textcat(str(model), train, dev=train, settings=replace(QUICK, epochs=1)))
+    finish(train_textcat(str(model), train, dev=train, arguments=replace(QUICK, epochs=1)))
     classifier = spacy.load(model).get_pipe("trf_textcat")
     assert classifier.thresholds.keys() == {"FRUIT", "FILM"}
     assert len(set(classifier.thresholds.values()) | {0.5}) > 1
 
 
-def test_a_frozen_encoder_stays_as_it_is(model: Path, data: str) -> None:
+def test_frozen_encoder_does_not_change(model: Path, data: str) -> None:
     before = encoder_files(model)
     config = constant_rates(model.parent.parent / "a.cfg", head=0.05, encoder=1.0, dropout=0.0)
-    settings = TrainingArguments(
+    arguments = TrainingArguments(
         epochs=20, batch_size=8, freeze_encoder=True, config=config, seed=0
     )
-    events = list(train_textcat(str(model), data, dev=data, settings=settings))
+    events = list(train_textcat(str(model), data, dev=data, arguments=arguments))
     assert isinstance(events[0], Planned)
     assert events[0].trf_lr is None
     assert encoder_files(model) == before
     losses = [event.loss for event in events if isinstance(event, Evaluated)]
     assert losses[-1] < 0.7 * losses[0]
-    # Guessing gives 0.5, and random features not much more than this.
+    # Chance gives 0.5, and the features of random weights little more than this.
     assert finish(iter(events)).score > 0.7
 
 
-def test_other_trained_components_stay_as_they_are(model: Path, data: str) -> None:
+def test_other_trained_components_do_not_change(model: Path, data: str) -> None:
     nlp = spacy.load(model)
     tagger = nlp.add_pipe("tagger")
     batch = [Example.from_dict(nlp.make_doc("a dog"), {"tags": ["A", "B"]})]
     tagger.initialize(lambda: batch, nlp=nlp)
     nlp.to_disk(model)
     before = snapshot(model / "tagger")
-    finish(train_textcat(str(model), data, settings=QUICK))
+    finish(train_textcat(str(model), data, arguments=QUICK))
     assert snapshot(model / "tagger") == before
     assert spacy.load(model).pipe_names[-2:] == ["tagger", "trf_textcat"]
 
 
-def test_patience_ends_the_training(model: Path, data: str, scores: Callable[..., None]) -> None:
+def test_patience_stops_training(model: Path, data: str, scores: Callable[..., None]) -> None:
     scores(0.5, 0.7, 0.6, 0.69, 0.9)
-    settings = replace(QUICK, epochs=10, patience=2)
-    events = list(train_textcat(str(model), data, dev=data, settings=settings))
+    arguments = replace(QUICK, epochs=10, patience=2)
+    events = list(train_textcat(str(model), data, dev=data, arguments=arguments))
     evaluated = [event for event in events if isinstance(event, Evaluated)]
     assert [event.score for event in evaluated] == [0.5, 0.7, 0.6, 0.69]
-    assert [event.choice for event in evaluated] == ["score", "score", None, None]
+    assert [event.kept_because for event in evaluated] == ["score", "score", None, None]
     end = finish(iter(events))
-    assert end.stopped_early
+    assert end.evaluations_without_improvement == 2
     assert end.best_step == 10
     assert end.score == 0.7
 
 
-def test_patience_ends_a_training_that_stands_still(
+def test_equal_scores_are_no_improvement(
     model: Path, data: str, scores: Callable[..., None]
 ) -> None:
     scores(0.5, 0.7, 0.7, 0.7, 0.7)
-    settings = replace(QUICK, epochs=10, patience=2)
-    events = list(train_textcat(str(model), data, dev=data, settings=settings))
+    arguments = replace(QUICK, epochs=10, patience=2)
+    events = list(train_textcat(str(model), data, dev=data, arguments=arguments))
     assert sum(isinstance(event, Evaluated) for event in events) == 4
     end = finish(iter(events))
-    assert end.stopped_early
-    # Of equal scores the later one.
+    assert end.evaluations_without_improvement == 2
+    # The latest of the equal scores is kept.
     assert end.best_step == 20
 
 
-def test_patience_that_lasts_is_no_early_end(
+def test_patience_that_is_not_used_up_does_not_stop_training(
     model: Path, data: str, scores: Callable[..., None]
 ) -> None:
     scores(0.9, 0.5)
-    end = finish(train_textcat(str(model), data, settings=replace(QUICK, epochs=3, patience=2)))
-    assert not end.stopped_early
+    end = finish(train_textcat(str(model), data, arguments=replace(QUICK, epochs=3, patience=2)))
+    assert end.evaluations_without_improvement == 0
 
 
-def test_evaluations_come_as_often_as_asked_for(model: Path, data: str) -> None:
-    settings = replace(QUICK, eval_every=3)
-    events = list(train_textcat(str(model), data, settings=settings))
-    # And once more at the end.
+def test_evaluation_interval_can_be_chosen(model: Path, data: str) -> None:
+    arguments = replace(QUICK, eval_every=3)
+    events = list(train_textcat(str(model), data, arguments=arguments))
+    # The last one is at the end.
     assert [event.step for event in events if isinstance(event, Evaluated)] == [3, 6, 9, 10]
 
 
-def test_a_config_gives_the_other_defaults(model: Path, data: str, tmp_path: Path) -> None:
+def test_config_replaces_the_defaults(model: Path, data: str, tmp_path: Path) -> None:
     config = spacy.util.load_config(config_path("textcat.cfg"), interpolate=False)
     config["training"]["batcher"]["size"] = 12
     config["training"]["max_epochs"] = 3
@@ -141,33 +147,33 @@ def test_a_config_gives_the_other_defaults(model: Path, data: str, tmp_path: Pat
     config["components"]["trf_textcat"]["architecture"] = "softmax_pooler_output"
     config["system"]["seed"] = 5
     config.to_disk(tmp_path / "a.cfg")
-    plan = start(str(model), data, settings=TrainingArguments(config=tmp_path / "a.cfg"))
+    plan = start(str(model), data, arguments=TrainingArguments(config=tmp_path / "a.cfg"))
     assert (plan.batch_size, plan.steps, plan.trf_lr) == (12, 9, 2e-3)
-    # What is said by hand comes first.
-    settings = replace(QUICK, config=tmp_path / "a.cfg")
-    plan = start(str(model), data, settings=settings)
+    # Arguments take precedence over the config.
+    arguments = replace(QUICK, config=tmp_path / "a.cfg")
+    plan = start(str(model), data, arguments=arguments)
     assert (plan.batch_size, plan.steps, plan.trf_lr) == (8, 10, 5e-3)
-    finish(train_textcat(str(model), data, settings=TrainingArguments(config=tmp_path / "a.cfg")))
+    finish(train_textcat(str(model), data, arguments=TrainingArguments(config=tmp_path / "a.cfg")))
     nlp = spacy.load(model)
     assert nlp.get_pipe("trf_textcat").cfg["architecture"] == "softmax_pooler_output"
     assert nlp.meta["trf"]["training"]["seed"] == 5
     assert nlp.config["training"]["batcher"]["size"] == 12
 
 
-def test_a_rate_can_be_a_number(model: Path, data: str, tmp_path: Path) -> None:
+def test_learning_rate_can_be_a_number(model: Path, data: str, tmp_path: Path) -> None:
     config = constant_rates(tmp_path / "a.cfg", head=0.01, encoder=1e-3)
-    settings = replace(QUICK, config=config, learn_rate=None)
-    plan = start(str(model), data, settings=settings)
+    arguments = replace(QUICK, config=config, learn_rate=None)
+    plan = start(str(model), data, arguments=arguments)
     assert (plan.learn_rate, plan.trf_lr) == (0.01, 1e-3)
-    plan = start(str(model), data, settings=replace(settings, learn_rate=2e-3))
+    plan = start(str(model), data, arguments=replace(arguments, learn_rate=2e-3))
     assert plan.trf_lr == 2e-3
 
 
-def test_a_config_needs_no_schedule_section(model: Path, data: str, tmp_path: Path) -> None:
+def test_config_needs_no_schedule_section(model: Path, data: str, tmp_path: Path) -> None:
     path = constant_rates(tmp_path / "a.cfg", head=0.01, encoder=1e-3)
     config = spacy.util.load_config(path, interpolate=False)
     del config["schedule"]
     config.to_disk(path)
     assert (
-        start(str(model), data, settings=replace(QUICK, config=path, learn_rate=None)).steps == 10
+        start(str(model), data, arguments=replace(QUICK, config=path, learn_rate=None)).steps == 10
     )

@@ -1,0 +1,97 @@
+"""What `trf train-textcat` prints."""
+
+import shlex
+from typing import TYPE_CHECKING
+
+from trfcli import console, wording
+
+if TYPE_CHECKING:
+    from trfcli_pipeline.training import Evaluated, Finished, Planned
+
+COLUMNS = (("step", 6), ("epoch", 6), ("loss", 7), ("accuracy", 8), ("macro F", 7), ("words/s", 8))
+BEST, KEPT = "← best", "← kept"
+_SHOWN_LABELS = 6
+
+
+def describe_plan(plan: "Planned", *, resume: bool) -> None:
+    """Print what was read and what was decided."""
+    total = sum(plan.label_counts.values())
+    common = sorted(plan.label_counts.items(), key=lambda item: -item[1])
+    shares = [f"{label} {wording.percent(count / total)}" for label, count in common]
+    kind = "exclusive" if plan.exclusive else "multi-label"
+    console.good(
+        f"{wording.plural(plan.train_texts, 'text')} to train on, "
+        f"{wording.thousands(plan.dev_texts)} {plan.dev_origin}; "
+        f"{wording.plural(len(shares), 'label')}, {kind}: "
+        f"{wording.enumeration(shares, limit=_SHOWN_LABELS)}"
+    )
+    for warning in plan.warnings:
+        console.warn(warning)
+    for decision in plan.decisions:
+        console.info(decision)
+    hardware = [plan.device.upper(), wording.plural(plan.threads, "thread")]
+    if plan.precision != "fp32":
+        hardware.append(plan.precision)
+    console.info(
+        f"{', '.join(hardware)}; {', '.join([_learning_rates(plan), *plan.methods])}; "
+        f"batch size {plan.batch_size}, {wording.plural(plan.steps, 'step')}, "
+        f"{wording.thousands(plan.warmup_steps)} of them warm-up"
+    )
+    console.info(
+        f"Encoder input: {plan.segments}; {plan.mean_length:.0f} wordpieces per text on average; "
+        f"{plan.classifier}"
+    )
+    if plan.done_steps:
+        console.info(f"Resuming after step {plan.done_steps:,} of {plan.steps:,}")
+    elif resume:
+        console.info("No checkpoint to resume from: starting from the beginning")
+
+
+def add_row(table: console.ProgressTable, event: "Evaluated") -> None:
+    """Add an evaluation to the table."""
+    evaluation = event.evaluation
+    notes = {None: "", "score": BEST}
+    table.add(
+        wording.thousands(event.step),
+        f"{event.epoch:.2f}",
+        f"{event.loss:.3f}",
+        f"{evaluation.accuracy:.3f}",
+        f"{evaluation.macro_f:.3f}",
+        wording.thousands(event.words_per_second),
+        note=notes.get(event.kept_because, KEPT),
+    )
+
+
+def describe_result(finished: "Finished") -> None:
+    """Print which weights were kept and why, where the pipeline is, and what to do next."""
+    if finished.already_finished:
+        console.info(f"This training had already finished; its result is {finished.path}")
+    evaluations = finished.evaluations_without_improvement
+    if evaluations:
+        console.info(
+            f"Stopped early: no improvement for {wording.plural(evaluations, 'evaluation')} "
+            "(--patience)"
+        )
+    metric = finished.metric.replace("cats_", "").replace("_f", " F")
+    score = f"{metric} {finished.score:.3f}"
+    if finished.kept_because == "score":
+        kept = f"Kept the model of step {finished.best_step:,}, the best on the dev set ({score})"
+    elif finished.kept_because == "rate":
+        kept = (
+            f"Kept the final model ({score}); the earlier {finished.highest_score:.3f} is within "
+            "one standard error"
+        )
+    else:
+        kept = f"Kept the final model ({score}); the dev set is too small to choose another"
+    replaced = f", replacing {finished.replaced}" if finished.replaced else ""
+    console.good(f"{kept}. Saved to {finished.path}{replaced}")
+    console.hint(f"Next: trf evaluate {shlex.quote(str(finished.path))} test.jsonl")
+
+
+def _learning_rates(plan: "Planned") -> str:
+    from trfcli_pipeline.training.size_rules import format_rate
+
+    head = f"{format_rate(plan.learn_rate)} for the classifier"
+    if plan.trf_lr is None:
+        return f"encoder frozen, learning rate {head}"
+    return f"learning rate {format_rate(plan.trf_lr)} for the encoder, {head}"

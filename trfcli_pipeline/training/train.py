@@ -1,0 +1,231 @@
+"""Fine-tunes a pipeline's encoder and text classifier from start to end."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from thinc.api import fix_random_seed
+
+from trfcli_pipeline.data.atomic import staged_directory
+from trfcli_pipeline.data.checks import data_warnings
+from trfcli_pipeline.encoder.devices import resolve_device
+from trfcli_pipeline.pipeline.loading import load_pipeline, require_encoder
+from trfcli_pipeline.training.arguments import TrainingArguments
+from trfcli_pipeline.training.checkpoints import Workspace
+from trfcli_pipeline.training.config import TrainingConfig
+from trfcli_pipeline.training.data import Data, read_data
+from trfcli_pipeline.training.distributed import DistributedContext, own_device
+from trfcli_pipeline.training.events import Checkpointed, Evaluated, Event, Finished, Planned
+from trfcli_pipeline.training.examples import Examples
+from trfcli_pipeline.training.output import replace_pipeline, resolve_output
+from trfcli_pipeline.training.provenance import (
+    check_identity,
+    complete_meta,
+    describe_training,
+    digest,
+    digest_files,
+    finished_before,
+    identify,
+)
+from trfcli_pipeline.training.setup import (
+    describe_classifier,
+    set_up_classifier,
+    set_up_encoder,
+    set_up_segments,
+)
+from trfcli_pipeline.training.trainer import Trainer
+
+# Bytes of memory for examples; the rest are tokenized again whenever they are needed.
+_MEMORY = 3 * 2**30
+
+
+def train_textcat(
+    model: str,
+    train: str,
+    *,
+    dev: str | None = None,
+    output: Path | None = None,
+    arguments: TrainingArguments | None = None,
+    resume: bool = False,
+) -> Iterator[Event]:
+    """Train a pipeline's text classifier together with its encoder.
+
+    The pipeline at `model` is overwritten only if training succeeds.
+
+    Args:
+        model: Directory or name of a pipeline with a trf_tok2vec.
+        train: File with labelled texts.
+        dev: File with the labelled texts of the dev set; by default some of the training texts
+            are held out.
+        output: Directory for the trained pipeline; by default `model` itself.
+        resume: Whether to continue an interrupted training run from its last checkpoint, to the
+            same result. Without a checkpoint, training starts from the beginning.
+
+    Yields:
+        One `Planned`; a `Stepped`, `Evaluated` or `Checkpointed` after each of these; and one
+        `Finished`.
+
+    Raises:
+        ArgumentError: An argument or override can't be used.
+        DataError: The texts or the config file can't be used.
+        PipelineError: The pipeline can't be used, or not to resume this training run.
+        OutputError: The output directory can't be replaced.
+        DeviceError: There is no such device, or it runs out of memory.
+    """
+    arguments = arguments or TrainingArguments()
+    shown = Path(model) if output is None else output
+    target = resolve_output(model, output)
+    # Before all that takes time: typing errors.
+    TrainingConfig(arguments, exclusive=arguments.is_exclusive() is not False).fit(1)
+    workspace = Workspace.beside(target)
+    device = own_device(arguments.device)
+    context = DistributedContext.join(resolve_device(device))
+    data, config = read_data(train, dev, arguments, n_processes=context.size)
+
+    nlp = load_pipeline(model, device=device, overrides=config.pipeline_overrides)
+    identity = identify(config, nlp.path, data)
+    # When trained in place, the pipeline has changed by the time we compare this.
+    request = digest({**identity, "the pipeline": output and identity["the pipeline"]})
+    if resume and (finished := finished_before(target, shown, request)) is not None:
+        if context.is_first:
+            workspace.remove()
+        context.close()
+        yield finished
+        return
+    if resumed := resume and workspace.can_resume:
+        check_identity(workspace, identity)
+
+    encoder = require_encoder(nlp)
+    if not arguments.freeze_encoder:
+        encoder.model.shim.check_trainable()
+    before = describe_classifier(nlp)
+    fix_random_seed(config.seed)
+    # LoRA adapters have to start alike in all processes: so before the seeds differ.
+    methods = set_up_encoder(encoder, config)
+    # The order of the texts is the same in all processes, but dropout differs.
+    torch.manual_seed(config.seed + context.rank)
+    segments = set_up_segments(nlp, config)
+    classifier, phrase = set_up_classifier(nlp, config, data)
+    examples = Examples(
+        nlp,
+        data.train,
+        data.labels,
+        exclusive=config.exclusive,
+        encode=arguments.freeze_encoder,
+        memory=_MEMORY // context.size,
+    )
+    trainer = Trainer(nlp, encoder, classifier, examples, data, config, context)
+    if resumed:
+        trainer.restore(workspace)
+    plan = _describe_plan(
+        trainer,
+        data,
+        warnings=_find_warnings(trainer, data, None if resumed else workspace),
+        methods=methods,
+        segments=segments,
+        classifier=phrase,
+    )
+    yield plan
+
+    if context.is_first and not resumed:
+        workspace.remove()
+    yield from _run(trainer, workspace, plan, identity, digest_files(train, dev))
+    replaced = None
+    if target.exists():
+        replaced = before if _is_same(target, model) else "another pipeline"
+    if context.is_first:
+        complete_meta(workspace.best, trainer.state, request)
+        replace_pipeline(target, workspace.best)
+        workspace.remove()
+    context.close()
+    yield _describe_result(trainer, shown, replaced)
+
+
+def _find_warnings(trainer: Trainer, data: Data, discarded: Workspace | None) -> list[str]:
+    """Warnings about the data, the memory, and an unfinished training run to be discarded."""
+    examples, is_first = trainer.examples, trainer.context.is_first
+    found = data_warnings(data.train, data.dev) if is_first else []
+    if examples.n_kept < len(examples):
+        done = "encoded" if examples.encode else "tokenized"
+        found.append(
+            f"{len(examples) - examples.n_kept:,} of {len(examples):,} training texts don't fit "
+            f"in memory and will be {done} again in every epoch"
+        )
+    if is_first and discarded is not None and discarded.can_resume:
+        found.append(
+            f"An unfinished training at step {discarded.step():,} will be discarded "
+            "(--resume continues it)"
+        )
+    return found
+
+
+def _describe_plan(trainer: Trainer, data: Data, **phrases: Any) -> Planned:
+    config, encoder = trainer.config, trainer.encoder.model
+    counts = Counter(label for record in data.train for label in record.labels)
+    return Planned(
+        train_texts=len(data.train),
+        dev_texts=len(data.dev),
+        dev_origin=data.dev_origin,
+        label_counts={label: counts[label] for label in data.labels},
+        exclusive=config.exclusive,
+        device=str(encoder.shim.device),
+        threads=torch.get_num_threads(),
+        trf_lr=config.trf_lr,
+        learn_rate=config.learn_rate,
+        batch_size=config.batch_size,
+        steps=config.steps,
+        warmup_steps=config.warmup_steps,
+        mean_length=sum(trainer.examples.n_pieces) / len(trainer.examples),
+        precision="fp32" if trainer.freeze_encoder else encoder.shim.precision,
+        decisions=config.decisions,
+        done_steps=trainer.state.step,
+        **phrases,
+    )
+
+
+def _describe_result(trainer: Trainer, path: Path, replaced: str | None) -> Finished:
+    state = trainer.state
+    return Finished(
+        best_step=state.best_step,
+        metric=" + ".join(trainer.score_weights),
+        score=state.best_score,
+        highest_score=max(row["score"] for row in state.history),
+        path=path,
+        replaced=replaced,
+        evaluations_without_improvement=state.evaluations_without_improvement,
+        seconds=state.seconds,
+        kept_because=state.kept_because,
+    )
+
+
+def _run(
+    trainer: Trainer,
+    workspace: Workspace,
+    plan: Planned,
+    identity: Mapping[str, str],
+    files: Mapping[str, str],
+) -> Iterator[Event]:
+    """Run the trainer, and save the best pipeline and the checkpoints as its events say."""
+    try:
+        for event in trainer.run():
+            if isinstance(event, Evaluated) and event.kept_because:
+                describe_training(
+                    trainer.nlp, trainer.classifier, trainer.config, plan, event, files
+                )
+                with trainer.averaged(), staged_directory(workspace.best) as staging:
+                    trainer.nlp.to_disk(staging)
+            if isinstance(event, Checkpointed):
+                state = trainer.plain_state()
+                if trainer.context.is_first:
+                    workspace.save({**state, "identity": identity}, trainer.tensors())
+            yield event
+    except BaseException:
+        if trainer.context.is_first and not workspace.can_resume:
+            workspace.remove()
+        raise
+
+
+def _is_same(target: Path, model: str) -> bool:
+    return target.resolve() == Path(model).expanduser().resolve()
