@@ -11,7 +11,7 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from trfcli_pipeline.pipeline.loading import init_pipeline
+from trfcli_pipeline.tasks.init_model import init_model
 
 PHRASES = {"GOOD": "it is great fun", "BAD": "a terrible bore, hate"}
 
@@ -32,7 +32,7 @@ def data(tmp_path: Path) -> str:
 
 @pytest.fixture
 def model(tiny_bert: Path, tmp_path: Path) -> str:
-    init_pipeline(str(tiny_bert), tmp_path / "model")
+    init_model(str(tiny_bert), tmp_path / "model")
     return str(tmp_path / "model")
 
 

@@ -1,8 +1,6 @@
 """Which device the encoder runs on, how much memory it has, and how many words fit."""
 
 import ctypes
-import os
-import platform
 import re
 import sys
 from functools import cache
@@ -55,7 +53,7 @@ def resolve_device(name: str = "auto") -> torch.device:
 def free_bytes(device: torch.device) -> int:
     """Memory that is free for tensors on the device, in bytes."""
     if device.type != "cpu":
-        memory = _accelerator_memory(device)
+        memory = accelerator_memory(device)
         return _ASSUMED_FREE_BYTES if memory is None else memory[0] + _cached_bytes(device)
     if _MEMINFO.exists():
         # Not the free pages: those that cache files are as good as free.
@@ -119,41 +117,12 @@ def graph_bytes_per_piece(*, layers: int, width: int, heads: int, length: int) -
     return 2 * layers * (34 * width + 5 * heads * length)
 
 
-def describe_machine() -> dict[str, Any]:
-    """Versions, devices, threads and memory (GB = 10⁹ bytes), for people to read."""
-    names = ("trfcli", "spacy", "thinc", "torch", "transformers", "tokenizers")
-    devices = []
-    if _has_accelerator():
-        kind = torch.accelerator.current_accelerator()
-        for index in range(torch.accelerator.device_count()):
-            device = torch.device(f"{kind}:{index}")
-            memory_info = _accelerator_memory(device)
-            devices.append(
-                {
-                    "name": str(device),
-                    "type": device.type,
-                    "memory_gb": None if memory_info is None else round(memory_info[1] / 1e9, 1),
-                }
-            )
-    pages = _sysconf("SC_PHYS_PAGES")
-    memory = round(pages * _sysconf("SC_PAGE_SIZE") / 1e9, 1) if pages else None
-    devices.append({"name": "cpu", "type": "cpu", "memory_gb": memory})
-    return {
-        "python": platform.python_version(),
-        "versions": {name: installed_version(name) for name in names},
-        "device": str(resolve_device()),
-        "devices": devices,
-        "threads": torch.get_num_threads(),
-        "memory_gb": memory,
-    }
-
-
 def _has_accelerator() -> bool:
     return torch.accelerator.is_available()
 
 
-def _accelerator_memory(device: torch.device) -> tuple[int, int] | None:
-    """Free and total bytes; None where torch can't tell, as of "mps" in some versions."""
+def accelerator_memory(device: torch.device) -> tuple[int, int] | None:
+    """Free and total bytes; None where torch can't tell, for example with MPS."""
     try:
         free, total = torch.accelerator.get_memory_info(device)
     except RuntimeError:
@@ -168,11 +137,6 @@ def _cached_bytes(device: torch.device) -> int:
         return int(reserved - torch.accelerator.memory_allocated(device))
     except RuntimeError:
         return 0
-
-
-def _sysconf(name: str) -> int:
-    # Windows has no sysconf, macOS lacks some of the names.
-    return os.sysconf(name) if name in getattr(os, "sysconf_names", {}) else 0
 
 
 def installed_version(distribution: str) -> str | None:

@@ -13,7 +13,7 @@ from typer.testing import Result
 
 from trfcli.commands.evaluate import answer
 from trfcli_pipeline.evaluation.scores import Evaluation, Mistake
-from trfcli_pipeline.pipeline.loading import init_pipeline
+from trfcli_pipeline.tasks.init_model import init_model
 from trfcli_pipeline.training import train_textcat
 from trfcli_pipeline.training.config import TrainingArguments, config_path
 
@@ -56,7 +56,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path, write: Wri
     config["training"]["dropout"] = 0.0
     config.to_disk(path / "fast.cfg")
     data = write(path / "data.jsonl", TEXTS)
-    init_pipeline(str(tiny_bert), path / "plain")
+    init_model(str(tiny_bert), path / "plain")
     for name, exclusive in (("exclusive", True), ("multilabel", False)):
         settings = TrainingArguments(
             config=path / "fast.cfg",

@@ -16,9 +16,9 @@ from spacy.tokens import DocBin
 
 from trfcli_pipeline.data.records import read_records
 from trfcli_pipeline.errors import DataError, OutputError, PipelineError, TrfError
-from trfcli_pipeline.pipeline import loading
 from trfcli_pipeline.tasks import annotate as task
 from trfcli_pipeline.tasks.annotate import Advanced, Event, Finished, Started, annotate
+from trfcli_pipeline.tasks.init_model import init_model
 
 # Of very different length, so that wherever order could be lost, it would be.
 TEXTS = [f"Number {number}. " + "I love this film! " * (number * 7 % 11) for number in range(30)]
@@ -29,7 +29,7 @@ RECORDS = [{"text": text, "id": number} for number, text in enumerate(TEXTS)]
 def model(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> str:
     """A pipeline with an untrained classifier whose scores differ from text to text."""
     path = tmp_path_factory.mktemp("models") / "model"
-    nlp, _ = loading.init_pipeline(str(tiny_bert), path)
+    nlp, _ = init_model(str(tiny_bert), path)
     textcat: Any = nlp.add_pipe("trf_textcat", config={"exclusive_classes": True})
     textcat.initialize(None, nlp=nlp, labels=["BAD", "GOOD"])
     output = textcat.model.get_ref("output_layer")

@@ -6,7 +6,7 @@ from spacy.language import Language
 
 from trfcli_pipeline.errors import EncoderError, PipelineError
 from trfcli_pipeline.huggingface import pretrained
-from trfcli_pipeline.pipeline.loading import init_pipeline
+from trfcli_pipeline.tasks.init_model import init_model
 from trfcli_pipeline.tasks.inspect_alignment import inspect_alignment
 
 TEXT = "Zürich's cafés reopened. Unbelievable 🙈!"
@@ -43,7 +43,7 @@ def test_special_and_unknown_wordpieces_are_told_apart(tiny_bert: Path) -> None:
 def test_an_encoder_has_the_limit_of_its_pipeline(
     tiny_bert: Path, tmp_path: Path, n_words: int
 ) -> None:
-    init_pipeline(str(tiny_bert), tmp_path / "model")
+    init_model(str(tiny_bert), tmp_path / "model")
     text = " ".join(["dog"] * n_words)
     report = inspect_alignment(text, str(tiny_bert))
     assert report == inspect_alignment(text, str(tmp_path / "model"))

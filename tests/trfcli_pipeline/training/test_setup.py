@@ -15,7 +15,7 @@ from trainings import QUICK
 
 from trfcli_pipeline.errors import EncoderError, SettingsError
 from trfcli_pipeline.evaluation.classifier import evaluate
-from trfcli_pipeline.pipeline.loading import init_pipeline
+from trfcli_pipeline.tasks.init_model import init_model
 from trfcli_pipeline.training import (
     Checkpointed,
     Evaluated,
@@ -227,7 +227,7 @@ def test_an_encoder_that_is_not_trained_has_no_methods(settings: dict[str, Any])
 def test_layers_have_to_be_there(
     family_encoder: Callable[[str], Path], data: str, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
-    init_pipeline(str(family_encoder("albert")), tmp_path / "model", lang="xx")
+    init_model(str(family_encoder("albert")), tmp_path / "model", lang="xx")
     with pytest.raises(EncoderError, match="albert: has no layers of its own"):
         run(str(tmp_path / "model"), data, tmp_path / "out", **settings)
     assert not (tmp_path / "out").exists()
