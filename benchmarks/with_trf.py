@@ -11,7 +11,7 @@ import spacy
 from trfcli_pipeline.data.records import read_records
 from trfcli_pipeline.evaluation.classifier import evaluate, find_classifier, gold_cats
 from trfcli_pipeline.pipeline.loading import load_pipeline
-from trfcli_pipeline.tasks import benchmark
+from trfcli_pipeline.tasks.speed import measure_pipeline
 from trfcli_pipeline.training import Planned, Stepped, TrainingArguments, train_textcat
 
 
@@ -19,7 +19,7 @@ def encode(
     model: str, texts: str, limit: int | None, batch_size: int, copies: int = 1
 ) -> dict[str, Any]:
     found = contest.read_texts(texts, limit) * copies
-    measured = benchmark.measure(model, found, batch_size=batch_size)
+    measured = measure_pipeline(model, found, batch_size=batch_size)
     return {
         "words_per_s": contest.n_words(found) / measured.seconds,
         "seconds": measured.seconds,

@@ -64,8 +64,8 @@ def show(result: "Comparison", records: "Sequence[Record]") -> None:
                 _NAMES[name],
                 f"{each.a:.3f}",
                 f"{each.b:.3f}",
-                f"{each.value:+.3f}",
-                "{:+.3f} to {:+.3f}".format(*each.interval),
+                wording.decimal(each.value, sign="+"),
+                " to ".join(wording.decimal(end, sign="+") for end in each.interval),
                 p_value(each.p_value),
             )
             for name, each in result.differences.items()

@@ -138,7 +138,7 @@ def show_headline(result: "Evaluation") -> None:
     console.data_line(
         f"macro AUC {_defined(result.macro_auc)}",
         f"average precision {_defined(result.macro_average_precision)}",
-        f"MCC {result.mcc:.3f}",
+        f"MCC {wording.decimal(result.mcc)}",
         f"calibration error {result.ece:.3f}",
     )
     match result.threshold:

@@ -1,7 +1,7 @@
 """Runs a pipeline's text classifier on labelled texts, and scores what it says."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -112,8 +112,17 @@ def gold_cats(
     return [complete_cats(record, classifier.labels, classifier.exclusive) for record in records]
 
 
-def predict(nlp: Language, texts: Sequence[str], *, batch_size: int = 128) -> Prediction:
+def predict(
+    nlp: Language,
+    texts: Sequence[str],
+    *,
+    batch_size: int = 128,
+    on_doc: Callable[[Doc], None] | None = None,
+) -> Prediction:
     """Run a pipeline on texts, and time it.
+
+    Args:
+        on_doc: Called with each Doc, to keep what the prediction doesn't have.
 
     Raises:
         PipelineError: It didn't return all texts.
@@ -124,6 +133,8 @@ def predict(nlp: Language, texts: Sequence[str], *, batch_size: int = 128) -> Pr
     for doc in nlp.pipe(texts, batch_size=batch_size):
         cats.append(dict(doc.cats))
         n_words += count_words(doc)
+        if on_doc is not None:
+            on_doc(doc)
     seconds = time.perf_counter() - start
     if len(cats) != len(texts):
         raise PipelineError(f"The pipeline returned {len(cats)} of {len(texts)} texts")

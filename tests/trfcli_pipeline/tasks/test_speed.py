@@ -1,0 +1,124 @@
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import spacy
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from trfcli_pipeline.tasks import speed
+from trfcli_pipeline.tasks.speed import (
+    Stopwatch,
+    measure_parts,
+    measure_pipeline,
+    predict_in_turns,
+)
+
+TEXTS = ["I love this film. It is great fun!", "I hate this film;\n it is a bore.", ""] * 3
+N_WORDS = 3 * (10 + 10)
+
+
+@Language.component("test_speed_slow")
+def slow(doc: Doc) -> Doc:
+    time.sleep(0.01)
+    return doc
+
+
+@pytest.fixture
+def model(make_nlp: Callable[..., Language], tmp_path: Path) -> str:
+    nlp = make_nlp()
+    nlp.add_pipe("trf_textcat", config={"exclusive_classes": True}).add_label("A")
+    nlp.get_pipe("trf_textcat").add_label("B")
+    nlp.initialize()
+    nlp.to_disk(tmp_path / "model")
+    return str(tmp_path / "model")
+
+
+def test_measurement_of_a_pipeline_and_its_parts(model: str) -> None:
+    measured = measure_pipeline(model, TEXTS, batch_size=4)
+    assert (measured.n_texts, measured.n_words) == (9, N_WORDS)
+    assert (measured.device, measured.batch_size) == ("cpu", 4)
+    assert list(measured.parts) == [
+        *("tokenizer", "sentencizer", "trf_wordpiecer", "trf_tok2vec", "trf_textcat")
+    ]
+    assert all(seconds > 0 for seconds in measured.parts.values())
+    assert all(seconds > 0 for seconds in measured.work.values())
+    both = measured.parts["trf_wordpiecer"] + measured.parts["trf_tok2vec"]
+    assert sum(measured.work.values()) == pytest.approx(both)
+    assert measured.work["wordpieces"] < measured.parts["trf_wordpiecer"]
+    assert measured.work["encoder"] < measured.parts["trf_tok2vec"]
+    assert measured.start_seconds is None
+    assert measured.peak_bytes is None or measured.peak_bytes > 10**7
+
+
+def test_default_batch_size_is_the_pipelines(model: str) -> None:
+    config = Path(model) / "config.cfg"
+    config.write_text(config.read_text().replace("batch_size = 1000", "batch_size = 3"))
+    assert measure_pipeline(model, TEXTS).batch_size == 3
+
+
+def test_slow_component_has_the_largest_share() -> None:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("sentencizer")
+    nlp.add_pipe("test_speed_slow")
+    parts, work = measure_parts(nlp, TEXTS, batch_size=4)
+    assert list(parts) == ["tokenizer", "sentencizer", "test_speed_slow"]
+    assert parts["test_speed_slow"] >= 0.01 * len(TEXTS)
+    assert parts["tokenizer"] + parts["sentencizer"] < parts["test_speed_slow"]
+    # There is neither wordpiecer nor encoder.
+    assert work == {}
+
+
+def test_measuring_leaves_no_trace_on_the_components(nlp: Language) -> None:
+    states = [dict(vars(part)) for part in (nlp.get_pipe("trf_wordpiecer"), _encoder(nlp))]
+    measure_parts(nlp, TEXTS, batch_size=4)
+    for part, state in zip((nlp.get_pipe("trf_wordpiecer"), _encoder(nlp)), states, strict=True):
+        assert vars(part).keys() == state.keys()
+
+
+def _encoder(nlp: Language) -> object:
+    return nlp.get_pipe("trf_tok2vec").model  # type: ignore[attr-defined]
+
+
+def test_stopwatch_counts_overlapping_threads_once() -> None:
+    watch = Stopwatch()
+
+    def work(_: int) -> None:
+        with watch:
+            time.sleep(0.1)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(work, range(3)))
+    assert 0.1 <= watch.seconds < 0.2
+
+
+def test_pipelines_take_turns_on_the_same_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "_TEXTS_PER_TURN", 4)
+    monkeypatch.setattr(speed, "_WARM_UP_TEXTS", 1)
+    seen: list[tuple[str, str]] = []
+
+    def recorder(name: str) -> Language:
+        nlp = spacy.blank("xx")
+        make_doc = nlp.make_doc
+
+        def record(text: str) -> Doc:
+            seen.append((name, text))
+            return make_doc(text)
+
+        monkeypatch.setattr(nlp, "make_doc", record)
+        return nlp
+
+    texts = [str(number) for number in range(6)]
+    turns = list(predict_in_turns([recorder("a"), recorder("b")], texts))
+    assert seen == [
+        *(("a", "0"), ("b", "0")),
+        *(("a", text) for text in texts[:4]),
+        *(("b", text) for text in texts[:4]),
+        *(("a", text) for text in texts[4:]),
+        *(("b", text) for text in texts[4:]),
+    ]
+    assert [[len(docs) for _, docs in turn] for turn in turns] == [[4, 4], [2, 2]]
+    assert sum(prediction.n_words for turn in turns for prediction, _ in turn) == 12
+    assert all(prediction.seconds > 0 for turn in turns for prediction, _ in turn)
