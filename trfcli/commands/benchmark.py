@@ -30,7 +30,7 @@ def benchmark(
     data: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DATA]",
+            metavar="DATA",
             help="Texts; - for JSONL on stdin.",
             show_default="556 SMS messages",
         ),
@@ -66,7 +66,7 @@ def benchmark(
 
     Example:
       trf benchmark ./model
-      trf benchmark ./model texts.jsonl --against en_core_web_sm
+      trf benchmark ./model --against en_core_web_sm
     """
     from itertools import islice
 

@@ -32,7 +32,7 @@ def compare(
     batch_size: BatchSizeOption = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Test whether the scores of two pipelines' text classifiers differ significantly.
+    """Test whether two pipelines' text classifiers differ significantly.
 
     Example:
       trf compare ./model ./trained test.jsonl

@@ -54,11 +54,11 @@ def evaluate(
     batch_size: BatchSizeOption = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Score a pipeline's text classifier on labelled texts.
+    """Score a pipeline's text classifier on labeled texts.
 
     Example:
       trf evaluate ./model test.jsonl
-      trf evaluate ./model test.csv --output metrics.json --html report.html
+      trf evaluate ./model test.csv --html report.html
     """
     from trfcli_pipeline.tasks import evaluate as task
 

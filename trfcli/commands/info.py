@@ -14,7 +14,7 @@ def info(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODEL]",
+            metavar="MODEL",
             help="Directory or name of a pipeline.",
             show_default=False,
         ),

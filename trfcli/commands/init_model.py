@@ -37,7 +37,7 @@ def init_model(
             "--name",
             metavar="NAME",
             help="Name of the pipeline.",
-            show_default="trf_ and the encoder's name",
+            show_default="trf_ + encoder",
         ),
     ] = None,
     force: ForceOption = False,
@@ -52,9 +52,8 @@ def init_model(
             metavar="N",
             help="Wordpieces to encode at once, padding included; 0: no limit, auto: as many as "
             "fit in memory.",
-            show_default="2000",
         ),
-    ] = None,
+    ] = "2000",
 ) -> None:
     """Create a spaCy pipeline from a pretrained transformer.
 

@@ -20,7 +20,7 @@ def optimize(
         typer.Option(
             "--calibrate",
             metavar="DATA",
-            help="Typical texts, such as the training set, to calibrate int8 on.",
+            help="Typical texts to calibrate on, such as the training set.",
             show_default=False,
         ),
     ],
@@ -28,8 +28,8 @@ def optimize(
         str | None,
         typer.Option(
             metavar="DATA",
-            help="Labeled texts to measure accuracy and speed on.",
-            show_default="the --calibrate texts",
+            help="Labeled texts to compare both pipelines on.",
+            show_default="as --calibrate",
         ),
     ] = None,
     max_loss: Annotated[
@@ -37,25 +37,26 @@ def optimize(
         typer.Option(
             metavar="POINTS",
             min=0,
-            help="Highest acceptable drop in points: of accuracy, of macro F if multi-label, or of "
-            "100 x cosine without labels.",
+            help="Largest drop allowed, in points of accuracy (multi-label: macro F); without "
+            "labels, of 100 x cosine.",
             show_default="0.5; cosine: 1",
         ),
     ] = None,
     precision: Annotated[
-        Literal["int8", "bf16", "fp32"], typer.Option(help="Number format of the encoder.")
+        Literal["int8", "bf16", "fp32"],
+        typer.Option(metavar="TYPE", help="Number format of the encoder: int8, bf16 or fp32."),
     ] = "int8",
     backend: Annotated[
-        Literal["openvino", "torch"], typer.Option(help="Library that runs the encoder.")
+        Literal["openvino", "torch"],
+        typer.Option(metavar="NAME", help="Library that runs the encoder: openvino or torch."),
     ] = "openvino",
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Quantize a pipeline for faster CPU inference. Nothing is written if accuracy drops too far.
+    """Quantize a pipeline for faster CPU inference, unless accuracy drops too far.
 
     Example:
-      trf optimize ./model ./fast --calibrate train.jsonl --dev dev.jsonl
-      trf optimize ./model ./fast --calibrate texts.txt --precision bf16
+      trf optimize ./model ./fast --calibrate train.jsonl
     """
     from trfcli_pipeline.tasks import optimize as task
 

@@ -1,4 +1,4 @@
-"""How a text's tokens and wordpieces are aligned, as plain values."""
+"""Align the tokens of a text with wordpieces, as plain values."""
 
 from typing import Any
 
@@ -13,26 +13,25 @@ from trfcli_pipeline.pipeline.loading import is_pipeline, load_pipeline
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
 from trfcli_pipeline.tokenization.extensions import doc_alignment
 
-DEFAULT_ENCODER = "minilm"
 
-
-def inspect_alignment(text: str, model: str | None = None) -> dict[str, Any]:
+def inspect_alignment(text: str, model: str = "minilm") -> dict[str, Any]:
     """Align the tokens of a text with a model's wordpieces.
 
     Args:
-        text: The text.
-        model: A pipeline, or an encoder; by default the packaged encoder. Of either, only the
-            tokenizers are used.
+        text: The text. Lone surrogates are replaced.
+        model: Directory or name of a pipeline or encoder. Only its tokenizers are loaded.
 
     Returns:
-        "text"; "sentences", the start and end character of each; "tokens" with "i", "text",
-        "start", "end", "wordpieces" (indices) and "truncated"; "wordpieces" with "i", "id",
-        "text", "special", "unknown" and "tokens" (indices). Indices count over the whole text.
+        A dict with four keys. "text". "sentences": the start and end character of each. "tokens":
+        dicts with "i", "text", "start", "end", "wordpieces" (indices) and "truncated".
+        "wordpieces": dicts with "i", "id", "text", "special", "unknown" and "tokens" (indices). All
+        indices count over the whole text.
 
     Raises:
-        EncoderError, PipelineError: There is no such model, or it has no wordpieces.
+        EncoderError: The encoder can't be found or used.
+        PipelineError: The pipeline can't be loaded or has no trf_wordpiecer.
     """
-    text, model = without_surrogates(text), model or DEFAULT_ENCODER
+    text = without_surrogates(text)
     # Most texts don't come near any limit, and an encoder starts quicker without the exact one.
     nlp, wordpiecer = _tokenizing_pipeline(model, exact=False)
     doc = nlp(text)
@@ -67,7 +66,7 @@ def inspect_alignment(text: str, model: str | None = None) -> dict[str, Any]:
                 "i": i,
                 "id": id_,
                 "text": string,
-                # An unknown piece is a special token that stands for text.
+                # The unknown piece is a special token, but it represents text.
                 "special": id_ in special and id_ != tokenizer.unk_token_id,
                 "unknown": id_ == tokenizer.unk_token_id,
                 "tokens": tokens,
@@ -86,7 +85,7 @@ def _is_near_limit(doc: Doc, wordpiecer: TransformersWordPiecer) -> bool:
 
 
 def _tokenizing_pipeline(model: str, *, exact: bool) -> tuple[Language, TransformersWordPiecer]:
-    """A pipeline that finds sentences and wordpieces, without the weights of an encoder.
+    """Load or create a pipeline up to its wordpiecer, without the weights of an encoder.
 
     Args:
         exact: Of an encoder's limit; see `pretrained.max_length`. A pipeline knows it.
@@ -103,7 +102,7 @@ def _tokenizing_pipeline(model: str, *, exact: bool) -> tuple[Language, Transfor
     if wordpiecer is None:
         raise PipelineError(
             f"{model}: the pipeline has no trf_wordpiecer",
-            hint="Make one: trf init minilm ./model",
+            hint="Create one: trf init minilm ./model",
         )
     nlp.select_pipes(enable=nlp.pipe_names[: nlp.pipe_names.index(wordpiecer.name) + 1])
     return nlp, wordpiecer
