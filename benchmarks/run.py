@@ -108,7 +108,8 @@ def few_shot(runner: Runner, options: argparse.Namespace) -> None:
             }
             [result] = runner.run_all([Contestant("trf", "trf", "textcat", ours)], data, draw)
             plain = {**shared, "encoder": runner.encoder, "batch_size": options.batch_size}
-            budgets = {f"plain transformers, {options.epochs} epochs": options.epochs}
+            plural = "" if options.epochs == 1 else "s"
+            budgets = {f"plain transformers, {options.epochs} epoch{plural}": options.epochs}
             if options.as_long:
                 budgets["plain transformers, as many epochs as trf"] = result["epochs"]
             contestants = [

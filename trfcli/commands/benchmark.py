@@ -68,15 +68,17 @@ def benchmark(
       trf benchmark ./model
       trf benchmark ./model --against en_core_web_sm
     """
-    from itertools import islice
-
-    from trfcli_pipeline.data.records import iter_records
     from trfcli_pipeline.tasks import benchmark as task
 
-    records = iter_records(data or task.DEFAULT_TEXTS, labelled=False)
-    texts = [record.text for record in islice(records, max_texts)]
     models = [model] if against is None else [model, against]
-    events = task.benchmark(models, texts, rounds=rounds, batch_size=batch_size, device=device)
+    events = task.benchmark(
+        models,
+        data or task.DEFAULT_TEXTS,
+        max_texts=max_texts,
+        rounds=rounds,
+        batch_size=batch_size,
+        device=device,
+    )
     with console.progress(rounds * len(models), "measuring", unit="rounds") as bar:
         measurements = []
         for measurement in events:

@@ -5,9 +5,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from trfcli_pipeline.data.package_data import shipped_path
+from trfcli_pipeline.data.records import iter_records
 from trfcli_pipeline.encoder.devices import resolve_device
 from trfcli_pipeline.pipeline.loading import check_pipeline
 from trfcli_pipeline.tasks.speed import Measurement, measure_pipeline
@@ -78,8 +81,9 @@ class Benchmark:
 
 def benchmark(
     models: Sequence[str],
-    texts: Sequence[str],
+    data: str | Path = DEFAULT_TEXTS,
     *,
+    max_texts: int | None = None,
     rounds: int = 5,
     batch_size: int | None = None,
     device: str = "auto",
@@ -91,7 +95,8 @@ def benchmark(
 
     Args:
         models: Directories or names of pipelines.
-        texts: At least one text.
+        data: A data file of any format; "-" is JSONL on stdin.
+        max_texts: How many texts of the file to use, from its beginning.
         rounds: Measurements of each pipeline.
         batch_size: Texts per batch, by default each pipeline's own.
         device: The device to run the encoders on.
@@ -102,10 +107,13 @@ def benchmark(
     Raises:
         PipelineError: A pipeline doesn't exist, or it failed.
         DeviceError: The machine has no such device.
+        DataError: The file can't be read.
     """
     resolve_device(device)
     for model in models:
         check_pipeline(model)
+    records = islice(iter_records(data, labelled=False), max_texts)
+    texts = [record.text for record in records]
     measure = partial(measure_pipeline, texts=texts, batch_size=batch_size, device=device)
     for _ in range(rounds):
         for model in models:

@@ -37,15 +37,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     asked: Asked = []
 
     def benchmark(
-        models: Sequence[str], texts: Sequence[str], *, rounds: int, **options: Any
+        models: Sequence[str], data: str, *, rounds: int, **options: Any
     ) -> Iterator[Measurement]:
-        asked.append({"models": models, "texts": texts, "rounds": rounds, **options})
+        asked.append({"models": models, "data": data, "rounds": rounds, **options})
         for number in range(rounds):
             for model in models:
                 if model not in ("a", "b"):
                     raise PipelineError(f"{model}: no such pipeline", hint="Make one")
                 slowness = 1 if model == "a" else 2
-                yield measurement((number + 1) * slowness, len(texts), with_encoder=model == "a")
+                yield measurement((number + 1) * slowness, 556, with_encoder=model == "a")
 
     monkeypatch.setattr("trfcli_pipeline.tasks.benchmark.benchmark", benchmark)
     return asked
@@ -104,15 +104,14 @@ def test_json_has_ratios_only_for_two_pipelines(run: Run, asked: Asked) -> None:
     assert found["ratios"]["words_per_second"] == 2
 
 
-def test_options_reach_the_library(run: Run, asked: Asked, tmp_path: Path) -> None:
-    path = tmp_path / "texts.jsonl"
-    path.write_text('{"text": "One."}\n{"text": "Two."}\n{"text": "Three."}\n')
-    result = run("benchmark", "a", str(path), *("--max-texts", "2", "-b", "16", "--device", "cpu"))
-    assert result.exit_code == 0
+def test_options_reach_the_library(run: Run, asked: Asked) -> None:
+    options = ("--max-texts", "2", "-b", "16", "--device", "cpu")
+    assert run("benchmark", "a", "texts.jsonl", *options).exit_code == 0
     assert asked == [
         {
             "models": ["a"],
-            "texts": ["One.", "Two."],
+            "data": "texts.jsonl",
+            "max_texts": 2,
             "rounds": 5,
             "batch_size": 16,
             "device": "cpu",
@@ -120,16 +119,16 @@ def test_options_reach_the_library(run: Run, asked: Asked, tmp_path: Path) -> No
     ]
 
 
-def test_texts_are_read_from_stdin(run: Run, asked: Asked) -> None:
-    assert run("benchmark", "a", "-", input='{"text": "One."}\n').exit_code == 0
-    assert asked[0]["texts"] == ["One."]
+def test_default_texts_are_shipped_with_the_package(run: Run, asked: Asked) -> None:
+    assert run("benchmark", "a").exit_code == 0
+    assert Path(asked[0]["data"]).name == "test.jsonl"
+    assert Path(asked[0]["data"]).exists()
 
 
 @pytest.mark.parametrize(
     ("args", "problem"),
     [
         (["nowhere"], "nowhere: no such pipeline"),
-        (["a", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
         (["a", "--against", "nowhere"], "nowhere: no such pipeline"),
     ],
 )

@@ -2,6 +2,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -41,8 +42,15 @@ def model(make_nlp: Callable[..., Language], tmp_path: Path) -> str:
     return str(tmp_path / "model")
 
 
-def test_pipelines_take_turns_in_new_processes(model: str) -> None:
-    found = list(benchmark([model, model], TEXTS, rounds=1, batch_size=2))
+@pytest.fixture
+def data(tmp_path: Path) -> str:
+    lines = "".join(f"{json.dumps({'text': text})}\n" for text in TEXTS)
+    (tmp_path / "texts.jsonl").write_text(lines)
+    return str(tmp_path / "texts.jsonl")
+
+
+def test_pipelines_take_turns_in_new_processes(model: str, data: str) -> None:
+    found = list(benchmark([model, model], data, rounds=1, batch_size=2))
     assert [each.n_words for each in found] == [N_WORDS, N_WORDS]
     for each in found:
         assert each.start_seconds is not None
@@ -51,12 +59,12 @@ def test_pipelines_take_turns_in_new_processes(model: str) -> None:
 
 
 def test_each_round_measures_every_pipeline(
-    model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    model: str, data: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "other").symlink_to(model)
     monkeypatch.setattr(task, "run_apart", lambda function, model: model)
     models = [model, str(tmp_path / "other")]
-    assert list(benchmark(models, TEXTS, rounds=3)) == models * 3
+    assert list(benchmark(models, data, rounds=3)) == models * 3
 
 
 @pytest.mark.parametrize(
@@ -73,7 +81,18 @@ def test_unusable_arguments_are_refused_before_any_measurement(
     monkeypatch.setattr(task, "run_apart", lambda function, model: pytest.fail("started a process"))
     models = [model] if options else [model, "nowhere"]
     with pytest.raises(error):
-        next(benchmark(models, TEXTS, **options))
+        next(benchmark(models, **options))
+
+
+def test_only_the_first_texts_are_used(
+    model: str, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_apart(function: Any, model: str) -> list[str]:
+        texts: list[str] = function.keywords["texts"]
+        return texts
+
+    monkeypatch.setattr(task, "run_apart", run_apart)
+    assert list(benchmark([model], data, max_texts=2, rounds=1)) == [TEXTS[:2]]
 
 
 def test_metrics_are_medians_and_ranges() -> None:
