@@ -16,7 +16,7 @@ def compare(
     device: str = "auto",
     batch_size: int | None = None,
 ) -> tuple[Comparison, list[Record]]:
-    """Evaluate two pipelines on the same labelled texts and compare their predictions.
+    """Evaluate two pipelines on the same labeled texts and compare their predictions.
 
     Args:
         a, b: Directories or names of the pipelines.

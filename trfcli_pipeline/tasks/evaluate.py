@@ -1,4 +1,4 @@
-"""Score a pipeline's text classifier on labelled texts."""
+"""Score a pipeline's text classifier on labeled texts."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def evaluate(
     device: str = "auto",
     batch_size: int | None = None,
 ) -> tuple[Evaluation, list[Record]]:
-    """Run a pipeline on labelled texts, score its text classifier, and write the files asked for.
+    """Run a pipeline on labeled texts, score its text classifier, and write the files asked for.
 
     Files and records are checked before the pipeline runs.
 

@@ -79,7 +79,7 @@ def inspect_alignment(text: str, model: str = "minilm") -> dict[str, Any]:
 
 
 def _is_near_limit(doc: Doc, wordpiecer: TransformersWordPiecer) -> bool:
-    """Whether a higher limit could make another segment of one of the Doc's."""
+    """Whether a segment of the Doc is so long that the exact limit could change it."""
     longest = int(doc._.trf_segments[:, 2].max(initial=0))
     return wordpiecer.max_length is not None and longest >= wordpiecer.max_length
 

@@ -1,4 +1,4 @@
-"""What `trf evaluate` refuses: in one line, and before the pipeline runs."""
+"""Errors of `trf evaluate`: one line each, before the pipeline runs."""
 
 from pathlib import Path
 from typing import Any

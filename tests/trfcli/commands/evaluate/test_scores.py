@@ -1,4 +1,4 @@
-"""What `trf evaluate` prints and writes."""
+"""Output of `trf evaluate`: tables, JSON, and the report."""
 
 import json
 from dataclasses import replace
