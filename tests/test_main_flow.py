@@ -1,4 +1,4 @@
-"""The main flow once, as a user runs it: the real `trf`, each step in a process of its own."""
+"""The main workflow as users run it: `trf` commands in processes of their own."""
 
 import json
 import os
@@ -18,7 +18,7 @@ WORDS = {
 }
 TEXT = "I love this great film"
 
-# Nothing may open a connection, or look up an address to open one to.
+# Fails on any network connection or address lookup.
 CLASSIFY = """
 import json, socket, sys
 
@@ -43,7 +43,7 @@ Completed = subprocess.CompletedProcess[str]
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """That of a user: without what makes tests quiet, and without a terminal's settings."""
+    """The environment without variables that affect the output."""
     dropped = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TOKENIZERS_PARALLELISM")
     kept = {
         name: value
@@ -70,8 +70,8 @@ def run(*command: str | Path, cwd: Path, **variables: str) -> Completed:
     return result
 
 
-def check_is_ours(result: Completed) -> None:
-    """Nothing but our own lines on stderr: no library's warnings or bars, no colours."""
+def check_stderr(result: Completed) -> None:
+    """Check that stderr has only our own lines: no warnings, progress bars or colors."""
     for line in result.stderr.splitlines():
         assert line.startswith(("✔ ", "ℹ ", "  ")), line
     for noise in ("Warning", "Loading weights", "it/s", "%|", "\r", "\x1b"):
@@ -80,7 +80,7 @@ def check_is_ours(result: Completed) -> None:
 
 
 def write(path: Path, first: int, last: int) -> None:
-    """Write texts of two labels that have the same words in different orders."""
+    """Write texts with two labels; texts with the same label differ in the order of words."""
     orders = zip(*map(permutations, WORDS.values()), strict=True)
     rows = [
         {"text": " ".join(words), "label": label}
@@ -95,7 +95,7 @@ def test_from_an_encoder_to_an_installed_package(tmp_path: Path, tiny_bert: Path
     write(tmp_path / "test.jsonl", 20, 25)
 
     made = run(TRF, "init", tiny_bert, "model", cwd=tmp_path)
-    check_is_ours(made)
+    check_stderr(made)
     assert made.stdout == ""
     assert "✔ Saved en_trf_tinybert to model" in made.stderr
 
@@ -113,7 +113,7 @@ def test_from_an_encoder_to_an_installed_package(tmp_path: Path, tiny_bert: Path
         *("--epochs", "12", "--batch-size", "4", "--learn-rate", "5e-3"),
         cwd=tmp_path,
     )
-    check_is_ours(trained)
+    check_stderr(trained)
     assert trained.stdout == ""
     assert "✔ 36 texts to train on, 4 for dev" in trained.stderr
     assert " at the end, of too few texts to tell much; saved to model" in trained.stderr
@@ -129,7 +129,7 @@ def test_from_an_encoder_to_an_installed_package(tmp_path: Path, tiny_bert: Path
         *("--name", "films", "--version", "1.0.0", "--build", "wheel"),
         cwd=tmp_path,
     )
-    check_is_ours(packaged)
+    check_stderr(packaged)
     assert packaged.stdout == ""
     [wheel] = tmp_path.glob("out/en_films-1.0.0/dist/*.whl")
 
@@ -137,7 +137,7 @@ def test_from_an_encoder_to_an_installed_package(tmp_path: Path, tiny_bert: Path
     run(*install, "--no-index", "--no-deps", "--target", tmp_path / "site", wheel, cwd=tmp_path)
 
     before: dict[str, Any] = spacy.load(tmp_path / "model")(TEXT).cats
-    # So that the package is all there is.
+    # The installed package must not depend on it.
     (tmp_path / "model").rename(tmp_path / "moved")
     classified = run(
         *(sys.executable, "-c", CLASSIFY, "en_films", TEXT),

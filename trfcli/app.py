@@ -1,11 +1,11 @@
-"""The `trf` program: its commands, the options they all take, and what becomes of errors."""
+"""The `trf` program: its commands, the options they share, and the exit codes of errors."""
 
 import inspect
 import sys
 import textwrap
 import traceback
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -23,94 +23,90 @@ from trfcli.commands import (
     package,
     train_textcat,
 )
+from trfcli.help import usage_pieces, write_help
 from trfcli.options import DebugOption, QuietOption
+
+if TYPE_CHECKING:
+    # Typer ships its own copy of click without public names for these types.
+    from typer._click import Context, HelpFormatter, Parameter
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, what a shell reports
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 VERSIONED = ("trfcli", "spacy", "torch", "transformers")
+SHARED = ("quiet", "debug")
 
 
 class Entry(NamedTuple):
-    """A command: its function, its name, and the short name that does the same."""
+    """A command: its function and its names, the full name first."""
 
     function: Callable[..., None]
-    name: str
-    alias: str | None = None
+    names: tuple[str, ...]
 
 
-# In the order of `trf --help`, which is the order in which one needs them.
+# In the order of `trf --help`: the order in which users need them.
 COMMANDS = (
-    Entry(init_model.init_model, "init-model", "init"),
-    Entry(inspect_alignment.inspect_alignment, "inspect-alignment", "inspect"),
-    Entry(train_textcat.train_textcat, "train-textcat", "train"),
-    Entry(evaluate.evaluate, "evaluate"),
-    Entry(compare.compare, "compare"),
-    Entry(annotate.annotate, "annotate"),
-    Entry(benchmark.benchmark, "benchmark"),
-    Entry(optimize.optimize, "optimize"),
-    Entry(package.package, "package"),
-    Entry(info.info, "info"),
+    Entry(init_model.init_model, ("init-model", "init")),
+    Entry(inspect_alignment.inspect_alignment, ("inspect-alignment", "inspect")),
+    Entry(train_textcat.train_textcat, ("train-textcat", "train")),
+    Entry(evaluate.evaluate, ("evaluate",)),
+    Entry(compare.compare, ("compare",)),
+    Entry(annotate.annotate, ("annotate",)),
+    Entry(benchmark.benchmark, ("benchmark",)),
+    Entry(optimize.optimize, ("optimize",)),
+    Entry(package.package, ("package",)),
+    Entry(info.info, ("info",)),
 )
 
 
-# Typer carries its own copy of click, whose types have no public name: hence Any for contexts and
-# parameters below.
 class Group(TyperGroup):
-    """`trf` itself: lists each command once, as `name, alias`, and knows it by both."""
+    """`trf` itself."""
 
-    def __init__(self, **attributes: Any) -> None:
-        super().__init__(**attributes)
-        for entry in COMMANDS:
-            if entry.alias is not None:
-                command = self.commands[entry.name]
-                command.name = f"{entry.name}, {entry.alias}"
-                self.commands[entry.alias] = command
+    def get_params(self, ctx: "Context") -> "list[Parameter]":
+        # --quiet, --debug and --help come last, as in the help of commands.
+        return sorted(super().get_params(ctx), key=lambda param: param.name in (*SHARED, "help"))
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        return [entry.name for entry in COMMANDS]
+    def format_help(self, ctx: "Context", formatter: "HelpFormatter") -> None:
+        commands = [(names, self.commands[names[0]].help or "") for _, names in COMMANDS]
+        write_help(ctx, formatter, [(", ".join(names), text) for names, text in commands])
 
 
 class Command(TyperCommand):
     """A command that takes --quiet and --debug as `trf` does, and whose errors become messages."""
 
-    SHARED = ("quiet", "debug")
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        shared = [param for param in ctx.find_root().command.params if param.name in self.SHARED]
+    def get_params(self, ctx: "Context") -> "list[Parameter]":
+        shared = [param for param in ctx.find_root().command.params if param.name in SHARED]
         *params, help_param = super().get_params(ctx)
         return [*params, *shared, help_param]
 
-    def invoke(self, ctx: Any) -> Any:
-        given = {name: ctx.params.pop(name) or ctx.parent.params[name] for name in self.SHARED}
+    def collect_usage_pieces(self, ctx: "Context") -> list[str]:
+        return ["[OPTIONS]", *usage_pieces(self.params)]
+
+    def format_help(self, ctx: "Context", formatter: "HelpFormatter") -> None:
+        write_help(ctx, formatter)
+
+    def invoke(self, ctx: "Context") -> None:
+        given = {name: ctx.params.pop(name) or ctx.find_root().params[name] for name in SHARED}
         console.configure(**given)
         if not console.settings.debug:
             console.silence_libraries()
         try:
-            value = super().invoke(ctx)
-            # A pipe that was closed early shows here, rather than when Python exits and nothing can
-            # catch it.
+            super().invoke(ctx)
+            # Report a closed pipe now. When Python exits, nothing can catch the error.
             sys.stdout.flush()
-        except (typer.Exit, typer.Abort, BrokenPipeError):
-            raise
-        except typer.BadParameter as error:
-            error.ctx = error.ctx or ctx
+        except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
             raise
         except (Exception, KeyboardInterrupt) as error:
             raise typer.Exit(report(error)) from error
-        return value
 
 
 def report(error: BaseException) -> int:
-    """Print what went wrong, in one line and its hint.
-
-    Returns: The exit code.
-    """
+    """Print an error as one line with a hint, and return the exit code."""
     if console.settings.debug:
         traceback.print_exception(error, file=sys.stderr)
     if isinstance(error, KeyboardInterrupt):
         if sys.stderr.isatty():
-            # The terminal has left the cursor behind its ^C.
+            # The cursor stands after the terminal's ^C.
             print(file=sys.stderr)
         console.fail(f"Interrupted; {console.settings.if_interrupted}.")
         return EXIT_INTERRUPTED
@@ -130,13 +126,13 @@ def report(error: BaseException) -> int:
             text = textwrap.shorten(str(error), 300, placeholder=" ...")
             console.fail(
                 f"{type(error).__name__}: {text}" if text else type(error).__name__,
-                hint="This is a bug in trf; --debug shows the traceback.",
+                hint="This is a bug in trf. Run the command again with --debug for the traceback.",
             )
     return EXIT_ERROR
 
 
 def version_of(package: str) -> str:
-    """The installed version of a package, without importing it."""
+    """Return the version of an installed package without importing it."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -145,7 +141,7 @@ def version_of(package: str) -> str:
         return "not installed"
 
 
-def print_version(wanted: bool) -> None:
+def print_versions(wanted: bool) -> None:
     if wanted:
         python = ".".join(map(str, sys.version_info[:3]))
         rest = [f"{package} {version_of(package)}" for package in VERSIONED[1:]]
@@ -157,13 +153,13 @@ def print_version(wanted: bool) -> None:
 VersionOption = Annotated[
     bool,
     typer.Option(
-        "--version", callback=print_version, is_eager=True, help="Print versions and exit."
+        "--version", callback=print_versions, is_eager=True, help="Print versions and exit."
     ),
 ]
 
 
 def trf(
-    quiet: QuietOption = False, debug: DebugOption = False, version: VersionOption = False
+    version: VersionOption = False, quiet: QuietOption = False, debug: DebugOption = False
 ) -> None:
     """From a pretrained transformer to an installable spaCy pipeline, one command at a time.
 
@@ -175,27 +171,28 @@ def trf(
 
 
 def help_and_example(function: Callable[..., None]) -> tuple[str, str]:
-    """Split a docstring into its sentence, for above the options, and its example, for below."""
-    sentence, _, example = (inspect.getdoc(function) or "").partition("\n\n")
-    # Typer dedents all lines but the first, which is therefore empty. Square brackets are markup.
-    return sentence, "\n" + example.replace("[", r"\[")
+    """Split a docstring into its first sentence and the lines of its example."""
+    sentence, _, example = (inspect.getdoc(function) or "").partition("\n\nExample:\n")
+    return sentence, textwrap.dedent(example)
 
 
 def build() -> typer.Typer:
-    """The Typer app with all commands."""
+    """Return the Typer app with all commands."""
     app = typer.Typer(
         name="trf",
         cls=Group,
         no_args_is_help=True,
-        add_completion=False,
-        rich_markup_mode="rich",
-        context_settings={"help_option_names": ["--help", "-h"]},
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
     )
     sentence, example = help_and_example(trf)
     app.callback(help=sentence, epilog=example)(trf)
-    for entry in COMMANDS:
-        sentence, example = help_and_example(entry.function)
-        app.command(entry.name, cls=Command, help=sentence, epilog=example)(entry.function)
+    for function, names in COMMANDS:
+        sentence, example = help_and_example(function)
+        for name in names:
+            # The help lists the short name beside the full one, and completion skips it.
+            hidden = name != names[0]
+            app.command(name, cls=Command, help=sentence, epilog=example, hidden=hidden)(function)
     return app
 
 

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share: the same name and words everywhere."""
+"""Arguments and options that several commands share."""
 
 from functools import partial
 from pathlib import Path
@@ -6,16 +6,25 @@ from typing import Annotated
 
 import typer
 
+GENERAL = "General options"
+
 pipeline_argument = partial(
     typer.Argument,
     help="Directory of a pipeline, or the name of an installed one.",
     show_default=False,
 )
+batch_size_option = partial(
+    typer.Option, "--batch-size", "-b", metavar="N", min=1, help="Texts per batch."
+)
+
 ModelArgument = Annotated[str, pipeline_argument(metavar="MODEL")]
 DataArgument = Annotated[
     str,
     typer.Argument(
-        metavar="DATA", help="Labelled texts; - for JSONL on stdin.", show_default=False
+        metavar="DATA",
+        help="Labeled texts: .jsonl, .json, .csv, .tsv, .parquet or .spacy; - reads JSONL from "
+        "stdin.",
+        show_default=False,
     ),
 ]
 OutArgument = Annotated[
@@ -23,19 +32,16 @@ OutArgument = Annotated[
 ]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Replace what is already there.")]
+ForceOption = Annotated[
+    bool, typer.Option("--force", "-f", help="Overwrite the output if it exists.")
+]
 DeviceOption = Annotated[
     str,
     typer.Option(
-        "--device", metavar="NAME", help="cpu, cuda, cuda:1, mps, or auto: the best there is."
+        "--device", metavar="NAME", help="cpu, cuda, cuda:1, mps, or auto for the fastest one."
     ),
 ]
-BatchSizeOption = Annotated[
-    int | None,
-    typer.Option(
-        "--batch-size", "-b", metavar="TEXTS", min=1, help="Texts in a batch.", show_default=False
-    ),
-]
+BatchSizeOption = Annotated[int | None, batch_size_option(show_default="the pipeline's batch_size")]
 ThresholdOption = Annotated[
     float | None,
     typer.Option(
@@ -43,18 +49,26 @@ ThresholdOption = Annotated[
         min=0,
         max=1,
         metavar="SCORE",
-        help="Score from which one of several labels holds.",
-        show_default="the model's own, else 0.5",
+        help="Decision threshold for multi-label classifiers.",
+        show_default="the model's own, or 0.5",
     ),
 ]
 
 QuietOption = Annotated[
     bool,
-    typer.Option("--quiet", "-q", help="Print warnings, errors and the data asked for, no more."),
+    typer.Option(
+        "--quiet",
+        "-q",
+        rich_help_panel=GENERAL,
+        help="Print only warnings, errors and the requested data.",
+    ),
 ]
 DebugOption = Annotated[
     bool,
     typer.Option(
-        "--debug", envvar="TRF_DEBUG", help="Show tracebacks, and the warnings of other libraries."
+        "--debug",
+        envvar="TRF_DEBUG",
+        rich_help_panel=GENERAL,
+        help="Show tracebacks and warnings from other libraries.",
     ),
 ]

@@ -8,6 +8,7 @@ from typer.testing import CliRunner, Result
 
 from trfcli import console
 from trfcli.app import app
+from trfcli.console.settings import QUIET_ENVIRONMENT
 
 Run = Callable[..., Result]
 Report = dict[str, Any]
@@ -20,10 +21,12 @@ def build_report(
     *sentences: tuple[list[tuple[str, list[int]]], list[str | tuple[str, int]]],
     truncated: tuple[int, ...] = (),
 ) -> Report:
-    """A report as `inspect_alignment` returns it.
+    """Build a report like those of `inspect_alignment`.
 
-    A sentence is its tokens, each with the indices of its wordpieces within the sentence, and its
-    wordpieces; a special one is a pair of text and id.
+    Args:
+        sentences: For each, its tokens with the indices of their wordpieces in the sentence, and
+            its wordpieces. A special wordpiece is a pair of text and id.
+        truncated: Indices of the tokens that are cut off.
     """
     report: Report = {"text": "", "sentences": [], "tokens": [], "wordpieces": []}
     for tokens, pieces in sentences:
@@ -88,21 +91,22 @@ def run() -> Run:
 
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test depends on the terminal or the settings of whoever runs it, or leaves any behind."""
+    """Isolate tests from the terminal and the environment, and from each other."""
     for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "TRF_DEBUG", "TRF_MODEL"):
         monkeypatch.delenv(name, raising=False)
-    # Set and removed again, so that monkeypatch also takes back what a command sets.
-    for name in console.QUIET_ENVIRONMENT:
+    # Set and removed again, so that monkeypatch also undoes what a command sets.
+    for name in QUIET_ENVIRONMENT:
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    monkeypatch.setattr(console, "settings", console.Settings())
+    console.configure(quiet=False, debug=False)
 
 
 @pytest.fixture
 def inspection(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A stand-in for `tasks.inspect_alignment`, for the test to put functions into."""
+    """An empty module in place of `tasks.inspect_alignment`, to which tests add functions."""
     module = ModuleType("trfcli_pipeline.tasks.inspect_alignment")
-    # `from trfcli_pipeline import inspection` looks here first, other ways of importing it below.
+    # `from trfcli_pipeline.tasks import inspect_alignment` finds the attribute first, other imports
+    # find the entry in sys.modules.
     monkeypatch.setattr("trfcli_pipeline.tasks.inspect_alignment", module, raising=False)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return module

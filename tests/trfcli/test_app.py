@@ -16,12 +16,12 @@ from trfcli_pipeline.errors import DataError, OutputError
 
 Run = Callable[..., Result]
 HEAVY = {"torch", "spacy", "transformers", "thinc", "numpy", "trfcli_pipeline"}
-NAMES = [name for entry in COMMANDS for name in (entry.name, entry.alias) if name is not None]
+NAMES = [name for entry in COMMANDS for name in entry.names]
 
 
 @pytest.fixture
 def failing(inspection: ModuleType) -> Callable[[BaseException], None]:
-    """Makes `trf inspect x` raise an exception where its work would be done."""
+    """Make `trf inspect x` raise an exception in place of its work."""
 
     def fail_with(error: BaseException) -> None:
         def inspect_alignment(text: str, model: str | None) -> dict[str, Any]:
@@ -32,41 +32,16 @@ def failing(inspection: ModuleType) -> Callable[[BaseException], None]:
     return fail_with
 
 
-def test_help_lists_every_command_once_with_its_alias(run: Run) -> None:
-    result = run("--help")
-    assert result.exit_code == 0
-    for entry in COMMANDS:
-        shown = entry.name if entry.alias is None else f"{entry.name}, {entry.alias}"
-        assert result.stdout.count(f"│ {shown} ") == 1
+@pytest.mark.parametrize("entry", COMMANDS, ids=lambda entry: entry.names[0])
+def test_docstring_has_a_sentence_and_an_example(entry: app_module.Entry) -> None:
+    summary, example = help_and_example(entry.function)
+    assert summary.endswith(".")
+    commands = example.splitlines()
+    assert commands
+    assert all(line.partition("trf ")[2].split()[0] in entry.names for line in commands)
 
 
-def test_no_arguments_is_help(run: Run) -> None:
-    result = run()
-    assert result.exit_code == 2
-    assert "Usage: trf" in result.output
-
-
-@pytest.mark.parametrize("flag", ["--help", "-h"])
-@pytest.mark.parametrize("name", NAMES)
-def test_help_of_every_command_ends_with_an_example(run: Run, name: str, flag: str) -> None:
-    result = run(name, flag)
-    assert result.exit_code == 0
-    options, _, example = result.stdout.partition(" Example:")
-    assert "--help" in options
-    assert "   trf " in example
-
-
-@pytest.mark.parametrize("entry", COMMANDS, ids=[entry.name for entry in COMMANDS])
-def test_docstring_is_one_sentence_and_an_example(entry: app_module.Entry) -> None:
-    sentence, example = help_and_example(entry.function)
-    assert sentence.count(".") == 1 and sentence.endswith(".")
-    title, *commands = example.strip().splitlines()
-    assert title == "Example:"
-    known = {entry.name, entry.alias}
-    assert commands and all(line.partition("trf ")[2].split()[0] in known for line in commands)
-
-
-def test_names_and_aliases_are_unique() -> None:
+def test_command_names_are_unique() -> None:
     assert len(set(NAMES)) == len(NAMES)
 
 
@@ -79,11 +54,21 @@ def test_wrong_usage_exits_with_2(run: Run, args: list[str]) -> None:
     assert result.stdout == ""
 
 
-def test_misspelt_command_is_guessed(run: Run) -> None:
-    assert "Did you mean 'inspect'" in run("isnpect", "x").stderr.replace("\n", " ")
+def test_no_arguments_prints_help(run: Run) -> None:
+    result = run()
+    assert result.exit_code == 2
+    assert "Usage: trf" in result.output
 
 
-def test_version_names_the_stack_without_importing_it() -> None:
+def test_misspelled_command_gets_a_suggestion(run: Run) -> None:
+    assert "Did you mean 'inspect'" in run("isnpect", "x").stderr
+
+
+def test_misspelled_option_gets_a_suggestion(run: Run) -> None:
+    assert "--json" in run("info", "--jsn").stderr
+
+
+def test_version_lists_packages_without_importing_them() -> None:
     code = (
         "import sys\n"
         "from trfcli.app import main\n"
@@ -100,8 +85,21 @@ def test_version_names_the_stack_without_importing_it() -> None:
 
 
 @pytest.mark.parametrize("args", [["--help"], ["inspect", "--help"], ["info", "--help"], ["oops"]])
-def test_nothing_heavy_is_imported_before_a_command_runs(args: list[str]) -> None:
-    result = run_python("-X", "importtime", "-m", "trfcli", *args)
+def test_no_heavy_import_before_a_command_runs(args: list[str]) -> None:
+    check_imports("-X", "importtime", "-m", "trfcli", *args)
+
+
+def test_no_heavy_import_for_completion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_TRF_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "trf tr")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    code = "from trfcli.app import main; main()"
+    assert check_imports("-X", "importtime", "-c", code).stdout == "train-textcat\n"
+
+
+def check_imports(*args: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with `-X importtime` and check that nothing heavy was imported."""
+    result = run_python(*args)
     imported = {
         line.rpartition("|")[2].strip().partition(".")[0]
         for line in result.stderr.splitlines()
@@ -109,9 +107,10 @@ def test_nothing_heavy_is_imported_before_a_command_runs(args: list[str]) -> Non
     }
     assert "typer" in imported
     assert not HEAVY & imported
+    return result
 
 
-def test_output_has_no_colour_when_piped() -> None:
+def test_piped_output_has_no_color() -> None:
     for args in (["--help"], ["inspect", ""]):
         result = run_python("-m", "trfcli", *args)
         assert "\033" not in result.stdout + result.stderr
@@ -148,7 +147,7 @@ def test_debug_from_the_environment(run: Run, failing: Callable[[BaseException],
     assert "Traceback" not in run("inspect", "x", env={"TRF_DEBUG": "0"}).stderr
 
 
-def test_unexpected_error_is_called_a_bug(
+def test_unexpected_error_is_reported_as_a_bug(
     run: Run, failing: Callable[[BaseException], None]
 ) -> None:
     failing(ValueError("odd\n  shape " + "x " * 400))
@@ -156,41 +155,49 @@ def test_unexpected_error_is_called_a_bug(
     assert result.exit_code == 1
     first, second = result.stderr.splitlines()
     assert first.startswith("✘ ValueError: odd shape x x") and first.endswith(" ...")
-    assert second == "  This is a bug in trf; --debug shows the traceback."
+    assert second == (
+        "  This is a bug in trf. Run the command again with --debug for the traceback."
+    )
 
 
-def test_error_without_text_shows_its_type(
+def test_error_without_a_message_shows_its_type(
     run: Run, failing: Callable[[BaseException], None]
 ) -> None:
     failing(MemoryError())
     assert run("inspect", "x").stderr.startswith("✘ MemoryError\n")
 
 
-def test_error_of_the_system_is_no_bug(run: Run, failing: Callable[[BaseException], None]) -> None:
+def test_operating_system_error_is_not_a_bug(
+    run: Run, failing: Callable[[BaseException], None]
+) -> None:
     failing(OSError(28, "No space left on device", "model/weights"))
     result = run("inspect", "x")
     assert result.exit_code == 1
     assert result.stderr == "✘ model/weights: No space left on device\n"
 
 
-def test_interrupt_says_what_is_left(run: Run, failing: Callable[[BaseException], None]) -> None:
+def test_interrupt_reports_that_nothing_was_changed(
+    run: Run, failing: Callable[[BaseException], None]
+) -> None:
     failing(KeyboardInterrupt())
     result = run("inspect", "x")
     assert result.exit_code == 130
     assert result.stderr == "✘ Interrupted; nothing was changed.\n"
 
 
-def test_interrupt_says_what_the_command_promised(run: Run, inspection: ModuleType) -> None:
+def test_interrupt_reports_what_the_command_announced(run: Run, inspection: ModuleType) -> None:
     def inspect_alignment(text: str, model: str | None) -> dict[str, Any]:
-        console.if_interrupted("./model is as it was")
+        console.if_interrupted("./model is unchanged")
         raise KeyboardInterrupt
 
     inspection.inspect_alignment = inspect_alignment  # type: ignore[attr-defined]
-    assert run("inspect", "x").stderr == "✘ Interrupted; ./model is as it was.\n"
+    assert run("inspect", "x").stderr == "✘ Interrupted; ./model is unchanged.\n"
 
 
-def test_promise_ends_with_the_run(run: Run, failing: Callable[[BaseException], None]) -> None:
-    console.if_interrupted("of another run")
+def test_interrupt_message_does_not_outlive_the_run(
+    run: Run, failing: Callable[[BaseException], None]
+) -> None:
+    console.if_interrupted("left by another run")
     failing(KeyboardInterrupt())
     assert "nothing was changed" in run("inspect", "x").stderr
 
@@ -202,7 +209,7 @@ def test_closed_pipe_is_quiet(run: Run, failing: Callable[[BaseException], None]
     assert result.output == ""
 
 
-def test_closed_pipe_leaves_nothing_for_python_to_complain_about() -> None:
+def test_closed_pipe_is_quiet_when_python_exits() -> None:
     code = (
         "import sys\n"
         "from types import ModuleType\n"
@@ -228,7 +235,7 @@ def test_exit_code_of_a_command_is_kept(run: Run, failing: Callable[[BaseExcepti
     assert run("inspect", "x").exit_code == 7
 
 
-def test_wrong_value_found_by_a_command_is_wrong_usage(
+def test_bad_parameter_in_a_command_is_wrong_usage(
     run: Run, failing: Callable[[BaseException], None]
 ) -> None:
     failing(typer.BadParameter("either a file or a share", param_hint="--dev"))

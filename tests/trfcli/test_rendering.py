@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 from trfcli.rendering import render_alignment
 from trfcli.rendering.cells import visible
-from trfcli.rendering.groups import COLOURS, split_sentences
+from trfcli.rendering.groups import COLORS, split_sentences
 from trfcli.rendering.table import table_rows
 
 Report = dict[str, Any]
@@ -36,7 +36,7 @@ texts = st.one_of(st.sampled_from(ODD_TEXTS), st.text(min_size=1, max_size=12))
 
 @st.composite
 def sentence_parts(draw: st.DrawFn) -> dict[str, Any]:
-    """Tokens and their wordpieces, both in the order of the text, as tokenizers make them."""
+    """Tokens and their wordpieces, both in text order, as tokenizers produce them."""
     n_pieces = draw(st.integers(0, 8))
     tokens = []
     first = 1
@@ -70,7 +70,7 @@ def drawn(report: Report, width: int = 80) -> list[str]:
     return lines[1 : lines.index("")]
 
 
-def test_tokens_stand_below_their_pieces(cafes: Report) -> None:
+def test_tokens_are_drawn_below_their_pieces(cafes: Report) -> None:
     assert plain(cafes, 80) == [
         " sentence 1                                               8 wordpieces, 4 tokens",
         " [CLS]   zurich   '  s   cafe  ##s   .   [SEP]",
@@ -88,7 +88,7 @@ def test_tokens_stand_below_their_pieces(cafes: Report) -> None:
     ]
 
 
-def test_a_pair_of_lines_wraps_between_groups(cafes: Report) -> None:
+def test_pair_of_lines_wraps_between_groups(cafes: Report) -> None:
     assert plain(cafes, 26)[:9] == [
         " sentence 1",
         " 8 wordpieces, 4 tokens",
@@ -114,7 +114,7 @@ def test_narrow_table_has_a_line_for_each_piece(cafes: Report) -> None:
     ]
 
 
-def test_wide_table_wraps_its_lists_together(make_report: MakeReport) -> None:
+def test_lists_of_a_row_wrap_together(make_report: MakeReport) -> None:
     pieces = ["abcdefgh", "ijklmnop", "x" * 40, "yz"]
     report = make_report(([("word" * 10, [0, 1, 2, 3]), ("a", [3])], pieces))
     lines = plain(report, 48)
@@ -131,19 +131,19 @@ def test_wide_table_wraps_its_lists_together(make_report: MakeReport) -> None:
     ]
 
 
-def test_piece_of_several_tokens_says_so(make_report: MakeReport) -> None:
+def test_shared_piece_shows_its_number_of_tokens(make_report: MakeReport) -> None:
     report = make_report(([("do", [0]), ("n't", [0])], ["don't"]))
     assert drawn(report) == [" don't×2 ─", " do  n't"]
     assert " do      don't        0         1/2" in plain(report, 80)
 
 
-def test_tokens_that_overlap_stay_together(make_report: MakeReport) -> None:
+def test_overlapping_tokens_stay_together(make_report: MakeReport) -> None:
     report = make_report(([("can", [0]), ("not", [0, 1])], ["cann", "ot"]))
     assert drawn(report) == [" cann×2  ot", " can  not ─"]
     assert " not     cann ot      0 1       1/2 1" in plain(report, 80)
 
 
-def test_unknown_truncated_and_empty_show_without_colour(make_report: MakeReport) -> None:
+def test_special_cases_are_marked_without_color(make_report: MakeReport) -> None:
     report = make_report(
         ([("🦩", [1]), ("\n", []), ("mat", [])], [CLS, "[UNK]", SEP]), truncated=(2,)
     )
@@ -153,17 +153,17 @@ def test_unknown_truncated_and_empty_show_without_colour(make_report: MakeReport
         " [CLS]   [UNK]?   (none)   (cut)   [SEP]",
         "         🦩       \\n       mat",
     ]
-    # The truncated token has no part of the special pieces.
+    # The truncated token gets no share of the special pieces.
     assert any(line.startswith(" (sentence 1)") and "1/2 1/2" in line for line in lines)
-    assert "doesn't know" in lines[-3] and "zero vector" in lines[-2] and "(none)" in lines[-1]
+    assert "vocabulary" in lines[-3] and "zero vector" in lines[-2] and "(none)" in lines[-1]
 
 
-def test_notes_are_given_only_where_they_apply(cafes: Report) -> None:
+def test_notes_appear_only_where_they_apply(cafes: Report) -> None:
     text = "\n".join(plain(cafes, 80))
     assert "×n" not in text and "?" not in text and "(cut)" not in text and "(none)" not in text
 
 
-def test_long_token_is_cropped_only_where_it_does_not_fit(make_report: MakeReport) -> None:
+def test_long_token_is_cropped_only_if_it_does_not_fit(make_report: MakeReport) -> None:
     report = make_report(([("x" * 300, [0, 1])], ["y" * 150, "##" + "y" * 150]))
     assert not any("…" in line for line in drawn(report, 400))
     assert plain(report, 40)[1:6] == [
@@ -175,7 +175,7 @@ def test_long_token_is_cropped_only_where_it_does_not_fit(make_report: MakeRepor
     ]
 
 
-def test_special_pieces_are_those_of_their_sentence(make_report: MakeReport) -> None:
+def test_special_pieces_belong_to_their_sentence(make_report: MakeReport) -> None:
     bert = make_report(([("a", [1])], [CLS, "a", SEP]), ([("b", [1])], [CLS, "b", SEP]))
     assert [len(sentence.pieces) for sentence in split_sentences(bert)] == [3, 3]
 
@@ -200,16 +200,16 @@ def test_model_without_special_pieces(make_report: MakeReport) -> None:
     assert "Special" not in "\n".join(plain(report, 80))
 
 
-def test_neighbours_differ_in_colour(make_report: MakeReport) -> None:
+def test_neighboring_groups_differ_in_color(make_report: MakeReport) -> None:
     tokens = [(str(number), [number]) for number in range(20)]
     report = make_report((tokens, [str(number) for number in range(20)]))
     [sentence] = split_sentences(report)
     styles = [group.style for group in sentence.groups]
-    assert set(styles) == set(COLOURS)
+    assert set(styles) == set(COLORS)
     assert all(style != after for style, after in pairwise(styles))
 
 
-def test_a_token_has_the_colour_of_its_pieces(cafes: Report) -> None:
+def test_token_has_the_color_of_its_pieces(cafes: Report) -> None:
     _, above, below, *_ = render_alignment(cafes, 80)
     styles = [
         {line.plain[span.start : span.end].strip(): span.style for span in line.spans}
@@ -238,9 +238,7 @@ def test_every_character_is_visible(text: str, shown: str) -> None:
 
 
 @given(data=st.data(), width=st.integers(20, 200))
-def test_no_line_is_wider_than_the_width(
-    data: st.DataObject, width: int, make_report: MakeReport
-) -> None:
+def test_lines_fit_the_width(data: st.DataObject, width: int, make_report: MakeReport) -> None:
     report = data.draw(reports(make_report))
     for line in plain(report, width):
         assert cell_len(line) <= width
@@ -248,7 +246,7 @@ def test_no_line_is_wider_than_the_width(
 
 
 @given(data=st.data())
-def test_table_has_every_token_once_and_every_link(
+def test_table_lists_each_token_once_with_all_its_pieces(
     data: st.DataObject, make_report: MakeReport
 ) -> None:
     report = data.draw(reports(make_report))
@@ -264,27 +262,25 @@ def test_table_has_every_token_once_and_every_link(
 
 
 @given(data=st.data(), width=st.sampled_from((20, 47, 48, 60, 1000)))
-def test_no_index_is_lost_or_broken_in_print(
+def test_indices_and_shares_are_never_lost_or_broken(
     data: st.DataObject, width: int, make_report: MakeReport
 ) -> None:
     report = data.draw(reports(make_report))
-    # Without digits, so that all numbers in the table are indices and shares.
+    # Texts without digits: all numbers in the table are then indices and shares.
     for entry in [*report["tokens"], *report["wordpieces"]]:
         entry["text"] = "x" * len(entry["text"])
     lines = [*plain(report, width), ""]
     begin = next(n for n, line in enumerate(lines) if line.startswith((" token:", " token ")))
     printed = " ".join(lines[begin : lines.index("", begin)])
     rows = [row for sentence in split_sentences(report) for row in table_rows(sentence)]
-    figures = [figure for row in rows for figure in [*row.indices, *row.shares]]
+    numbers = [number for row in rows for number in [*row.indices, *row.shares]]
     assert sorted(word for word in printed.split() if word.isdecimal()) == sorted(
-        figure for figure in figures if figure.isdecimal()
+        number for number in numbers if number.isdecimal()
     )
 
 
 @given(data=st.data())
-def test_every_token_stands_in_the_drawing_of_a_wide_terminal(
-    data: st.DataObject, make_report: MakeReport
-) -> None:
+def test_wide_drawing_has_every_token(data: st.DataObject, make_report: MakeReport) -> None:
     report = data.draw(reports(make_report))
     text = "\n".join(plain(report, 10_000))
     head = text[: text.index("\n token")]
@@ -292,7 +288,7 @@ def test_every_token_stands_in_the_drawing_of_a_wide_terminal(
         assert visible(token["text"]) in head
 
 
-def test_report_is_not_changed(cafes: Report) -> None:
+def test_report_is_not_modified(cafes: Report) -> None:
     before = repr(cafes)
     render_alignment(cafes, 80)
     assert repr(cafes) == before

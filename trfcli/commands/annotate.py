@@ -1,4 +1,4 @@
-"""`trf annotate`: what a pipeline predicts for every text of a file."""
+"""`trf annotate`: annotate the texts of a file with a pipeline's predictions."""
 
 import time
 from contextlib import ExitStack
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trfcli import console, wording
-from trfcli.options import BatchSizeOption, DeviceOption, ModelArgument
+from trfcli.options import DeviceOption, ModelArgument
 
 if TYPE_CHECKING:
-    from trfcli_pipeline.tasks.annotate import Finished, Started
+    from trfcli_pipeline.tasks.annotate import AnnotationFinished, AnnotationStarted
 
 _SHOWN_LABELS = 10
 
@@ -19,40 +19,41 @@ def annotate(
     model: ModelArgument,
     source: Annotated[
         str,
-        typer.Argument(metavar="INPUT", help="Texts; - for JSONL on stdin.", show_default=False),
+        typer.Argument(
+            metavar="INPUT", help="File of texts; - reads JSONL from stdin.", show_default=False
+        ),
     ],
     output: Annotated[
         str,
         typer.Argument(
             metavar="OUTPUT",
-            help="File to write: .jsonl, .csv, .tsv, each also with .gz, or .spacy; - for JSONL on "
-            "stdout.",
+            help="File to write: .jsonl, .csv, .tsv or .spacy, optionally with .gz; - writes "
+            "JSONL to stdout.",
             show_default=False,
         ),
     ],
     n_process: Annotated[
         int,
-        typer.Option(
-            "--n-process", metavar="N", min=1, help="Processes; up to one a core makes it faster."
-        ),
+        typer.Option("--n-process", metavar="N", min=1, help="Number of worker processes."),
     ] = 1,
-    batch_size: BatchSizeOption = None,
+    batch_size: Annotated[
+        int,
+        typer.Option("--batch-size", "-b", metavar="N", min=1, help="Maximum texts per batch."),
+    ] = 256,
     device: DeviceOption = "auto",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue where an interrupted run has ended.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     force: Annotated[
         bool,
         typer.Option(
-            "--force", "-f", help="Replace an output that exists, or what a run has left of it."
+            "--force", "-f", help="Overwrite the output, or an interrupted run, if there is one."
         ),
     ] = False,
 ) -> None:
-    """Write what a pipeline predicts for every text of a file, in order.
+    """Annotate every text of a file with the pipeline's predictions.
 
     Example:
       trf annotate ./model texts.jsonl annotated.jsonl
-      trf annotate ./model reviews.csv.gz labelled.csv --n-process 4
+      trf annotate ./model reviews.csv.gz labeled.csv --n-process 4
       cat texts.jsonl | trf annotate ./model - - > annotated.jsonl
     """
     console.silence_libraries(forks=n_process > 1)
@@ -71,36 +72,36 @@ def annotate(
     with ExitStack() as stack:
         for event in events:
             match event:
-                case task.Started():
+                case task.AnnotationStarted():
                     describe_start(event, output)
                     start, words = time.perf_counter(), 0
                     bar = console.progress(event.total, "annotating", unit="texts")
                     stack.enter_context(bar).update(event.done)
-                case task.Advanced():
+                case task.BatchAnnotated():
                     words += event.words
                     speed = words / (time.perf_counter() - start)
                     bar.set_postfix_str(f"{wording.thousands(speed)} words/s", refresh=False)
                     bar.update(event.texts)
-                case task.Finished():
+                case task.AnnotationFinished():
                     bar.close()
                     describe_end(event, output)
 
 
-def describe_start(started: "Started", output: str) -> None:
-    """Say what an earlier run has done, and keep in mind what an interrupt would leave."""
+def describe_start(started: "AnnotationStarted", output: str) -> None:
+    """Say how many texts are done already, and set the message for Ctrl-C."""
     if started.done:
-        console.info(f"Continuing after {wording.plural(started.done, 'text')}")
+        console.info(f"Resuming after {wording.plural(started.done, 'text')}")
     if output != "-":
-        console.if_interrupted("what was done is kept, to be continued with --resume")
+        console.if_interrupted("the texts done so far are kept, continue with --resume")
 
 
-def describe_end(finished: "Finished", output: str) -> None:
-    """Say how much was done, what was found, and where it is."""
-    found = [
+def describe_end(finished: "AnnotationFinished", output: str) -> None:
+    """Say how many texts were annotated, which labels were predicted, and where the output is."""
+    counts = [
         f"{label} {wording.thousands(number)}"
         for label, number in sorted(finished.labels.items(), key=lambda item: -item[1])
     ]
-    labels = f"; {wording.enumeration(found, limit=_SHOWN_LABELS)}" if found else ""
+    labels = f"; {wording.enumeration(counts, limit=_SHOWN_LABELS)}" if counts else ""
     console.good(
         f"Annotated {wording.plural(finished.texts, 'text')}, "
         f"{wording.plural(finished.words, 'word')}, "
@@ -109,6 +110,6 @@ def describe_end(finished: "Finished", output: str) -> None:
     )
     if finished.left_out:
         console.warn(
-            f"The table has no column for {wording.enumeration(finished.left_out)}, "
-            "which the first text doesn't have; a .jsonl file would keep it"
+            f"The table has no column for {wording.enumeration(finished.left_out)} "
+            "(missing from the first text). A .jsonl file keeps all keys."
         )

@@ -2,23 +2,14 @@
 
 from typing import Annotated, Any
 
-import typer
-
 from trfcli import console, wording
-from trfcli.options import JsonOption
+from trfcli.options import JsonOption, pipeline_argument
 
 Pairs = list[tuple[str, str]]
 
 
 def info(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="MODEL",
-            help="Directory or name of a pipeline.",
-            show_default=False,
-        ),
-    ] = None,
+    model: Annotated[str | None, pipeline_argument(metavar="MODEL")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show versions, devices and memory, and what a pipeline contains.

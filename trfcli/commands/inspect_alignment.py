@@ -50,7 +50,7 @@ def inspect_alignment(
 
     from trfcli.rendering import render_alignment
 
-    console.data_lines(render_alignment(report, console.terminal_width(sys.stdout)))
+    console.data_lines(render_alignment(report, console.terminal_width()))
 
 
 def read_stdin() -> str:

@@ -56,7 +56,8 @@ def optimize(
     """Quantize a pipeline for faster CPU inference, unless accuracy drops too far.
 
     Example:
-      trf optimize ./model ./fast --calibrate train.jsonl
+      trf optimize ./model ./fast --calibrate train.jsonl --dev dev.jsonl
+      trf optimize ./model ./fast --calibrate texts.txt --precision bf16
     """
     from trfcli_pipeline.tasks import optimize as task
 

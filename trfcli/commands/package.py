@@ -1,5 +1,6 @@
-"""`trf package`: from a pipeline's directory to a Python package."""
+"""`trf package`: build a Python package from a pipeline directory."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -11,35 +12,35 @@ from trfcli.options import ForceOption
 
 def package(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="Directory of a pipeline.", show_default=False)
+        Path, typer.Argument(metavar="MODEL", help="Pipeline directory.", show_default=False)
     ],
     out: Annotated[
         Path,
-        typer.Argument(
-            metavar="OUT", help="Directory to make the package's directory in.", show_default=False
-        ),
+        typer.Argument(metavar="OUT", help="Directory to put the package in.", show_default=False),
     ],
     name: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Name of the package.", show_default="that of the pipeline"
+            metavar="NAME",
+            help="Package name, without the language.",
+            show_default="the pipeline's name",
         ),
     ] = None,
     version: Annotated[
         str | None,
         typer.Option(
-            metavar="VERSION", help="Version of the package.", show_default="that of the pipeline"
+            metavar="VERSION", help="Package version.", show_default="the pipeline's version"
         ),
     ] = None,
     build: Annotated[
         str,
         typer.Option(
-            "--build", "-B", metavar="FORMATS", help="sdist, wheel, both with a comma, or none."
+            "--build", "-B", metavar="FORMATS", help="Archives to build: sdist,wheel or none."
         ),
     ] = "sdist,wheel",
     force: ForceOption = False,
 ) -> None:
-    """Make an installable Python package of a pipeline.
+    """Build an installable Python package from a pipeline.
 
     Example:
       trf package ./model ./out
@@ -50,12 +51,11 @@ def package(
     formats = [each.strip() for each in build.split(",") if each.strip() not in ("", "none")]
     files = task.package(model, out, name=name, version=version, formats=formats, force=force)
     here = Path.cwd()
-    # Short enough to be copied.
     files = [file.relative_to(here) if file.is_relative_to(here) else file for file in files]
     for file in files:
         size = wording.megabytes(file.stat().st_size / 1e6)
         console.good(f"Built {file} ({size})")
     if files:
-        console.hint(f"Next: pip install {files[-1]}")
+        console.hint(f"Next: pip install {shlex.quote(str(files[-1]))}")
     else:
-        console.good(f"Made the package's directory in {out}")
+        console.good(f"Wrote the package source to {out}")

@@ -114,7 +114,7 @@ def train_textcat(
             min=1,
             metavar="RANK",
             help="Train adapters of this rank in place of the encoder's weights; needs "
-            r"trfcli\[lora].",
+            "trfcli[lora].",
             show_default=False,
         ),
     ] = None,

@@ -1,27 +1,28 @@
-"""Text in the cells of a terminal, which characters take none, one or two of."""
+"""Text cells of a drawing, measured in terminal columns."""
 
-from collections.abc import Iterable, Iterator
+from rich.cells import cell_len, set_cell_size
 
-from rich.cells import cell_len, chop_cells, set_cell_size
+from trfcli.console.text import printable
 
-from trfcli.console import printable
-
-GAP = 3  # between groups
-INNER_GAP = 2  # between the wordpieces or tokens of one group
+GAP = 3  # columns between groups
+INNER_GAP = 2  # columns between the wordpieces or tokens of one group
 
 
 def visible(text: str) -> str:
-    """Text with every character to be seen: spaces as ␣, what is invisible as escapes."""
+    """Make every character visible: spaces become ␣, invisible characters escapes.
+
+    A combining character stays as it is if it follows a character that it can combine with.
+    """
     shown = ""
-    can_carry = False
+    can_combine = False
     for character in text:
         if character == " ":
-            shown, can_carry = f"{shown}␣", False
+            shown, can_combine = f"{shown}␣", False
         elif not character.isprintable():
-            shown, can_carry = shown + printable(character), False
+            shown, can_combine = shown + printable(character), False
         elif cell_len(character) > 0:
-            shown, can_carry = shown + character, True
-        elif can_carry:
+            shown, can_combine = shown + character, True
+        elif can_combine:
             shown += character
         else:
             shown += character.encode("unicode_escape").decode("ascii")
@@ -34,22 +35,3 @@ def pad(text: str, size: int) -> str:
 
 def crop(text: str, size: int) -> str:
     return text if cell_len(text) <= size else f"{set_cell_size(text, size - 1)}…"
-
-
-def flow(labels: Iterable[str], available: int, gap: int) -> Iterator[str]:
-    """Fill lines with labels, none of which is wider than a line."""
-    line: list[str] = []
-    size = 0
-    for label in labels:
-        if line and size + gap + cell_len(label) > available:
-            yield (" " * gap).join(line)
-            line, size = [], 0
-        size += cell_len(label) + (gap if line else 0)
-        line.append(label)
-    if line:
-        yield (" " * gap).join(line)
-
-
-def wrap(sentence: str, available: int) -> Iterator[str]:
-    words = [part for word in sentence.split(" ") for part in chop_cells(word, available)]
-    return flow(words, available, gap=1)

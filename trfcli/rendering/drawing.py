@@ -1,4 +1,4 @@
-"""Draws sentences: wordpieces above the tokens that they belong to."""
+"""Draw a sentence: wordpieces above the tokens that they are aligned to."""
 
 from collections.abc import Iterator
 from itertools import zip_longest
@@ -6,12 +6,13 @@ from itertools import zip_longest
 from rich.cells import cell_len
 from rich.text import Text
 
-from trfcli.rendering.cells import GAP, INNER_GAP, crop, flow, pad, visible
+from trfcli.console.text import flow
+from trfcli.rendering.cells import GAP, INNER_GAP, crop, pad, visible
 from trfcli.rendering.groups import CUT, NONE, Group, Sentence, piece_label
 
 
 def draw(sentence: Sentence, width: int) -> Iterator[Text]:
-    """Pairs of lines, with an empty line between pairs."""
+    """Yield pairs of lines, with an empty line between pairs."""
     available = width - 1
     above, below = Text(), Text()
     pairs: list[tuple[Text, Text]] = []
@@ -38,22 +39,22 @@ def draw(sentence: Sentence, width: int) -> Iterator[Text]:
 
 
 def _cells(group: Group, available: int) -> Iterator[tuple[str, str]]:
-    """What a group shows above and below: one pair if it fits, else as many as it takes."""
+    """Yield the upper and lower text of a group, in several pairs if one is too wide."""
     pieces = [crop(label, available) for label in _piece_labels(group)]
     tokens = [crop(visible(token["text"]), available) for token in group.tokens]
     gap = " " * INNER_GAP
     top, bottom = gap.join(pieces), gap.join(tokens)
-    # The side with fewer members is drawn out, so that one sees how far it reaches.
+    # A rule shows how far the side with fewer members reaches.
     if pieces and tokens and len(pieces) + len(tokens) > 2:
         if len(pieces) < len(tokens):
-            top = _draw_out(top, cell_len(bottom))
+            top = _add_rule(top, cell_len(bottom))
         else:
-            bottom = _draw_out(bottom, cell_len(top))
+            bottom = _add_rule(bottom, cell_len(top))
     if max(cell_len(top), cell_len(bottom)) <= available:
         yield top, bottom
         return
-    tops = list(flow(pieces, available, INNER_GAP))
-    bottoms = list(flow(tokens, available, INNER_GAP))
+    tops = list(flow(pieces, available, gap=INNER_GAP))
+    bottoms = list(flow(tokens, available, gap=INNER_GAP))
     for top_line, bottom_line in zip_longest(tops, bottoms):
         if top_line is None:
             yield "─" * cell_len(bottom_line), bottom_line
@@ -63,7 +64,7 @@ def _cells(group: Group, available: int) -> Iterator[tuple[str, str]]:
             yield top_line, bottom_line
 
 
-def _draw_out(text: str, size: int) -> str:
+def _add_rule(text: str, size: int) -> str:
     return f"{text} {'─' * max(size - cell_len(text) - 1, 1)}"
 
 

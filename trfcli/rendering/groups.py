@@ -1,4 +1,4 @@
-"""What belongs together in the drawing of an alignment."""
+"""Group aligned tokens and wordpieces, which stay together in the drawing."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ Json = dict[str, Any]
 CUT = "(cut)"
 NONE = "(none)"
 
-# Of middling lightness, so that they read on dark and on light; neighbours differ in hue.
-COLOURS = ("color(32)", "color(166)", "color(35)", "color(134)", "color(136)", "color(161)")
-COMMON = "dim"
+# Readable on dark and on light backgrounds. Neighbors differ in hue.
+COLORS = ("color(32)", "color(166)", "color(35)", "color(134)", "color(136)", "color(161)")
+DIM = "dim"
 
 
 @dataclass
 class Group:
-    """Linked wordpieces and tokens; only wordpieces if they are common to the sentence."""
+    """Aligned wordpieces and tokens, or a wordpiece shared by the whole sentence."""
 
     pieces: list[Json] = field(default_factory=list)
     tokens: list[Json] = field(default_factory=list)
-    style: str = COMMON
+    style: str = DIM
 
 
 @dataclass
@@ -35,80 +35,81 @@ class Sentence:
 
 
 def split_sentences(report: Json) -> list[Sentence]:
-    """The tokens, wordpieces and groups of each sentence, coloured so that neighbours differ."""
+    """Split a report into sentences, and color their groups so that neighbors differ."""
     sentences = [Sentence(number) for number, _ in enumerate(report["sentences"], start=1)]
     starts = [start for start, _ in report["sentences"]]
     sentence_of_token = {}
     for token in report["tokens"]:
         sentence_of_token[token["i"]] = max(bisect_right(starts, token["start"]) - 1, 0)
         sentences[sentence_of_token[token["i"]]].tokens.append(token)
-    homes = _sentence_of_pieces(report["wordpieces"], sentence_of_token, len(sentences))
-    for piece, home in zip(report["wordpieces"], homes, strict=True):
-        sentences[home].pieces.append(piece)
-    n_coloured = 0
+    indices = _sentence_of_pieces(report["wordpieces"], sentence_of_token, len(sentences))
+    for piece, index in zip(report["wordpieces"], indices, strict=True):
+        sentences[index].pieces.append(piece)
+    n_colored = 0
     for sentence in sentences:
         sentence.groups = _link(sentence)
         for group in sentence.groups:
             if group.pieces and group.tokens:
-                group.style = COLOURS[n_coloured % len(COLOURS)]
-                n_coloured += 1
+                group.style = COLORS[n_colored % len(COLORS)]
+                n_colored += 1
     return sentences
 
 
 def _sentence_of_pieces(
     pieces: list[Json], sentence_of_token: dict[int, int], n_sentences: int
 ) -> list[int]:
-    """The sentence of each wordpiece; the report says so only of those that have tokens.
+    """Return the index of the sentence of each wordpiece.
 
-    The others are placed by the special ones, which start or end the row of a sentence.
+    Tokens tell the sentence of aligned wordpieces. The others are placed by the special ones, which
+    start or end each segment.
     """
-    homes: list[int] = []
-    blocks = list(_blocks(pieces))
-    home = 0
-    for number, block in enumerate(blocks):
-        linked = [sentence_of_token[piece["tokens"][0]] for piece in block if piece["tokens"]]
+    indices: list[int] = []
+    segments = list(_segments(pieces))
+    index = 0
+    for number, segment in enumerate(segments):
+        linked = [sentence_of_token[piece["tokens"][0]] for piece in segment if piece["tokens"]]
         if linked:
-            home = linked[0]
-        elif len(blocks) == n_sentences:
-            home = number
-        for piece in block:
+            index = linked[0]
+        elif len(segments) == n_sentences:
+            index = number
+        for piece in segment:
             if piece["tokens"]:
-                home = sentence_of_token[piece["tokens"][0]]
-            homes.append(home)
-    return homes
+                index = sentence_of_token[piece["tokens"][0]]
+            indices.append(index)
+    return indices
 
 
-def _blocks(pieces: list[Json]) -> Iterator[list[Json]]:
-    """Cut the wordpieces of a text where the encoder's rows begin.
+def _segments(pieces: list[Json]) -> Iterator[list[Json]]:
+    """Split the wordpieces of a text into the encoder's segments.
 
-    Models that start a row with a special piece start all rows with the same one. Models that only
-    end it (XLNet: `<sep><cls>`, T5: `</s>`) begin a row with the first piece that isn't special.
+    If the first piece is special, each segment starts with that one. Models that only end segments
+    with special pieces (XLNet: `<sep><cls>`, T5: `</s>`) start the next one with any other piece.
     """
-    block: list[Json] = []
+    segment: list[Json] = []
     first = pieces[0] if pieces else None
     for piece in pieces:
         if first is not None and first["special"]:
-            begins = piece["special"] and piece["id"] == first["id"]
+            starts_here = piece["special"] and piece["id"] == first["id"]
         else:
-            begins = bool(block) and block[-1]["special"] and not piece["special"]
-        if begins and block:
-            yield block
-            block = []
-        block.append(piece)
-    if block:
-        yield block
+            starts_here = bool(segment) and segment[-1]["special"] and not piece["special"]
+        if starts_here and segment:
+            yield segment
+            segment = []
+        segment.append(piece)
+    if segment:
+        yield segment
 
 
 def _link(sentence: Sentence) -> list[Group]:
-    """The groups of a sentence, in the order in which they are drawn."""
+    """Return the groups of a sentence in drawing order."""
     groups: list[Group] = []
     group_of_token: dict[int, Group] = {}
     for piece in sentence.pieces:
-        met = [group_of_token[i] for i in piece["tokens"] if i in group_of_token]
-        group = met[0] if met else Group()
-        if not met:
+        linked = [group_of_token[i] for i in piece["tokens"] if i in group_of_token]
+        group = linked[0] if linked else Group()
+        if not linked:
             groups.append(group)
-        for other in met[1:]:
+        for other in linked[1:]:
             if other is not group and other in groups:
                 groups.remove(other)
                 group.pieces += other.pieces
@@ -117,6 +118,7 @@ def _link(sentence: Sentence) -> list[Group]:
                 }
         group.pieces.append(piece)
         group_of_token |= dict.fromkeys(piece["tokens"], group)
+    # Tokens without wordpieces follow the group of the token before them.
     place = next((n for n, group in enumerate(groups) if group.pieces[0]["tokens"]), len(groups))
     for token in sentence.tokens:
         if token["i"] in group_of_token:
@@ -131,5 +133,5 @@ def _link(sentence: Sentence) -> list[Group]:
 
 
 def piece_label(piece: Json) -> str:
-    """A wordpiece as it is shown, marked if it is unknown."""
+    """Return the text of a wordpiece, with a question mark if it is unknown."""
     return visible(piece["text"]) + ("?" if piece["unknown"] else "")

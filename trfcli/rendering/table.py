@@ -1,4 +1,4 @@
-"""The table below the drawing: each token with its wordpieces, their indices and its shares."""
+"""Draw the table of tokens with their wordpieces, the indices and the shares."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,14 +8,17 @@ from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
 from trfcli.rendering.cells import GAP, INNER_GAP, pad, visible
-from trfcli.rendering.groups import COMMON, CUT, NONE, Sentence, piece_label
+from trfcli.rendering.groups import CUT, DIM, NONE, Sentence, piece_label
 
-_STACKED_BELOW = 48
+_MIN_TABLE_WIDTH = 48  # columns
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table: a token, or what is common to a sentence. The lists run in parallel."""
+    """A token, or all unaligned wordpieces of a sentence.
+
+    `indices` and `shares` have one entry for each wordpiece.
+    """
 
     label: str
     pieces: list[str]
@@ -25,7 +28,7 @@ class Row:
 
 
 def table_rows(sentence: Sentence) -> Iterator[Row]:
-    """The rows of a sentence: its tokens, then the wordpieces that all of them share."""
+    """Yield a row for each token of a sentence, then one for the wordpieces that all share."""
     pieces = {piece["i"]: piece for piece in sentence.pieces}
     style_of_token = {
         token["i"]: group.style for group in sentence.groups for token in group.tokens
@@ -42,15 +45,15 @@ def table_rows(sentence: Sentence) -> Iterator[Row]:
             shares=[_share(len(piece["tokens"])) for piece in linked],
             style=style_of_token[token["i"]],
         )
-    common = [piece for piece in sentence.pieces if not piece["tokens"]]
-    if common:
+    shared = [piece for piece in sentence.pieces if not piece["tokens"]]
+    if shared:
         n_tokens = sum(not token["truncated"] for token in sentence.tokens)
         yield Row(
             label=f"(sentence {sentence.number})",
-            pieces=[piece_label(piece) for piece in common],
-            indices=[str(piece["i"]) for piece in common],
-            shares=[_share(n_tokens)] * len(common),
-            style=COMMON,
+            pieces=[piece_label(piece) for piece in shared],
+            indices=[str(piece["i"]) for piece in shared],
+            shares=[_share(n_tokens)] * len(shared),
+            style=DIM,
         )
 
 
@@ -59,7 +62,7 @@ def _share(n_tokens: int) -> str:
 
 
 def draw_table(rows: Sequence[Row], width: int) -> Iterator[Text]:
-    if width < _STACKED_BELOW:
+    if width < _MIN_TABLE_WIDTH:
         yield from _stacked_table(rows, width)
         return
     headers = ("token", "wordpieces", "indices", "share")
@@ -87,14 +90,14 @@ def draw_table(rows: Sequence[Row], width: int) -> Iterator[Text]:
 
 
 def _squeeze(natural: Sequence[int], available: int) -> list[int]:
-    """Column widths that fit: each of the figures gets up to a sixth, the token up to a third."""
+    """Shrink the columns: numbers get up to a sixth of the width each, the token up to a third."""
     indices, shares = (min(size, max(available // 6, 7)) for size in natural[2:])
     token = min(natural[0], available // 3)
     return [token, available - token - indices - shares, indices, shares]
 
 
 def _chunks(row: Row, sizes: Sequence[int]) -> Iterator[tuple[str, str, str]]:
-    """The parallel lists of a row, cut together where one of them would get too wide."""
+    """Split the lists of a row together where one of them would get too wide."""
     current: list[tuple[str, str, str]] = []
     for entry in zip_longest(row.pieces, row.indices, row.shares, fillvalue=""):
         fits = zip(_joined([*current, entry]), sizes, strict=True)
@@ -118,7 +121,7 @@ def _joined(entries: Iterable[tuple[str, str, str]]) -> tuple[str, str, str]:
 
 
 def _stacked_table(rows: Sequence[Row], width: int) -> Iterator[Text]:
-    """For narrow terminals: a line for each token, and below it one for each of its wordpieces."""
+    """Yield a line for each token and one for each of its wordpieces, for narrow terminals."""
     indices = max((len(text) for row in rows for text in row.indices), default=1)
     shares = max((len(text) for row in rows for text in row.shares), default=1)
     longest = max((cell_len(text) for row in rows for text in row.pieces), default=1)
@@ -129,8 +132,8 @@ def _stacked_table(rows: Sequence[Row], width: int) -> Iterator[Text]:
         yield from (Text(f" {part}", row.style) for part in chop_cells(row.label, width - 1))
         for piece, index, share in zip_longest(row.pieces, row.indices, row.shares, fillvalue=""):
             first, *rest = chop_cells(piece, pieces) or [""]
-            figures = f"{index.rjust(indices)}{' ' * INNER_GAP}{share}"
-            line = f"   {pad(first, pieces)}{' ' * INNER_GAP}{figures}".rstrip()
+            numbers = f"{index.rjust(indices)}{' ' * INNER_GAP}{share}"
+            line = f"   {pad(first, pieces)}{' ' * INNER_GAP}{numbers}".rstrip()
             yield Text(line, row.style)
             yield from (Text(f"   {part}", row.style) for part in rest)
 

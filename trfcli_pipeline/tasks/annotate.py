@@ -1,15 +1,15 @@
-"""Applies a pipeline to every text of a file, as a stream, and writes what it predicts."""
+"""Annotate the texts of a file with the predictions of a pipeline, as a stream."""
 
 import gzip
 import hashlib
 import sys
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import islice
-from types import TracebackType
-from typing import Any, Self
+from itertools import islice, tee
+from typing import Any
 
 from spacy.language import Language
 
@@ -25,19 +25,17 @@ from trfcli_pipeline.tasks.predictions import Batch, Predicted, Predictor
 from trfcli_pipeline.tasks.resumable_file import ResumableFile
 from trfcli_pipeline.tasks.worker_pool import Workers
 
-# Texts of a batch: enough to find many of like length.
-BATCH_SIZE = 256
-# A batch of long texts ends earlier, because their activations are in memory together.
+# Limits the activations that long texts keep in memory at the same time.
 _BATCH_CHARACTERS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class AnnotationStarted:
     """The first event.
 
     Attributes:
-        total: Number of texts; None if it isn't known, as on stdin.
-        done: Texts among them that an earlier run has annotated.
+        total: Number of texts; None if unknown, as on stdin.
+        done: Number of texts that an interrupted run has annotated already.
     """
 
     total: int | None
@@ -45,22 +43,22 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Advanced:
-    """An event after each batch, once it is written."""
+class BatchAnnotated:
+    """A batch was annotated and written."""
 
     texts: int
     words: int
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """The last event: the output is complete and in its place.
+class AnnotationFinished:
+    """The last event: the output is complete.
 
     Attributes:
-        texts, words: All of the output's.
-        labels: Texts that each label holds for.
-        left_out: Keys that the first text doesn't have, and that a table has no column for.
-        words_per_second: Of this run.
+        texts, words: Totals of the output, including the texts of an interrupted run.
+        labels: Number of texts that each label was predicted for.
+        left_out: Keys without a column in the table, because the first text doesn't have them.
+        words_per_second: Speed of this run.
     """
 
     texts: int
@@ -70,7 +68,7 @@ class Finished:
     words_per_second: float
 
 
-Event = Started | Advanced | Finished
+Event = AnnotationStarted | BatchAnnotated | AnnotationFinished
 
 
 def annotate(
@@ -79,40 +77,45 @@ def annotate(
     output: str,
     *,
     n_process: int = 1,
-    batch_size: int | None = None,
+    batch_size: int = 256,
     device: str = "auto",
     resume: bool = False,
     force: bool = False,
 ) -> Iterator[Event]:
-    """Run a pipeline on every text of a file, and write the texts with what it predicts, in order.
+    """Run a pipeline on every text of a file, and write the texts with its predictions, in order.
 
-    A row of the output has the text, the record's other keys, and those of `Predictor`. A key of
-    the record that has the name of one of these, or gives labels, gets the prefix "input_".
+    A row of the output has the text, the other keys of the record, and the keys described in
+    `Predictor`. If a record's own key is one of those or gives labels, it is written with the
+    prefix "input_".
 
-    A file is read once before any work, so that a bad record shows at once. On stdin it shows in
-    its turn. Whatever ends the work too early, it can be continued with `resume`; whether model
-    and texts are the same is checked.
+    A file is read once before anything else, so that bad records are reported at once. On stdin
+    they are reported when they are reached. A run that was interrupted or failed can be continued
+    with `resume`, which checks that the model and the texts are the same.
 
     Args:
-        model: Directory or name of a pipeline.
-        source: A data file of any format; "-" is JSONL on stdin.
-        output: A .jsonl, .csv, .tsv or .spacy file, each also with .gz; "-" is JSONL on stdout.
-            A .spacy file is gathered in memory, the others are written as a stream.
-        n_process: Number of processes; with several, each computes with one thread.
-        batch_size: The most texts of a batch.
-        resume: Continue what an interrupted run has left, if it has left something.
-        force: Replace an output that exists.
+        model: Directory of a pipeline, or name of an installed one.
+        source: A data file in any format; "-" reads JSONL from stdin.
+        output: A .jsonl, .csv, .tsv or .spacy file, optionally with .gz; "-" writes JSONL to
+            stdout. All formats are written as a stream, except .spacy, which is collected in
+            memory.
+        n_process: Number of processes. If there are several, each computes with one thread.
+        batch_size: Maximum number of texts per batch. Large batches have many texts of similar
+            length, which saves padding.
+        device: Device for the encoder.
+        resume: Continue an interrupted run, if there is one.
+        force: Overwrite an existing output, and what an interrupted run has left of it.
 
     Raises:
-        DataError, PipelineError, DeviceError, OutputError: Something can't be used. All but bad
-            records on stdin, and what the pipeline can't do, show before any work.
+        DataError, PipelineError, DeviceError, OutputError: The arguments can't be used. Only bad
+            records on stdin and failures of the pipeline are reported after work has begun.
     """
     writer = open_writer(output)
     file = _open_output(output, writer, resume=resume, force=force)
     check_pipeline(model)
-    survey = _Survey.of(source)
+    total, longest = _survey(source)
     nlp = load_pipeline(model, device=device)
-    survey.check(nlp, source)
+    if longest is not None:
+        _check_length(nlp, source, longest)
     _check_processes(nlp, n_process)
     predictor = Predictor(nlp, as_docs=writer.takes_docs)
     progress = _Progress(model=directory_digest(nlp.path))
@@ -120,23 +123,23 @@ def annotate(
     if isinstance(file, ResumableFile) and file.state:
         progress.restore(file, records)
         writer.state = file.state["writer"]
-    yield Started(survey.texts, progress.texts)
+    yield AnnotationStarted(total, progress.texts)
 
     words_before, start = progress.words, time.perf_counter()
-    waiting: deque[list[Record]] = deque()
-    batches = _batches(nlp, source, records, batch_size or BATCH_SIZE)
+    # The workers run ahead of the output, so the batches are read from two places.
+    batches, sent = tee(_batches(nlp, source, records, batch_size))
     with file, Workers(predictor, n_process) as workers:
-        for predicted in workers.map(_sent(source, batches, waiting)):
-            batch = waiting.popleft()
+        results = workers.map(_texts(source, batch) for batch in sent)
+        for batch, predicted in zip(batches, results, strict=True):
             content = writer.add(_rows(batch, predicted.content))
             progress.add(batch, predicted)
             if writer.streams:
-                file.append(_packed(output, content), progress.state(writer))
-            yield Advanced(len(batch), predicted.words)
+                file.append(_compressed(output, content), progress.state(writer))
+            yield BatchAnnotated(len(batch), predicted.words)
         if not writer.streams:
-            file.append(_packed(output, writer.end()), progress.state(writer))
+            file.append(_compressed(output, writer.end()), progress.state(writer))
     seconds = time.perf_counter() - start
-    yield Finished(
+    yield AnnotationFinished(
         texts=progress.texts,
         words=progress.words,
         labels=progress.labels,
@@ -145,19 +148,8 @@ def annotate(
     )
 
 
-class _Stdout:
-    """Takes what a `ResumableFile` takes, but can't be continued."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
+class _Stdout(nullcontext[None]):
+    """Stands in for a `ResumableFile`."""
 
     def append(self, chunk: bytes, state: Mapping[str, Any]) -> None:
         sys.stdout.buffer.write(chunk)
@@ -169,46 +161,35 @@ def _open_output(
 ) -> ResumableFile | _Stdout:
     if output == STDIN:
         if resume:
-            raise OutputError("stdout can't be continued", hint="Name a file for the output")
+            raise OutputError("stdout can't be resumed", hint="Write to a file instead")
         return _Stdout()
     if resume and not writer.streams:
         raise OutputError(
-            f"{output}: can't be continued, because it is only written at the end",
+            f"{output}: can't be resumed, because it is only written at the end",
             hint="Use .jsonl, .csv or .tsv",
         )
     return ResumableFile(output, resume=resume, force=force)
 
 
-def _packed(output: str, content: bytes) -> bytes:
-    """The content as the file's name says. What is compressed in parts is read as one."""
+def _compressed(output: str, content: bytes) -> bytes:
+    """Compress a chunk if the output is a .gz file; gzip members can be concatenated."""
     return gzip.compress(content, mtime=0) if output.lower().endswith(".gz") else content
 
 
-@dataclass(frozen=True, slots=True)
-class _Survey:
-    """What one look at all records tells; nothing is known about stdin."""
-
-    texts: int | None = None
-    longest: int = 0
-    longest_line: int = 0
-
-    @classmethod
-    def of(cls, source: str) -> "_Survey":
-        if source == STDIN:
-            return cls()
-        texts = longest = line = 0
-        for record in iter_records(source, labelled=False):
-            texts += 1
-            if len(record.text) > longest:
-                longest, line = len(record.text), record.line
-        return cls(texts, longest, line)
-
-    def check(self, nlp: Language, source: str) -> None:
-        _check_length(nlp, source, self.longest, self.longest_line)
+def _survey(source: str) -> tuple[int | None, Record | None]:
+    """Read all records of a file; return their number and the longest one."""
+    if source == STDIN:
+        return None, None
+    total, longest = 0, None
+    for record in iter_records(source, labelled=False):
+        total += 1
+        if longest is None or len(record.text) > len(longest.text):
+            longest = record
+    return total, longest
 
 
 class _Progress:
-    """What has been annotated so far."""
+    """Counts what was annotated, and identifies the texts by a hash."""
 
     def __init__(self, model: str) -> None:
         self.model = model
@@ -220,7 +201,7 @@ class _Progress:
     def add(self, batch: Iterable[Record], predicted: Predicted) -> None:
         self.words += predicted.words
         self.labels += predicted.labels
-        self._see(batch)
+        self._add_records(batch)
 
     def state(self, writer: Writer) -> dict[str, Any]:
         return {
@@ -233,21 +214,21 @@ class _Progress:
         }
 
     def restore(self, file: ResumableFile, records: Iterator[Record]) -> None:
-        """Go to where an earlier run has ended, in the records too.
+        """Continue from the state of an interrupted run, and skip the records that are done.
 
         Raises:
-            OutputError: It had another model or other texts.
+            OutputError: The interrupted run had another model or other texts.
         """
         state = file.state
         if state["model"] != self.model:
-            raise file.made_with_another("model")
-        self._see(islice(records, state["texts"]))
+            raise file.mismatch("model")
+        self._add_records(islice(records, state["texts"]))
         if self._input.hexdigest() != state["input"]:
-            raise file.made_with_another("input")
+            raise file.mismatch("input")
         self.words = state["words"]
         self.labels = Counter(state["labels"])
 
-    def _see(self, records: Iterable[Record]) -> None:
+    def _add_records(self, records: Iterable[Record]) -> None:
         for record in records:
             self.texts += 1
             self._input.update(f"{to_json([record.text, record.extra])}\n".encode(errors="replace"))
@@ -262,11 +243,11 @@ def _check_processes(nlp: Language, n_process: int) -> None:
         )
 
 
-def _check_length(nlp: Language, source: str, length: int, line: int) -> None:
-    if length > nlp.max_length:
+def _check_length(nlp: Language, source: str, record: Record) -> None:
+    if len(record.text) > nlp.max_length:
         raise DataError(
-            f"{where(source, line)}: {length:,} characters, and the pipeline takes at most "
-            f"{nlp.max_length:,} in a text",
+            f"{where(source, record.line)}: the text has {len(record.text):,} characters, but the "
+            f"pipeline takes at most {nlp.max_length:,}",
             hint="Split the text",
         )
 
@@ -277,7 +258,7 @@ def _batches(
     batch: list[Record] = []
     characters = 0
     for record in records:
-        _check_length(nlp, source, len(record.text), record.line)
+        _check_length(nlp, source, record)
         batch.append(record)
         characters += len(record.text)
         if len(batch) == size or characters >= _BATCH_CHARACTERS:
@@ -287,14 +268,9 @@ def _batches(
         yield batch
 
 
-def _sent(
-    source: str, batches: Iterable[list[Record]], waiting: deque[list[Record]]
-) -> Iterator[Batch]:
-    """The part of each batch that predicting needs; the records wait here for their results."""
-    for batch in batches:
-        waiting.append(batch)
-        place = where(source, batch[0].line, batch[-1].line)
-        yield Batch(place, [record.text for record in batch])
+def _texts(source: str, batch: Sequence[Record]) -> Batch:
+    place = where(source, batch[0].line, batch[-1].line)
+    return Batch(place, [record.text for record in batch])
 
 
 def _rows(
@@ -305,9 +281,9 @@ def _rows(
     return [_row(record, found) for record, found in zip(batch, content, strict=True)]
 
 
-def _row(record: Record, found: Mapping[str, Any]) -> dict[str, Any]:
-    taken = {*LABEL_KEYS, *found}
+def _row(record: Record, predicted: Mapping[str, Any]) -> dict[str, Any]:
+    taken = {*LABEL_KEYS, *predicted}
     renamed = {f"input_{key}": value for key, value in record.extra.items() if key in taken}
-    # A record that was annotated before keeps what it had at first.
+    # In the output of an earlier run, "input_" keys are the original ones.
     kept = {key: value for key, value in record.extra.items() if key not in taken}
-    return {"text": record.text, **renamed, **kept, **found}
+    return {"text": record.text, **renamed, **kept, **predicted}

@@ -1,8 +1,8 @@
-"""A pipeline directory as an installable Python package.
+"""Build an installable Python package from a pipeline directory.
 
-spaCy's own `spacy.cli.package` lays out the package. What is different here: the name is checked
-beforehand, since spaCy would exit; the build runs without a network where it can, and its output
-is captured; and the result appears in one step, so that a failure leaves what was there before.
+`spacy.cli.package` lays out the package. Unlike it, we check names first (spaCy would exit), build
+without network access where possible, capture the build's output, and put the result in place in
+one step, so that a failed run leaves an existing package untouched.
 """
 
 import shutil
@@ -29,10 +29,10 @@ from trfcli_pipeline.pipeline.language import DISTRIBUTION
 from trfcli_pipeline.pipeline.loading import check_name
 from trfcli_pipeline.tasks.model_card import model_card
 
-__all__ = ["model_dir_meta", "package"]
+__all__ = ["package"]
 
 ARCHIVES = {"sdist": "*.tar.gz", "wheel": "*.whl"}
-# The first setuptools that builds wheels without the package "wheel"
+# The first version that builds wheels without the "wheel" package.
 SETUPTOOLS = Version("70.1")
 SHOWN_LINES = 15
 
@@ -46,31 +46,34 @@ def package(
     formats: Sequence[str] = ("sdist", "wheel"),
     force: bool = False,
 ) -> list[Path]:
-    """Make an installable package of a pipeline directory, which isn't changed itself.
+    """Build an installable package from a pipeline directory.
 
-    The package is written to `output_dir/LANG_NAME-VERSION`, its archives to `dist` therein. It
-    requires spaCy, the distributions whose functions the pipeline's config names, and this one if
-    the pipeline uses it. Its README.md is that of the pipeline directory, or else a model card.
+    The package is written to `output_dir/LANG_NAME-VERSION`, its archives to `dist` inside it. It
+    requires spaCy, the distributions that provide the functions in the pipeline's config, and
+    trfcli if the pipeline uses it. Its README.md is the pipeline directory's, if there is one, and
+    a generated model card otherwise.
 
     Args:
-        model_dir: The pipeline, as written by `Language.to_disk`.
-        output_dir: Created if it isn't there.
-        name: Name without the language, instead of the one in meta.json.
-        version: PEP 440 version, instead of the one in meta.json. It is written in normal form.
+        model_dir: The pipeline, as saved by `Language.to_disk`.
+        output_dir: Parent directory of the package, created if missing.
+        name: Name without the language. Default: the name in meta.json.
+        version: PEP 440 version, which is normalized. Default: the version in meta.json.
         formats: Archives to build: "sdist", "wheel", both, or none.
-        force: Replace a package that is already there.
+        force: Replace an existing package.
 
     Returns:
-        The archives, sdist before wheel.
+        Paths of the archives, the sdist first.
 
     Raises:
-        PipelineError: `model_dir` is no pipeline or can't be loaded, or its name, its version or
-            its meta.json can't be used for a package.
-        OutputError: The package exists, can't be written, or its build failed.
+        PipelineError: `model_dir` isn't a pipeline, can't be loaded, or has a name, version or
+            meta.json that a package can't have.
+        OutputError: The package already exists, can't be written, or can't be built.
     """
     unknown = [form for form in formats if form not in ARCHIVES]
     if unknown:
-        raise OutputError(f"Unknown format {unknown[0]!r}", hint=f"Known: {', '.join(ARCHIVES)}")
+        raise OutputError(
+            f"Unknown format {unknown[0]!r}", hint=f"Available: {', '.join(ARCHIVES)}"
+        )
     model_dir, output_dir = Path(model_dir).resolve(), Path(output_dir).resolve()
     meta = _package_meta(model_dir, name=name, version=version)
     full_name = f"{meta['lang']}_{meta['name']}"
@@ -86,31 +89,10 @@ def package(
     return [path for pattern in ARCHIVES.values() for path in (target / "dist").glob(pattern)]
 
 
-def model_dir_meta(model_dir: Path) -> dict[str, Any]:
-    """Read the meta.json of a pipeline directory.
-
-    Raises:
-        PipelineError: The directory is missing, or isn't a spaCy pipeline.
-    """
-    model_dir = Path(model_dir)
-    if not model_dir.is_dir():
-        raise PipelineError(f"{model_dir}: no such directory")
-    for file_name in ("config.cfg", "meta.json"):
-        if not (model_dir / file_name).is_file():
-            raise PipelineError(f"{model_dir} is no spaCy pipeline: it has no {file_name}")
-    path = model_dir / "meta.json"
-    try:
-        meta = srsly.read_json(path)
-    except ValueError as error:
-        raise PipelineError(f"{path} is not valid JSON: {one_line(error)}") from error
-    if not isinstance(meta, dict):
-        raise PipelineError(f"{path} is not a JSON object")
-    return meta
-
-
 def _package_meta(model_dir: Path, *, name: str | None, version: str | None) -> dict[str, Any]:
-    """The meta.json of the package, except for what spaCy adds."""
-    meta = model_dir_meta(model_dir)
+    """Return the meta.json of the package, without what spaCy adds."""
+    path = model_dir / "meta.json"
+    meta = _read_meta(path)
     if name is not None:
         meta["name"] = name
     if version is not None:
@@ -118,13 +100,13 @@ def _package_meta(model_dir: Path, *, name: str | None, version: str | None) -> 
     meta.setdefault("spacy_version", get_minor_version_range(spacy_version))
     errors = validate(ModelMetaSchema, meta)
     if errors:
-        raise PipelineError(f"{model_dir / 'meta.json'}: {'; '.join(errors)}")
-    # spaCy's setup.py always puts the language before the name, but its directory only if needed
+        raise PipelineError(f"{path}: {'; '.join(errors)}")
+    # spaCy's setup.py always puts the language before the name; its folder has it only once.
     meta["name"] = meta["name"].removeprefix(f"{meta['lang']}_")
     for key in ("lang", "name"):
         check_name(meta[key])
     try:
-        # archives have it in normal form, and so have the directory and the meta.json then
+        # As setuptools normalizes it in the names of archives.
         meta["version"] = str(Version(meta["version"]))
     except InvalidVersion as error:
         raise PipelineError(
@@ -135,11 +117,27 @@ def _package_meta(model_dir: Path, *, name: str | None, version: str | None) -> 
     return meta
 
 
-def _requirements(model_dir: Path, meta: Mapping[str, Any]) -> list[str]:
-    """Requirements of the pipeline's meta.json, of spaCy, and of this project if it is used.
+def _read_meta(path: Path) -> dict[str, Any]:
+    model_dir = path.parent
+    if not model_dir.is_dir():
+        raise PipelineError(f"{model_dir}: no such directory")
+    for file_name in ("config.cfg", path.name):
+        if not (model_dir / file_name).is_file():
+            raise PipelineError(f"{model_dir} is not a spaCy pipeline: it has no {file_name}")
+    try:
+        meta = srsly.read_json(path)
+    except ValueError as error:
+        raise PipelineError(f"{path} is not valid JSON: {one_line(error)}") from error
+    if not isinstance(meta, dict):
+        raise PipelineError(f"{path} is not a JSON object")
+    return meta
 
-    spaCy adds other distributions itself, except those that are here already. It doesn't find
-    this project if that is installed in editable form, or if only `nlp.lang` refers to it.
+
+def _requirements(model_dir: Path, meta: Mapping[str, Any]) -> list[str]:
+    """Return the requirements in meta.json, plus spaCy, plus trfcli if the pipeline uses it.
+
+    spaCy adds the other distributions itself. It doesn't find trfcli if that is an editable
+    install, or if only `nlp.lang` refers to it.
     """
     requirements: dict[str, str] = {}
     for requirement in meta.get("requirements", []):
@@ -157,7 +155,7 @@ def _requirements(model_dir: Path, meta: Mapping[str, Any]) -> list[str]:
 
 
 def _own_requirement(model_dir: Path) -> str | None:
-    """This project as a requirement, None if the config names nothing that it registers."""
+    """Return trfcli as a requirement, or None if the config uses nothing that it registers."""
     try:
         distribution = metadata.distribution(DISTRIBUTION)
     except metadata.PackageNotFoundError:
@@ -179,22 +177,22 @@ def _own_requirement(model_dir: Path) -> str | None:
 def _check_target(target: Path, model_dir: Path, *, force: bool) -> None:
     output_dir = target.parent
     if output_dir.exists() and not output_dir.is_dir():
-        raise OutputError(f"{output_dir} isn't a directory")
+        raise OutputError(f"{output_dir} is not a directory")
     if output_dir.is_relative_to(model_dir):
         raise OutputError(f"{output_dir} is inside the pipeline's own directory, {model_dir}")
     if model_dir.is_relative_to(target):
-        raise OutputError(f"{target} holds the pipeline itself, so it can't be replaced")
+        raise OutputError(f"{target} contains the pipeline itself, so it can't be replaced")
     if target.exists() and not force:
-        raise OutputError(f"{target} exists", hint="--force replaces it")
+        raise OutputError(f"{target} already exists", hint="Use --force to replace it")
 
 
 def _assemble(model_dir: Path, package_dir: Path, meta: Mapping[str, Any]) -> None:
-    """Lay out the package in a directory that has its name and is empty."""
+    """Lay out the package in an empty directory that has the package's name."""
     meta_path = package_dir.with_suffix(".json")
     srsly.write_json(meta_path, meta)
     try:
         with warnings.catch_warnings():
-            # spaCy leaves it to the garbage collector to close what it writes
+            # spaCy doesn't close the files that it writes.
             warnings.simplefilter("ignore", ResourceWarning)
             spacy_package(
                 model_dir,
@@ -204,12 +202,12 @@ def _assemble(model_dir: Path, package_dir: Path, meta: Mapping[str, Any]) -> No
                 create_wheel=False,
                 silent=True,
             )
-    # A pipeline is loaded to find out what it requires, which runs the code of its components
+    # spaCy loads the pipeline to find its requirements, which runs the code of its components.
     except (FileNotFoundError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise PipelineError(f"{model_dir} can't be loaded: {one_line(error)}") from error
     module_dir = package_dir / f"{meta['lang']}_{meta['name']}"
     data_dir = module_dir / package_dir.name
-    # setup.py does the same, but only when it runs
+    # setup.py copies it too, but only when it runs.
     for directory in (module_dir, data_dir):
         shutil.copyfile(package_dir / "meta.json", directory / "meta.json")
     if not (model_dir / "README.md").exists():
@@ -219,18 +217,12 @@ def _assemble(model_dir: Path, package_dir: Path, meta: Mapping[str, Any]) -> No
 
 
 def _build(package_dir: Path, formats: Sequence[str]) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "build",
-        *(f"--{form}" for form in ARCHIVES if form in formats),
-    ]
-    if _has_setuptools():
-        # an isolated build would download setuptools
-        command.append("--no-isolation")
+    # An isolated build downloads setuptools.
+    options = ["--no-isolation"] if _has_setuptools() else []
+    options += [f"--{form}" for form in ARCHIVES if form in formats]
     result = subprocess.run(
-        [*command, str(package_dir)],
-        # not the package itself, where a directory build/ would hide the module
+        [sys.executable, "-m", "build", *options, str(package_dir)],
+        # In the package itself, its build/ directory would hide the module of that name.
         cwd=package_dir.parent,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -242,7 +234,7 @@ def _build(package_dir: Path, formats: Sequence[str]) -> None:
     if result.returncode != 0:
         lines = result.stdout.strip().splitlines()[-SHOWN_LINES:]
         raise OutputError(f"Building {package_dir.name} failed", hint="\n".join(lines))
-    # copies of the weights that nobody needs any more
+    # It has copies of the weights.
     shutil.rmtree(package_dir / "build", ignore_errors=True)
     for leftover in package_dir.glob("*.egg-info"):
         shutil.rmtree(leftover)

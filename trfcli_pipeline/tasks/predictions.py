@@ -1,4 +1,4 @@
-"""What a pipeline predicts for a batch of texts, as plain values that JSON has a form for."""
+"""Predict a batch of texts, and return the predictions as JSON values."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -18,10 +18,10 @@ from trfcli_pipeline.evaluation.classifier import (
     find_classifier,
 )
 
-# A word takes about 400 bytes in a vocab.
+# Each takes about 400 bytes in the vocab.
 _KEPT_WORDS = 50_000
 
-# Attributes of a token that components declare to assign, and how they are called here and there.
+# Token attributes as components declare them, with our key and spaCy's name of the annotation.
 _TOKEN_ATTRIBUTES = {
     "token.tag": ("tag", "TAG"),
     "token.pos": ("pos", "POS"),
@@ -33,19 +33,19 @@ _PREDICTIONS = {"doc.cats", "doc.ents", "doc.spans", *_TOKEN_ATTRIBUTES}
 
 
 class Batch(NamedTuple):
-    """Texts, and where they are from, as a message about them begins."""
+    """Texts, and where they are from for error messages, such as "data.jsonl, lines 1 to 3"."""
 
     place: str
     texts: list[str]
 
 
 class Predicted(NamedTuple):
-    """What was predicted for a batch.
+    """The predictions for a batch.
 
     Attributes:
-        words: Tokens that aren't whitespace.
-        labels: Texts that each label holds for.
-        content: A row for each text, or all Docs as the bytes of a DocBin.
+        words: Number of tokens that aren't whitespace.
+        labels: Number of texts that each label is predicted for.
+        content: One row per text, or the bytes of a DocBin with all Docs.
     """
 
     words: int
@@ -54,24 +54,25 @@ class Predicted(NamedTuple):
 
 
 class Predictor:
-    """Runs a pipeline on batches of texts.
+    """Run a pipeline on batches of texts.
 
-    A row has those of these keys that the pipeline predicts:
+    A row has these keys, if the pipeline predicts them:
 
     - `cats`: the score of each label, in float32 precision.
-    - `labels`: the labels that hold, the best first. Of exclusive labels that is the best one, of
-      others each whose score reaches its threshold, which is the component's own.
-    - `ents`, and lists of spans by key as `spans`: `{"start", "end", "label", "text"}`, and
-      `kb_id` if linked; `start` and `end` count characters of the text.
-    - `tokens`: `{"start", "end"}` with `tag`, `pos`, `morph`, `lemma`, and `dep` with `head`, the
-      index of a token.
+    - `labels`: the predicted labels, by descending score: for exclusive classes the one with the
+      highest score, otherwise those whose scores reach the component's decision thresholds.
+    - `ents`: a list of `{"start", "end", "label", "text"}`, with `kb_id` for linked entities.
+      `start` and `end` are character offsets.
+    - `spans`: the same lists by the keys of `doc.spans`.
+    - `tokens`: a list of `{"start", "end"}` with `tag`, `pos`, `morph`, `lemma`, and `dep` with
+      `head`, the index of the head in the list.
 
     Args:
         nlp: The pipeline.
-        as_docs: Return a DocBin in place of rows.
+        as_docs: Return a DocBin instead of rows.
 
     Raises:
-        PipelineError: None of the pipeline's components predicts anything.
+        PipelineError: No component of the pipeline predicts anything.
     """
 
     def __init__(self, nlp: Language, *, as_docs: bool = False) -> None:
@@ -79,7 +80,7 @@ class Predictor:
         self.as_docs = as_docs
         metas = [nlp.get_pipe_meta(name) for name in nlp.pipe_names]
         self._assigned = {attribute for meta in metas for attribute in meta.assigns}
-        # A component that declares nothing may do anything.
+        # A component that declares no assignments may predict anything.
         if not self._assigned & _PREDICTIONS and all(meta.assigns for meta in metas):
             raise PipelineError(
                 f"The pipeline predicts nothing to write ({', '.join(nlp.pipe_names)})",
@@ -92,10 +93,10 @@ class Predictor:
         ]
 
     def __call__(self, batch: Batch) -> Predicted:
-        """Predict.
+        """Predict the texts of a batch.
 
         Raises:
-            PipelineError: The pipeline failed. The message says for which texts.
+            PipelineError: The pipeline failed. The message names the place of the texts.
         """
         try:
             with self._bounded_vocab():
@@ -108,8 +109,8 @@ class Predictor:
             trim_heap()
 
     def _bounded_vocab(self) -> AbstractContextManager[Any]:
-        # The first words are kept, since those that are common are among them, and tokenizing what
-        # is known is several times as fast. All words of a long stream would fill the memory.
+        # Tokenizing known words is several times faster, and the first words include the common
+        # ones. Keeping all words of a long stream would exhaust memory.
         return nullcontext() if len(self.nlp.vocab) < _KEPT_WORDS else self.nlp.memory_zone()
 
     def _predict(self, texts: list[str]) -> Predicted:
@@ -117,11 +118,11 @@ class Predictor:
         if len(docs) != len(texts):
             raise PipelineError(f"the pipeline returned {len(docs)} of {len(texts)} texts")
         words = sum(map(count_words, docs))
-        holding = [self._labels(doc.cats) for doc in docs]
-        labels = Counter(label for each in holding for label in each)
+        predicted = [self._labels(doc.cats) for doc in docs]
+        labels = Counter(label for each in predicted for label in each)
         if self.as_docs:
             return Predicted(words, labels, DocBin(docs=docs).to_bytes())
-        rows = [self._row(doc, held) for doc, held in zip(docs, holding, strict=True)]
+        rows = [self._row(doc, each) for doc, each in zip(docs, predicted, strict=True)]
         return Predicted(words, labels, rows)
 
     def _row(self, doc: Doc, labels: list[str]) -> dict[str, Any]:
@@ -138,7 +139,7 @@ class Predictor:
         names = [
             name
             for attribute, (name, column) in _TOKEN_ATTRIBUTES.items()
-            # An empty Doc counts as annotated.
+            # has_annotation is true for an empty Doc.
             if attribute in self._assigned or (len(doc) and doc.has_annotation(column))
         ]
         if names:
@@ -165,7 +166,7 @@ def _thresholds(classifier: Classifier) -> Mapping[str, float]:
 
 
 def _shortest(score: float) -> float:
-    """The shortest number that is the same float32: scores are computed as such."""
+    """Return the float with the fewest digits that is the same float32."""
     return float(str(np.float32(score)))
 
 

@@ -1,4 +1,4 @@
-"""A file that grows beside its target, and can be continued after any interruption."""
+"""A file that is written in chunks, and can be continued after an interruption."""
 
 import json
 import os
@@ -7,36 +7,35 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from trfcli_pipeline.data.atomic import check_file
+from trfcli_pipeline.data.atomic import check_file, write_text
 from trfcli_pipeline.errors import OutputError
 
-_ANEW = "Start anew with --force"
+_START_OVER = "Use --force to start over"
 
 
 class ResumableFile:
-    """Chunks that are written one after the other, to be used in a `with` statement.
+    """A file that is written in chunks inside a `with` block.
 
-    They go to `NAME.partial`, and with each of them a state goes to `NAME.partial.json`: what was
-    done, and how many bytes of the partial file it is. So whatever happens, the partial file is
-    whole up to the state. If the `with` statement ends well, the partial file takes the target's
-    place; if not, both stay for a later run.
+    Chunks are appended to `NAME.partial`. After each chunk, `NAME.partial.json` is replaced: it has
+    the caller's state and the number of valid bytes in the partial file. If the block succeeds, the
+    partial file is renamed to `NAME`. If not, both files remain, and a later run can continue from
+    the last state.
 
     Args:
-        target: The file.
-        resume: Continue what an earlier run has left, if it has left something.
-        force: Replace the target, and what an earlier run has left.
+        target: Path of the file.
+        resume: Continue the partial file of an earlier run, if there is one.
+        force: Overwrite the file, and the partial file of an earlier run.
 
     Attributes:
-        state: The last state, an earlier run's if it is continued; {} at the start.
+        state: State after the last chunk, possibly of an earlier run; {} before the first chunk.
 
     Raises:
-        OutputError: The target can't be written, or there is something that may not be replaced,
-            or can't be continued.
+        OutputError: The file can't be written, must not be overwritten, or can't be continued.
     """
 
     def __init__(self, target: Path | str, *, resume: bool, force: bool) -> None:
         self.name = str(target)
-        # Through a link, the file that it leads to is replaced and not the link.
+        # Replace the file that a symbolic link points to, and keep the link.
         self.target = Path(target).expanduser().resolve()
         self.partial = self.target.with_name(f"{self.target.name}.partial")
         self.state_path = self.target.with_name(f"{self.target.name}.partial.json")
@@ -44,21 +43,20 @@ class ResumableFile:
         check_file(target)
         if self.target.exists() and not self.target.is_file():
             raise OutputError(f"{self.name}: not a regular file", hint="Use - for stdout")
-        left = self.state_path.exists() and self.partial.exists()
-        if resume and left:
+        unfinished = self.state_path.exists() and self.partial.exists()
+        if resume and unfinished:
             self.state = self._read_state()
         elif self.target.exists() and not force:
-            hint = "Name another file, or use --force"
-            raise OutputError(f"{self.name}: exists", hint=hint)
-        elif left and not force:
-            hint = f"Continue it with --resume. {_ANEW}"
-            raise OutputError(f"{self.partial}: an earlier run has left it unfinished", hint=hint)
+            hint = "Choose another file, or use --force to overwrite it"
+            raise OutputError(f"{self.name}: already exists", hint=hint)
+        elif unfinished and not force:
+            hint = f"Use --resume to continue it. {_START_OVER}"
+            raise OutputError(f"{self.partial}: left by an interrupted run", hint=hint)
 
     def __enter__(self) -> Self:
         try:
-            # Not "ab": what an earlier run wrote after its last state is cut off.
-            mode = "r+b" if self.state else "wb"
-            self._file = self.partial.open(mode)
+            # The mode "ab" couldn't overwrite what follows the valid bytes.
+            self._file = self.partial.open("r+b" if self.state else "wb")
             self._file.truncate(self.state.get("bytes", 0))
             self._file.seek(0, os.SEEK_END)
             if not self.state:
@@ -81,7 +79,7 @@ class ResumableFile:
             elif not self.state:
                 self.partial.unlink(missing_ok=True)
         except OSError as failure:
-            # Where the disk is full, closing fails as writing did; that error says more.
+            # On a full disk, closing fails like the write before it, whose error says more.
             if error_type is None:
                 raise _unwritable(self.name, failure) from failure
 
@@ -89,33 +87,32 @@ class ResumableFile:
         """Write a chunk, and the state that is reached with it.
 
         Args:
-            state: What a later run needs to continue from here; values that JSON has a form for.
+            state: What a later run needs to continue from here, as JSON values.
         """
         try:
             self._file.write(chunk)
             self._file.flush()
             os.fsync(self._file.fileno())
-            self.state = {**state, "bytes": self._file.tell()}
-            written = self.state_path.with_name(f"{self.state_path.name}.tmp")
-            written.write_text(json.dumps(self.state), encoding="utf-8")
-            written.replace(self.state_path)
         except OSError as error:
             raise _unwritable(self.name, error) from error
+        self.state = {**state, "bytes": self._file.tell()}
+        write_text(self.state_path, json.dumps(self.state))
 
-    def made_with_another(self, what: str) -> OutputError:
-        """The error that the state is that of another `what`, such as "model"."""
-        message = f"{self.partial}: made with another {what}, so it can't be continued"
-        return OutputError(message, hint=_ANEW)
+    def mismatch(self, what: str) -> OutputError:
+        """Return the error for a partial file of another model or input."""
+        message = f"{self.partial}: written with another {what}, so it can't be continued"
+        return OutputError(message, hint=_START_OVER)
 
     def _read_state(self) -> dict[str, Any]:
+        damaged = OutputError(f"{self.partial}: damaged, can't be continued", hint=_START_OVER)
         try:
             state: dict[str, Any] = json.loads(self.state_path.read_bytes())
-            if self.partial.stat().st_size >= state["bytes"]:
-                return state
-        except (OSError, ValueError, KeyError, TypeError):
-            # Handled with the other kinds of damage.
-            pass
-        raise OutputError(f"{self.partial}: damaged, so it can't be continued", hint=_ANEW)
+            complete = self.partial.stat().st_size >= state["bytes"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise damaged from error
+        if not complete:
+            raise damaged
+        return state
 
 
 def _unwritable(name: str, error: OSError) -> OutputError:

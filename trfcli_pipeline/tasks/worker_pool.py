@@ -1,4 +1,4 @@
-"""Processes that share the work on a stream, and what they have in memory, and keep its order."""
+"""Worker processes that share memory, and return results in order."""
 
 import gc
 import multiprocessing
@@ -18,7 +18,7 @@ from trfcli_pipeline.errors import PipelineError, TrfError, one_line
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Results that may wait for a slower one ahead of them, for each worker.
+# Results per worker that may wait for a slower one before them.
 _WAITING = 4
 
 
@@ -28,19 +28,19 @@ class _Failure(NamedTuple):
 
 
 class Workers(Generic[Item, Result]):
-    """Some processes that apply a function to items; to be used in a `with` statement.
+    """Worker processes that apply a function to items, for use in a `with` statement.
 
-    A worker is a fork of this process, which shares the memory that neither of them changes, such
-    as the weights of a model. Where a fork isn't safe (macOS) or there is none (Windows), workers
-    are new processes, to which the function is pickled. Each worker computes with one thread.
+    On Linux, workers are forks of this process and share memory with it that neither changes, such
+    as a model's weights. On macOS, where forks aren't safe, and on Windows, they are new processes
+    that receive the pickled function. Each worker computes with one thread.
 
-    Leaving the `with` statement ends the workers at once. They also end when this process does,
-    however that comes about, and leave Ctrl-C to it.
+    Leaving the `with` block terminates the workers. They also end when this process does, even if
+    it is killed. They ignore Ctrl-C, which this process handles.
 
     Args:
-        function: What to apply. Its results must be picklable.
-        number: Number of processes; with 1, this process does the work.
-        start_method: "fork" or "spawn"; by default what the system allows.
+        function: The function. Its results must be picklable.
+        number: Number of processes. With 1, this process does the work.
+        start_method: "fork" or "spawn". Default: "fork" on Linux, otherwise "spawn".
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class Workers(Generic[Item, Result]):
     def __enter__(self) -> Self:
         if self.number == 1:
             return self
-        # Python's garbage collector writes to every object that it looks at, and a page that is
-        # written to is no longer shared. It doesn't look at frozen ones.
+        # The garbage collector writes to every object it visits, which unshares its memory page.
+        # It doesn't visit frozen objects.
         gc.collect()
         gc.freeze()
         try:
@@ -77,13 +77,13 @@ class Workers(Generic[Item, Result]):
         self._end()
 
     def map(self, items: Iterable[Item]) -> Iterator[Result]:
-        """Apply the function to each item; the results come in the order of the items.
+        """Apply the function to each item, and yield the results in order.
 
-        Items are taken as workers become free, so an endless stream is all right.
+        Items are consumed only as workers become free, so the stream may be endless.
 
         Raises:
-            PipelineError: A worker was killed; or the function raised an exception in a worker,
-                which shows after the results ahead of it.
+            PipelineError: A worker was killed, or the function raised an exception in a worker. An
+                exception is raised in its turn, after the results before it.
         """
         if self.number == 1:
             yield from map(self.function, items)
@@ -112,7 +112,7 @@ class Workers(Generic[Item, Result]):
                 delivered += 1
             if exhausted and not busy:
                 return
-            # Nobody is busy if all that may wait were waiting for the one that came last.
+            # No worker is busy if the slow result that all others waited for has just come.
             for ready in wait(list(busy)) if busy else ():
                 connection = next(each for each in busy if each is ready)
                 results[busy.pop(connection)] = self._receive(connection)
@@ -129,14 +129,14 @@ class Workers(Generic[Item, Result]):
     def _start(self) -> None:
         context: Any = multiprocessing.get_context(self.start_method)
         ours, theirs = context.Pipe()
-        # A fork has the other workers' connections too. It must close them: as long as one end is
-        # open anywhere, the other end doesn't see that this process has gone.
+        # A fork inherits the connections of the other workers and must close them: while any
+        # process has one open, the worker at its other end doesn't notice that this process ended.
         inherited = [*self._processes, ours] if self.start_method == "fork" else []
         process = context.Process(
             target=_work, args=(self.function, theirs, inherited), daemon=True
         )
         with warnings.catch_warnings():
-            # "multi-threaded ... may lead to deadlocks": torch's threads are left alone there.
+            # "multi-threaded ... may lead to deadlocks": workers don't use torch's threads.
             warnings.simplefilter("ignore", DeprecationWarning)
             process.start()
         theirs.close()
@@ -156,16 +156,16 @@ class Workers(Generic[Item, Result]):
         return answer
 
     def _death(self, connection: Connection) -> PipelineError:
-        return _death(self._processes[connection], hint="If memory ran out: use fewer processes")
+        return _death(self._processes[connection], hint="If memory ran out, use fewer processes")
 
 
 def run_apart(function: Callable[[Item], Result], item: Item) -> Result:
-    """Apply a function to an item in a new process, which has nothing of this one's in memory.
+    """Apply a function to an item in a new process, which shares no memory with this one.
 
     Function, item and result must be picklable.
 
     Raises:
-        PipelineError: The process was killed, or the function raised an exception there.
+        PipelineError: The process was killed, or the function raised an exception.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
@@ -175,7 +175,7 @@ def run_apart(function: Callable[[Item], Result], item: Item) -> Result:
     try:
         answer: Result | _Failure = ours.recv()
     except EOFError as error:
-        raise _death(process, hint="If memory ran out: use fewer texts") from error
+        raise _death(process, hint="If memory ran out, use fewer texts") from error
     finally:
         process.terminate()
         process.join()
@@ -200,7 +200,7 @@ def _death(process: BaseProcess, *, hint: str) -> PipelineError:
 def _work(
     function: Callable[[Any], Any], connection: Connection, inherited: list[Connection]
 ) -> None:
-    """What a worker does until the connection ends."""
+    """Apply the function to items from the connection until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for each in inherited:

@@ -10,7 +10,7 @@ from typer.testing import Result
 
 @pytest.fixture(scope="session")
 def digest() -> Callable[[Path], str]:
-    """A hash of the names and contents of everything in a directory."""
+    """Hash the names and contents of all files in a directory."""
 
     def hash_directory(directory: Path) -> str:
         found = hashlib.sha256()
@@ -24,7 +24,7 @@ def digest() -> Callable[[Path], str]:
 
 @pytest.fixture(scope="session")
 def write() -> Callable[[Path, Iterable[Any]], Path]:
-    """Writes records as JSONL; a string is a line as it is."""
+    """Write records as JSONL. A string is written as it is."""
 
     def write_jsonl(path: Path, records: Iterable[dict[str, Any] | str]) -> Path:
         lines = (record if isinstance(record, str) else json.dumps(record) for record in records)
@@ -38,9 +38,9 @@ def write() -> Callable[[Path, Iterable[Any]], Path]:
 def check_failure(
     run: Callable[..., Result], digest: Callable[[Path], str]
 ) -> Callable[[list[str], str, str | None], None]:
-    """Runs `trf` with what it must refuse: one line, its hint, exit code 1, and no file touched.
+    """Check that `trf` refuses: one error line, a hint, exit code 1, and no file changed.
 
-    The hint is part of what must be said; None for no hint, "" for whatever.
+    `problem` must be part of the error and `advice` of the hint. None stands for no hint.
     """
 
     def check(args: list[str], problem: str, advice: str | None) -> None:

@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from trfcli_pipeline.tasks.annotate import Advanced, Event, Finished, Started
+from trfcli_pipeline.tasks.annotate import (
+    AnnotationFinished,
+    AnnotationStarted,
+    BatchAnnotated,
+    Event,
+)
 from trfcli_pipeline.tasks.init_model import init_model
 
 Run = Callable[..., Result]
@@ -35,7 +40,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
 
 @pytest.fixture
 def workspace(tmp_path: Path, model: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current directory, with a pipeline, texts, and what is neither."""
+    """The current directory, with a pipeline, texts, and a directory that is neither."""
     (tmp_path / "model").symlink_to(model)
     write(tmp_path / "in.jsonl", TEXTS)
     (tmp_path / "folder").mkdir()
@@ -43,11 +48,11 @@ def workspace(tmp_path: Path, model: Path, write: Write, monkeypatch: pytest.Mon
     return tmp_path
 
 
-def test_says_what_was_done_and_where_it_is(run: Run, workspace: Path) -> None:
+def test_summary_has_counts_labels_and_output(run: Run, workspace: Path) -> None:
     result = run("annotate", "model", "in.jsonl", "out.jsonl")
     assert result.exit_code == 0
     assert result.stdout == ""
-    # An untrained classifier finds all labels equally likely: the first is the best.
+    # An untrained classifier gives all labels the same score, so the first one is predicted.
     assert re.fullmatch(
         r"✔ Annotated 10 texts, 50 words, [\d,]+ words/s; BAD 10; written to out\.jsonl\n",
         result.stderr,
@@ -56,7 +61,7 @@ def test_says_what_was_done_and_where_it_is(run: Run, workspace: Path) -> None:
     assert rows == [{**row, "cats": {"BAD": 0.5, "GOOD": 0.5}, "labels": ["BAD"]} for row in TEXTS]
 
 
-def test_quiet_says_nothing(run: Run, workspace: Path) -> None:
+def test_quiet_prints_nothing(run: Run, workspace: Path) -> None:
     result = run("annotate", "model", "in.jsonl", "out.jsonl", "--quiet")
     assert (result.exit_code, result.output) == (0, "")
 
@@ -84,11 +89,11 @@ def test_stdin_to_stdout(run: Run, workspace: Path) -> None:
 def test_each_option_changes_one_argument(
     run: Run, replayed: Callable[..., dict[str, Any]], options: list[str], name: str, value: object
 ) -> None:
-    asked = replayed(Started(1, 0), FINISHED)
+    asked = replayed(AnnotationStarted(1, 0), FINISHED)
     assert run("annotate", "m", "in.csv", "out.csv", *options).exit_code == 0
     defaults: dict[str, Any] = {
         "n_process": 1,
-        "batch_size": None,
+        "batch_size": 256,
         "device": "auto",
         "resume": False,
         "force": False,
@@ -97,14 +102,14 @@ def test_each_option_changes_one_argument(
     assert asked == {"args": ("m", "in.csv", "out.csv"), **defaults, **changed}
 
 
-FINISHED = Finished(
+FINISHED = AnnotationFinished(
     texts=12345, words=67890, labels={"A": 1, "B": 12000}, left_out=[], words_per_second=4321.5
 )
 
 
 @pytest.fixture
 def replayed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """Put events in the place of the work; returns what is then asked for."""
+    """Replaces the task with given events; returns the arguments that it is called with."""
     asked: dict[str, Any] = {}
 
     def replay(*events: Event) -> dict[str, Any]:
@@ -118,33 +123,35 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     return replay
 
 
-def test_figures_are_for_people(run: Run, replayed: Callable[..., dict[str, Any]]) -> None:
-    left_out = Finished(12345, 67890, FINISHED.labels, ["mood", "tone"], 4321.5)
-    replayed(Started(12345, 2000), Advanced(10345, 60000), left_out)
+def test_messages_format_counts_and_labels(
+    run: Run, replayed: Callable[..., dict[str, Any]]
+) -> None:
+    left_out = AnnotationFinished(12345, 67890, FINISHED.labels, ["mood", "tone"], 4321.5)
+    replayed(AnnotationStarted(12345, 2000), BatchAnnotated(10345, 60000), left_out)
     result = run("annotate", "m", "in.jsonl", "out.csv", "--resume")
     assert result.stderr.splitlines() == [
-        "ℹ Continuing after 2,000 texts",
+        "ℹ Resuming after 2,000 texts",
         "✔ Annotated 12,345 texts, 67,890 words, 4,322 words/s; B 12,000, A 1; written to out.csv",
-        "⚠ The table has no column for mood, tone, which the first text doesn't have; "
-        "a .jsonl file would keep it",
+        "⚠ The table has no column for mood, tone (missing from the first text). "
+        "A .jsonl file keeps all keys.",
     ]
 
 
 @pytest.mark.parametrize(
     ("args", "problem", "advice"),
     [
-        (["nowhere", "in.jsonl", "out.jsonl"], "nowhere: there is no such directory", "trf init"),
-        (["folder", "in.jsonl", "out.jsonl"], "is no spaCy pipeline", "trf init"),
+        (["nowhere", "in.jsonl", "out.jsonl"], "nowhere: ", "trf init"),
+        (["folder", "in.jsonl", "out.jsonl"], "spaCy pipeline", "trf init"),
         (["model", "im.jsonl", "out.jsonl"], "im.jsonl: no such file", "Did you mean in.jsonl?"),
         (["model", "in.jsonl", "out.xlsx"], 'out.xlsx: unknown suffix ".xlsx"', ".jsonl"),
-        (["model", "in.jsonl", "in.jsonl"], "in.jsonl: exists", "--force"),
+        (["model", "in.jsonl", "in.jsonl"], "in.jsonl: already exists", "--force"),
         (["model", "in.jsonl", "folder"], "folder: no suffix", ".jsonl"),
         (["model", "in.jsonl", "out.jsonl", "--device", "warp"], "warp: not a device", "cpu"),
         (["model", "in.jsonl", "out.spacy", "--resume"], "only written at the end", ".jsonl"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_wrong_input_is_one_line_and_changes_nothing(
+def test_bad_input_is_a_one_line_error_and_changes_nothing(
     check_failure: CheckFailure,
     workspace: Path,
     args: list[str],
@@ -154,7 +161,7 @@ def test_wrong_input_is_one_line_and_changes_nothing(
     check_failure(["annotate", *args], problem, advice)
 
 
-def test_bad_record_is_named_and_changes_nothing(
+def test_error_names_the_bad_record(
     check_failure: CheckFailure, workspace: Path, write: Write
 ) -> None:
     write(workspace / "in.jsonl", [*TEXTS, {"txt": "a"}, *TEXTS, 3])
@@ -171,7 +178,7 @@ def test_wrong_usage_exits_with_2(run: Run, workspace: Path, options: list[str])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX has these signals")
-def test_interrupt_leaves_no_process_and_can_be_continued(
+def test_interrupted_run_leaves_no_process_and_can_be_resumed(
     run: Run, workspace: Path, write: Write
 ) -> None:
     write(workspace / "in.jsonl", TEXTS * 300)
@@ -186,7 +193,7 @@ def test_interrupt_leaves_no_process_and_can_be_continued(
         env={**os.environ, "PYTHONIOENCODING": "utf8"},
         start_new_session=True,
     )
-    # Reading would wait for ever if the process did.
+    # Keeps the test from waiting forever if the process hangs.
     guard = Timer(120, process.kill)
     guard.start()
     state = workspace / "out.jsonl.partial.json"
@@ -194,11 +201,11 @@ def test_interrupt_leaves_no_process_and_can_be_continued(
         guard.join(0.05)
     # A terminal sends Ctrl-C to all processes of the session.
     os.killpg(process.pid, signal.SIGINT)
-    # Ends when the last of those that could write has gone.
+    # Returns once no process is left that has stderr open.
     _, stderr = process.communicate(timeout=60)
     guard.cancel()
     assert process.returncode == 130
-    assert stderr == "✘ Interrupted; what was done is kept, to be continued with --resume.\n"
+    assert stderr == "✘ Interrupted; the texts done so far are kept, continue with --resume.\n"
     assert not (workspace / "out.jsonl").exists()
     assert run("annotate", "model", "in.jsonl", "out.jsonl", "--resume").exit_code == 0
     lines = (workspace / "out.jsonl").read_text().splitlines()

@@ -29,7 +29,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
 def workspace(
     tmp_path: Path, model: Path, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """The current directory, with a pipeline and what is none."""
+    """The current directory, with a pipeline and other directories."""
     shutil.copytree(model, tmp_path / "model")
     (tmp_path / "tiny-bert").symlink_to(tiny_bert)
     (tmp_path / "folder").mkdir()
@@ -42,7 +42,7 @@ def names_in(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-def test_builds_only_the_wheel_that_was_asked_for(
+def test_only_the_requested_wheel_is_built(
     run: Run, workspace: Path, model: Path, digest: Digest
 ) -> None:
     result = run(
@@ -70,11 +70,11 @@ def test_builds_only_the_wheel_that_was_asked_for(
     assert names_in(workspace / "out") == ["en_spam_filter-1.2.0"]
 
 
-def test_without_build_there_is_a_directory_to_look_at(run: Run, workspace: Path) -> None:
+def test_package_source_without_archives(run: Run, workspace: Path) -> None:
     result = run("package", "model", "out", "--build", "none")
     assert result.exit_code == 0
     assert result.stdout == ""
-    assert re.fullmatch(r"✔ Made the package's directory in \S*out\n", result.stderr)
+    assert re.fullmatch(r"✔ Wrote the package source to \S*out\n", result.stderr)
     root = workspace / "out" / "en_tiny-0.0.0"
     assert names_in(workspace / "out") == [root.name]
     assert {"README.md", "en_tiny", "meta.json", "setup.py"} <= set(names_in(root))
@@ -83,17 +83,17 @@ def test_without_build_there_is_a_directory_to_look_at(run: Run, workspace: Path
     assert nlp.pipe_names == ["sentencizer", "trf_wordpiecer", "trf_tok2vec"]
 
 
-def test_quiet_says_nothing(run: Run, workspace: Path) -> None:
+def test_quiet_prints_nothing(run: Run, workspace: Path) -> None:
     result = run("package", "model", "out", "-B", "none", "--quiet")
     assert result.exit_code == 0
     assert result.output == ""
     assert names_in(workspace / "out") == ["en_tiny-0.0.0"]
 
 
-def test_name_and_version_leave_the_model_alone(
+def test_name_and_version_do_not_change_the_pipeline(
     run: Run, workspace: Path, model: Path, digest: Digest
 ) -> None:
-    # Versions get their normal form, as pip would give it to the wheel.
+    # Versions are normalized as pip normalizes them.
     result = run(
         *("package", "model", "out", "-B", "none"), *("--name", "other", "--version", "v2.0-rc1")
     )
@@ -104,7 +104,7 @@ def test_name_and_version_leave_the_model_alone(
     assert digest(workspace / "model") == digest(model)
 
 
-def test_package_that_exists_is_replaced_with_force_only(
+def test_existing_package_is_replaced_only_with_force(
     run: Run, workspace: Path, digest: Digest
 ) -> None:
     command = ["package", "model", "out", "--build", "none"]
@@ -116,7 +116,7 @@ def test_package_that_exists_is_replaced_with_force_only(
     assert result.exit_code == 1
     problem, advice = result.stderr.splitlines()
     assert problem.startswith("✘ ")
-    assert problem.endswith("en_tiny-0.0.0 exists")
+    assert problem.endswith("en_tiny-0.0.0 already exists")
     assert "--force" in advice
     assert digest(workspace) == before
 
@@ -136,7 +136,7 @@ def test_package_that_exists_is_replaced_with_force_only(
     ],
     ids=str,
 )
-def test_formats(
+def test_build_option_selects_the_formats(
     run: Run, monkeypatch: pytest.MonkeyPatch, options: list[str], formats: list[str]
 ) -> None:
     asked: dict[str, Any] = {}
@@ -157,10 +157,10 @@ def test_formats(
     }
 
 
-def test_every_archive_is_shown_and_the_wheel_is_to_be_installed(
+def test_all_archives_are_listed_and_the_wheel_can_be_installed(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archives = [tmp_path / "a.tar.gz", tmp_path / "a.whl"]
+    archives = [tmp_path / "a.tar.gz", tmp_path / "a b.whl"]
     for size, archive in enumerate(archives, start=1):
         archive.write_bytes(b"x" * size * 200_000)
 
@@ -171,11 +171,11 @@ def test_every_archive_is_shown_and_the_wheel_is_to_be_installed(
     assert run("package", "model", "out").stderr.splitlines() == [
         f"✔ Built {archives[0]} (0.2 MB)",
         f"✔ Built {archives[1]} (0.4 MB)",
-        f"  Next: pip install {archives[1]}",
+        f"  Next: pip install '{archives[1]}'",
     ]
 
 
-def test_failed_build_shows_why_and_leaves_nothing(
+def test_failed_build_leaves_nothing_behind(
     run: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch, digest: Digest
 ) -> None:
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
@@ -193,9 +193,9 @@ def test_failed_build_shows_why_and_leaves_nothing(
     [
         (["nowhere", "out"], "nowhere: no such directory", None),
         (["folder/notes.txt", "out"], "notes.txt: no such directory", None),
-        (["folder", "out"], "folder is no spaCy pipeline", None),
-        (["tiny-bert", "out"], "is no spaCy pipeline", None),
-        (["model", "folder/notes.txt"], "notes.txt isn't a directory", None),
+        (["folder", "out"], "folder is not a spaCy pipeline", None),
+        (["tiny-bert", "out"], "is not a spaCy pipeline", None),
+        (["model", "folder/notes.txt"], "notes.txt is not a directory", None),
         (["model", "model/out"], "is inside the pipeline's own directory", None),
         (["model", "out", "--name", "a b"], "'a b' can't be part of the name", "underscores"),
         (["model", "out", "--name", ""], "can't be part of the name", "letter at the start"),
@@ -204,14 +204,16 @@ def test_failed_build_shows_why_and_leaves_nothing(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_wrong_input_is_one_line_and_changes_nothing(
+def test_bad_input_is_a_one_line_error_and_changes_nothing(
     workspace: Path, args: list[str], problem: str, advice: str | None, check_failure: CheckFailure
 ) -> None:
     check_failure(["package", *args], problem, advice)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"lang": "en"}'])
-def test_broken_meta_is_named(workspace: Path, content: str, check_failure: CheckFailure) -> None:
+def test_error_names_the_broken_meta_json(
+    workspace: Path, content: str, check_failure: CheckFailure
+) -> None:
     (workspace / "model" / "meta.json").write_text(content)
     check_failure(["package", "model", "out"], "meta.json", None)
 

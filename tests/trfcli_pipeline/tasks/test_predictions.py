@@ -20,7 +20,7 @@ SCORES = {"A": 0.25, "B": 0.5, "C": 0.25}
 
 
 def with_cats(nlp: Language, name: str, cats: dict[str, float], **cfg: Any) -> None:
-    """Add a text classifier that always says the same."""
+    """Add a text classifier that always predicts the same scores."""
     pipe: Any = nlp.add_pipe(name, **cfg)
     for label in cats:
         pipe.add_label(label)
@@ -31,11 +31,11 @@ def with_cats(nlp: Language, name: str, cats: dict[str, float], **cfg: Any) -> N
             yield doc
 
     # The component's own `pipe` would need weights.
-    nlp._components[-1] = (nlp.pipe_names[-1], Stand(pipe, answer))
+    nlp._components[-1] = (nlp.pipe_names[-1], Replaced(pipe, answer))
 
 
-class Stand:
-    """A component that answers by itself, and is otherwise the one it stands for."""
+class Replaced:
+    """Wraps a component and replaces its `pipe`."""
 
     def __init__(self, component: Any, pipe: Callable[..., Any]) -> None:
         self.component = component
@@ -51,12 +51,12 @@ class Stand:
 def rows_of(nlp: Language, batch: Batch = BATCH) -> list[dict[str, Any]]:
     content = Predictor(nlp)(batch).content
     assert isinstance(content, list)
-    # Only what JSON has a form for.
+    # All values are JSON values.
     assert json.loads(json.dumps(content)) == content
     return content
 
 
-def test_exclusive_labels() -> None:
+def test_exclusive_classifier_predicts_the_best_label() -> None:
     nlp = spacy.blank("en")
     with_cats(nlp, "textcat", SCORES)
     predicted = Predictor(nlp)(BATCH)
@@ -65,7 +65,7 @@ def test_exclusive_labels() -> None:
     )
 
 
-def test_labels_that_hold_best_first() -> None:
+def test_multi_label_classifier_predicts_labels_by_descending_score() -> None:
     nlp = spacy.blank("en")
     cats = {"A": 0.5, "B": 0.9, "C": 0.49}
     with_cats(nlp, "textcat_multilabel", cats)
@@ -75,7 +75,7 @@ def test_labels_that_hold_best_first() -> None:
     assert rows_of(nlp)[0]["labels"] == []
 
 
-def test_thresholds_of_labels_and_several_classifiers(make_nlp: Callable[..., Language]) -> None:
+def test_each_classifier_applies_its_own_thresholds(make_nlp: Callable[..., Language]) -> None:
     nlp = make_nlp()
     with_cats(nlp, "trf_textcat", {"A": 0.6, "B": 0.4})
     nlp.get_pipe("trf_textcat").component.thresholds = {"A": 0.7, "B": 0.3}  # type: ignore[attr-defined]
@@ -84,7 +84,7 @@ def test_thresholds_of_labels_and_several_classifiers(make_nlp: Callable[..., La
     assert row == {"cats": {"A": 0.6, "B": 0.4, "X": 0.2, "Y": 0.8}, "labels": ["Y", "B"]}
 
 
-def test_scores_are_the_shortest_that_are_the_same_float32() -> None:
+def test_scores_have_the_fewest_digits_for_a_float32() -> None:
     score = float(np.float32(1) / np.float32(3))
     nlp = spacy.blank("en")
     with_cats(nlp, "textcat", {"A": score, "B": 1e-9})
@@ -93,7 +93,7 @@ def test_scores_are_the_shortest_that_are_the_same_float32() -> None:
     assert np.float32(cats["A"]) == np.float32(score)
 
 
-def test_entities_spans_and_tokens() -> None:
+def test_entities_and_spans() -> None:
     nlp = spacy.blank("en")
     ruler: Any = nlp.add_pipe("entity_ruler")
     ruler.add_patterns([{"label": "ORG", "pattern": "Apple", "id": "apple"}])
@@ -107,7 +107,7 @@ def test_entities_spans_and_tokens() -> None:
     assert empty == {"ents": [], "spans": {"ruler": []}}
 
 
-def test_attributes_of_tokens() -> None:
+def test_token_attributes() -> None:
     @Language.component("test_grammar", assigns=["token.pos", "token.dep", "token.head"])
     def grammar(doc: Doc) -> Doc:
         for token in doc:
@@ -122,7 +122,7 @@ def test_attributes_of_tokens() -> None:
     assert [each["start"] for each in third["tokens"]] == [0, 2, 6, 8, 13]
 
 
-def test_component_that_declares_nothing() -> None:
+def test_component_without_declared_assignments() -> None:
     @Language.component("test_undeclared")
     def undeclared(doc: Doc) -> Doc:
         doc.cats["LONG"] = 1.0
@@ -133,7 +133,7 @@ def test_component_that_declares_nothing() -> None:
     nlp = spacy.blank("en")
     nlp.add_pipe("test_undeclared")
     (row,) = rows_of(nlp, Batch("", ["film"]))
-    # No threshold is known for the label, so nobody can say whether it holds.
+    # The label has no threshold, so it can't be predicted.
     assert row == {
         "cats": {"LONG": 1.0},
         "labels": [],
@@ -141,7 +141,7 @@ def test_component_that_declares_nothing() -> None:
     }
 
 
-def test_pipeline_that_predicts_nothing(nlp: Language) -> None:
+def test_pipeline_without_predictions_is_an_error(nlp: Language) -> None:
     with pytest.raises(PipelineError) as caught:
         Predictor(nlp)
     assert caught.value.message == (
@@ -150,7 +150,7 @@ def test_pipeline_that_predicts_nothing(nlp: Language) -> None:
     assert "trf train-textcat" in str(caught.value.hint)
 
 
-def test_docs_lack_only_what_is_large(make_nlp: Callable[..., Language]) -> None:
+def test_docs_come_without_user_data_and_tensor(make_nlp: Callable[..., Language]) -> None:
     nlp = make_nlp()
     with_cats(nlp, "textcat", SCORES)
     content = Predictor(nlp, as_docs=True)(BATCH).content
@@ -161,7 +161,7 @@ def test_docs_lack_only_what_is_large(make_nlp: Callable[..., Language]) -> None
     assert not any(doc.user_data or doc.tensor.size for doc in docs)
 
 
-def test_failure_names_the_texts() -> None:
+def test_error_names_the_place_of_the_texts() -> None:
     @Language.component("test_failing", assigns=["doc.cats"])
     def failing(doc: Doc) -> Doc:
         raise ZeroDivisionError("by zero\nand more")
@@ -173,7 +173,7 @@ def test_failure_names_the_texts() -> None:
     assert caught.value.message == "data.jsonl, lines 1 to 3: ZeroDivisionError: by zero"
 
 
-def test_memory_is_given_back_after_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heap_is_trimmed_after_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     @Language.component("test_quiet", assigns=["doc.cats"])
     def quiet(doc: Doc) -> Doc:
         return doc
@@ -188,7 +188,7 @@ def test_memory_is_given_back_after_each_batch(monkeypatch: pytest.MonkeyPatch) 
     assert len(trimmed) == 3
 
 
-def test_words_of_a_long_stream_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vocab_stops_growing_in_a_long_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     nlp = spacy.blank("en")
     with_cats(nlp, "textcat", SCORES)
     predictor = Predictor(nlp)
@@ -203,7 +203,7 @@ def test_words_of_a_long_stream_are_not_kept(monkeypatch: pytest.MonkeyPatch) ->
     assert len(nlp.vocab.strings) == kept
 
 
-def test_predictor_can_be_sent_to_another_process(make_nlp: Callable[..., Language]) -> None:
+def test_predictor_can_be_pickled(make_nlp: Callable[..., Language]) -> None:
     nlp = make_nlp()
     nlp.add_pipe("trf_textcat", config={"exclusive_classes": True})
     nlp.get_pipe("trf_textcat").initialize(None, nlp=nlp, labels=["A", "B"])  # type: ignore[attr-defined]

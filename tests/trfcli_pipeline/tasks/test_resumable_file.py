@@ -20,14 +20,14 @@ def names(directory: Path) -> list[str]:
 
 
 def interrupted(path: Path, *chunks: bytes) -> None:
-    """Leave what a run leaves that ends after some chunks."""
+    """Leave the files of a run that fails after some chunks."""
     with suppress(StopError), ResumableFile(path, resume=False, force=True) as file:
         for number, chunk in enumerate(chunks, start=1):
             file.append(chunk, {"chunks": number})
         raise StopError
 
 
-def test_file_appears_at_the_end(tmp_path: Path) -> None:
+def test_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "out.txt"
     with ResumableFile(path, resume=False, force=False) as file:
         assert file.state == {}
@@ -38,7 +38,7 @@ def test_file_appears_at_the_end(tmp_path: Path) -> None:
     assert path.read_bytes() == b"one\ntwo\n"
 
 
-def test_nothing_is_left_of_a_run_that_did_nothing(tmp_path: Path) -> None:
+def test_run_without_chunks_leaves_no_files(tmp_path: Path) -> None:
     interrupted(tmp_path / "out.txt")
     assert names(tmp_path) == []
 
@@ -48,12 +48,12 @@ def test_nothing_is_left_of_a_run_that_did_nothing(tmp_path: Path) -> None:
     after=st.integers(1, 5),
     torn=st.binary(max_size=10),
 )
-def test_continued_file_is_the_same(
+def test_resumed_file_equals_an_uninterrupted_one(
     tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], after: int, torn: bytes
 ) -> None:
     path = tmp_path_factory.mktemp("resumed") / "out.txt"
     interrupted(path, *chunks[:after])
-    # What a kill leaves that comes between a chunk and its state.
+    # A process killed between a chunk and its state leaves more bytes than the state says.
     with path.with_name("out.txt.partial").open("ab") as partial:
         partial.write(torn)
     with ResumableFile(path, resume=True, force=False) as file:
@@ -64,18 +64,18 @@ def test_continued_file_is_the_same(
     assert names(path.parent) == ["out.txt"]
 
 
-def test_resume_without_anything_to_resume_starts(tmp_path: Path) -> None:
+def test_resume_without_an_earlier_run_starts_one(tmp_path: Path) -> None:
     with ResumableFile(tmp_path / "out.txt", resume=True, force=False) as file:
         assert file.state == {}
         file.append(b"a", {})
     assert (tmp_path / "out.txt").read_bytes() == b"a"
 
 
-def test_what_exists_is_replaced_with_force_only(tmp_path: Path) -> None:
+def test_existing_file_is_replaced_only_with_force(tmp_path: Path) -> None:
     path = tmp_path / "out.txt"
     path.write_bytes(b"old")
     for resume in (False, True):
-        with pytest.raises(OutputError, match=r"out\.txt: exists"):
+        with pytest.raises(OutputError, match=r"out\.txt: already exists"):
             ResumableFile(path, resume=resume, force=False)
     interrupted(path, b"half")
     assert path.read_bytes() == b"old"
@@ -85,10 +85,10 @@ def test_what_exists_is_replaced_with_force_only(tmp_path: Path) -> None:
     assert names(tmp_path) == ["out.txt"]
 
 
-def test_unfinished_run_is_not_lost_without_force(tmp_path: Path) -> None:
+def test_unfinished_run_is_discarded_only_with_force(tmp_path: Path) -> None:
     path = tmp_path / "out.txt"
     interrupted(path, b"half")
-    with pytest.raises(OutputError, match="an earlier run has left it unfinished") as caught:
+    with pytest.raises(OutputError, match="left by an interrupted run") as caught:
         ResumableFile(path, resume=False, force=False)
     assert "--resume" in str(caught.value.hint)
     with ResumableFile(path, resume=False, force=True) as file:
@@ -98,7 +98,7 @@ def test_unfinished_run_is_not_lost_without_force(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["state", "no bytes", "short"])
-def test_damaged_rest_is_refused(tmp_path: Path, damage: str) -> None:
+def test_damaged_partial_file_is_an_error(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "out.txt"
     interrupted(path, b"half")
     match damage:
@@ -108,18 +108,18 @@ def test_damaged_rest_is_refused(tmp_path: Path, damage: str) -> None:
             (tmp_path / "out.txt.partial.json").write_text(json.dumps({"chunks": 1}))
         case "short":
             (tmp_path / "out.txt.partial").write_bytes(b"hal")
-    with pytest.raises(OutputError, match="damaged, so it can't be continued"):
+    with pytest.raises(OutputError, match="damaged, can't be continued"):
         ResumableFile(path, resume=True, force=False)
 
 
-def test_another_model_is_named(tmp_path: Path) -> None:
+def test_mismatch_names_what_differs(tmp_path: Path) -> None:
     file = ResumableFile(tmp_path / "out.txt", resume=True, force=False)
-    assert file.made_with_another("model").message == (
-        f"{tmp_path}/out.txt.partial: made with another model, so it can't be continued"
+    assert file.mismatch("model").message == (
+        f"{tmp_path}/out.txt.partial: written with another model, so it can't be continued"
     )
 
 
-def test_link_is_kept_and_its_target_replaced(tmp_path: Path) -> None:
+def test_symbolic_link_is_kept_and_its_target_replaced(tmp_path: Path) -> None:
     target, link = tmp_path / "target.txt", tmp_path / "link.txt"
     target.write_bytes(b"old")
     link.symlink_to(target)
@@ -129,10 +129,10 @@ def test_link_is_kept_and_its_target_replaced(tmp_path: Path) -> None:
     assert target.read_bytes() == b"new"
 
 
-def test_what_cannot_be_a_file_is_refused_at_once(tmp_path: Path) -> None:
+def test_target_that_cannot_be_a_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="a directory, not a file"):
         ResumableFile(tmp_path, resume=False, force=True)
-    with pytest.raises(OutputError, match="there is no such directory"):
+    with pytest.raises(OutputError, match="no such directory"):
         ResumableFile(tmp_path / "nowhere" / "out.txt", resume=False, force=False)
     os.mkfifo(tmp_path / "pipe.txt")
     with pytest.raises(OutputError, match="not a regular file"):
@@ -140,7 +140,7 @@ def test_what_cannot_be_a_file_is_refused_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
-def test_full_disk_is_one_line(tmp_path: Path) -> None:
+def test_full_disk_is_a_one_line_error(tmp_path: Path) -> None:
     path = tmp_path / "out.txt"
 
     def fill_the_disk() -> None:

@@ -17,8 +17,9 @@ CAN_FORK = "fork" in multiprocessing.get_all_start_methods()
 
 
 def square(number: int) -> int:
-    # Later items are done sooner, and some need long.
-    time.sleep(0.02 if number % 7 == 0 else 0)
+    # Some items take longer than those after them.
+    if number % 7 == 0:
+        sum(range(500_000))
     return number * number
 
 
@@ -42,7 +43,7 @@ def die(_: int) -> int:
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_results_come_in_order(number: int) -> None:
+def test_results_are_in_order(number: int) -> None:
     with Workers(square, number) as workers:
         assert list(workers.map(range(100))) == [each * each for each in range(100)]
         assert list(workers.map([])) == []
@@ -56,12 +57,12 @@ def test_each_worker_has_one_thread() -> None:
     assert set(found.values()) == {1}
 
 
-def test_one_process_is_this_one() -> None:
+def test_single_worker_is_this_process() -> None:
     with Workers(threads, 1) as workers:
         assert {pid for pid, _ in workers.map(range(3))} == {os.getpid()}
 
 
-def test_items_are_taken_as_they_are_needed() -> None:
+def test_items_are_consumed_as_workers_become_free() -> None:
     taken = 0
 
     def endless() -> Iterator[int]:
@@ -76,7 +77,7 @@ def test_items_are_taken_as_they_are_needed() -> None:
     assert taken <= 30 + 2 * 4 + 2
 
 
-def test_error_shows_after_the_results_ahead_of_it() -> None:
+def test_error_is_raised_after_the_results_before_it() -> None:
     with Workers(fail_on_three, 2) as workers:
         results = workers.map(range(100))
         assert [next(results) for _ in range(3)] == [0, 1, 2]
@@ -86,19 +87,19 @@ def test_error_shows_after_the_results_ahead_of_it() -> None:
     assert not multiprocessing.active_children()
 
 
-def test_strange_error_is_one_line() -> None:
+def test_unexpected_error_becomes_one_line() -> None:
     with Workers(fail_strangely, 2) as workers, pytest.raises(PipelineError) as caught:
         list(workers.map(range(3)))
     assert caught.value.message == r"KeyError: 'gone\nmore'"
 
 
-def test_killed_worker_is_an_error_and_not_a_wait() -> None:
+def test_killed_worker_is_an_error() -> None:
     with Workers(die, 2) as workers, pytest.raises(PipelineError, match=r"killed \(SIGKILL\)"):
         list(workers.map(range(3)))
     assert not multiprocessing.active_children()
 
 
-def test_leaving_ends_busy_workers_at_once() -> None:
+def test_leaving_the_block_terminates_busy_workers() -> None:
     start = time.monotonic()
     with Workers(time.sleep, 2) as workers:
         results = workers.map([0, 60, 60])
@@ -107,26 +108,25 @@ def test_leaving_ends_busy_workers_at_once() -> None:
     assert not multiprocessing.active_children()
 
 
-def work_for_ever(announcements: Connection) -> None:
-    """Have two workers that say who they are and work on, in a session of their own."""
+def work_forever(announcements: Connection) -> None:
+    """Keep two workers busy that send their process ids, in a session of their own."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def announce(_: int) -> None:
         announcements.send(os.getpid())
-        time.sleep(0.1)
 
     with suppress(KeyboardInterrupt), Workers(announce, 2) as workers:
         for _ in workers.map(count()):
             pass
 
 
-@pytest.mark.skipif(not CAN_FORK, reason="the worker is told what to do by a fork")
+@pytest.mark.skipif(not CAN_FORK, reason="the parent process is started by a fork")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_worker_outlives_its_parent(how: signal.Signals) -> None:
     context = multiprocessing.get_context("fork")
     heard, announcements = context.Pipe(duplex=False)
-    parent = context.Process(target=work_for_ever, args=(announcements,))
+    parent = context.Process(target=work_forever, args=(announcements,))
     parent.start()
     announcements.close()
     workers = set()
@@ -137,21 +137,21 @@ def test_no_worker_outlives_its_parent(how: signal.Signals) -> None:
     (os.killpg if how is signal.SIGINT else os.kill)(parent.pid, how)
     parent.join(60)
     assert parent.exitcode == (0 if how is signal.SIGINT else -how)
-    with suppress(EOFError):  # nobody is left who could say anything
+    with suppress(EOFError):  # raised once no worker has the pipe open
         while heard.poll(60):
             heard.recv()
-        pytest.fail("a worker lives on")
+        pytest.fail("a worker is still running")
 
 
-def test_work_apart() -> None:
+def test_run_apart_uses_another_process() -> None:
     assert run_apart(square, 7) == 49
     pid, n_threads = run_apart(threads, 0)
     assert pid != os.getpid()
-    # It is alone, so it may use them all.
+    # A single process may use all threads.
     assert n_threads == torch.get_num_threads() or n_threads > 1
 
 
-def test_errors_of_work_apart() -> None:
+def test_run_apart_raises_errors_of_the_process() -> None:
     with pytest.raises(PipelineError) as raised:
         run_apart(fail_on_three, 3)
     assert (raised.value.message, raised.value.hint) == ("three", "Take four")

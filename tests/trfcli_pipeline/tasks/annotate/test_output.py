@@ -1,0 +1,141 @@
+import csv
+import gzip
+import io
+import json
+import os
+import sys
+import tracemalloc
+from pathlib import Path
+
+import pytest
+import spacy
+from annotating import RECORDS, TEXTS, read, run, stdin, write
+from spacy.tokens import DocBin
+
+from trfcli_pipeline.data.records import read_records
+from trfcli_pipeline.tasks import annotate as task
+from trfcli_pipeline.tasks.annotate import (
+    AnnotationFinished,
+    AnnotationStarted,
+    BatchAnnotated,
+    annotate,
+)
+
+
+def test_rows_have_the_predictions_of_the_pipeline(model: str) -> None:
+    events = run(model, "in.jsonl", "out.jsonl", batch_size=8)
+    rows = read("out.jsonl")
+    assert [{"text": row["text"], "id": row["id"]} for row in rows] == RECORDS
+    docs = list(spacy.load(model).pipe(TEXTS))
+    for row, doc in zip(rows, docs, strict=True):
+        assert list(row) == ["text", "id", "cats", "labels", "ents"]
+        assert row["cats"] == pytest.approx(doc.cats, abs=1e-6)
+        assert row["labels"] == [max(doc.cats, key=doc.cats.__getitem__)]
+        assert [doc.text[ent["start"] : ent["end"]] for ent in row["ents"]] == [
+            ent.text for ent in doc.ents
+        ]
+    started, *advanced, finished = events
+    words = sum(not token.is_space for doc in docs for token in doc)
+    assert started == AnnotationStarted(total=30, done=0)
+    assert [event.texts for event in advanced if isinstance(event, BatchAnnotated)] == [8, 8, 8, 6]
+    assert isinstance(finished, AnnotationFinished)
+    assert (finished.texts, finished.words) == (30, words)
+    assert sum(finished.labels.values()) == 30
+    assert finished.words_per_second > 0
+    assert sorted(os.listdir()) == ["in.jsonl", "out.jsonl"]
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv", "out.jsonl.gz", "out.spacy"])
+def test_output_does_not_depend_on_the_number_of_processes(model: str, name: str) -> None:
+    run(model, "in.jsonl", name, batch_size=4)
+    alone = Path(name).read_bytes()
+    run(model, "in.jsonl", name, batch_size=4, n_process=2, force=True)
+    assert Path(name).read_bytes() == alone
+
+
+def test_output_can_be_used_for_training(model: str) -> None:
+    run(model, "in.jsonl", "out.jsonl")
+    rows = read("out.jsonl")
+    for suffix in (".csv", ".tsv.gz", ".spacy", ".jsonl.gz"):
+        run(model, "in.jsonl", f"out{suffix}")
+    for suffix in (".jsonl", ".jsonl.gz", ".csv", ".tsv.gz"):
+        records = read_records(f"out{suffix}", labelled=True)
+        assert [record.text for record in records] == TEXTS
+        assert [sorted(record.labels) for record in records] == [row["labels"] for row in rows]
+    docs = list(DocBin().from_disk("out.spacy").get_docs(spacy.blank("en").vocab))
+    assert [doc.text for doc in docs] == TEXTS
+    assert [len(doc.ents) for doc in docs] == [len(row["ents"]) for row in rows]
+
+
+def test_table_has_a_column_per_key_and_score(model: str) -> None:
+    run(model, "in.jsonl", "out.csv")
+    with Path("out.csv").open(newline="", encoding="utf-8") as stream:
+        header, first, *_ = csv.reader(stream)
+    assert header == ["text", "id", "labels", "ents", "score_BAD", "score_GOOD"]
+    assert first[:2] == [TEXTS[0], "0"]
+    assert json.loads(first[3]) == []
+
+
+def test_keys_without_a_column_are_reported(model: str) -> None:
+    write("in.jsonl", [{"text": "a"}, {"text": "b", "mood": "sad"}])
+    *_, finished = run(model, "in.jsonl", "out.csv")
+    assert isinstance(finished, AnnotationFinished)
+    assert finished.left_out == ["mood"]
+
+
+def test_labels_of_the_input_get_a_prefix(model: str) -> None:
+    rows = [
+        {"text": "a", "label": "HAM", "ents": "none", "id": 1},
+        ["b", {"cats": {"SPAM": 1.0}}],
+        {"text": "c", "labels": ["X"], "input_labels": ["FIRST"]},
+    ]
+    write("in.jsonl", rows)
+    run(model, "in.jsonl", "out.jsonl")
+    found = [
+        {key: value for key, value in row.items() if key not in ("text", "cats", "labels", "ents")}
+        for row in read("out.jsonl")
+    ]
+    assert found == [
+        {"input_label": "HAM", "input_ents": "none", "id": 1},
+        {"input_cats": {"SPAM": 1.0}},
+        {"input_labels": ["FIRST"]},
+    ]
+
+
+def test_stdin_to_stdout(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    stdin(monkeypatch, RECORDS)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "utf-8"))
+    run(model, "-", "-", batch_size=4)
+    lines = written.getvalue().splitlines()
+    assert [json.loads(line)["id"] for line in lines] == list(range(30))
+
+
+def test_batches_of_long_texts_are_small(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task, "_BATCH_CHARACTERS", 300)
+    events = run(model, "in.jsonl", "out.jsonl")
+    sizes = [event.texts for event in events if isinstance(event, BatchAnnotated)]
+    assert sum(sizes) == 30
+    assert len(sizes) > 5
+    assert len(read("out.jsonl")) == 30
+
+
+def test_output_can_replace_the_input(model: str) -> None:
+    run(model, "in.jsonl", "in.jsonl", force=True)
+    assert [row["id"] for row in read("in.jsonl")] == list(range(30))
+
+
+def test_memory_use_is_constant(model: str) -> None:
+    with gzip.open("many.jsonl.gz", "wt", compresslevel=1) as stream:
+        for number in range(2000):
+            stream.write(f'{{"text": "film {number % 200}", "id": {number}}}\n')
+    in_use = []
+    for event in annotate(model, "many.jsonl.gz", "out.jsonl", batch_size=25):
+        if isinstance(event, AnnotationStarted):
+            tracemalloc.start()
+        elif isinstance(event, BatchAnnotated):
+            in_use.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert len(in_use) == 80
+    # A record takes about 500 bytes, so a leak of the last 1000 would show.
+    assert max(in_use[-20:]) < max(in_use[20:40]) + 100_000
