@@ -12,7 +12,6 @@ from trfcli.options import (
     ThresholdOption,
     pipeline_argument,
 )
-from trfcli.rendering.mistakes import print_mistakes
 
 if TYPE_CHECKING:
     from trfcli_pipeline.data.records import Record
@@ -53,6 +52,8 @@ def compare(
 
 def show(result: "Comparison", records: "Sequence[Record]") -> None:
     """Print the scores of both, their significance, and texts that only one gets right."""
+    from trfcli.rendering.mistakes import print_mistakes
+
     speeds = [wording.thousands(each.speed or 0) for each in (result.a, result.b)]
     console.data_line(
         f"{wording.plural(result.a.n_texts, 'text')}; words/s: A {speeds[0]}, B {speeds[1]}"

@@ -15,7 +15,6 @@ from trfcli.options import (
     ModelArgument,
     ThresholdOption,
 )
-from trfcli.rendering.mistakes import print_mistakes
 
 if TYPE_CHECKING:
     from trfcli_pipeline.data.records import Record
@@ -82,6 +81,8 @@ def evaluate(
 
 def show(result: "Evaluation", records: "Sequence[Record]") -> None:
     """Print the scores, a table of the labels, the confusions, and some mistakes."""
+    from trfcli.rendering.mistakes import print_mistakes
+
     console.data_line(
         f"{wording.plural(result.n_texts, 'text')}, "
         f"{wording.plural(result.n_words or 0, 'word')}, "
