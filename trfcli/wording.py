@@ -33,19 +33,18 @@ def millions(number: float) -> str:
     return thousands(number)
 
 
-def duration(seconds: float) -> str:
-    """112.4 -> 1:52, 3723 -> 1:02:03"""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+# The library's functions, imported when they are called: importing the library takes seconds.
 
 
 def enumeration(items: Sequence[str], *, limit: int = 10) -> str:
-    """The first few of some items and how many there are more: "A, B, C and 4 more"."""
-    shown = ", ".join(items[:limit])
-    return shown if len(items) <= limit else f"{shown} and {thousands(len(items) - limit)} more"
+    """The first few items and the number of the others: "A, B, C and 4 more"."""
+    from trfcli_pipeline.data import wording
+
+    return wording.enumeration(items, limit=limit)
 
 
 def plural(number: int, noun: str) -> str:
     """1 token, 2 tokens, 4,517 tokens"""
-    return f"{thousands(number)} {noun}{'' if number == 1 else 's'}"
+    from trfcli_pipeline.data import wording
+
+    return wording.plural(number, noun)

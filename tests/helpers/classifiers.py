@@ -1,4 +1,4 @@
-"""Pipelines of an encoder and classifiers, and examples for them."""
+"""Pipelines with an encoder and text classifiers, and examples for them."""
 
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ DATA = [
 
 
 def multilingual() -> TransformersLanguage:
-    """English takes longer to load than all of the rest."""
+    """A multi-language pipeline, which loads much faster than an English one."""
     return TransformersLanguage(meta={"lang": "xx"})
 
 
 def make(nlp: Language, path: Path, *heads: str, **cfg: Any) -> Language:
-    """A pipeline with an encoder and some classifiers, whose weights are random."""
+    """Add an encoder and text classifiers with random weights to a pipeline."""
     nlp.add_pipe("sentencizer")
     nlp.add_pipe("trf_wordpiecer", config={"trf_name": str(path)})
     nlp.add_pipe("trf_tok2vec", config={"trf_name": str(path), **cfg})
@@ -35,7 +35,7 @@ def make(nlp: Language, path: Path, *heads: str, **cfg: Any) -> Language:
     nlp.initialize()
     generator = np.random.default_rng(1)
     for name in heads:
-        # They start at zero, which would give the encoder no gradient in the first step.
+        # With the initial zeros, the encoder would get no gradient in the first step.
         output = nlp.get_pipe(name).model.get_ref("output_layer")
         output.set_param("W", generator.normal(size=output.get_param("W").shape).astype("f"))
     return nlp

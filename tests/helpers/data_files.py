@@ -1,4 +1,4 @@
-"""Data files, and what is in them."""
+"""Write data files in every format."""
 
 import csv
 import gzip
@@ -29,7 +29,7 @@ def plain(records: Sequence[Record]) -> list[tuple[str, dict[str, float] | None]
     return [(record.text, record.cats) for record in records]
 
 
-# Writers made with other tools, so that a reader isn't checked against its own mirror image.
+# These writers don't share code with ours, so that readers are tested independently.
 
 
 def as_jsonl(rows: list[tuple[str, dict[str, float]]]) -> bytes:

@@ -1,4 +1,4 @@
-"""Labelled texts, gold labels and predictions, for the tests of what is made from them."""
+"""Labeled texts, gold labels and predictions."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ def one_hot(label: str) -> dict[str, float]:
     return {name: float(name == label) for name in LABELS}
 
 
-# Five texts by hand, of which a classifier has three right.
+# Five texts, three of them classified correctly.
 GOLD: list[Cats] = [one_hot(label) for label in ("HAM", "HAM", "HAM", "SPAM", "SPAM")]
 PREDICTED: list[Cats] = [
     {"HAM": 0.75, "SPAM": 0.25},
@@ -26,7 +26,7 @@ PREDICTED: list[Cats] = [
 ]
 
 scores = st.floats(0.0, 1.0, width=32)
-# spaCy breaks ties by the order in doc.cats, which is that of the labels
+# spaCy breaks ties by the order in doc.cats, so keep the order of the labels.
 predictions = st.tuples(scores, scores, scores).map(lambda row: dict(zip(LABELS, row, strict=True)))
 exclusive_pairs = st.lists(
     st.tuples(st.sampled_from(LABELS).map(one_hot), predictions), min_size=1, max_size=30
@@ -39,7 +39,7 @@ multilabel_pairs = st.lists(
 
 
 def make_records(*rows: tuple[str, str]) -> list[Record]:
-    """Records from texts and labels separated by blanks."""
+    """Records from pairs of a text and its labels, separated by spaces."""
     return [
         Record(text, dict.fromkeys(labels.split(), 1.0), line)
         for line, (text, labels) in enumerate(rows, start=1)
@@ -47,6 +47,6 @@ def make_records(*rows: tuple[str, str]) -> list[Record]:
 
 
 def make_distinct(counts: dict[str, int]) -> list[Record]:
-    """So many records of each label, each with a text of its own."""
+    """The given number of records per label, with distinct texts."""
     labels = [label for label, count in counts.items() for _ in range(count)]
     return make_records(*((f"text {number}", label) for number, label in enumerate(labels)))

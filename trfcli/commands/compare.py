@@ -16,7 +16,7 @@ from trfcli.options import (
 if TYPE_CHECKING:
     from trfcli_pipeline.data.records import Record
     from trfcli_pipeline.evaluation.comparison import Comparison
-    from trfcli_pipeline.evaluation.scores import Mistake
+    from trfcli_pipeline.evaluation.results import Mistake
 
 _SHOWN_MISTAKES = 3
 _NAMES = {"accuracy": "accuracy", "cats_macro_f": "macro F", "cats_micro_f": "micro F"}

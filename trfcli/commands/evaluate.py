@@ -18,7 +18,7 @@ from trfcli.options import (
 
 if TYPE_CHECKING:
     from trfcli_pipeline.data.records import Record
-    from trfcli_pipeline.evaluation.scores import Evaluation
+    from trfcli_pipeline.evaluation.results import Evaluation
 
 _SHOWN_CONFUSIONS = 10
 _SHOWN_MISTAKES = 3

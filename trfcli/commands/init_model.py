@@ -61,7 +61,7 @@ def init_model(
       trf init minilm ./model
       trf init bert-base-german-cased ./model --lang de
     """
-    from trfcli_pipeline.pipeline.loading import directory_bytes
+    from trfcli_pipeline.data.files import directory_bytes
     from trfcli_pipeline.tasks import init_model as task
 
     nlp, facts = task.init_model(

@@ -7,7 +7,7 @@ from trfcli import console
 
 if TYPE_CHECKING:
     from trfcli_pipeline.data.records import Record
-    from trfcli_pipeline.evaluation.scores import Mistake
+    from trfcli_pipeline.evaluation.results import Mistake
 
 _MAX_TEXT = 60
 

@@ -1,1 +1,1 @@
-"""Labelled texts in files: formats, records, labels, checks and atomic writes."""
+"""Data files: formats, records, labels, checks, message wording and atomic writes."""

@@ -1,4 +1,4 @@
-"""Puts a finished file or directory where an unfinished one must never be seen."""
+"""Atomic writes: files and directories are replaced in one step, once they are complete."""
 
 import ctypes
 import errno
@@ -19,21 +19,21 @@ _RENAME_EXCHANGE = 2
 
 @contextmanager
 def staged_directory(target: Path) -> Iterator[Path]:
-    """A directory to write to, which takes the target's place in one step at the end.
+    """A directory to write to, which replaces the target in one step at the end of the block.
 
-    If the block ends in an exception the target is as it was, whether it existed or not. What is
-    written stays in the target's parent directory, as a rename can't leave its file system.
+    If the block raises an exception, the target remains unchanged. The directory is created next
+    to the target, because a rename can't cross file systems.
 
     Raises:
-        OutputError: The target's parent directory can't be written to.
+        OutputError: The target's parent directory isn't writable.
     """
-    # A link keeps pointing to where it points: what it leads to is replaced.
+    # Replace the directory that a symbolic link points to, and keep the link.
     target = target.resolve()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         workspace = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     except OSError as error:
-        raise OutputError(f"{target.parent}: can't be written to ({error.strerror})") from error
+        raise OutputError(f"{target.parent}: not writable ({error.strerror})") from error
     try:
         staging = workspace / target.name
         staging.mkdir()
@@ -44,28 +44,28 @@ def staged_directory(target: Path) -> Iterator[Path]:
 
 
 def check_file(path: Path | str) -> None:
-    """Refuse what can't become a file now, rather than after minutes of work.
+    """Check early, before minutes of work, that a path can become a file.
 
     Raises:
-        OutputError: It is a directory, or would be in one that isn't there.
+        OutputError: The path is a directory, or its parent directory doesn't exist.
     """
     if Path(path).is_dir():
-        raise OutputError(f"{path}: a directory, not a file", hint="Name a file in it")
+        raise OutputError(f"{path}: a directory, not a file", hint="Give the path of a file in it")
     parent = Path(path).parent
     if not parent.is_dir():
         raise OutputError(f"{parent}: there is no such directory")
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write a file in UTF-8, which takes an old one's place in one step.
+    """Write a UTF-8 file, replacing an existing one in one step.
 
-    A pipe or device is written to as it is; putting a file in its place would break it.
+    Pipes and devices are written to directly.
 
     Raises:
-        OutputError: It is a directory, or can't be written.
+        OutputError: The path is a directory, or can't be written.
     """
     check_file(path)
-    # Through a link, the file that it leads to is replaced and not the link.
+    # Replace the file that a symbolic link points to, and keep the link.
     target = Path(path).resolve()
     in_place = target.exists() and not target.is_file()
     written = target if in_place else target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -82,9 +82,9 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def replace_directory(target: Path, new: Path) -> None:
-    """Put a directory in the place of another on the same file system, in one step.
+    """Replace a directory by another one on the same file system, in one step.
 
-    What was there before, if anything, is beside `new` or at `new` afterwards.
+    Afterwards the old directory, if there was one, is at `new` or next to it.
     """
     target = target.resolve()
     if not target.exists():
@@ -100,7 +100,7 @@ def replace_directory(target: Path, new: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Swap two directories in one step, where the system can. Returns whether it did."""
+    """Swap two directories atomically. Returns False if the system can't."""
     if not sys.platform.startswith("linux"):
         return False
     libc = ctypes.CDLL(None, use_errno=True)

@@ -1,4 +1,4 @@
-"""Reads examples and puts them into batches, registered for use in configs."""
+"""The reader and batcher for training configs: `trfcli.Corpus.v1`, `trfcli.batch_by_length.v1`."""
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,9 +14,8 @@ from trfcli_pipeline.data.labels import complete_cats, is_exclusive, label_names
 from trfcli_pipeline.data.records import Record, read_records
 from trfcli_pipeline.errors import DataError
 
-# Batches that are sorted together: enough for rows of like length, few enough for random batches.
+# Batches to sort by length together. More gives less padding, fewer gives more random batches.
 _BATCHES_PER_CHUNK = 16
-
 
 Item = TypeVar("Item", Example, "Entry")
 
@@ -24,7 +23,7 @@ Item = TypeVar("Item", Example, "Entry")
 def make_examples(
     nlp: Language, records: Sequence[Record], labels: Sequence[str], *, exclusive: bool
 ) -> list[Example]:
-    """Turn labelled records into examples, each with a value for every label that is known."""
+    """Convert labeled records to examples, with a value for every known label."""
     return [
         Example.from_dict(
             nlp.make_doc(record.text), {"cats": complete_cats(record, labels, exclusive)}
@@ -35,11 +34,11 @@ def make_examples(
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Stands for an example in a batcher, where the example itself need not be in memory.
+    """A stand-in for an example in a batcher, when the examples don't fit into memory.
 
     Attributes:
-        index: Of the example.
-        n_tokens, n_pieces: Of its predicted Doc.
+        index: Index of the example.
+        n_tokens, n_pieces: Number of tokens and wordpieces of its predicted Doc.
     """
 
     index: int
@@ -52,12 +51,12 @@ class Entry:
 
 @registry.readers("trfcli.Corpus.v1")
 def create_reader(path: Path | None) -> Callable[[Language], Iterator[Example]]:
-    """Read labelled texts in any of the formats of `records.read_records`."""
+    """Create a reader of labeled texts, in any format that `read_records` reads."""
 
     def read(nlp: Language) -> Iterator[Example]:
         if path is None:
             raise DataError(
-                "No file to read examples from", hint="Set --paths.train and --paths.dev"
+                "The config names no data file", hint="Set --paths.train and --paths.dev"
             )
         records = read_records(path, labelled=True)
         yield from make_examples(
@@ -69,10 +68,13 @@ def create_reader(path: Path | None) -> Callable[[Language], Iterator[Example]]:
 
 @registry.batchers("trfcli.batch_by_length.v1")
 def create_batcher(size: int) -> Callable[[Iterable[Item]], Iterator[list[Item]]]:
-    """Batches of `size` examples (or entries for them) of like length, in random order.
+    """Create a batcher that groups examples of similar length, in random order.
 
-    Length is the number of wordpieces, of tokens where there are no wordpieces yet.
-    The order comes from Python's `random`, which `spacy.util.fix_random_seed` seeds.
+    Length is the number of wordpieces, or of tokens if there are no wordpieces yet. The order comes
+    from Python's `random`, which `spacy.util.fix_random_seed` seeds.
+
+    Args:
+        size: Number of examples (or entries for them) per batch.
     """
 
     def batch_by_length(examples: Iterable[Item]) -> Iterator[list[Item]]:

@@ -1,4 +1,4 @@
-"""What is odd about texts and labels that a classifier is to be trained on."""
+"""Warnings about training data: leaks, duplicates, damaged texts, rare labels."""
 
 import re
 from collections import Counter
@@ -6,45 +6,51 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from statistics import median
 
-from trfcli_pipeline.data.labels import fold, label_names, listed, normal_form
+from trfcli_pipeline.data.duplicates import fold, normal_form
+from trfcli_pipeline.data.labels import label_names
 from trfcli_pipeline.data.records import Record
+from trfcli_pipeline.data.wording import agree, enumeration, plural
 
-# Below this many texts, a label is rarely learnt.
+# A classifier rarely learns a label from fewer texts.
 FEW_TEXTS = 10
-# From this share on, always guessing the commonest label looks like a good result.
-ONE_SIDED = 0.9
-# Up to this share, texts without exactly one label look like slips in otherwise exclusive labels.
-SLIPS = 0.05
-# From this share on, copies of a text weigh on training.
-COPIES = 0.01
-# So many characters, and times the median, are rather a lost quote or line end than a text.
+# If a label applies to this share of the texts, always predicting it gives a high accuracy.
+IMBALANCED = 0.9
+# Up to this share of texts without exactly one label, such texts look like annotation errors.
+ODD_TEXTS = 0.05
+# Duplicates distort training from this share of the texts.
+DUPLICATES = 0.01
+# A text this long, in characters and relative to the median, suggests a missing quote or newline.
 OVERLONG = 20_000, 50
 
+_TOO_HIGH = "so dev scores will be too high"
 _MOJIBAKE = re.compile("[ÂÃ][\x80-\xbf]|â€[\x80-\x9f™˜œ“”¦¢]|ðŸ[\x80-\xff]|ï»¿")
 _LOST = re.compile("\ufffd")
 _CONTROLS = re.compile("[\0-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")
 _HTML = re.compile("&(?:amp|lt|gt|quot|apos|nbsp|#[0-9]{2,6}|#x[0-9a-f]{2,5});|<br ?/?>", re.I)
 
 
-def remarks(train: Sequence[Record], dev: Sequence[Record]) -> list[str]:
-    """What is worth knowing before training, one sentence each, without a full stop.
+def data_warnings(train: Sequence[Record], dev: Sequence[Record]) -> list[str]:
+    """Find possible problems in labeled data.
 
-    Each looks at every text once, so the time grows with their number and length.
+    Returns:
+        One sentence per problem, without a full stop. The run time is linear in the size of the
+        data.
     """
-    found = [*_overlap(train, dev), *_copies(train)]
-    for name, part in (("train", train), ("dev", dev)):
+    found = [*_overlap(train, dev), *_duplicates(train)]
+    for name, part in (("training", train), ("dev", dev)):
+        where = f"in the {name} set"
         found += chain(
-            _conflicts(name, part),
-            _empty_texts(name, part),
-            _overlong_texts(name, part),
-            _encodings(name, part),
-            _slips(name, part),
+            _conflicts(where, part),
+            _empty_texts(where, part),
+            _overlong_texts(where, part),
+            _damaged_texts(where, part),
+            _odd_texts(where, part),
         )
-    return [*found, *_like_labels(train), *_counts(train, dev)]
+    return [*found, *_similar_labels(train), *_label_counts(train, dev)]
 
 
-class _Found:
-    """How many records something is true of, and the first of them."""
+class _Matches:
+    """The number of records with a problem, and the first of them."""
 
     def __init__(self, records: Iterable[Record]) -> None:
         found = iter(records)
@@ -59,109 +65,103 @@ class _Found:
         return "" if self.example is None else f"(first: line {self.example.line})"
 
 
-def _same(text: str) -> int:
-    """The same number for texts that only differ in white space.
-
-    A hash, so that what is remembered of a text doesn't grow with its length.
-    """
+def _exact_key(text: str) -> int:
+    """A hash that ignores whitespace. Hashes take less memory than texts."""
     return hash(fold(text))
-
-
-def _like(text: str) -> int:
-    """The same number for texts of the same `normal_form`."""
-    return hash(normal_form(text))
 
 
 def _overlap(train: Iterable[Record], dev: Sequence[Record]) -> Iterator[str]:
     texts, forms = set[int](), set[int]()
     for record in train:
-        texts.add(_same(record.text))
-        forms.add(_like(record.text))
-    same = _Found(record for record in dev if _same(record.text) in texts)
+        texts.add(_exact_key(record.text))
+        forms.add(hash(normal_form(record.text)))
+    of_all = f"of {plural(len(dev), 'text')} in the dev set"
+    same = _Matches(record for record in dev if _exact_key(record.text) in texts)
     if same:
-        verb = "occurs" if same.number == 1 else "occur"
         yield (
-            f"{same.number:,} of {_texts(len(dev))} in dev {verb} in train too, "
-            f"which makes scores on dev too good {same.first}"
+            f"{same.number:,} {of_all} also {agree(same.number, 'occurs', 'occur')} in the "
+            f"training set, {_TOO_HIGH} {same.first}"
         )
-    like = _Found(
-        record for record in dev if _like(record.text) in forms and _same(record.text) not in texts
+    similar = _Matches(
+        record
+        for record in dev
+        if hash(normal_form(record.text)) in forms and _exact_key(record.text) not in texts
     )
-    if like:
-        verb = "differs" if like.number == 1 else "differ"
+    if similar:
         yield (
-            f"{like.number:,} of {_texts(len(dev))} in dev {verb} only in case or punctuation from "
-            f"texts in train, which makes scores on dev too good {like.first}"
+            f"{similar.number:,} {of_all} {agree(similar.number, 'differs', 'differ')} from texts "
+            f"in the training set only in case or punctuation, {_TOO_HIGH} {similar.first}"
         )
 
 
-def _copies(train: Sequence[Record]) -> Iterator[str]:
-    times = Counter(_same(record.text) for record in train)
+def _duplicates(train: Sequence[Record]) -> Iterator[str]:
+    times = Counter(_exact_key(record.text) for record in train)
     copies = len(train) - len(times)
-    if copies < COPIES * len(train) or not copies:
+    if copies < DUPLICATES * len(train) or not copies:
         return
-    repeated = _Found(record for record in train if times[_same(record.text)] > 1)
+    repeated = _Matches(record for record in train if times[_exact_key(record.text)] > 1)
     number = len(times) - len(train) + repeated.number
-    verb = "occurs" if number == 1 else "occur"
     yield (
-        f"{_texts(number)} in train {verb} more than once, {repeated.number:,} times in all "
-        f"{repeated.first}"
+        f"{plural(number, 'text')} in the training set {agree(number, 'occurs', 'occur')} more "
+        f"than once, {repeated.number:,} times in total {repeated.first}"
     )
 
 
-def _conflicts(name: str, records: Iterable[Record]) -> Iterator[str]:
+def _conflicts(where: str, records: Iterable[Record]) -> Iterator[str]:
     first: dict[int, tuple[frozenset[str], int]] = {}
     conflicts: dict[int, tuple[int, int]] = {}
     for record in records:
-        text = _same(record.text)
+        text = _exact_key(record.text)
         labels, line = first.setdefault(text, (record.labels, record.line))
         if labels != record.labels:
             conflicts.setdefault(text, (line, record.line))
     if conflicts:
         one, other = min(conflicts.values())
-        verb = "occurs" if len(conflicts) == 1 else "occur"
+        verb = agree(len(conflicts), "occurs", "occur")
         yield (
-            f"{_texts(len(conflicts))} in {name} {verb} with different labels "
+            f"{plural(len(conflicts), 'text')} {where} {verb} with different labels "
             f"(first: lines {one} and {other})"
         )
 
 
-def _empty_texts(name: str, records: Iterable[Record]) -> Iterator[str]:
-    empty = _Found(record for record in records if not record.text.strip())
+def _empty_texts(where: str, records: Iterable[Record]) -> Iterator[str]:
+    empty = _Matches(record for record in records if not record.text.strip())
     if empty:
-        verb = "is" if empty.number == 1 else "are"
-        yield f"{_texts(empty.number)} in {name} {verb} empty {empty.first}"
+        verb = agree(empty.number, "is", "are")
+        yield f"{plural(empty.number, 'text')} {where} {verb} empty {empty.first}"
 
 
-def _overlong_texts(name: str, records: Sequence[Record]) -> Iterator[str]:
+def _overlong_texts(where: str, records: Sequence[Record]) -> Iterator[str]:
     if not records:
         return
     at_least, times = OVERLONG
     typical = median(len(record.text) for record in records)
     limit = max(at_least, times * typical)
-    long = _Found(record for record in records if len(record.text) > limit)
+    long = _Matches(record for record in records if len(record.text) > limit)
     if long:
-        verb = "has" if long.number == 1 else "have"
         yield (
-            f"{_texts(long.number)} in {name} {verb} more than {limit:,.0f} characters, where half "
-            f"have at most {typical:,.0f}: is a quote or line end missing? {long.first}"
+            f"{plural(long.number, 'text')} {where} {agree(long.number, 'has', 'have')} more than "
+            f"{limit:,.0f} characters (median: {typical:,.0f}): is a quote or newline missing? "
+            f"{long.first}"
         )
 
 
-def _encodings(name: str, records: Sequence[Record]) -> Iterator[str]:
-    for pattern, describe in _ENCODINGS:
-        odd = _Found(record for record in records if pattern.search(record.text))
+def _damaged_texts(where: str, records: Sequence[Record]) -> Iterator[str]:
+    for pattern, describe in _DAMAGE:
+        odd = _Matches(record for record in records if pattern.search(record.text))
         if odd.example is not None and (match := pattern.search(odd.example.text)):
-            verb = "has" if odd.number == 1 else "have"
-            yield f"{_texts(odd.number)} in {name} {verb} {describe(match[0])} {odd.first}"
+            contain = agree(odd.number, "contains", "contain")
+            yield (
+                f"{plural(odd.number, 'text')} {where} {contain} {describe(match[0])} {odd.first}"
+            )
 
 
 def _describe_mojibake(found: str) -> str:
-    return f'characters of UTF-8 that were read in another encoding, such as "{found}"'
+    return f'UTF-8 that was decoded with another encoding, such as "{found}"'
 
 
 def _describe_lost(_: str) -> str:
-    return "U+FFFD, which stands for a character that was lost"
+    return "the replacement character U+FFFD, left by a decoding error"
 
 
 def _describe_control(found: str) -> str:
@@ -169,10 +169,10 @@ def _describe_control(found: str) -> str:
 
 
 def _describe_html(found: str) -> str:
-    return f'HTML that was not decoded, such as "{found}"'
+    return f'HTML, such as "{found}"'
 
 
-_ENCODINGS: tuple[tuple[re.Pattern[str], Callable[[str], str]], ...] = (
+_DAMAGE: tuple[tuple[re.Pattern[str], Callable[[str], str]], ...] = (
     (_MOJIBAKE, _describe_mojibake),
     (_LOST, _describe_lost),
     (_CONTROLS, _describe_control),
@@ -180,50 +180,50 @@ _ENCODINGS: tuple[tuple[re.Pattern[str], Callable[[str], str]], ...] = (
 )
 
 
-def _slips(name: str, records: Sequence[Record]) -> Iterator[str]:
-    odd = _Found(record for record in records if len(record.labels) != 1)
-    if odd and odd.number <= SLIPS * len(records):
+def _odd_texts(where: str, records: Sequence[Record]) -> Iterator[str]:
+    odd = _Matches(record for record in records if len(record.labels) != 1)
+    if odd and odd.number <= ODD_TEXTS * len(records):
         without = sum(not record.labels for record in records)
-        verb = "doesn't" if odd.number == 1 else "don't"
         yield (
-            f"{odd.number:,} of {_texts(len(records))} in {name} {verb} have exactly one label "
-            f"({without:,} none, {odd.number - without:,} several), so labels are not exclusive "
+            f"{odd.number:,} of {plural(len(records), 'text')} {where} "
+            f"{agree(odd.number, 'does', 'do')} not have exactly one label ({without:,} without "
+            f"labels, {odd.number - without:,} with several), so labels are not exclusive "
             f"{odd.first}"
         )
 
 
-def _like_labels(train: Iterable[Record]) -> Iterator[str]:
-    alike: dict[str, list[str]] = {}
+def _similar_labels(train: Iterable[Record]) -> Iterator[str]:
+    similar: dict[str, list[str]] = {}
     for label in label_names(train):
-        alike.setdefault(normal_form(label), []).append(label)
-    for labels in alike.values():
+        similar.setdefault(normal_form(label), []).append(label)
+    for labels in similar.values():
         if len(labels) > 1:
-            yield f"{' and '.join(labels)} differ only in case or punctuation: is one label meant?"
+            yield (
+                f"The labels {' and '.join(labels)} differ only in case or punctuation: should "
+                "they be one label?"
+            )
 
 
-def _counts(train: Sequence[Record], dev: Sequence[Record]) -> Iterator[str]:
+def _label_counts(train: Sequence[Record], dev: Sequence[Record]) -> Iterator[str]:
     in_train = Counter(label for record in train for label in record.labels)
     in_dev = {label for record in dev for label in record.labels}
     names = label_names(train)
     few = sorted((in_train[label], label) for label in names if in_train[label] < FEW_TEXTS)
     if few:
-        found = listed([f"{label} ({number})" for number, label in few])
-        verb = "label has" if len(few) == 1 else "labels have"
-        yield f"{len(few):,} {verb} fewer than {FEW_TEXTS} texts in train: {found}"
+        yield (
+            f"{plural(len(few), 'label', ('has', 'have'))} fewer than {FEW_TEXTS} texts in the "
+            f"training set: {enumeration([f'{label} ({number})' for number, label in few])}"
+        )
     for label, number in in_train.most_common(1):
         share = number / len(train)
         if number == len(train):
-            yield f"{label} holds for every text in train, so there is nothing to tell it from"
-        elif share >= ONE_SIDED:
+            yield f"Every text in the training set has the label {label}: there is nothing to learn"
+        elif share >= IMBALANCED:
             yield (
-                f"{label} holds for {100 * share:.1f} % of the texts in train: "
-                "accuracy says little, look at macro F"
+                f"{100 * share:.1f} % of the texts in the training set have the label {label}: "
+                "look at macro F instead of accuracy"
             )
     unseen = [label for label in names if label not in in_dev]
     if dev and unseen:
-        verb = "label has" if len(unseen) == 1 else "labels have"
-        yield f"{len(unseen):,} {verb} no text in dev: {listed(unseen)}"
-
-
-def _texts(number: int) -> str:
-    return "1 text" if number == 1 else f"{number:,} texts"
+        labels_have = plural(len(unseen), "label", ("has", "have"))
+        yield f"{labels_have} no text in the dev set: {enumeration(unseen)}"

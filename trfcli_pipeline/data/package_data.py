@@ -1,11 +1,11 @@
-"""Files that the package ships beside its code."""
+"""Data files that ship with the package."""
 
 from importlib.resources import files
 from pathlib import Path
 
 
 def shipped_path(name: str) -> Path:
-    """Where a file is that the package ships: "configs/textcat.cfg", for example."""
+    """The path of a file that ships with the package, such as "configs/textcat.cfg"."""
     package = Path(str(files("trfcli_pipeline")))
-    # In a checkout they stand beside the package.
+    # In a source checkout the files are next to the package.
     return package / name if (package / name).exists() else package.parent / name

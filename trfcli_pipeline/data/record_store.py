@@ -1,4 +1,4 @@
-"""Keeps the records of files that may be larger than memory."""
+"""Sequences of records that may be larger than memory."""
 
 import pickle
 import tempfile
@@ -10,16 +10,16 @@ from typing import IO, overload
 
 from trfcli_pipeline.data.records import Record
 
-# What a record takes in memory beyond what it takes pickled.
+# Bytes that a record takes in memory in addition to its pickled size.
 _OVERHEAD = 500
 
 
 class Records(Sequence[Record]):
-    """Records in an order, wherever they are. A slice doesn't copy them."""
+    """A sequence of records. Slices are views."""
 
     @abstractmethod
     def _at(self, index: int) -> Record:
-        """The record at an index from 0."""
+        """The record at a non-negative index."""
 
     @overload
     def __getitem__(self, index: int) -> Record: ...
@@ -31,20 +31,20 @@ class Records(Sequence[Record]):
 
 
 class RecordStore(Records):
-    """Records in memory as far as there is room, and on disk beyond that.
+    """Records that spill to disk when they no longer fit into memory.
 
-    The file on disk, among the system's temporary ones, has no name: it goes with the store, or
-    with the process, however that ends.
+    They spill to an unnamed temporary file, which disappears with the store, or with the process
+    even if that is killed.
 
     Args:
-        records: The records; taken one by one.
-        room: The most bytes of memory that they should take.
+        records: The records, consumed one by one.
+        room: Maximum number of bytes to use in memory.
     """
 
     def __init__(self, records: Iterable[Record], *, room: int) -> None:
         self._kept: list[Record] = []
         self._file: IO[bytes] | None = None
-        # Where the records on disk start, and where the last one ends.
+        # Start offsets of the records on disk, and the end of the last one.
         self._bounds = array("Q", [0])
         for record in records:
             packed = pickle.dumps(record)
@@ -60,7 +60,7 @@ class RecordStore(Records):
 
     @property
     def n_kept(self) -> int:
-        """How many are in memory: the first ones."""
+        """Number of records in memory. They come first."""
         return len(self._kept)
 
     def __len__(self) -> int:
@@ -70,9 +70,8 @@ class RecordStore(Records):
         return map(self._at, range(len(self)))
 
     def _at(self, index: int) -> Record:
-        if index < self.n_kept:
+        if index < self.n_kept or self._file is None:
             return self._kept[index]
-        assert self._file is not None
         place = index - self.n_kept
         start, end = self._bounds[place : place + 2]
         self._file.seek(start)
@@ -81,10 +80,10 @@ class RecordStore(Records):
 
 
 class Selection(Records):
-    """Some records of a sequence, which stay where they are.
+    """A view of some records of a sequence.
 
     Args:
-        indices: Theirs in the sequence, in the order that they should have here.
+        indices: Indices into the sequence, in the order of the view.
     """
 
     def __init__(self, records: Sequence[Record], indices: Iterable[int]) -> None:

@@ -1,4 +1,4 @@
-"""Labelled and plain texts: from the raw rows of a file to checked records."""
+"""Read labeled and plain texts: from the raw rows of a file to validated records."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,15 +10,15 @@ from typing import Any
 from trfcli_pipeline.data.formats import STDIN, open_rows, place_name
 from trfcli_pipeline.data.formats.rows import LABEL_KEYS, BadRowError, quoted
 from trfcli_pipeline.data.surrogates import without_surrogates
+from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.errors import DataError
 
-# From this value on, a label holds.
-HOLDS = 0.5
+# A label applies if its value is at least this.
+GOLD_THRESHOLD = 0.5
 
 _SHAPE = '{"text": ..., "label": ...}'
-_SHOWN = 5
-_LABEL_FORMS = 'Labels are read from "cats", "label" or "labels"'
-# What people write, and the key that they mean by it.
+_LABEL_FORMS = 'Labels go in "label", "labels" or "cats"'
+# Likely misnomers, and the key that is meant.
 _LABEL_WORDS = {
     "label": "label",
     "labels": "labels",
@@ -44,14 +44,13 @@ class Record:
     """One text of a data file.
 
     Attributes:
-        text: The text, free of lone surrogates.
-        cats: A value from 0 to 1 for each label given; {} says that no label holds; None that
-            labels were not asked for.
+        text: The text, without lone surrogates.
+        cats: A value from 0 to 1 for each given label. None if the labels weren't read.
         line: Where the record starts, counted from 1: the line, or the row of a Parquet file or
             the doc of a DocBin.
-        extra: The keys that were not read, as they were in the file.
-        partial: Whether a label that is not in `cats` is unknown. It is for `{"cats": ...}`; in
-            `{"label": ...}` and `{"labels": ...}` it does not hold.
+        extra: The other keys, as they were in the file.
+        partial: Whether labels missing from `cats` are unknown, as in `{"cats": ...}`. With
+            `{"label": ...}` and `{"labels": ...}` they don't apply.
     """
 
     text: str
@@ -62,39 +61,39 @@ class Record:
 
     @property
     def labels(self) -> frozenset[str]:
-        """The labels that hold, those with a value of at least 0.5."""
+        """The labels that apply: those with a value of at least 0.5."""
         cats = self.cats or {}
-        return frozenset(label for label, value in cats.items() if value >= HOLDS)
+        return frozenset(label for label, value in cats.items() if value >= GOLD_THRESHOLD)
 
 
 def read_records(path: Path | str, *, labelled: bool) -> list[Record]:
     """Read all records of a data file, in order.
 
     Args:
-        path: A .jsonl, .json, .csv, .tsv, .parquet, .spacy or .txt file, each also with .gz;
+        path: A .jsonl, .json, .csv, .tsv, .parquet, .spacy or .txt file, optionally with .gz;
             "-" is JSONL on stdin.
-        labelled: Whether every record must have labels. If not, labels are not looked at: they
-            stay in `Record.extra` with the other keys.
+        labelled: Whether every record must have labels. If not, labels aren't read: they stay in
+            `Record.extra` with the other keys.
 
     Raises:
-        DataError: The file can't be read, has no records, or has bad ones. Then the message is
-            about the first of them, and the hint counts them all.
+        DataError: The file can't be read, has no records, or has bad records. The message then
+            describes the first bad record, and the hint counts them all.
     """
     return list(iter_records(path, labelled=labelled))
 
 
 def iter_records(path: Path | str, *, labelled: bool) -> Iterator[Record]:
-    """Read a data file record by record, as `read_records` does, without holding it in memory.
+    """Read a data file record by record, without loading all of it into memory.
 
-    Whether the file is there and of a known format is checked at once. From the first bad record
-    on nothing more is yielded: the rest of the file is only read to count the bad ones.
+    A missing file or unknown format is an error at once. After a bad record nothing more is
+    yielded; the rest of the file is only read to count the bad records. See `read_records`.
     """
     name, format, rows = open_rows(path, labelled=labelled)
     return _checked(name, format.place, rows, labelled=labelled)
 
 
 def where(path: Path | str, first: int, last: int | None = None) -> str:
-    """Where records are, as a message begins: "data.jsonl, line 3", "stdin, lines 3 to 9"."""
+    """The location of records, for messages: "data.jsonl, line 3", "stdin, lines 3 to 9"."""
     name, place = "stdin" if str(path) == STDIN else str(path), place_name(path)
     if last is None or last == first:
         return f"{name}, {place} {first}"
@@ -121,49 +120,51 @@ def _checked(
         message = f"{name}, {place} {bad[0]}: {first.reason}"
         raise DataError(message, hint=_hint(first, place, bad, number))
     if number == 0:
-        raise DataError(f"{name}: no records in it", hint=f"A record is {_SHAPE}")
+        raise DataError(f"{name}: no records in the file", hint=f"A record is {_SHAPE}")
 
 
 def _hint(first: BadRowError, place: str, bad: list[int], number: int) -> str | None:
     parts = [first.advice] if first.advice else []
     if len(bad) > 1:
-        shown = ", ".join(map(str, bad[:_SHOWN])) + (", ..." if len(bad) > _SHOWN else "")
-        parts.append(f"{len(bad):,} of {number:,} records can't be read; first: {place}s {shown}")
+        places = enumeration([str(each) for each in bad])
+        parts.append(f"{len(bad):,} of {number:,} records are invalid: {place}s {places}")
     return ". ".join(parts) or None
 
 
 def _to_record(row: Any, line: int, *, labelled: bool) -> Record:
     fields = _fields(row)
     if "text" not in fields:
-        raise BadRowError(f'no "text" in the record ({_keys(fields)})', advice=_meant_text(fields))
+        raise BadRowError(f'the record has no "text" ({_keys(fields)})', advice=_meant_text(fields))
     text = fields.pop("text")
     if not isinstance(text, str):
-        advice = "Put it in quotes, or take the record out"
+        advice = "Put it in quotes, or remove the record"
         raise BadRowError(f'"text" is {_kind(text)}, not a string', advice=advice)
     text = without_surrogates(text)
     if not labelled:
         return Record(text, None, line, fields)
     given = [key for key in LABEL_KEYS if key in fields]
     if not given:
-        raise BadRowError(f"no labels in the record ({_keys(fields)})", advice=_meant_label(fields))
+        raise BadRowError(
+            f"the record has no labels ({_keys(fields)})", advice=_meant_label(fields)
+        )
     if given == ["cats", "labels"]:
         return _annotated(text, line, fields)
     if len(given) > 1:
-        both = " and ".join(f'"{key}"' for key in given)
-        raise BadRowError(f"labels given more than once, in {both}", advice="Keep one of them")
+        both = " and ".join(f'"{key}"' for key in given[:2])
+        raise BadRowError(f"labels are given in both {both}", advice="Keep one of them")
     key = given[0]
     cats = _cats(key, fields.pop(key))
     return Record(text, cats, line, fields, partial=key == "cats")
 
 
 def _annotated(text: str, line: int, fields: dict[str, Any]) -> Record:
-    """A record as `trf annotate` writes it: `labels` says which labels of `cats` hold."""
-    scores, holding = (_cats(key, fields.pop(key)) for key in ("cats", "labels"))
-    unknown = sorted(holding.keys() - scores.keys())
+    """A record written by `trf annotate`: `labels` names the labels of `cats` that apply."""
+    scores, applying = (_cats(key, fields.pop(key)) for key in ("cats", "labels"))
+    unknown = sorted(applying.keys() - scores.keys())
     if unknown:
-        problem = f'"labels" has {quoted(unknown[0])}, but "cats" has no value for it'
+        problem = f'"labels" contains {quoted(unknown[0])}, but "cats" has no value for it'
         raise BadRowError(problem, advice="Keep one of them")
-    return Record(text, {**dict.fromkeys(scores, 0.0), **holding}, line, fields)
+    return Record(text, {**dict.fromkeys(scores, 0.0), **applying}, line, fields)
 
 
 def _fields(row: Any) -> dict[str, Any]:
@@ -176,7 +177,7 @@ def _fields(row: Any) -> dict[str, Any]:
             return {**annotations, "text": text}
     pair = '["text", {"cats": {...}}]'
     advice = f"A record is {_SHAPE} or {pair}"
-    raise BadRowError(f"the record is {_kind(row)}, not an object or a pair", advice=advice)
+    raise BadRowError(f"the record is {_kind(row)}, not an object or pair", advice=advice)
 
 
 def _cats(key: str, value: Any) -> dict[str, float]:
@@ -186,14 +187,14 @@ def _cats(key: str, value: Any) -> dict[str, float]:
         case "label", _:
             advice = None
             if isinstance(value, list):
-                advice = 'For several labels use "labels"'
+                advice = 'For several labels, use "labels"'
             elif isinstance(value, int | float):
-                advice = "Write the name of the label, not its number"
+                advice = "Use the name of the label instead of its number"
             raise BadRowError(f'"label" is {_kind(value)}, not a string', advice=advice)
         case "labels", list():
             return {_label_name(key, label): 1.0 for label in value}
         case "labels", _:
-            advice = 'For one label use "label"' if isinstance(value, str) else None
+            advice = 'For one label, use "label"' if isinstance(value, str) else None
             raise BadRowError(f'"labels" is {_kind(value)}, not a list of strings', advice=advice)
         case _, dict():
             return {_label_name(key, name): _value(name, number) for name, number in value.items()}
@@ -202,7 +203,7 @@ def _cats(key: str, value: Any) -> dict[str, float]:
 
 def _label_name(key: str, label: Any) -> str:
     if not isinstance(label, str):
-        raise BadRowError(f'"{key}" holds {_kind(label)}, not only strings')
+        raise BadRowError(f'"{key}" contains {_kind(label)}; labels are strings')
     if not label.strip():
         raise BadRowError(f'a label in "{key}" has an empty name')
     return without_surrogates(label)
@@ -210,15 +211,17 @@ def _label_name(key: str, label: Any) -> str:
 
 def _value(label: str, value: Any) -> float:
     number = isinstance(value, int | float)
-    # NaN is not between any two numbers.
+    # NaN fails both comparisons.
     if not number or not 0 <= value <= 1:
-        found = f"the value {value}" if number else _kind(value)
-        raise BadRowError(f'"cats" gives {quoted(label)} {found}, not a number from 0 to 1')
+        found = str(value) if number else _kind(value)
+        raise BadRowError(
+            f'the value of {quoted(label)} in "cats" is {found}, not a number from 0 to 1'
+        )
     return float(value)
 
 
 def _kind(value: Any) -> str:
-    """What JSON calls a value. Values of other formats go by the name of their Python type."""
+    """What JSON calls a value, or the name of its Python type if JSON has no such values."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     for types, name in _KINDS:
@@ -228,15 +231,14 @@ def _kind(value: Any) -> str:
 
 
 def _keys(fields: Mapping[str, Any]) -> str:
-    keys = [quoted(key) for key in fields]
-    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-    return f"it has: {', '.join(keys[:_SHOWN])}{more}" if keys else "it has nothing else"
+    keys = enumeration([quoted(key) for key in fields])
+    return f"its keys: {keys}" if keys else "it has no other keys"
 
 
 def _meant_text(fields: Mapping[str, Any]) -> str | None:
     for key in fields:
         if get_close_matches(key.lower(), ["text", "texts"]):
-            return f'Did you mean "text" by {quoted(key)}?'
+            return f'Did you mean "text" instead of {quoted(key)}?'
     return None
 
 
@@ -245,5 +247,5 @@ def _meant_label(fields: Mapping[str, Any]) -> str:
         close = get_close_matches(key.lower(), _LABEL_WORDS, n=1)
         if close:
             meant = _LABEL_WORDS[close[0]]
-            return f'Did you mean "{meant}" by {quoted(key)}? {_LABEL_FORMS}'
+            return f'Did you mean "{meant}" instead of {quoted(key)}? {_LABEL_FORMS}'
     return _LABEL_FORMS

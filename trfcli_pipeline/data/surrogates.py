@@ -1,4 +1,4 @@
-"""Halves of characters that stand alone: neither UTF-8, nor spaCy, nor a tokenizer takes them."""
+"""Lone surrogates, which UTF-8, spaCy and tokenizers can't handle."""
 
 import re
 
@@ -6,5 +6,5 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def without_surrogates(text: str) -> str:
-    """Replace each lone surrogate by U+FFFD, so that all characters stay where they are."""
+    """Replace each lone surrogate by U+FFFD, which keeps all character offsets."""
     return SURROGATE.sub("\ufffd", text)

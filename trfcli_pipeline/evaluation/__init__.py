@@ -1,1 +1,1 @@
-"""Metrics for text classifiers, their uncertainty, and the report that shows them."""
+"""Evaluate text classifiers: metrics, confidence intervals, calibration, comparison, report."""

@@ -1,87 +1,86 @@
-"""How much of a figure is chance: the same texts, drawn again and again with replacement."""
+"""Bootstrap confidence intervals: resample the texts with replacement, and score each resample."""
 
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trfcli_pipeline.evaluation.eval_prediction import Bools, EvalPrediction, Floats
+from trfcli_pipeline.evaluation.eval_prediction import BoolArray, EvalPrediction, FloatArray
 from trfcli_pipeline.evaluation.metrics import Counts, precision_recall_f
 
-__all__ = ["Interval", "intervals", "percentile_interval", "resampled_figures"]
+__all__ = ["Interval", "intervals", "percentile_interval", "resampled_metrics"]
 
 Interval = tuple[float, float]
 
 RESAMPLES = 1000
 LEVEL = 0.95
-# Texts drawn at a time: arrays of some megabytes.
+# Texts to draw at a time, so that arrays take a few megabytes.
 _DRAWS = 2_000_000
 
 
 def intervals(
-    decisions: EvalPrediction, *, resamples: int = RESAMPLES, seed: int = 0
+    prediction: EvalPrediction, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Interval]:
     """95 % percentile bootstrap intervals of accuracy, micro F and macro F.
 
-    Efron and Tibshirani 1993, chapter 13. They depend on which texts there are, and not on their
-    order.
+    Efron and Tibshirani 1993, chapter 13. The order of the texts doesn't matter.
     """
-    (figures,) = resampled_figures([decisions], resamples=resamples, seed=seed)
-    return {name: percentile_interval(values) for name, values in figures.items()}
+    (metrics,) = resampled_metrics([prediction], resamples=resamples, seed=seed)
+    return {name: percentile_interval(values) for name, values in metrics.items()}
 
 
-def percentile_interval(values: Floats) -> Interval:
-    """The middle 95 % of some values."""
+def percentile_interval(values: FloatArray) -> Interval:
+    """The interval that contains the middle 95 % of the values."""
     tail = 50 * (1 - LEVEL)
     low, high = np.percentile(values, (tail, 100 - tail))
     return float(low), float(high)
 
 
-def resampled_figures(
-    classifiers: list[EvalPrediction], *, resamples: int, seed: int
-) -> list[dict[str, Floats]]:
+def resampled_metrics(
+    predictions: list[EvalPrediction], *, resamples: int, seed: int
+) -> list[dict[str, FloatArray]]:
     """Accuracy, micro F and macro F of each classifier in each resample.
 
-    A label that a resample happens to lack is left out of that resample's macro F, rather than
-    counted as 0.0, which would make rare labels look like mistakes. One that all the texts lack
-    counts as 0.0, as it does in `cats_macro_f`.
+    A label that is missing from a resample is left out of that resample's macro F. Counting it as
+    0.0 would make rare labels look like mistakes. A label that is missing from all texts counts as
+    0.0, as it does in `cats_macro_f`.
 
     Args:
-        classifiers: What each predicted for the same texts. Resamples are paired: each has the
-            same texts for all.
+        predictions: Predictions of each classifier for the same texts. Resamples are paired: all
+            classifiers are scored on the same ones.
 
     Returns:
         For each classifier "accuracy", "cats_micro_f" and "cats_macro_f". *Shape:* (resamples,)
     """
-    patterns, sizes = _patterns(classifiers)
-    n_labels = len(classifiers[0].labels)
-    gold, *decided = np.split(patterns, range(n_labels, patterns.shape[1], n_labels), axis=1)
-    outcomes = [_Outcomes(gold, each, sizes) for each in decided]
-    figures = [
-        [each.figures(weights) for each in outcomes]
+    patterns, sizes = _patterns(predictions)
+    n_labels = len(predictions[0].labels)
+    gold, *predicted = np.split(patterns, range(n_labels, patterns.shape[1], n_labels), axis=1)
+    outcomes = [_Outcomes(gold, each, sizes) for each in predicted]
+    metrics = [
+        [each.metrics(weights) for each in outcomes]
         for weights in _draw(sizes, resamples=resamples, seed=seed)
     ]
     return [
         {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        for parts in zip(*figures, strict=True)
+        for parts in zip(*metrics, strict=True)
     ]
 
 
-def _patterns(classifiers: list[EvalPrediction]) -> tuple[Bools, NDArray[np.int_]]:
-    """The different rows of gold and predicted labels, and how many texts have each.
+def _patterns(predictions: list[EvalPrediction]) -> tuple[BoolArray, NDArray[np.int_]]:
+    """The distinct rows of gold and predicted labels, and the number of texts with each.
 
-    Texts with the same row count the same, and most do. *Shape:* (patterns, labels * (1 +
-    classifiers)), (patterns,)
+    Most texts share their row with many others, so this saves most of the work.
+    *Shape:* (patterns, labels * (1 + classifiers)), (patterns,)
     """
-    first = classifiers[0]
-    rows = np.hstack([first.is_gold, *(each.decided & first.known for each in classifiers)])
+    first = predictions[0]
+    rows = np.hstack([first.is_gold, *(each.is_predicted & first.known for each in predictions)])
     packed = np.packbits(rows, axis=1)
     _, places, sizes = np.unique(packed, axis=0, return_index=True, return_counts=True)
     return rows[places], sizes
 
 
 def _draw(sizes: NDArray[np.int_], *, resamples: int, seed: int) -> Iterator[NDArray[np.float32]]:
-    """How often each resample has each pattern, some resamples at a time.
+    """How often each pattern occurs in each resample, a few resamples at a time.
 
     *Shape:* (some resamples, patterns)
     """
@@ -98,18 +97,19 @@ def _draw(sizes: NDArray[np.int_], *, resamples: int, seed: int) -> Iterator[NDA
 
 
 class _Outcomes:
-    """What one classifier made of each pattern."""
+    """How one classifier does on each pattern."""
 
-    def __init__(self, gold: Bools, decided: Bools, sizes: NDArray[np.int_]) -> None:
-        # float32 counts exactly up to 16 million, and multiplies twice as fast.
+    def __init__(self, gold: BoolArray, predicted: BoolArray, sizes: NDArray[np.int_]) -> None:
+        # float32 is exact for counts up to 16 million, and multiplies twice as fast.
         self.tp, self.fp, self.fn = (
-            each.astype(np.float32) for each in (gold & decided, ~gold & decided, gold & ~decided)
+            each.astype(np.float32)
+            for each in (gold & predicted, ~gold & predicted, gold & ~predicted)
         )
-        self.correct = (gold == decided).all(axis=1).astype(np.float32)
+        self.correct = (gold == predicted).all(axis=1).astype(np.float32)
         self.n_texts = int(sizes.sum())
-        self.share_seen = float((gold | decided).any(axis=0).mean())
+        self.share_seen = float((gold | predicted).any(axis=0).mean())
 
-    def figures(self, weights: NDArray[np.float32]) -> dict[str, Floats]:
+    def metrics(self, weights: NDArray[np.float32]) -> dict[str, FloatArray]:
         """*Shape:* (resamples,) each"""
         counts = Counts(
             *((weights @ each).astype(np.float64) for each in (self.tp, self.fp, self.fn))

@@ -1,10 +1,10 @@
-"""Whether a classifier that says 0.8 is right in 80 % of the cases."""
+"""Calibration: whether 80 % of the predictions with a confidence of 0.8 are correct."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from trfcli_pipeline.evaluation.eval_prediction import Bools, EvalPrediction, Floats
+from trfcli_pipeline.evaluation.eval_prediction import BoolArray, EvalPrediction, FloatArray
 
 __all__ = ["Bin", "calibration_error", "confidences", "reliability"]
 
@@ -13,57 +13,62 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Bin:
-    """The decisions whose confidence is above `low` and at most `high`.
+    """The predictions with a confidence above `low` and at most `high`.
 
     Attributes:
-        n: Their number.
+        n: Number of predictions.
         confidence: Their mean confidence; 0.0 if there are none.
-        right: The share of them that is right; 0.0 if there are none.
+        accuracy: The share that is correct; 0.0 if there are none.
     """
 
     low: float
     high: float
     n: int
     confidence: float
-    right: float
+    accuracy: float
 
 
-def confidences(decisions: EvalPrediction) -> tuple[Floats, Bools]:
-    """How sure each decision was, and whether it was right, sorted. *Shape:* (decisions,) each
+def confidences(prediction: EvalPrediction) -> tuple[FloatArray, BoolArray]:
+    """Confidence of each prediction and whether it is correct, sorted.
 
-    With exclusive classes a text is one decision, whose confidence is the highest score. Otherwise
-    each known label of a text is one, with the confidence p if it is predicted and 1 - p if not.
+    With exclusive labels, each text is one prediction, and its highest score is the confidence. In
+    multi-label data, each known label of a text is one prediction. With a score of p, its
+    confidence is p if the label is predicted and 1 - p if it isn't.
+
+    Returns:
+        Two arrays. *Shape:* (predictions,) each
     """
-    if decisions.exclusive:
-        confidence = decisions.predicted.max(axis=1)
-        right = decisions.correct
+    if prediction.exclusive:
+        confidence = prediction.scores.max(axis=1)
+        correct = prediction.correct
     else:
-        scores = decisions.predicted[decisions.known]
-        confidence = np.where(decisions.decided[decisions.known], scores, 1.0 - scores)
-        right = ~decisions.wrong[decisions.known]
-    # so that rounding doesn't depend on the order of the texts
-    order = np.lexsort((right, confidence))
-    return confidence[order], right[order]
+        known = prediction.known
+        scores = prediction.scores[known]
+        confidence = np.where(prediction.is_predicted[known], scores, 1.0 - scores)
+        correct = ~prediction.wrong[known]
+    # Sorting makes rounding independent of the order of the texts.
+    order = np.lexsort((correct, confidence))
+    return confidence[order], correct[order]
 
 
-def reliability(decisions: EvalPrediction, *, bins: int = BINS) -> tuple[Bin, ...]:
+def reliability(prediction: EvalPrediction, *, bins: int = BINS) -> tuple[Bin, ...]:
     """Bins of equal width: (0, 0.1], (0.1, 0.2] and so on."""
-    confidence, right = confidences(decisions)
+    confidence, correct = confidences(prediction)
     edges = np.arange(bins + 1) / bins
     places = np.digitize(confidence, edges[1:-1], right=True)
     sizes = np.bincount(places, minlength=bins)
     divisors = np.maximum(sizes, 1)
     mean = np.bincount(places, weights=confidence, minlength=bins) / divisors
-    share = np.bincount(places, weights=right, minlength=bins) / divisors
-    columns = (edges[:-1], edges[1:], sizes, mean, share)
+    accuracy = np.bincount(places, weights=correct, minlength=bins) / divisors
+    columns = (edges[:-1], edges[1:], sizes, mean, accuracy)
     return tuple(Bin(*row) for row in zip(*(each.tolist() for each in columns), strict=True))
 
 
 def calibration_error(bins: tuple[Bin, ...]) -> float:
     """Expected calibration error (Guo et al. 2017, https://arxiv.org/abs/1706.04599, eq. 3).
 
-    The difference between mean confidence and share of right decisions in each bin, averaged with
-    the number of decisions in each bin as weight. From 0 (calibrated) to 1.
+    The mean absolute difference between confidence and accuracy over the bins, weighted by the
+    number of predictions in each bin. From 0 (calibrated) to 1.
     """
     total = sum(each.n for each in bins)
-    return sum(each.n * abs(each.right - each.confidence) for each in bins) / total
+    return sum(each.n * abs(each.accuracy - each.confidence) for each in bins) / total

@@ -1,7 +1,7 @@
-"""Charts as SVG, for a page that gives them their colours: `s1` to `s6`, `grid`, `guide` and so on.
+"""Charts as SVG, styled by the CSS classes of the page: `s1` to `s6`, `grid`, `guide` and so on.
 
-Each function takes plain numbers and strings and returns an element as text. The XML writer escapes
-whatever stands in labels.
+Each function takes plain numbers and strings, and returns an SVG element as text. The XML writer
+escapes all text.
 """
 
 import math
@@ -13,12 +13,12 @@ from xml.etree import ElementTree as ET
 __all__ = ["Axis", "Bars", "Line", "bar_chart", "line_chart", "nice_axis", "swatch"]
 
 WIDTH, HEIGHT = 400, 280
-# What ticks and names of axes take.
+# Margins for ticks and axis names.
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 12, 42
 
 
 class Axis(NamedTuple):
-    """An axis: its name, what it reaches from and to, and where its ticks are."""
+    """An axis with its range and ticks."""
 
     name: str
     low: float
@@ -31,12 +31,12 @@ UNIT_TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 @dataclass(frozen=True)
 class Line:
-    """A line through some points.
+    """A line through points.
 
     Attributes:
-        name: Shown where the pointer rests on it.
-        style: Its class: "s1" to "s6" differ in colour and dashes, "faint" is for many.
-        marked: Whether each point is marked.
+        name: Shown as a tooltip.
+        style: CSS class: "s1" to "s6" differ in color and dashes, "faint" is for many lines.
+        marked: Whether to mark each point.
     """
 
     name: str
@@ -47,11 +47,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Bars:
-    """Bars of equal width from 0 to 1 on the x axis.
+    """A histogram with bars of equal width from 0 to 1.
 
     Attributes:
         name: What is counted.
-        counts: One for each bar.
+        counts: The height of each bar.
     """
 
     name: str
@@ -60,14 +60,14 @@ class Bars:
 
 
 def unit_axis(name: str) -> Axis:
-    """From 0 to 1."""
+    """An axis from 0 to 1."""
     return Axis(name, 0.0, 1.0, UNIT_TICKS)
 
 
 def nice_axis(name: str, values: Sequence[float]) -> Axis:
-    """An axis from 0 that holds all values, with some round ticks."""
+    """An axis from 0 that covers all values, with a few ticks at round numbers."""
     top = max((value for value in values if math.isfinite(value)), default=0.0)
-    # Below this, rounding leaves nothing between ticks.
+    # With smaller values, rounding would make ticks equal.
     top = top if top > 1e-9 else 1.0
     magnitude = 10 ** math.floor(math.log10(top))
     step = next(
@@ -78,7 +78,7 @@ def nice_axis(name: str, values: Sequence[float]) -> Axis:
 
 
 def line_chart(lines: Sequence[Line], *, title: str, x: Axis, y: Axis, guide: bool = False) -> str:
-    """Lines in a frame with ticks.
+    """Draw lines in a frame with ticks.
 
     Args:
         guide: Whether to draw the diagonal.
@@ -99,7 +99,7 @@ def line_chart(lines: Sequence[Line], *, title: str, x: Axis, y: Axis, guide: bo
 
 
 def bar_chart(up: Bars, down: Bars, *, title: str, name: str) -> str:
-    """Two histograms over the same scores, one upwards and one downwards, each on its own scale."""
+    """Draw two histograms of scores, one up and one down, each on its own scale."""
     svg = _canvas(title)
     x = unit_axis(name)
     middle = (TOP + HEIGHT - BOTTOM) / 2
@@ -121,10 +121,9 @@ def bar_chart(up: Bars, down: Bars, *, title: str, name: str) -> str:
                 },
             )
             low, high = place / len(bars.counts), (place + 1) / len(bars.counts)
-            _add(
-                bar, "title"
-            ).text = f"{bars.name}, {low:.2f} to {high:.2f}: {count:,} of {total:,}"
-        text = f"{bars.name}: {total:,}, at most {highest:,} a bar"
+            tooltip = f"{bars.name}, {low:.2f} to {high:.2f}: {count:,} of {total:,}"
+            _add(bar, "title").text = tooltip
+        text = f"{bars.name}: {total:,} (highest bar: {highest:,})"
         down_by = TOP + 8 if sign < 0 else HEIGHT - BOTTOM - 4
         _add(svg, "text", {"x": str(LEFT + 4), "y": _number(down_by)}).text = text
     _add(svg, "path", {"class": "frame", "d": _path([(LEFT, middle), (WIDTH - RIGHT, middle)])})
@@ -132,7 +131,7 @@ def bar_chart(up: Bars, down: Bars, *, title: str, name: str) -> str:
 
 
 def swatch(style: str) -> str:
-    """A sample of a line, for a legend."""
+    """Draw a sample of a line, for a legend."""
     svg = ET.Element("svg", {"class": "swatch", "viewBox": "0 0 28 8", "aria-hidden": "true"})
     group = _add(svg, "g", {"class": f"line {style}"})
     _add(group, "path", {"d": "M0,4 28,4"})
@@ -176,7 +175,7 @@ def _draw_x_ticks(svg: ET.Element, x: Axis) -> None:
 
 
 def _place(point: tuple[float, float], x: Axis, y: Axis) -> tuple[float, float]:
-    """Where a point is on the canvas, whose y axis points down."""
+    """The position of a point on the canvas, whose y axis points down."""
     across = (point[0] - x.low) / (x.high - x.low)
     up = (point[1] - y.low) / (y.high - y.low)
     return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)

@@ -1,35 +1,17 @@
-"""Runs a pipeline's text classifier on labelled texts, and scores what it says."""
+"""The text classifier of a pipeline: its labels, decision thresholds, and gold labels for it."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from spacy.language import Language
-from spacy.tokens import Doc
 
 from trfcli_pipeline.data.formats import STDIN
 from trfcli_pipeline.data.labels import check_known_labels, check_single_labels, complete_cats
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.evaluation.eval_prediction import (
-    DEFAULT_THRESHOLD,
-    Threshold,
-    check_arguments,
-    read_gold,
-)
-from trfcli_pipeline.evaluation.scores import Evaluation, score_cats
+from trfcli_pipeline.evaluation.eval_prediction import DEFAULT_THRESHOLD, Threshold
 
-__all__ = [
-    "Classifier",
-    "Prediction",
-    "count_words",
-    "evaluate",
-    "find_classifier",
-    "gold_cats",
-    "judge",
-    "predict",
-]
+__all__ = ["TEXT_CLASSIFIERS", "Classifier", "find_classifier", "gold_cats"]
 
 TEXT_CLASSIFIERS = ("trf_textcat", "textcat", "textcat_multilabel")
 
@@ -39,9 +21,9 @@ class Classifier(NamedTuple):
 
     Attributes:
         name: Name of the component.
-        labels: Its labels, in its order.
-        exclusive: Whether exactly one of them holds for a text.
-        threshold: Its own: from which score on a label holds, of each label if they were tuned.
+        labels: Its labels, in the component's order.
+        exclusive: Whether it predicts exactly one label per text.
+        threshold: The component's decision threshold, or one per label if they were tuned.
     """
 
     name: str
@@ -49,26 +31,24 @@ class Classifier(NamedTuple):
     exclusive: bool
     threshold: Threshold = DEFAULT_THRESHOLD
 
-
-class Prediction(NamedTuple):
-    """What a pipeline says about some texts.
-
-    Attributes:
-        cats: The scores of each text.
-        n_words: spaCy tokens that aren't whitespace.
-        seconds: Wall-clock time of `nlp.pipe` with all its components, tokenisation included.
-    """
-
-    cats: list[dict[str, float]]
-    n_words: int
-    seconds: float
+    def predicted_labels(self, cats: Mapping[str, float]) -> list[str]:
+        """The labels that a text's scores predict, in the component's order."""
+        known = [label for label in self.labels if label in cats]
+        if self.exclusive:
+            return [max(known, key=cats.__getitem__)] if known else []
+        if isinstance(self.threshold, Mapping):
+            return [label for label in known if cats[label] >= self.threshold[label]]
+        return [label for label in known if cats[label] >= self.threshold]
 
 
 def find_classifier(nlp: Language, name: str | None = None) -> Classifier:
-    """The component that scores texts; the first text classifier with labels if none is named.
+    """Find the text classifier of a pipeline.
+
+    Args:
+        name: Name of the component. By default, the first text classifier that has labels.
 
     Raises:
-        PipelineError: The pipeline has no such component, or it has no labels.
+        PipelineError: The pipeline has no such component, or the component has no labels.
     """
     if name is None:
         names = [n for n in nlp.pipe_names if nlp.get_pipe_meta(n).factory in TEXT_CLASSIFIERS]
@@ -90,117 +70,30 @@ def find_classifier(nlp: Language, name: str | None = None) -> Classifier:
         )
     exclusive = getattr(pipe, "exclusive_classes", False) is True
     exclusive = exclusive or nlp.get_pipe_meta(name).factory == "textcat"
-    return Classifier(name, labels, exclusive, DEFAULT_THRESHOLD if exclusive else _own(pipe))
+    return Classifier(name, labels, exclusive, DEFAULT_THRESHOLD if exclusive else _threshold(pipe))
 
 
 def gold_cats(
     records: Sequence[Record], classifier: Classifier, *, name: str
 ) -> list[dict[str, float]]:
-    """The labels of records as `evaluate` takes them.
+    """The gold labels of records, in the form that `evaluate` takes.
 
     Args:
-        name: Of the records' file, for messages; "-" is stdin.
+        name: Name of the file for messages; "-" is stdin.
 
     Raises:
-        DataError: Some records have labels that the classifier doesn't know, or several though its
-            labels are exclusive. The message names the first lines.
+        DataError: Records have labels that the classifier doesn't know, or several labels though
+            the classifier's labels are exclusive. The message names the first lines.
     """
     name = "stdin" if name == STDIN else name
-    check_known_labels(records, classifier.labels, name=name, known_as="among the model's")
+    check_known_labels(records, classifier.labels, name=name, known_as="in the model")
     if classifier.exclusive:
         check_single_labels(records, name=name)
     return [complete_cats(record, classifier.labels, classifier.exclusive) for record in records]
 
 
-def predict(
-    nlp: Language,
-    texts: Sequence[str],
-    *,
-    batch_size: int = 128,
-    on_doc: Callable[[Doc], None] | None = None,
-) -> Prediction:
-    """Run a pipeline on texts, and time it.
-
-    Args:
-        on_doc: Called with each Doc, to keep what the prediction doesn't have.
-
-    Raises:
-        PipelineError: It didn't return all texts.
-    """
-    cats: list[dict[str, float]] = []
-    n_words = 0
-    start = time.perf_counter()
-    for doc in nlp.pipe(texts, batch_size=batch_size):
-        cats.append(dict(doc.cats))
-        n_words += count_words(doc)
-        if on_doc is not None:
-            on_doc(doc)
-    seconds = time.perf_counter() - start
-    if len(cats) != len(texts):
-        raise PipelineError(f"The pipeline returned {len(cats)} of {len(texts)} texts")
-    return Prediction(cats, n_words, seconds)
-
-
-def count_words(doc: Doc) -> int:
-    """The tokens that aren't whitespace."""
-    return len(doc) - int(doc.to_array("IS_SPACE").sum())
-
-
-def evaluate(
-    nlp: Language,
-    texts: Sequence[str],
-    gold: Sequence[Mapping[str, float]],
-    *,
-    component: str | None = None,
-    labels: Sequence[str] | None = None,
-    threshold: Threshold | None = None,
-    batch_size: int = 128,
-) -> Evaluation:
-    """Run a pipeline on texts, time it, and score its text classifier.
-
-    Args:
-        nlp: The pipeline.
-        texts: The texts.
-        gold: For each text its labels with 1.0 or 0.0, as `Doc.cats`; see `score_cats`.
-        component: Name of the pipe to score; the first text classifier that has labels by default.
-        labels: The labels to score, in the order that figures should have; by default all of the
-            component's.
-        threshold: Score from which a label counts as predicted, unless classes are exclusive; of
-            each label, or of all. By default the classifier's own.
-        batch_size: Texts in a batch of `nlp.pipe`.
-
-    Raises:
-        PipelineError: The pipeline has no such component, or no text classifier with labels, or
-            it gave a text no scores.
-        DataError: There is nothing to score, or a gold record can't be used. The texts are only
-            run if all records are good.
-        ValueError: `texts` and `gold` differ in length, or `threshold` isn't from 0 to 1.
-    """
-    classifier = find_classifier(nlp, component)
-    labels = classifier.labels if labels is None else tuple(labels)
-    threshold = classifier.threshold if threshold is None else threshold
-    check_arguments(len(texts), len(gold), threshold)
-    # before the pipeline runs, which may take minutes
-    read_gold(gold, labels, exclusive=classifier.exclusive)
-    prediction = predict(nlp, texts, batch_size=batch_size)
-    return judge(prediction, gold, labels, exclusive=classifier.exclusive, threshold=threshold)
-
-
-def judge(
-    prediction: Prediction,
-    gold: Sequence[Mapping[str, float]],
-    labels: Sequence[str],
-    *,
-    exclusive: bool,
-    threshold: Threshold,
-) -> Evaluation:
-    """Score what a pipeline said about some texts; see `score_cats`."""
-    evaluation = score_cats(gold, prediction.cats, labels, exclusive=exclusive, threshold=threshold)
-    return replace(evaluation, n_words=prediction.n_words, seconds=prediction.seconds)
-
-
-def _own(pipe: Any) -> Threshold:
-    """The threshold of a component: where it has some for single labels, of each label."""
+def _threshold(pipe: Any) -> Threshold:
+    """The decision threshold of a component, or one per label if some were tuned."""
     general = float(getattr(pipe, "cfg", {}).get("threshold", DEFAULT_THRESHOLD))
     tuned = getattr(pipe, "thresholds", None)
     return {label: tuned.get(label, general) for label in pipe.labels} if tuned else general

@@ -1,4 +1,4 @@
-"""Whether two classifiers are really different, or only luckier with these texts."""
+"""Compare two text classifiers on the same texts, with tests of significance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,28 +7,30 @@ from typing import Any
 
 import numpy as np
 
+from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.evaluation.bootstrap import Interval, percentile_interval, resampled_figures
+from trfcli_pipeline.evaluation.bootstrap import Interval, percentile_interval, resampled_metrics
 from trfcli_pipeline.evaluation.classifier import Classifier
-from trfcli_pipeline.evaluation.eval_prediction import Bools, Floats
-from trfcli_pipeline.evaluation.scores import Evaluation
+from trfcli_pipeline.evaluation.eval_prediction import BoolArray, FloatArray
+from trfcli_pipeline.evaluation.results import Evaluation
 
 __all__ = ["Comparison", "Difference", "check_comparable"]
 
 RESAMPLES = 2000
-# Differences that chance makes in fewer cases than this count as real.
+# p-values below this level count as significant.
 SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How two classifiers differ in one figure.
+    """The difference between two classifiers in one metric.
 
     Attributes:
-        a, b: The figure of each.
-        interval: 95 % percentile interval of b - a, of a bootstrap with both on the same texts.
-        p_value: Twice the share of resamples in which the difference has the other sign or none,
-            at most 1 (Efron and Tibshirani 1993, chapters 13 and 15).
+        a, b: The metric of each classifier.
+        interval: 95 % percentile interval of b - a, from a paired bootstrap.
+        p_value: Two-sided bootstrap p-value: twice the share of resamples in which the difference
+            is zero or has the opposite sign, at most 1 (Efron and Tibshirani 1993, chapters 13
+            and 15).
     """
 
     a: float
@@ -43,10 +45,10 @@ class Difference:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Two classifiers' decisions about the same texts.
+    """The evaluations of two classifiers on the same texts.
 
     Attributes:
-        a, b: Their evaluations, on the same gold records and labels.
+        a, b: The evaluations, with the same labels and gold records.
         seed: Seed of the bootstrap.
     """
 
@@ -55,49 +57,52 @@ class Comparison:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        gold_a, gold_b = self.a.decisions.gold, self.b.decisions.gold
+        gold_a, gold_b = self.a.prediction.gold, self.b.prediction.gold
         if self.a.labels != self.b.labels or not np.array_equal(gold_a, gold_b, equal_nan=True):
-            raise ValueError("only evaluations on the same gold records can be compared")
+            raise ValueError("both evaluations must be on the same gold records")
 
     @cached_property
     def differences(self) -> Mapping[str, Difference]:
-        """Of accuracy, of macro F, and of micro F where it isn't the accuracy."""
-        a, b = resampled_figures(
-            [self.a.decisions, self.b.decisions], resamples=RESAMPLES, seed=self.seed
+        """By metric: accuracy, macro F, and for multi-label classifiers micro F.
+
+        With exclusive labels, micro F equals accuracy.
+        """
+        a, b = resampled_metrics(
+            [self.a.prediction, self.b.prediction], resamples=RESAMPLES, seed=self.seed
         )
         names = ["accuracy", "cats_macro_f"]
         if not self.a.exclusive_classes:
             names.append("cats_micro_f")
-        figures = ({"accuracy": each.accuracy, **each.cats} for each in (self.a, self.b))
-        of_a, of_b = figures
+        of_a, of_b = ({"accuracy": each.accuracy, **each.cats} for each in (self.a, self.b))
         return {name: _difference(of_a[name], of_b[name], b[name] - a[name]) for name in names}
 
     @cached_property
     def only_a(self) -> tuple[int, ...]:
-        """Texts that only A has right, as places in the texts, counted from 0."""
-        return self._places(self.a.decisions.correct & ~self.b.decisions.correct)
+        """Indices of the texts that only A predicts correctly, counted from 0."""
+        return self._indices(self.a.prediction.correct & ~self.b.prediction.correct)
 
     @cached_property
     def only_b(self) -> tuple[int, ...]:
-        """Texts that only B has right."""
-        return self._places(self.b.decisions.correct & ~self.a.decisions.correct)
+        """Indices of the texts that only B predicts correctly, counted from 0."""
+        return self._indices(self.b.prediction.correct & ~self.a.prediction.correct)
 
     @cached_property
     def n_both(self) -> int:
-        """Number of texts that both have right."""
-        return int((self.a.decisions.correct & self.b.decisions.correct).sum())
+        """Number of texts that both predict correctly."""
+        return int((self.a.prediction.correct & self.b.prediction.correct).sum())
 
     @property
     def n_neither(self) -> int:
-        """Number of texts that both have wrong."""
+        """Number of texts that neither predicts correctly."""
         return self.a.n_scored - self.n_both - len(self.only_a) - len(self.only_b)
 
     @cached_property
     def mcnemar(self) -> float:
-        """p-value of McNemar's exact test (McNemar 1947).
+        """p-value of the exact McNemar test on accuracy (McNemar 1947).
 
-        How likely it is that texts which only one of the two has right are shared out so
-        unevenly, if either is as likely to be the one.
+        The test looks at the texts that only one of the two classifiers predicts correctly. The
+        p-value is the probability of a split at least as uneven if both were equally likely to be
+        the correct one.
         """
         from scipy.stats import binomtest
 
@@ -106,9 +111,10 @@ class Comparison:
 
     @property
     def better(self) -> Mapping[str, str | None]:
-        """For accuracy and macro F "A" or "B", whichever is really better, or None.
+        """Which classifier, "A" or "B", is significantly better in accuracy and macro F.
 
-        In accuracy, McNemar's test decides; in macro F, the bootstrap.
+        None where the difference isn't significant. Accuracy is tested by McNemar's test, macro F
+        by the bootstrap.
         """
         p_values = {
             "accuracy": self.mcnemar,
@@ -122,7 +128,7 @@ class Comparison:
         }
 
     def as_json(self) -> dict[str, Any]:
-        """All figures as plain JSON values, the texts as places counted from 0."""
+        """All results as plain JSON values."""
         return {
             "n_texts": self.a.n_texts,
             "n_scored": self.a.n_scored,
@@ -144,37 +150,36 @@ class Comparison:
             "only_b": list(self.only_b),
         }
 
-    def _places(self, mask: Bools) -> tuple[int, ...]:
-        return tuple(self.a.decisions.indices[mask].tolist())
+    def _indices(self, mask: BoolArray) -> tuple[int, ...]:
+        return tuple(self.a.prediction.indices[mask].tolist())
 
 
 def check_comparable(a: Classifier, b: Classifier) -> None:
-    """Make sure that two classifiers answer the same question.
+    """Check that two classifiers predict the same labels in the same way.
 
     Raises:
-        PipelineError: Their labels differ, or only those of one are exclusive.
+        PipelineError: The labels differ, or only one classifier has exclusive labels.
     """
     for one, other, name, other_name in ((a, b, "A", "B"), (b, a, "B", "A")):
         missing = [label for label in one.labels if label not in other.labels]
         if missing:
-            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
             raise PipelineError(
-                f"The models have different labels: {other_name} lacks "
-                f"{', '.join(missing[:5])}{more}, which {name} has",
-                hint="Compare models that were trained on the same labels",
+                f"The models have different labels: {other_name} lacks {enumeration(missing)}, "
+                f"which {name} has",
+                hint="Compare models trained on the same labels",
             )
     if a.exclusive != b.exclusive:
         single, several = ("A", "B") if a.exclusive else ("B", "A")
         raise PipelineError(
-            f"{single} gives each text one label, {several} any number of them",
-            hint="Train both with --exclusive, or both with --multilabel",
+            f"{single} predicts exactly one label per text, {several} any number of labels",
+            hint="Train both with --exclusive or both with --multilabel",
         )
 
 
-def _difference(a: float, b: float, resampled: Floats) -> Difference:
-    # Rounding alone is no difference.
+def _difference(a: float, b: float, resampled: FloatArray) -> Difference:
+    # A difference within rounding error is none.
     resampled = np.where(np.abs(resampled) < 1e-12, 0.0, resampled)
     tail = min(int((resampled <= 0).sum()), int((resampled >= 0).sum()))
-    # One more in each, as no finite number of resamples shows that something never happens.
+    # Adding one keeps the p-value above zero: no finite number of resamples can prove zero.
     p_value = min(1.0, 2 * (tail + 1) / (len(resampled) + 1))
     return Difference(a, b, percentile_interval(resampled), p_value)

@@ -1,4 +1,4 @@
-"""An evaluation as one page for the browser, which needs nothing beside it."""
+"""The evaluation report: one self-contained HTML page."""
 
 import base64
 import hashlib
@@ -13,10 +13,11 @@ import jinja2
 from markupsafe import Markup
 
 from trfcli_pipeline.data.records import Record
+from trfcli_pipeline.data.wording import plural
 from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.evaluation import charts
 from trfcli_pipeline.evaluation.report_charts import draw_charts, format_score
-from trfcli_pipeline.evaluation.scores import Evaluation, Mistake
+from trfcli_pipeline.evaluation.results import Evaluation, Mistake
 
 __all__ = ["Origin", "read_history", "render_report"]
 
@@ -25,7 +26,7 @@ HISTORY = "training.jsonl"
 _SHOWN_CONFUSIONS = 30
 _SHOWN_MISTAKES = 2000
 _SHOWN_TEXT = 600
-# From so many labels on, their names stand upright above the matrix, and its cells are smaller.
+# With this many labels, the names above the matrix are vertical and its cells are smaller.
 _MANY_LABELS = 8
 
 
@@ -34,10 +35,11 @@ class Origin:
     """What was evaluated.
 
     Attributes:
-        model: Name or directory of the pipeline, as it was given.
-        pipeline: The pipeline's own name and version.
-        data: Name of the file with the texts.
-        history: Evaluations during training: "step", "epoch" and the scores; see `read_history`.
+        model: Name or directory of the pipeline, as the user gave it.
+        pipeline: Name and version of the pipeline.
+        data: Name of the data file.
+        history: The evaluations during training: "step", "epoch" and the scores; see
+            `read_history`.
     """
 
     model: str
@@ -47,23 +49,26 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A headline figure.
+class Metric:
+    """A metric in the overview.
 
     Attributes:
-        interval: Its 95 % interval, as text.
+        meaning: What the metric says, in plain words.
+        interval: The 95 % confidence interval, as text.
     """
 
     name: str
     value: str
+    meaning: str
     interval: str | None = None
 
 
 def read_history(model: Path | None) -> list[dict[str, Any]]:
-    """What training wrote down in a model's directory: one JSON object for each evaluation.
+    """Read the training history from a model's directory.
 
     Returns:
-        The objects in order; none if the directory has no such file.
+        One JSON object per evaluation on the dev set, in order; an empty list if there is no
+        history.
 
     Raises:
         DataError: The file can't be read.
@@ -84,10 +89,10 @@ def read_history(model: Path | None) -> list[dict[str, Any]]:
 
 
 def render_report(evaluation: Evaluation, records: Sequence[Record], origin: Origin) -> str:
-    """The page, as HTML.
+    """Render an evaluation as an HTML page.
 
     Args:
-        records: All texts that were given, in order.
+        records: All evaluated texts, in order.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("trfcli_pipeline.evaluation"),
@@ -100,7 +105,8 @@ def render_report(evaluation: Evaluation, records: Sequence[Record], origin: Ori
     environment.filters["swatch"] = _swatch
     environment.filters["score"] = format_score
     environment.filters["breakable"] = _breakable
-    # Styles and script are ours, and not to be escaped.
+    environment.globals["plural"] = plural
+    # Our own styles and script must not be escaped.
     style, script = (
         Markup(environment.get_template(name).render()) for name in ("report.css", "report.js")
     )
@@ -108,7 +114,7 @@ def render_report(evaluation: Evaluation, records: Sequence[Record], origin: Ori
     page = environment.get_template("report.html").render(
         origin=origin,
         evaluation=evaluation,
-        figures=_figures(evaluation),
+        metrics=_metrics(evaluation),
         charts=draw_charts(evaluation, origin.history),
         matrix=_matrix(evaluation),
         many_labels=len(evaluation.labels) >= _MANY_LABELS,
@@ -118,35 +124,73 @@ def render_report(evaluation: Evaluation, records: Sequence[Record], origin: Ori
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    # A directory's name may hold bytes that aren't UTF-8.
+    # The name of a directory may contain bytes that aren't UTF-8.
     return page.encode("utf8", errors="replace").decode("utf8")
 
 
-def _figures(evaluation: Evaluation) -> list[Figure]:
+def _metrics(evaluation: Evaluation) -> list[Metric]:
     intervals = {
         name: f"{low:.3f} to {high:.3f}" for name, (low, high) in evaluation.intervals.items()
     }
-    figures = [
-        Figure("Accuracy", format_score(evaluation.accuracy), intervals["accuracy"]),
-        Figure("Macro F", format_score(evaluation.macro_f), intervals["cats_macro_f"]),
-        Figure("Weighted F", format_score(evaluation.weighted["weighted_f"])),
-        Figure("Macro AUC", format_score(evaluation.macro_auc)),
-        Figure("Average precision", format_score(evaluation.macro_average_precision)),
-        Figure("Matthews correlation", format_score(evaluation.mcc)),
-        Figure("Calibration error", format_score(evaluation.ece)),
+    metrics = [
+        Metric(
+            "Accuracy",
+            format_score(evaluation.accuracy),
+            "Share of texts whose labels are all correct.",
+            intervals["accuracy"],
+        ),
+        Metric(
+            "Macro F",
+            format_score(evaluation.macro_f),
+            "Mean F of the labels. Rare labels count as much as common ones.",
+            intervals["cats_macro_f"],
+        ),
+        Metric(
+            "Weighted F",
+            format_score(evaluation.weighted["weighted_f"]),
+            "Mean F of the labels, weighted by their number of texts.",
+        ),
+        Metric(
+            "Macro AUC",
+            format_score(evaluation.macro_auc),
+            "How often a text with a label scores higher for it than a text without. "
+            "0.5 is chance level.",
+        ),
+        Metric(
+            "Average precision",
+            format_score(evaluation.macro_average_precision),
+            "Precision averaged over all levels of recall, then over labels.",
+        ),
+        Metric(
+            "Matthews correlation",
+            format_score(evaluation.mcc),
+            "Correlation of true and predicted labels: 1 is perfect, 0 is chance level.",
+        ),
+        Metric(
+            "Calibration error",
+            format_score(evaluation.ece),
+            "Mean gap between confidence and accuracy. With 0.05, predictions made with 80 % "
+            "confidence are typically correct in 75 to 85 % of cases.",
+        ),
     ]
     if not evaluation.exclusive_classes:
-        # With exclusive classes it is the accuracy.
-        figures.insert(
-            2, Figure("Micro F", format_score(evaluation.micro_f), intervals["cats_micro_f"])
+        micro_f = Metric(
+            "Micro F",
+            format_score(evaluation.micro_f),
+            "F over the pooled predictions of all labels. Common labels count more.",
+            intervals["cats_micro_f"],
         )
+        # With exclusive labels, micro F equals accuracy.
+        metrics.insert(2, micro_f)
     if evaluation.speed is not None:
-        figures.append(Figure("Words per second", f"{evaluation.speed:,.0f}"))
-    return figures
+        metrics.append(
+            Metric("Words per second", f"{evaluation.speed:,.0f}", "Speed of the whole pipeline.")
+        )
+    return metrics
 
 
 def _matrix(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Rows of the confusion matrix: the label, its texts, and each cell's count and share."""
+    """Rows of the confusion matrix: label, number of texts, and count and share of each cell."""
     rows = []
     for label, counts in zip(evaluation.labels, evaluation.confusion_matrix or (), strict=False):
         total = sum(counts)
@@ -171,7 +215,7 @@ def _mistake(mistake: Mistake, records: Sequence[Record], labels: Sequence[str])
 
 
 def _breakable(name: str) -> Markup:
-    """A name that a browser may divide between its words, such as those of "card_not_working"."""
+    """A name with line-break opportunities between its words, as in "card_not_working"."""
     return Markup("<wbr>").join(re.split(r"(?<=[_/.:])(?=\w)", name))
 
 

@@ -1,4 +1,4 @@
-"""The charts of an evaluation's report, each with what a reader needs to understand it."""
+"""The charts of the evaluation report, with captions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,23 +6,24 @@ from typing import Any
 
 import numpy as np
 
+from trfcli_pipeline.data.wording import plural
 from trfcli_pipeline.evaluation import charts, metrics
 from trfcli_pipeline.evaluation.calibration import confidences
 from trfcli_pipeline.evaluation.charts import Bars, Line
-from trfcli_pipeline.evaluation.scores import Evaluation, LabelScore
+from trfcli_pipeline.evaluation.results import Evaluation, LabelScore
 
 _HISTOGRAM_BARS = 20
-# Lines of which each can be told from the others.
+# Styles that are easy to tell apart.
 _STYLES = ("s1", "s2", "s3", "s4", "s5", "s6")
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart with what a reader needs to understand it.
+    """A chart with its caption.
 
     Attributes:
         legend: Style and name of each line.
-        header, rows: The same numbers as a table, if they are few.
+        header, rows: The same numbers as a table, if the chart has few.
     """
 
     title: str
@@ -44,25 +45,25 @@ def draw_charts(evaluation: Evaluation, history: Sequence[Mapping[str, Any]]) ->
 
 def _reliability_chart(evaluation: Evaluation) -> Chart:
     bins = [each for each in evaluation.reliability if each.n]
-    decision = "text" if evaluation.exclusive_classes else "label of a text"
+    unit = "text" if evaluation.exclusive_classes else "label of a text"
     return Chart(
         title="Reliability",
-        caption=f"Each {decision} is one decision. On the diagonal, the share of right decisions "
-        "equals the confidence; below it, the classifier is too sure.",
+        caption=f"Accuracy of predictions by confidence. Each {unit} is one prediction. On the "
+        "diagonal, confidence equals accuracy; below it, the classifier is overconfident.",
         svg=charts.line_chart(
-            [Line("Right decisions", [(b.confidence, b.right) for b in bins], marked=True)],
-            title="Reliability curve: share of right decisions by confidence",
+            [Line("Accuracy", [(b.confidence, b.accuracy) for b in bins], marked=True)],
+            title="Reliability curve: accuracy by confidence",
             x=charts.unit_axis("confidence"),
-            y=charts.unit_axis("share right"),
+            y=charts.unit_axis("accuracy"),
             guide=True,
         ),
-        header=("Confidence", "EvalPrediction", "Mean", "Right"),
+        header=("Confidence", "Predictions", "Mean confidence", "Accuracy"),
         rows=[
             (
                 f"{b.low:.1f} to {b.high:.1f}",
                 f"{b.n:,}",
                 format_score(b.confidence),
-                format_score(b.right),
+                format_score(b.accuracy),
             )
             for b in bins
         ],
@@ -70,16 +71,17 @@ def _reliability_chart(evaluation: Evaluation) -> Chart:
 
 
 def _histogram_chart(evaluation: Evaluation) -> Chart:
-    decisions = evaluation.decisions
+    prediction = evaluation.prediction
     if evaluation.exclusive_classes:
-        scores, is_up = confidences(decisions)
-        names = ("right", "wrong")
-        caption = "The highest score of each text, for those classified rightly and wrongly."
+        scores, is_up = confidences(prediction)
+        names = ("correct", "wrong")
+        caption = "Highest score of each text, for correct (up) and wrong (down) predictions."
         axis = "highest score"
     else:
-        scores, is_up = decisions.predicted[decisions.known], decisions.is_gold[decisions.known]
-        names = ("labels that hold", "labels that don't")
-        caption = "Every score of every text, for labels that hold and for labels that don't."
+        known = prediction.known
+        scores, is_up = prediction.scores[known], prediction.is_gold[known]
+        names = ("with the label", "without the label")
+        caption = "Scores of every label, for texts with the label (up) and without it (down)."
         axis = "score"
     edges = np.linspace(0, 1, _HISTOGRAM_BARS + 1)
     clipped = np.clip(scores, 0, 1)
@@ -89,7 +91,7 @@ def _histogram_chart(evaluation: Evaluation) -> Chart:
     )
     return Chart(
         title="Scores",
-        caption=f"{caption} Up and down each have a scale of their own.",
+        caption=f"{caption} The two directions have different scales.",
         svg=charts.bar_chart(
             up, down, title=f"Histogram of scores: {names[0]}, {names[1]}", name=axis
         ),
@@ -97,13 +99,13 @@ def _histogram_chart(evaluation: Evaluation) -> Chart:
 
 
 def _precision_recall_chart(evaluation: Evaluation) -> Chart:
-    """All labels where they can be told apart; else all faintly, and those with the lowest area."""
+    """A curve per label. If there are many, only those with the lowest scores are colored."""
     rows = [each for each in evaluation.label_scores if each.average_precision is not None]
     rows.sort(key=_average_precision)
     named = rows[: len(_STYLES) - 1]
     curves = {
         each.label: metrics.precision_recall_curve(
-            evaluation.decisions, evaluation.labels.index(each.label)
+            evaluation.prediction, evaluation.labels.index(each.label)
         )
         for each in rows
     }
@@ -112,15 +114,15 @@ def _precision_recall_chart(evaluation: Evaluation) -> Chart:
     for style, each in zip(_STYLES[1:], named, strict=False):
         lines.append(Line(each.label, curves[each.label], style))
         legend.append((style, f"{each.label} ({format_score(each.average_precision)})"))
-    lines.append(Line("all labels", metrics.precision_recall_curve(evaluation.decisions), "s1"))
-    legend.insert(0, ("s1", "all labels together"))
+    lines.append(Line("all labels", metrics.precision_recall_curve(evaluation.prediction), "s1"))
+    legend.insert(0, ("s1", "all labels, pooled"))
     others = len(rows) - len(named)
     if others:
-        legend.append(("faint", f"{others} other label{'' if others == 1 else 's'}"))
+        legend.append(("faint", plural(others, "other label")))
     return Chart(
         title="Precision and recall",
-        caption="What precision is left at each recall, as the threshold falls. In brackets the "
-        "average precision, lowest first.",
+        caption="Precision at each recall as the decision threshold falls. Average precision in "
+        "parentheses, lowest first.",
         svg=charts.line_chart(
             lines,
             title="Precision-recall curves",
@@ -141,7 +143,7 @@ def _learning_charts(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
         key: [(r["epoch"], r[key]) for r in points if _is_number(r.get(key))] for key in names
     }
     if curves["score"] in (curves["accuracy"], curves["cats_macro_f"]):
-        # What the best state is chosen by, as a rule, is one of the two.
+        # Usually the score that selects the best model is one of the two.
         curves["score"] = []
     lines = [
         Line(names[key], curve, style, marked=True)
@@ -152,17 +154,19 @@ def _learning_charts(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
     keys = ["step", "epoch", "loss", *names]
     return [
         Chart(
-            title="Learning: scores",
-            caption="Scores on the dev texts while the model was trained. The state with the best "
-            "score was kept, or the last one if that was behind by chance at most.",
-            svg=charts.line_chart(lines, title="Scores by epoch", x=x, y=charts.unit_axis("score")),
+            title="Training: dev scores",
+            caption="Scores on the dev set during training. The model with the best score was "
+            "kept, or the final one if its score was within one standard error.",
+            svg=charts.line_chart(
+                lines, title="Dev scores by epoch", x=x, y=charts.unit_axis("score")
+            ),
             legend=[(line.style, line.name) for line in lines],
             header=["Step", "Epoch", "Loss", "Accuracy", "Macro F", "Score"],
             rows=[[_plain(row.get(key)) for key in keys] for row in points],
         ),
         Chart(
-            title="Learning: loss",
-            caption="Mean loss of the training steps since the evaluation before.",
+            title="Training: loss",
+            caption="Mean training loss since the previous evaluation.",
             svg=charts.line_chart(
                 [Line("loss", losses, marked=True)],
                 title="Training loss by epoch",
@@ -186,4 +190,4 @@ def _plain(value: Any) -> str:
 
 
 def format_score(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return "–" if value is None else f"{value:z.3f}"

@@ -1,4 +1,4 @@
-"""From which score on each of several labels should hold."""
+"""Tune the decision thresholds of multi-label classifiers."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,18 +6,19 @@ import numpy as np
 
 from trfcli_pipeline.evaluation.eval_prediction import (
     DEFAULT_THRESHOLD,
-    Bools,
-    Floats,
+    BoolArray,
+    FloatArray,
     read_gold,
-    read_predicted,
+    read_scores,
 )
+from trfcli_pipeline.evaluation.metrics import Counts, precision_recall_f
 
 __all__ = ["tune_thresholds"]
 
-# Hundredths: finer ones would follow the chances of the dev texts.
+# Finer steps than hundredths would overfit the dev set.
 CANDIDATES = np.arange(1, 100) / 100
-# So many texts of a label weigh as much as what all labels have in common. More of them make for a
-# better micro F, fewer for a better macro F, where rare labels have lower scores than common ones.
+# Weight of the counts pooled over all labels, in texts of a label. Higher values favor micro F,
+# lower values favor macro F, because rare labels tend to have lower scores.
 PRIOR_TEXTS = 5.0
 
 
@@ -26,48 +27,52 @@ def tune_thresholds(
     predicted: Sequence[Mapping[str, float]],
     labels: Sequence[str],
 ) -> dict[str, float]:
-    """For each label the threshold with the highest F on these texts, which should be dev's.
+    """Find the decision threshold with the highest F for each label.
 
-    The F of a label with few texts peaks wherever these few happen to be. So every label's counts
-    get those of all labels together added, scaled to `PRIOR_TEXTS` texts: a common label has its
-    own best threshold, a rare one the best for the micro F of all labels, and those in between
+    The best threshold of a rare label depends on a handful of texts. So the counts pooled over all
+    labels, scaled to `PRIOR_TEXTS` texts, are added to the counts of each label. A common label
+    gets its own best threshold, a rare label the one with the best micro F, and other labels
     something in between.
 
     Args:
-        gold: For each text its labels with 1.0 or 0.0; those left out are unknown.
-        predicted: For each text the scores from 0 to 1.
-        labels: All labels, which are not exclusive.
+        gold: For each text of the dev set its labels with 1.0 or 0.0; missing labels are unknown.
+        predicted: For each text the predicted scores from 0 to 1.
+        labels: All labels of a multi-label classifier.
 
     Returns:
         A threshold in hundredths for each label; 0.5 for all if no text has any label.
 
     Raises:
-        DataError, PipelineError: As in `decide`.
+        DataError, PipelineError: See `EvalPrediction.from_cats`.
     """
     truth = read_gold(gold, labels, exclusive=False)
-    scores = read_predicted(predicted, labels)
+    scores = read_scores(predicted, labels)
     tp, fp = _counts(scores, truth == 1.0), _counts(scores, truth == 0.0)
-    support = (truth == 1.0).sum(axis=0)
+    support = (truth == 1.0).sum(axis=0).astype(np.float64)
     if not support.any():
         return dict.fromkeys(labels, DEFAULT_THRESHOLD)
-    scale = PRIOR_TEXTS / support.sum()
-    tp += scale * tp.sum(axis=1, keepdims=True)
-    fp += scale * fp.sum(axis=1, keepdims=True)
-    # 2 tp / (2 tp + fp + fn), where tp + fn is the support
-    f = 2 * tp / (tp + fp + support + PRIOR_TEXTS)
+    counts = Counts(tp=tp, fp=fp, fn=support - tp)
+    prior, scale = counts.pooled(), PRIOR_TEXTS / support.sum()
+    _, _, f = precision_recall_f(
+        Counts(
+            tp=counts.tp + scale * prior.tp,
+            fp=counts.fp + scale * prior.fp,
+            fn=counts.fn + scale * prior.fn,
+        )
+    )
     return {label: _middle_of_best(f[:, column]) for column, label in enumerate(labels)}
 
 
-def _counts(scores: Floats, chosen: Bools) -> Floats:
-    """How many chosen scores reach each candidate. *Shape:* (candidates, labels)"""
+def _counts(scores: FloatArray, mask: BoolArray) -> FloatArray:
+    """How many of the masked scores reach each candidate. *Shape:* (candidates, labels)"""
     columns = [
-        mask.sum() - np.searchsorted(np.sort(column[mask]), CANDIDATES)
-        for column, mask in zip(scores.T, chosen.T, strict=True)
+        chosen.sum() - np.searchsorted(np.sort(column[chosen]), CANDIDATES)
+        for column, chosen in zip(scores.T, mask.T, strict=True)
     ]
     return np.stack(columns, axis=1).astype(np.float64)
 
 
-def _middle_of_best(f: Floats) -> float:
-    """The one in the middle of the best candidates, which lie side by side as a rule."""
+def _middle_of_best(f: FloatArray) -> float:
+    """The middle one of the best candidates, which are usually adjacent."""
     best = np.flatnonzero(f >= f.max() - 1e-9)
     return float(CANDIDATES[best[(len(best) - 1) // 2]])

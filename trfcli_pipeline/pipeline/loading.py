@@ -1,6 +1,5 @@
 """Load pipelines, and check where they are read from and written to."""
 
-import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -125,21 +124,3 @@ def check_free(output: Path, *, force: bool) -> None:
         )
     if not force:
         raise OutputError(f"{output}: exists", hint="Name another directory, or use --force")
-
-
-def directory_bytes(path: Path) -> int:
-    return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
-
-
-def directory_digest(path: Path) -> str:
-    """A hash of the names and contents of all files in a directory."""
-    found = hashlib.sha256()
-    for each in sorted(path.rglob("*")):
-        if each.is_file():
-            found.update(f"{each.relative_to(path)} {sha256(each)}\n".encode())
-    return found.hexdigest()
-
-
-def sha256(path: str | Path) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

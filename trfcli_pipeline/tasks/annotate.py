@@ -13,13 +13,14 @@ from typing import Any
 
 from spacy.language import Language
 
+from trfcli_pipeline.data.files import directory_digest
 from trfcli_pipeline.data.formats import STDIN, open_writer
 from trfcli_pipeline.data.formats.json import to_json
 from trfcli_pipeline.data.formats.rows import LABEL_KEYS, Writer
 from trfcli_pipeline.data.records import Record, iter_records, where
 from trfcli_pipeline.errors import DataError, DeviceError, OutputError
 from trfcli_pipeline.pipeline.components import find_component
-from trfcli_pipeline.pipeline.loading import check_pipeline, directory_digest, load_pipeline
+from trfcli_pipeline.pipeline.loading import check_pipeline, load_pipeline
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.tasks.predictions import Batch, Predicted, Predictor
 from trfcli_pipeline.tasks.resumable_file import ResumableFile

@@ -8,18 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 from spacy.language import Language
 
+from trfcli_pipeline.data.files import directory_bytes
 from trfcli_pipeline.data.formats import STDIN
 from trfcli_pipeline.data.formats.rows import LABEL_KEYS
 from trfcli_pipeline.data.records import Record, read_records
 from trfcli_pipeline.evaluation.classifier import (
     TEXT_CLASSIFIERS,
     Classifier,
-    Prediction,
     find_classifier,
     gold_cats,
 )
-from trfcli_pipeline.evaluation.scores import score_cats
-from trfcli_pipeline.pipeline.loading import directory_bytes
+from trfcli_pipeline.evaluation.evaluate import PredictionOutput
+from trfcli_pipeline.evaluation.results import score_cats
 from trfcli_pipeline.tasks.speed import predict_in_turns
 
 _MAX_TEXTS = 2000
@@ -105,7 +105,7 @@ def choose_sample(
 
 def compare_pipelines(before: Language, after: Language, sample: Sample) -> Compared:
     """Run two pipelines, loaded from directories, on the sample in turns."""
-    predictions: tuple[list[Prediction], list[Prediction]] = ([], [])
+    predictions: tuple[list[PredictionOutput], list[PredictionOutput]] = ([], [])
     cosines = []
     for (old, old_docs), (new, new_docs) in predict_in_turns((before, after), sample.texts):
         predictions[0].append(old)
@@ -156,7 +156,7 @@ def _read_labels(nlp: Language, path: str, records: Sequence[Record]) -> list[Re
     return labelled if all(record.labels <= known for record in labelled) else None
 
 
-def _metrics(nlp: Language, predictions: Sequence[Prediction], sample: Sample) -> Metrics:
+def _metrics(nlp: Language, predictions: Sequence[PredictionOutput], sample: Sample) -> Metrics:
     words, seconds = (
         sum(getattr(each, name) for each in predictions) for name in ("n_words", "seconds")
     )

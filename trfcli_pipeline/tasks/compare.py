@@ -1,7 +1,7 @@
 """Compare the text classifiers of two pipelines on the same texts."""
 
 from trfcli_pipeline.data.records import Record, read_records
-from trfcli_pipeline.evaluation import classifier as scoring
+from trfcli_pipeline.evaluation import evaluate as scoring
 from trfcli_pipeline.evaluation.classifier import find_classifier, gold_cats
 from trfcli_pipeline.evaluation.comparison import Comparison, check_comparable
 from trfcli_pipeline.pipeline.loading import check_pipeline, load_pipeline

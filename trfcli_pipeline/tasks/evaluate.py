@@ -5,10 +5,10 @@ from pathlib import Path
 
 from trfcli_pipeline.data import atomic
 from trfcli_pipeline.data.records import Record, read_records
-from trfcli_pipeline.evaluation import classifier as scoring
+from trfcli_pipeline.evaluation import evaluate as scoring
 from trfcli_pipeline.evaluation import report
 from trfcli_pipeline.evaluation.classifier import find_classifier, gold_cats
-from trfcli_pipeline.evaluation.scores import Evaluation
+from trfcli_pipeline.evaluation.results import Evaluation
 from trfcli_pipeline.pipeline.loading import load_pipeline
 
 

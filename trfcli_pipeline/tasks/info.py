@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from spacy.language import Language
 
+from trfcli_pipeline.data.files import directory_bytes
 from trfcli_pipeline.encoder.devices import accelerator_memory, installed_version, resolve_device
 from trfcli_pipeline.pipeline.components import find_component
-from trfcli_pipeline.pipeline.loading import describe_encoder, directory_bytes, load_pipeline
+from trfcli_pipeline.pipeline.loading import describe_encoder, load_pipeline
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
 

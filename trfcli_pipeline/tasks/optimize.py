@@ -14,6 +14,7 @@ from spacy.language import Language
 from spacy.util import get_minor_version_range
 
 from trfcli_pipeline.data.atomic import staged_directory
+from trfcli_pipeline.data.files import directory_bytes
 from trfcli_pipeline.data.records import Record, read_records
 from trfcli_pipeline.encoder import openvino_backend
 from trfcli_pipeline.encoder.backends import Backend, Encoder, Inference, Precision, in_torch
@@ -26,7 +27,6 @@ from trfcli_pipeline.pipeline.loading import (
     check_free,
     check_pipeline,
     describe_encoder,
-    directory_bytes,
     load_pipeline,
     require_encoder,
 )

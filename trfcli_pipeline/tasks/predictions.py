@@ -11,12 +11,8 @@ from spacy.tokens import Doc, DocBin, Span, Token
 
 from trfcli_pipeline.encoder.devices import trim_heap
 from trfcli_pipeline.errors import PipelineError, one_line
-from trfcli_pipeline.evaluation.classifier import (
-    TEXT_CLASSIFIERS,
-    Classifier,
-    count_words,
-    find_classifier,
-)
+from trfcli_pipeline.evaluation.classifier import TEXT_CLASSIFIERS, find_classifier
+from trfcli_pipeline.evaluation.evaluate import count_words
 
 # Each takes about 400 bytes in the vocab.
 _KEPT_WORDS = 50_000
@@ -147,22 +143,8 @@ class Predictor:
         return row
 
     def _labels(self, cats: Mapping[str, float]) -> list[str]:
-        found: list[str] = []
-        for classifier in self._classifiers:
-            known = [label for label in classifier.labels if label in cats]
-            if classifier.exclusive:
-                found += [max(known, key=cats.__getitem__)] if known else []
-            else:
-                thresholds = _thresholds(classifier)
-                found += [label for label in known if cats[label] >= thresholds[label]]
+        found = [label for each in self._classifiers for label in each.predicted_labels(cats)]
         return sorted(found, key=cats.__getitem__, reverse=True)
-
-
-def _thresholds(classifier: Classifier) -> Mapping[str, float]:
-    threshold = classifier.threshold
-    return (
-        threshold if isinstance(threshold, Mapping) else dict.fromkeys(classifier.labels, threshold)
-    )
 
 
 def _shortest(score: float) -> float:

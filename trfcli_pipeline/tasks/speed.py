@@ -13,7 +13,7 @@ from spacy.tokens import Doc
 from spacy.util import minibatch
 
 from trfcli_pipeline.encoder.devices import peak_bytes
-from trfcli_pipeline.evaluation.classifier import Prediction, predict
+from trfcli_pipeline.evaluation.evaluate import PredictionOutput, predict
 from trfcli_pipeline.pipeline.components import find_component
 from trfcli_pipeline.pipeline.loading import load_pipeline
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
@@ -113,7 +113,7 @@ def measure_pipeline(
 
 def predict_in_turns(
     pipelines: Sequence[Language], texts: Sequence[str]
-) -> Iterator[list[tuple[Prediction, list[Doc]]]]:
+) -> Iterator[list[tuple[PredictionOutput, list[Doc]]]]:
     """Warm pipelines up, then time each of them on the same few texts before the next few.
 
     Yields:

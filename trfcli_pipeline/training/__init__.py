@@ -10,7 +10,7 @@ import torch
 from thinc.api import fix_random_seed
 
 from trfcli_pipeline.data.atomic import replace_directory, staged_directory
-from trfcli_pipeline.data.checks import remarks
+from trfcli_pipeline.data.checks import data_warnings
 from trfcli_pipeline.encoder.devices import resolve_device
 from trfcli_pipeline.errors import OutputError
 from trfcli_pipeline.pipeline.loading import check_pipeline, load_pipeline, require_encoder
@@ -130,7 +130,7 @@ def train_textcat(
         room=_ROOM // ranks.size,
     )
     counts = Counter(label for record in data.train for label in record.labels)
-    found = remarks(data.train, data.dev) if ranks.is_first else []
+    found = data_warnings(data.train, data.dev) if ranks.is_first else []
     if examples.n_kept < len(examples):
         found.append(_without_room(examples))
     if ranks.is_first and workspace.can_resume and not resumed:

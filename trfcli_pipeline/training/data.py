@@ -4,9 +4,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trfcli_pipeline.data.labels import check_labels, is_exclusive, label_names, stratified_split
+from trfcli_pipeline.data.labels import check_labels, is_exclusive, label_names
 from trfcli_pipeline.data.record_store import RecordStore, Selection
 from trfcli_pipeline.data.records import Record, iter_records, where
+from trfcli_pipeline.data.splitting import stratified_split
 from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.training.config import TrainingArguments, TrainingConfig
 

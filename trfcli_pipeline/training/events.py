@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from trfcli_pipeline.evaluation.scores import Evaluation
+from trfcli_pipeline.evaluation.results import Evaluation
 
 # Why a state is kept: its score is the highest so far; or is lower, but by chance at most (a
 # standard error), and the learning rate has come down to zero; or dev is too small to choose by,

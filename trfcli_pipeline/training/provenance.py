@@ -9,11 +9,11 @@ from typing import Any
 import srsly
 from spacy.language import Language
 
+from trfcli_pipeline.data.files import directory_digest, sha256
 from trfcli_pipeline.data.formats import STDIN
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.encoder.devices import installed_version
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.pipeline.loading import directory_digest, sha256
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.training.checkpoints import Workspace
 from trfcli_pipeline.training.config import TrainingConfig

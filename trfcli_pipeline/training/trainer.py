@@ -14,9 +14,9 @@ from spacy.util import minibatch
 from thinc.api import Model, xp2torch
 
 from trfcli_pipeline.data.labels import complete_cats
-from trfcli_pipeline.evaluation.classifier import judge, predict
 from trfcli_pipeline.evaluation.eval_prediction import DEFAULT_THRESHOLD, Threshold
-from trfcli_pipeline.evaluation.scores import Evaluation
+from trfcli_pipeline.evaluation.evaluate import predict
+from trfcli_pipeline.evaluation.results import Evaluation, score_cats
 from trfcli_pipeline.evaluation.thresholds import tune_thresholds
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
@@ -244,17 +244,13 @@ class Trainer:
 
     def _judge(self) -> Evaluation:
         """Run the pipeline on the dev texts; labels that aren't exclusive get thresholds first."""
-        prediction, labels = predict(self.nlp, self.dev_texts), self.classifier.labels
+        cats, labels = predict(self.nlp, self.dev_texts).cats, self.classifier.labels
         threshold: Threshold = DEFAULT_THRESHOLD
         if not self.recipe.exclusive:
-            threshold = tune_thresholds(self.dev_gold, prediction.cats, labels)
+            threshold = tune_thresholds(self.dev_gold, cats, labels)
             self.classifier.thresholds = threshold
-        return judge(
-            prediction,
-            self.dev_gold,
-            labels,
-            exclusive=self.recipe.exclusive,
-            threshold=threshold,
+        return score_cats(
+            self.dev_gold, cats, labels, exclusive=self.recipe.exclusive, threshold=threshold
         )
 
     def _choose(self, score: float) -> Choice | None:

@@ -165,9 +165,9 @@ def test_error_names_the_bad_record(
     check_failure: CheckFailure, workspace: Path, write: Write
 ) -> None:
     write(workspace / "in.jsonl", [*TEXTS, {"txt": "a"}, *TEXTS, 3])
-    problem = 'in.jsonl, line 11: no "text" in the record'
+    problem = 'in.jsonl, line 11: the record has no "text"'
     args = ["annotate", "model", "in.jsonl", "out.jsonl"]
-    check_failure(args, problem, "2 of 22 records can't be read; first: lines 11, 22")
+    check_failure(args, problem, "2 of 22 records are invalid: lines 11, 22")
 
 
 @pytest.mark.parametrize("options", [["--n-process", "0"], ["-b", "0"], ["surplus"]], ids=" ".join)

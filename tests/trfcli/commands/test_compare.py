@@ -140,7 +140,7 @@ def test_data_from_stdin(run: Run, workspace: Path) -> None:
     [
         (("all", "other"), "✘ The models have different labels: B lacks SPAM, which A has"),
         (("other", "all"), "✘ The models have different labels: B lacks JAM, EGGS, which A has"),
-        (("several", "all"), "✘ B gives each text one label, A any number of them"),
+        (("several", "all"), "✘ B predicts exactly one label per text, A any number of labels"),
         (("all", "nowhere"), "✘ nowhere: there is no such directory"),
     ],
     ids=" ".join,
@@ -159,7 +159,7 @@ def test_labels_unknown_to_the_pipelines_are_refused(run: Run, workspace: Path) 
     result = run("compare", "all", "some", "new.jsonl")
     assert result.exit_code == 1
     assert result.stderr.startswith(
-        "✘ new.jsonl: 1 label is not among the model's: JAM (line 1)\n  Did you mean HAM by JAM? "
+        "✘ new.jsonl: 1 label is not in the model: JAM (line 1)\n  Did you mean HAM instead of JAM?"
     )
 
 

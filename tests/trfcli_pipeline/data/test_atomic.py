@@ -26,15 +26,15 @@ def contents(directory: Path) -> dict[str, str]:
 
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
-    """A directory that is there already, with nothing beside it."""
+    """An existing directory with no siblings."""
     path = tmp_path / "model"
     (path / "folder").mkdir(parents=True)
     (path / "folder" / "old").write_text("old")
     return path
 
 
-def alone(path: Path) -> bool:
-    """Whether nothing is left beside a directory."""
+def has_no_siblings(path: Path) -> bool:
+    """Whether no temporary files are left next to a directory."""
     return list(path.parent.iterdir()) == [path]
 
 
@@ -43,7 +43,7 @@ def no_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def refused_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a file system that can't exchange, such as some network ones."""
+    """As on file systems without atomic exchange, such as some network file systems."""
 
     def renameat2(*_: object) -> int:
         ctypes.set_errno(errno.EINVAL)
@@ -63,7 +63,7 @@ def real_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
 WAYS = [real_exchange, no_exchange, refused_exchange, missing_exchange]
 
 
-def test_a_new_directory_appears_at_the_end(tmp_path: Path) -> None:
+def test_new_directory_appears_when_complete(tmp_path: Path) -> None:
     target = tmp_path / "a" / "b" / "model"
     with staged_directory(target) as staging:
         assert staging.name == target.name
@@ -71,11 +71,11 @@ def test_a_new_directory_appears_at_the_end(tmp_path: Path) -> None:
         (staging / "new").write_text("new")
         assert not target.exists()
     assert contents(target) == {"new": "new"}
-    assert alone(target)
+    assert has_no_siblings(target)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_directory_is_replaced_as_a_whole(
+def test_existing_directory_is_replaced_as_a_whole(
     target: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
     way(monkeypatch)
@@ -83,12 +83,14 @@ def test_a_directory_is_replaced_as_a_whole(
         (staging / "new").write_text("new")
         assert contents(target) == {"folder/old": "old"}
     assert contents(target) == {"new": "new"}
-    assert alone(target)
+    assert has_no_siblings(target)
 
 
 @linux
-def test_a_directory_is_never_missing(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The target is replaced by the one exchange: there is no rename to lose it between."""
+def test_target_is_never_missing_while_it_is_replaced(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A single exchange replaces the target, without renames."""
 
     def refuse(*_: object) -> None:
         raise AssertionError("renamed")
@@ -101,29 +103,29 @@ def test_a_directory_is_never_missing(target: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, GeneratorExit, SystemExit])
-def test_a_failure_leaves_the_target_as_it_was(target: Path, error: type[BaseException]) -> None:
+def test_exception_leaves_the_target_unchanged(target: Path, error: type[BaseException]) -> None:
     stack = ExitStack()
     staging = stack.enter_context(staged_directory(target))
     (staging / "new").write_text("new")
     assert stack.__exit__(error, error(), None) is False
     assert contents(target) == {"folder/old": "old"}
-    assert alone(target)
+    assert has_no_siblings(target)
 
 
-def test_a_failure_makes_no_new_directory(tmp_path: Path) -> None:
+def test_exception_leaves_no_new_directory(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="x"), staged_directory(tmp_path / "model"):
         raise ValueError("x")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failure_of_the_last_step_puts_the_old_directory_back(
+def test_failed_rename_restores_the_old_directory(
     target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_exchange(monkeypatch)
     rename = Path.rename
 
     def fail(self: Path, to: Path) -> Path:
-        # The finished directory can't be moved in, the old one can be moved out and back.
+        # Only moving the new directory into place fails.
         if (self / "new").exists():
             raise OSError(errno.EACCES, "no")
         return rename(self, to)
@@ -132,11 +134,11 @@ def test_a_failure_of_the_last_step_puts_the_old_directory_back(
     with pytest.raises(OSError, match="no"), staged_directory(target) as staging:
         (staging / "new").write_text("new")
     assert contents(target) == {"folder/old": "old"}
-    assert alone(target)
+    assert has_no_siblings(target)
 
 
 @linux
-def test_an_unexpected_error_of_the_exchange_is_raised(
+def test_unexpected_error_of_the_exchange_is_raised(
     target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def renameat2(*_: object) -> int:
@@ -147,11 +149,11 @@ def test_an_unexpected_error_of_the_exchange_is_raised(
     with pytest.raises(OSError, match=os.strerror(errno.EIO)), staged_directory(target):
         pass
     assert contents(target) == {"folder/old": "old"}
-    assert alone(target)
+    assert has_no_siblings(target)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_through_a_link_what_it_leads_to_is_replaced(
+def test_target_of_a_symbolic_link_is_replaced(
     target: Path,
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
@@ -161,17 +163,17 @@ def test_through_a_link_what_it_leads_to_is_replaced(
     link = tmp_path_factory.mktemp("links") / "link"
     link.symlink_to(target)
     with staged_directory(link) as staging:
-        # Where a rename is possible, even if the link leads to another file system.
+        # On the same file system as the directory, which the link may not be.
         assert staging.parent.parent == target.parent
         (staging / "new").write_text("new")
     assert link.is_symlink()
     assert link.resolve() == target
     assert contents(target) == {"new": "new"}
-    assert alone(target)
-    assert alone(link)
+    assert has_no_siblings(target)
+    assert has_no_siblings(link)
 
 
-def test_a_relative_path_is_meant_from_where_it_was_given(
+def test_relative_path_is_resolved_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -181,22 +183,22 @@ def test_a_relative_path_is_meant_from_where_it_was_given(
     assert contents(tmp_path / "model") == {"new": "new"}
 
 
-def test_a_parent_that_cannot_be_written_to_is_an_error(
+def test_unwritable_parent_directory_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> str:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    # Permissions alone don't stop root, as whom tests often run.
+    # File permissions wouldn't stop root, and tests often run as root.
     monkeypatch.setattr(atomic.tempfile, "mkdtemp", refuse)
-    with pytest.raises(OutputError, match=r"can't be written to \(Permission denied\)"):
+    with pytest.raises(OutputError, match=r"not writable \(Permission denied\)"):
         staged_directory(tmp_path / "model").__enter__()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_parent_that_is_a_file_is_an_error(tmp_path: Path) -> None:
+def test_parent_that_is_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="can't be written to"):
+    with pytest.raises(OutputError, match="not writable"):
         staged_directory(tmp_path / "file" / "model").__enter__()
     assert (tmp_path / "file").is_file()
 
@@ -223,7 +225,7 @@ def test_file_is_written_and_replaced_in_one_step(
     assert contents(tmp_path) == {"a.json": "new"}
 
 
-def test_file_behind_a_link_is_replaced_and_not_the_link(tmp_path: Path) -> None:
+def test_target_file_of_a_symbolic_link_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("old")
     (tmp_path / "link").symlink_to("file")
     write_text(tmp_path / "link", "new")
@@ -231,16 +233,16 @@ def test_file_behind_a_link_is_replaced_and_not_the_link(tmp_path: Path) -> None
     assert (tmp_path / "file").read_text() == "new"
 
 
-def test_device_is_written_to() -> None:
+def test_device_is_written_to_directly() -> None:
     write_text(os.devnull, "a")
     assert not Path(os.devnull).is_file()
 
 
-def test_what_cannot_become_a_file(tmp_path: Path) -> None:
+def test_paths_that_cannot_become_a_file(tmp_path: Path) -> None:
     for check in (check_file, lambda path: write_text(path, "a")):
         with pytest.raises(OutputError, match="a directory, not a file") as error:
             check(tmp_path)
-        assert error.value.hint == "Name a file in it"
+        assert error.value.hint == "Give the path of a file in it"
         with pytest.raises(OutputError, match="nowhere: there is no such directory"):
             check(tmp_path / "nowhere" / "a.json")
     assert list(tmp_path.iterdir()) == []

@@ -13,14 +13,14 @@ from trfcli_pipeline.errors import DataError
 
 
 def lengths(number: int) -> list[Example]:
-    """Examples of 1, 2, 3, ... tokens, shuffled."""
+    """Examples with 1, 2, 3, ... tokens, shuffled."""
     nlp = spacy.blank("en")
     examples = [Example.from_dict(nlp.make_doc("a " * n), {}) for n in range(1, number + 1)]
     random.Random(0).shuffle(examples)
     return examples
 
 
-def test_examples_have_a_value_for_each_known_label() -> None:
+def test_examples_have_values_for_known_labels() -> None:
     records = [
         Record("one", {"A": 1.0}, 1),
         Record("two", {"B": 1.0}, 2, partial=True),
@@ -30,7 +30,7 @@ def test_examples_have_a_value_for_each_known_label() -> None:
     apart = make_examples(nlp, records, ["A", "B"], exclusive=False)
     assert [eg.reference.cats for eg in apart] == [
         {"A": 1.0, "B": 0.0},
-        # Partial records say nothing about the labels that they leave out.
+        # In partial records, missing labels are unknown.
         {"B": 1.0},
         {"A": 0.0, "B": 0.0},
     ]
@@ -43,21 +43,21 @@ def test_examples_have_a_value_for_each_known_label() -> None:
     assert all(not eg.predicted.cats for eg in apart)
 
 
-def test_a_batch_has_examples_of_like_length() -> None:
+def test_batch_has_examples_of_similar_length() -> None:
     batches = list(create_batcher(4)(lengths(32)))
     for batch in batches:
         found = [len(eg.predicted) for eg in batch]
         assert max(found) - min(found) == 3
 
 
-def test_every_example_comes_once() -> None:
+def test_every_example_occurs_once() -> None:
     examples = lengths(150)
     batches = list(create_batcher(4)(examples))
     assert {len(batch) for batch in batches} == {4, 2}
     assert sorted(id(eg) for batch in batches for eg in batch) == sorted(map(id, examples))
 
 
-def test_batches_come_in_an_order_that_the_seed_decides() -> None:
+def test_order_of_batches_depends_on_the_seed() -> None:
     examples = lengths(64)
     orders = []
     for seed in (1, 1, 2):
@@ -67,12 +67,12 @@ def test_batches_come_in_an_order_that_the_seed_decides() -> None:
         )
     assert orders[0] == orders[1]
     assert orders[0] != orders[2]
-    # Neither from short to long, nor from long to short.
+    # The batches are not sorted by length.
     firsts = [batch[0] for batch in orders[0]]
     assert firsts not in (sorted(firsts), sorted(firsts, reverse=True))
 
 
-def test_a_stream_is_read_as_far_as_it_is_needed() -> None:
+def test_stream_is_read_lazily() -> None:
     taken = 0
 
     def stream() -> object:
@@ -86,23 +86,23 @@ def test_a_stream_is_read_as_far_as_it_is_needed() -> None:
     assert taken < 400
 
 
-def test_no_examples_make_no_batches() -> None:
+def test_no_examples_give_no_batches() -> None:
     assert list(create_batcher(4)([])) == []
 
 
-def test_the_reader_gives_examples(tmp_path: Path) -> None:
+def test_reader_yields_examples(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     srsly.write_jsonl(path, [{"text": "one", "label": "A"}, {"text": "two", "label": "B"}])
     read = create_reader(path)
     nlp = spacy.blank("en")
     expected = [("one", {"A": 1.0, "B": 0.0}), ("two", {"A": 0.0, "B": 1.0})]
-    # Once for each epoch.
+    # Readers are called once per epoch.
     for _ in range(2):
         found = [(eg.predicted.text, eg.reference.cats) for eg in read(nlp)]
         assert found == expected
 
 
-def test_the_reader_tells_several_labels_from_exclusive_ones(tmp_path: Path) -> None:
+def test_reader_detects_whether_labels_are_exclusive(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     rows = [{"text": "one", "cats": {"A": 1.0, "B": 1.0}}, {"text": "two", "cats": {"B": 0.0}}]
     srsly.write_jsonl(path, rows)
@@ -110,12 +110,12 @@ def test_the_reader_tells_several_labels_from_exclusive_ones(tmp_path: Path) -> 
     assert found == [{"A": 1.0, "B": 1.0}, {"B": 0.0}]
 
 
-def test_the_reader_needs_a_path() -> None:
-    with pytest.raises(DataError, match="No file") as caught:
+def test_reader_needs_a_path() -> None:
+    with pytest.raises(DataError, match="names no data file") as caught:
         list(create_reader(None)(spacy.blank("en")))
     assert "--paths.train" in str(caught.value)
 
 
-def test_both_are_registered(tmp_path: Path) -> None:
+def test_reader_and_batcher_are_registered(tmp_path: Path) -> None:
     assert registry.readers.get("trfcli.Corpus.v1") is create_reader
     assert registry.batchers.get("trfcli.batch_by_length.v1") is create_batcher

@@ -10,11 +10,11 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("name", ["configs/textcat.cfg", "sample_data/sms_spam/test.jsonl"])
-def test_files_of_a_checkout(name: str) -> None:
+def test_files_in_a_source_checkout(name: str) -> None:
     assert shipped_path(name).read_bytes() == (ROOT / name).read_bytes()
 
 
-def test_files_of_an_installed_package_come_first(
+def test_files_of_an_installed_package_take_precedence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -27,7 +27,7 @@ def test_files_of_an_installed_package_come_first(
     assert shipped_path("configs/a.cfg") == installed
 
 
-def test_the_wheel_has_what_the_code_asks_for() -> None:
+def test_wheel_includes_all_shipped_files() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     for path in (shipped_path("configs"), DEFAULT_TEXTS, DEFAULT_TEXTS.with_name("README.md")):

@@ -18,16 +18,16 @@ records = st.lists(
 
 
 @given(records, st.integers(0, 6000))
-def test_a_store_is_the_sequence_of_its_records(given_records: list[Record], room: int) -> None:
+def test_store_is_a_sequence_of_its_records(given_records: list[Record], room: int) -> None:
     store = RecordStore(iter(given_records), room=room)
     assert len(store) == len(given_records)
     assert list(store) == given_records
     assert [store[index] for index in range(-len(store), 0)] == given_records
-    # Two readers don't get in each other's way.
+    # Iteration and random access don't interfere.
     assert [(one, store[0]) for one in store] == [(each, given_records[0]) for each in store]
 
 
-def test_records_go_to_disk_once_there_is_no_room() -> None:
+def test_records_spill_to_disk_when_memory_is_full() -> None:
     texts = [Record("x" * 1000, {"A": 1.0}, line) for line in range(1, 11)]
     assert RecordStore(texts, room=0).n_kept == 0
     assert 2 <= RecordStore(texts, room=5000).n_kept <= 4
@@ -35,7 +35,7 @@ def test_records_go_to_disk_once_there_is_no_room() -> None:
 
 
 @given(records, st.integers(0, 6000), st.data())
-def test_a_selection_has_the_records_of_its_indices(
+def test_selection_has_the_records_at_its_indices(
     given_records: list[Record], room: int, data: st.DataObject
 ) -> None:
     indices = (

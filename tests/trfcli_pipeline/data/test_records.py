@@ -15,7 +15,7 @@ from trfcli_pipeline.data.formats.json import JsonlWriter
 from trfcli_pipeline.data.records import Record, iter_records, read_records, where
 from trfcli_pipeline.errors import DataError
 
-# Weighted towards what readers trip over: every kind of line end, quotes, delimiters, a BOM.
+# With many of the characters that readers trip over: newlines, quotes, delimiters, a BOM.
 texts = st.text(
     st.one_of(
         st.characters(codec="utf-8"), st.sampled_from('\n\r\u2028\u2029\x85\x0b\x0c\0",|\t\ufeff')
@@ -33,7 +33,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", CATS_WRITERS)
 @settings(max_examples=40, deadline=None)
 @given(rows=st.lists(st.tuples(texts, st.dictionaries(names, values, min_size=1)), min_size=1))
-def test_texts_and_cats_come_back_as_written(
+def test_texts_and_cats_round_trip(
     scratch: Path, name: str, rows: list[tuple[str, dict[str, float]]]
 ) -> None:
     path = put(scratch / name, CATS_WRITERS[name](rows))
@@ -46,9 +46,7 @@ def test_texts_and_cats_come_back_as_written(
 @pytest.mark.parametrize(("suffix", "delimiter"), [(".csv", ","), (".tsv", "\t"), (".csv.gz", ",")])
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_tables_come_back_as_written(
-    scratch: Path, suffix: str, delimiter: str, data: st.DataObject
-) -> None:
+def test_tables_round_trip(scratch: Path, suffix: str, delimiter: str, data: st.DataObject) -> None:
     table_names = names.map(str.strip).filter(bool)
     rows = data.draw(st.lists(st.tuples(texts, table_names), min_size=1))
     path = put(scratch / f"one{suffix}", as_table([("text", "label"), *rows], delimiter))
@@ -64,7 +62,7 @@ def test_tables_come_back_as_written(
 
 @settings(max_examples=40, deadline=None)
 @given(lines=st.lists(texts.filter(lambda t: "\n" not in t and t[-1:] != "\r"), min_size=1))
-def test_plain_text_comes_back_as_written(scratch: Path, lines: list[str]) -> None:
+def test_plain_text_round_trips(scratch: Path, lines: list[str]) -> None:
     for end in ("\n", "\r\n"):
         content = "\ufeff" + "".join(line + end for line in lines)
         path = put(scratch / "plain.txt", content.encode())
@@ -76,7 +74,7 @@ def test_plain_text_comes_back_as_written(scratch: Path, lines: list[str]) -> No
 
 @settings(max_examples=200, deadline=None)
 @given(content=st.binary(), suffix=st.sampled_from([".jsonl", ".json", ".csv", ".tsv", ".txt"]))
-def test_any_bytes_are_read_or_refused(scratch: Path, content: bytes, suffix: str) -> None:
+def test_arbitrary_bytes_are_read_or_rejected(scratch: Path, content: bytes, suffix: str) -> None:
     path = put(scratch / f"any{suffix}", content)
     try:
         records = read_records(path, labelled=False)
@@ -88,7 +86,7 @@ def test_any_bytes_are_read_or_refused(scratch: Path, content: bytes, suffix: st
             record.text.encode("utf-8")
 
 
-def test_shapes_of_records_mix_in_one_file(tmp_path: Path) -> None:
+def test_file_may_mix_record_formats(tmp_path: Path) -> None:
     content = jsonl(
         {"text": "a", "cats": {"X": 1, "Y": False, "Z": 0.25}, "id": 7},
         {"label": "X", "text": "b", "meta": {"k": [1]}},
@@ -109,7 +107,7 @@ def test_shapes_of_records_mix_in_one_file(tmp_path: Path) -> None:
     ]
 
 
-def test_labels_that_are_not_needed_are_kept_as_they_are(tmp_path: Path) -> None:
+def test_unneeded_labels_are_kept_unread(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [
         {"text": "a", "label": 3},
         {"text": "b", "cats": "?", "label": ["x"]},
@@ -121,7 +119,7 @@ def test_labels_that_are_not_needed_are_kept_as_they_are(tmp_path: Path) -> None
     ]
 
 
-def test_labels_hold_from_one_half_on() -> None:
+def test_label_applies_from_a_value_of_one_half() -> None:
     assert Record("", {"A": 0.5, "B": 0.49, "C": 1.0}, 1).labels == {"A", "C"}
     assert Record("", None, 1).labels == frozenset()
 
@@ -132,12 +130,12 @@ def test_blank_lines_are_skipped_but_counted(tmp_path: Path) -> None:
     assert [(record.text, record.line) for record in records] == [("a", 2), ("b", 5)]
 
 
-def test_blank_line_of_plain_text_is_an_empty_text(tmp_path: Path) -> None:
+def test_blank_line_in_plain_text_is_an_empty_text(tmp_path: Path) -> None:
     records = read_records(put(tmp_path / "a.txt", b"a\n\nb\n"), labelled=False)
     assert [record.text for record in records] == ["a", "", "b"]
 
 
-def test_only_newline_ends_a_line_of_json(tmp_path: Path) -> None:
+def test_json_lines_end_only_at_newlines(tmp_path: Path) -> None:
     text = "a\u2028b\x85c\x0bd\x0ce\tf\rg"
     content = f'{{"text": "{text}"}}\n{{"text": "next"}}\n'.encode()
     records = read_records(put(tmp_path / "odd.jsonl", content), labelled=False)
@@ -149,14 +147,14 @@ def test_lone_surrogates_are_replaced_and_pairs_are_joined(tmp_path: Path) -> No
     path = put(tmp_path / "s.jsonl", content)
     [record] = read_records(path, labelled=True)
     assert record == Record("\ufffda\ufffd\ufffd 😀", {"\ufffd": 1.0}, 1, {"id": "\ud800"})
-    # What isn't read isn't changed, even where UTF-8 has no form for it.
+    # Keys that aren't read stay unchanged, even with lone surrogates.
     put(path, JsonlWriter().add([{"text": record.text, **record.extra}]))
     assert read_records(path, labelled=False) == [
         Record(record.text, None, 1, {"id": "\ud800"}),
     ]
 
 
-def test_json_list_tells_the_line_of_each_record(tmp_path: Path) -> None:
+def test_records_of_a_json_list_have_line_numbers(tmp_path: Path) -> None:
     content = b'\n[\n  {"text": "a"}, {"text":\n "b"},\n\n  ["c", {"id": 1}]\n]\n'
     records = read_records(put(tmp_path / "list.json", content), labelled=False)
     assert [(r.text, r.line, r.extra) for r in records] == [
@@ -174,12 +172,12 @@ def test_json_list_tells_the_line_of_each_record(tmp_path: Path) -> None:
         b'[["a", {"label": "X"}], ["b", {"label": "Y"}]]',
     ],
 )
-def test_json_file_may_hold_a_record_on_each_line(tmp_path: Path, content: bytes) -> None:
+def test_json_file_may_have_one_record_per_line(tmp_path: Path, content: bytes) -> None:
     path = put(tmp_path / "lines.json", content)
     assert plain(read_records(path, labelled=True)) == [("a", {"X": 1.0}), ("b", {"Y": 1.0})]
 
 
-def test_table_rows_are_told_by_the_line_they_start_on(tmp_path: Path) -> None:
+def test_line_of_a_table_row_is_where_it_starts(tmp_path: Path) -> None:
     content = '\ufeff id , text,label\r\n1,"two\nlines, ""quoted""",A\r\n\r\n2,last, B\r\n'
     path = put(tmp_path / "rows.csv", content.encode())
     assert read_records(path, labelled=True) == [
@@ -188,9 +186,9 @@ def test_table_rows_are_told_by_the_line_they_start_on(tmp_path: Path) -> None:
     ]
 
 
-def test_empty_cells_of_a_table(tmp_path: Path) -> None:
+def test_empty_cells_in_a_table(tmp_path: Path) -> None:
     path = put(tmp_path / "labels.csv", b"text,labels\na,\nb, A | B \nc\n")
-    with pytest.raises(DataError, match="line 4: no labels in the record"):
+    with pytest.raises(DataError, match="line 4: the record has no labels"):
         read_records(path, labelled=True)
     path = put(tmp_path / "labels.csv", b"text,labels\na,\nb, A | B \n,C\n")
     assert plain(read_records(path, labelled=True)) == [
@@ -199,11 +197,11 @@ def test_empty_cells_of_a_table(tmp_path: Path) -> None:
         ("", {"C": 1.0}),
     ]
     path = put(tmp_path / "label.csv", b"text,label\na, \n")
-    with pytest.raises(DataError, match="line 2: no labels in the record"):
+    with pytest.raises(DataError, match="line 2: the record has no labels"):
         read_records(path, labelled=True)
 
 
-def test_long_texts_in_tables(tmp_path: Path) -> None:
+def test_long_text_in_a_table(tmp_path: Path) -> None:
     text = "word " * 100_000
     path = put(tmp_path / "long.csv", as_table([("text",), (text,)], ","))
     assert [record.text for record in read_records(path, labelled=False)] == [text]
@@ -230,7 +228,7 @@ def test_parquet_columns(
     ]
 
 
-def test_parquet_is_read_beyond_its_first_batch(tmp_path: Path) -> None:
+def test_parquet_file_with_several_batches(tmp_path: Path) -> None:
     numbers = list(map(str, range(3000)))
     pq.write_table(pa.table({"text": numbers}), tmp_path / "t.parquet", row_group_size=700)
     records = read_records(tmp_path / "t.parquet", labelled=False)
@@ -239,9 +237,9 @@ def test_parquet_is_read_beyond_its_first_batch(tmp_path: Path) -> None:
     ]
 
 
-def test_parquet_null_is_no_label(tmp_path: Path) -> None:
+def test_null_in_parquet_is_a_missing_label(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["a", "b"], "label": ["A", None]}), tmp_path / "t.parquet")
-    with pytest.raises(DataError, match=r"t\.parquet, row 2: no labels in the record"):
+    with pytest.raises(DataError, match=r"t\.parquet, row 2: the record has no labels"):
         read_records(tmp_path / "t.parquet", labelled=True)
 
 
@@ -251,14 +249,14 @@ def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     path = put(tmp_path / "t.parquet", b"PAR1")
     with pytest.raises(DataError) as caught:
         read_records(path, labelled=False)
-    assert caught.value.message == f"{path}: reading Parquet needs pyarrow"
+    assert caught.value.message == f"{path}: pyarrow is needed to read Parquet files"
     assert caught.value.hint == 'pip install "trfcli[parquet]"'
 
 
 def test_doc_with_empty_cats_is_unlabelled(tmp_path: Path) -> None:
     path = put(tmp_path / "docs.spacy", as_spacy([("a", {"X": 1.0}), ("b", {})]))
     assert [record.text for record in read_records(path, labelled=False)] == ["a", "b"]
-    with pytest.raises(DataError, match=r"docs\.spacy, doc 2: no labels in the record"):
+    with pytest.raises(DataError, match=r"docs\.spacy, doc 2: the record has no labels"):
         read_records(path, labelled=True)
 
 
@@ -271,7 +269,7 @@ def test_stdin_is_jsonl(monkeypatch: pytest.MonkeyPatch) -> None:
         next(records)
 
 
-def test_suffix_in_capitals(tmp_path: Path) -> None:
+def test_suffix_may_be_uppercase(tmp_path: Path) -> None:
     path = put(tmp_path / "A.TXT", b"a\n")
     assert plain(read_records(path, labelled=False)) == [("a", None)]
     path = tmp_path / "A.JSONL.GZ"
@@ -279,17 +277,17 @@ def test_suffix_in_capitals(tmp_path: Path) -> None:
     assert plain(read_records(str(path), labelled=False)) == [("b", None)]
 
 
-def test_where_records_are() -> None:
+def test_location_of_records_in_messages() -> None:
     assert where("a/data.csv", 3) == "a/data.csv, line 3"
     assert where("data.parquet", 3, 3) == "data.parquet, row 3"
     assert where("data.spacy.gz", 3, 9) == "data.spacy.gz, docs 3 to 9"
     assert where("-", 1, 2) == "stdin, lines 1 to 2"
 
 
-def test_annotated_texts_say_themselves_which_labels_hold(tmp_path: Path) -> None:
+def test_labels_of_annotated_texts_take_precedence_over_scores(tmp_path: Path) -> None:
     row = {"text": "a", "cats": {"A": 0.4, "B": 0.9, "C": 0.6}, "labels": ["A", "B"]}
     (record,) = read_records(put(tmp_path / "a.jsonl", jsonl(row)), labelled=True)
     assert record == Record("a", {"A": 1.0, "B": 1.0, "C": 0.0}, 1, partial=False)
     put(tmp_path / "a.jsonl", jsonl({**row, "labels": ["D"]}))
-    with pytest.raises(DataError, match='"labels" has "D", but "cats" has no value for it'):
+    with pytest.raises(DataError, match='"labels" contains "D", but "cats" has no value for it'):
         read_records(tmp_path / "a.jsonl", labelled=True)

@@ -22,7 +22,7 @@ def coordinates(path: ET.Element) -> list[tuple[float, float]]:
     ]
 
 
-def test_lines_are_where_the_axes_say() -> None:
+def test_lines_follow_the_axes() -> None:
     x, y = charts.unit_axis("confidence"), Axis("loss", 0.0, 2.0, (0, 1, 2))
     svg = charts.line_chart([Line("a", [(0, 0), (1, 2), (0.5, 1)])], title="t", x=x, y=y)
     (path,) = parsed(svg).findall("g/path")
@@ -32,19 +32,19 @@ def test_lines_are_where_the_axes_say() -> None:
     assert coordinates(path) == [(left, bottom), (right, top), pytest.approx(middle)]
 
 
-def test_chart_has_a_title_names_and_ticks() -> None:
-    x = y = charts.unit_axis("share right")
+def test_chart_has_a_title_axis_names_and_ticks() -> None:
+    x = y = charts.unit_axis("accuracy")
     svg = parsed(charts.line_chart([Line("one", [(0, 0)])], title="Curve", x=x, y=y, guide=True))
     assert svg.attrib["role"] == "img"
     assert svg.attrib["aria-label"] == "Curve"
     texts = [element.text for element in svg.iter("text")]
-    assert texts.count("share right") == 2
+    assert texts.count("accuracy") == 2
     assert texts.count("0.4") == 2
     assert [element.text for element in svg.iter("title")] == ["one"]
     assert len(svg.findall("path[@class='guide']")) == 1
 
 
-def test_points_are_marked_if_wanted() -> None:
+def test_points_are_marked_on_request() -> None:
     x = y = charts.unit_axis("")
     points = [(0.0, 0.0), (0.5, math.nan), (1.0, 1.0)]
     lines = [Line("a", points, marked=True), Line("b", points)]
@@ -53,7 +53,7 @@ def test_points_are_marked_if_wanted() -> None:
 
 
 def test_bars_are_proportional_within_each_group() -> None:
-    up, down = Bars("right", [1, 2, 4], "s1"), Bars("wrong", [0, 100, 50], "s2")
+    up, down = Bars("correct", [1, 2, 4], "s1"), Bars("wrong", [0, 100, 50], "s2")
     svg = parsed(charts.bar_chart(up, down, title="", name="score"))
     one, other = (
         [float(bar.attrib["height"]) for bar in group.findall("rect")] for group in svg.findall("g")
@@ -61,11 +61,11 @@ def test_bars_are_proportional_within_each_group() -> None:
     assert one == pytest.approx([other[1] / 4, other[1] / 2, other[1]], abs=0.1)
     assert other == pytest.approx([0, one[2], one[2] / 2], abs=0.1)
     texts = [element.text for element in svg.iter("text")]
-    assert "right: 7, at most 4 a bar" in texts
-    assert "wrong: 150, at most 100 a bar" in texts
+    assert "correct: 7 (highest bar: 4)" in texts
+    assert "wrong: 150 (highest bar: 100)" in texts
 
 
-def test_nothing_to_draw() -> None:
+def test_empty_charts() -> None:
     x = y = charts.unit_axis("")
     assert "NaN" not in charts.line_chart([Line("a", [])], title="", x=x, y=y)
     empty = Bars("a", [0, 0], "s1")
@@ -74,7 +74,7 @@ def test_nothing_to_draw() -> None:
 
 
 @given(st.lists(st.floats(0, 1e9), max_size=5))
-def test_nice_axis_holds_all_values_with_a_few_ticks(values: list[float]) -> None:
+def test_nice_axis_covers_all_values_with_a_few_ticks(values: list[float]) -> None:
     axis = charts.nice_axis("loss", values)
     assert axis.low == axis.ticks[0] == 0
     assert axis.high == pytest.approx(axis.ticks[-1])
@@ -84,7 +84,7 @@ def test_nice_axis_holds_all_values_with_a_few_ticks(values: list[float]) -> Non
         assert axis.high <= 2.5 * max(values)
 
 
-def test_round_ticks() -> None:
+def test_ticks_are_round_numbers() -> None:
     assert charts.nice_axis("", [1.7, 0.3]).ticks == pytest.approx([0, 0.5, 1, 1.5, 2])
     assert charts.nice_axis("", [9]).ticks == [0, 2, 4, 6, 8, 10]
     assert charts.nice_axis("", []).ticks == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])

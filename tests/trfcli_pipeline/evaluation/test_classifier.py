@@ -1,116 +1,29 @@
-from collections.abc import Mapping
-from typing import Any
-
 import pytest
-import spacy
-from spacy.language import Language
-from spacy.tokens import Doc
-from spacy.training import Example
+from keyword_classifier import keyword_pipeline
 
 from trfcli_pipeline.data.records import Record
-from trfcli_pipeline.errors import DataError, PipelineError
-from trfcli_pipeline.evaluation.classifier import evaluate, find_classifier, gold_cats, predict
-
-Cats = Mapping[str, float]
-
-
-class KeywordClassifier:
-    def __init__(self, exclusive_classes: bool, thresholds: dict[str, float] | None) -> None:
-        self.exclusive_classes = exclusive_classes
-        self.cfg = {"threshold": 0.85}
-        if thresholds is not None:
-            self.thresholds = thresholds
-        self.labels = ("HAM", "SPAM")
-
-    def __call__(self, doc: Doc) -> Doc:
-        spam = 0.9 if "free" in doc.text else 0.2
-        doc.cats = {"HAM": 1.0 - spam, "SPAM": spam, "OTHER_PIPE": 0.5}
-        return doc
-
-
-@Language.factory(
-    "test_evaluation_keyword",
-    assigns=["doc.cats"],
-    default_config={"exclusive_classes": True, "thresholds": None},
-)
-def make_keyword_classifier(
-    nlp: Language, name: str, exclusive_classes: bool, thresholds: dict[str, float] | None
-) -> KeywordClassifier:
-    return KeywordClassifier(exclusive_classes, thresholds)
-
-
-TEXTS = ["free  money\n", "hello there", "feel free", ""]
-GOLD: list[Cats] = [{"SPAM": 1.0}, {"HAM": 1.0}, {"HAM": 1.0}, {"HAM": 1.0}]
-
-
-def keyword_pipeline(**config: Any) -> Language:
-    nlp = spacy.blank("en")
-    nlp.add_pipe("test_evaluation_keyword", name="keywords", config=config)
-    return nlp
-
-
-@pytest.mark.parametrize("batch_size", [1, 3, 128])
-def test_evaluate(batch_size: int) -> None:
-    evaluation = evaluate(
-        keyword_pipeline(), TEXTS, GOLD, component="keywords", batch_size=batch_size
-    )
-    assert evaluation.exclusive_classes
-    assert evaluation.accuracy == 3 / 4
-    assert evaluation.n_words == 6  # whitespace tokens don't count
-    assert evaluation.seconds is not None
-    assert evaluation.seconds > 0
-    assert evaluation.speed == evaluation.n_words / evaluation.seconds
-    assert [mistake.index for mistake in evaluation.mistakes] == [2]
-    metrics = evaluation.metrics()
-    assert metrics["speed"] == evaluation.speed
-    assert metrics["n_texts"] == 4
-    assert metrics["labels"] == ["HAM", "SPAM"]
-    assert metrics["cats_score_desc"] == "macro F"
-
-
-def test_evaluate_multilabel() -> None:
-    gold: list[Cats] = [{"SPAM": 1.0}, {"SPAM": 0.0}, {"SPAM": 0.0}, {}]
-    nlp = keyword_pipeline(exclusive_classes=False)
-    evaluation = evaluate(nlp, TEXTS, gold, component="keywords", threshold=0.95)
-    assert not evaluation.exclusive_classes
-    assert evaluation.threshold == 0.95
-    assert (evaluation.n_scored, evaluation.accuracy) == (3, 2 / 3)
-    assert evaluation.metrics()["confusion_matrix"] is None
+from trfcli_pipeline.errors import DataError
+from trfcli_pipeline.evaluation.classifier import Classifier, find_classifier, gold_cats
 
 
 @pytest.mark.parametrize(
-    ("thresholds", "expected"),
-    [(None, 0.85), ({}, 0.85), ({"SPAM": 0.9}, {"HAM": 0.85, "SPAM": 0.9})],
+    ("exclusive", "threshold", "expected"),
+    [
+        (True, 0.5, ["B"]),
+        (False, 0.5, ["B", "C"]),
+        (False, {"A": 0.2, "B": 0.9, "C": 0.6, "D": 0.0}, ["A", "C"]),
+    ],
 )
-def test_threshold_is_the_classifiers_own_unless_given(
-    thresholds: dict[str, float] | None, expected: float | dict[str, float]
+def test_scores_predict_labels(
+    exclusive: bool, threshold: float | dict[str, float], expected: list[str]
 ) -> None:
-    nlp = keyword_pipeline(exclusive_classes=False, thresholds=thresholds)
-    assert find_classifier(nlp, "keywords").threshold == expected
-    assert evaluate(nlp, TEXTS, GOLD, component="keywords").threshold == expected
-    given = evaluate(nlp, TEXTS, GOLD, component="keywords", threshold=0.3)
-    assert given.threshold == 0.3
-    each = evaluate(nlp, TEXTS, GOLD, component="keywords", threshold={"HAM": 0.05, "SPAM": 0.95})
-    assert each.threshold == {"HAM": 0.05, "SPAM": 0.95}
-    # The scores of "free money": HAM 0.1, SPAM 0.9
-    assert [mistake.index for mistake in each.mistakes] == [0]
+    classifier = Classifier("textcat", tuple("ABCD"), exclusive, threshold)
+    scores = {"A": 0.2, "B": 0.8, "C": 0.6, "of another component": 1.0}
+    assert classifier.predicted_labels(scores) == expected
+    assert classifier.predicted_labels({}) == []
 
 
-def test_exclusive_labels_have_no_threshold() -> None:
-    nlp = keyword_pipeline(thresholds={"SPAM": 0.99})
-    evaluation = evaluate(nlp, TEXTS, GOLD, component="keywords")
-    assert evaluation.threshold is None
-    assert evaluation.accuracy == 3 / 4
-
-
-def test_predict() -> None:
-    prediction = predict(keyword_pipeline(), ["feel free", "", "a  b"], batch_size=2)
-    assert [cats["SPAM"] for cats in prediction.cats] == [0.9, 0.2, 0.2]
-    assert prediction.n_words == 4
-    assert prediction.seconds > 0
-
-
-def test_gold_labels_of_records() -> None:
+def test_gold_cats_of_records() -> None:
     records = [
         Record("a", {"SPAM": 1.0}, 1),
         Record("b", {"SPAM": 0.2, "OTHER": 0.0}, 2, partial=True),
@@ -130,84 +43,19 @@ def test_gold_labels_of_records() -> None:
     ]
 
 
-def test_gold_labels_that_do_not_fit_name_file_and_line() -> None:
+def test_error_about_gold_labels_names_file_and_line() -> None:
     classifier = find_classifier(keyword_pipeline(), "keywords")
     records = [Record("a", {"SPAM": 1.0}, 1), Record("b", {"Hamm": 1.0}, 7)]
     with pytest.raises(DataError) as error:
         gold_cats(records, classifier, name="a.jsonl")
-    assert error.value.message == "a.jsonl: 1 label is not among the model's: Hamm (line 7)"
-    assert error.value.hint == "Did you mean HAM by Hamm? Known are HAM, SPAM"
+    assert error.value.message == "a.jsonl: 1 label is not in the model: Hamm (line 7)"
+    assert error.value.hint == "Did you mean HAM instead of Hamm? Known labels: HAM, SPAM"
     records = [Record("a", {"SPAM": 1.0, "HAM": 1.0}, 3)]
     with pytest.raises(DataError) as error:
         gold_cats(records, classifier, name="-")
     assert error.value.message == (
-        "stdin: 1 text has more than one label, but the model gives each text one "
+        "stdin: 1 text has several labels, but the model predicts exactly one per text "
         "(first: line 3, HAM, SPAM)"
     )
     several = find_classifier(keyword_pipeline(exclusive_classes=False), "keywords")
     assert gold_cats(records, several, name="-") == [{"HAM": 1.0, "SPAM": 1.0}]
-
-
-@pytest.mark.parametrize("factory", ["textcat", "textcat_multilabel"])
-def test_evaluate_finds_the_first_trained_text_classifier(factory: str) -> None:
-    nlp = spacy.blank("en")
-    nlp.add_pipe("sentencizer")
-    nlp.add_pipe("textcat", name="untrained")
-    textcat = nlp.add_pipe(factory, name="classifier")
-    textcat.add_label("HAM")  # type: ignore[attr-defined]
-    textcat.add_label("SPAM")  # type: ignore[attr-defined]
-    # an untrained model can't predict, and isn't needed for that
-    textcat.initialize(lambda: [Example.from_dict(nlp.make_doc("a"), {"cats": {"HAM": 1.0}})])  # type: ignore[attr-defined]
-    with nlp.select_pipes(disable="untrained"):
-        evaluation = evaluate(nlp, TEXTS, GOLD)
-    assert evaluation.labels == ("HAM", "SPAM")
-    assert evaluation.exclusive_classes is (factory == "textcat")
-
-
-def test_pipelines_without_a_text_classifier() -> None:
-    nlp = spacy.blank("de")
-    with pytest.raises(PipelineError, match="de_pipeline has no text classifier") as error:
-        evaluate(nlp, TEXTS, GOLD)
-    assert error.value.hint == "Train one: trf train-textcat MODEL TRAIN"
-    nlp.add_pipe("sentencizer")
-    with pytest.raises(PipelineError, match="The pipeline has no component 'textcat'") as error:
-        evaluate(nlp, TEXTS, GOLD, component="textcat")
-    assert error.value.hint == "It has: sentencizer"
-    with pytest.raises(PipelineError, match="sentencizer has no labels"):
-        evaluate(nlp, TEXTS, GOLD, component="sentencizer")
-    nlp.add_pipe("textcat")
-    with pytest.raises(PipelineError, match="textcat has no labels"):
-        evaluate(nlp, TEXTS, GOLD)
-
-
-def test_bad_gold_is_found_before_the_pipeline_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    nlp = keyword_pipeline()
-
-    def pipe(*args: Any, **kwargs: Any) -> None:
-        pytest.fail("the pipeline ran")
-
-    monkeypatch.setattr(nlp, "pipe", pipe)
-    with pytest.raises(DataError, match="Label 'NEW'"):
-        evaluate(nlp, TEXTS, [*GOLD[:3], {"NEW": 1.0}], component="keywords")
-    with pytest.raises(DataError, match="no texts"):
-        evaluate(nlp, [], [], component="keywords")
-    with pytest.raises(ValueError, match="4 texts, but 1 gold records"):
-        evaluate(nlp, TEXTS, GOLD[:1], component="keywords")
-
-
-def test_texts_that_the_pipeline_drops() -> None:
-    nlp = keyword_pipeline()
-
-    def ignore(*args: Any) -> None:
-        pass
-
-    @Language.component("test_evaluation_failing")
-    def fail(doc: Doc) -> Doc:
-        if not doc.text:
-            raise RuntimeError("empty")
-        return doc
-
-    nlp.add_pipe("test_evaluation_failing", first=True)
-    nlp.set_error_handler(ignore)  # type: ignore[arg-type]
-    with pytest.raises(PipelineError, match="The pipeline returned 3 of 4 texts"):
-        evaluate(nlp, TEXTS, GOLD, component="keywords")

@@ -9,21 +9,21 @@ from hypothesis import strategies as st
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.evaluation.classifier import Classifier
 from trfcli_pipeline.evaluation.comparison import Comparison, check_comparable
-from trfcli_pipeline.evaluation.scores import Evaluation, score_cats
+from trfcli_pipeline.evaluation.results import Evaluation, score_cats
 
 
-def said(golds: str, answers: str, labels: str = "AB") -> Evaluation:
-    """Texts whose labels, and what was said, are letters."""
+def evaluation(gold: str, predicted: str, labels: str = "AB") -> Evaluation:
+    """Each letter is the gold or the predicted label of a text."""
     return score_cats(
-        [{gold: 1.0} for gold in golds],
-        [{label: float(label == answer) for label in labels} for answer in answers],
+        [{label: 1.0} for label in gold],
+        [{label: float(label == each) for label in labels} for each in predicted],
         labels,
         exclusive=True,
     )
 
 
 def compared(*, both: int, only_a: int, only_b: int, neither: int) -> Comparison:
-    """Half of the texts of each kind have the label A, half B."""
+    """A comparison with this many texts of each kind; half have the label A, half B."""
     golds, a, b = "", "", ""
     kinds = ((both, 1, 1), (only_a, 1, 0), (only_b, 0, 1), (neither, 0, 0))
     for number, a_right, b_right in kinds:
@@ -32,17 +32,17 @@ def compared(*, both: int, only_a: int, only_b: int, neither: int) -> Comparison
             golds += gold
             a += gold if a_right else other
             b += gold if b_right else other
-    return Comparison(said(golds, a), said(golds, b))
+    return Comparison(evaluation(golds, a), evaluation(golds, b))
 
 
-def test_counts() -> None:
+def test_texts_are_counted_by_which_classifier_is_correct() -> None:
     comparison = compared(both=5, only_a=2, only_b=3, neither=1)
     assert (comparison.n_both, comparison.n_neither) == (5, 1)
     assert comparison.only_a == (5, 6)
     assert comparison.only_b == (7, 8, 9)
 
 
-def test_texts_that_are_not_scored_keep_their_places() -> None:
+def test_indices_count_unscored_texts() -> None:
     gold: list[dict[str, float]] = [{}, {"A": 1.0}, {}, {"B": 1.0}]
     a, b = [{"A": 1.0, "B": 0.0}] * 4, [{"A": 0.0, "B": 1.0}] * 4
     comparison = Comparison(
@@ -55,12 +55,12 @@ def test_texts_that_are_not_scored_keep_their_places() -> None:
     ("only_a", "only_b", "expected"),
     [(0, 0, 1.0), (3, 3, 1.0), (0, 1, 1.0), (0, 5, 2 / 2**5), (1, 5, 2 * (1 + 6) / 2**6)],
 )
-def test_mcnemar_by_hand(only_a: int, only_b: int, expected: float) -> None:
+def test_mcnemar_computed_by_hand(only_a: int, only_b: int, expected: float) -> None:
     comparison = compared(both=10, only_a=only_a, only_b=only_b, neither=2)
     assert comparison.mcnemar == pytest.approx(expected)
 
 
-def test_clearly_different() -> None:
+def test_large_difference_is_significant() -> None:
     comparison = compared(both=300, only_a=5, only_b=60, neither=35)
     assert comparison.better == {"accuracy": "B", "cats_macro_f": "B"}
     accuracy = comparison.differences["accuracy"]
@@ -74,7 +74,7 @@ def test_clearly_different() -> None:
     assert turned.better == {"accuracy": "A", "cats_macro_f": "A"}
 
 
-def test_paired_resamples_see_a_small_difference_that_separate_intervals_hide() -> None:
+def test_paired_bootstrap_detects_a_small_difference_despite_overlapping_intervals() -> None:
     comparison = compared(both=500, only_a=2, only_b=14, neither=484)
     low, _ = comparison.b.intervals["accuracy"]
     _, high = comparison.a.intervals["accuracy"]
@@ -91,7 +91,7 @@ def test_not_different() -> None:
     assert comparison.differences["accuracy"].p_value > 0.3
 
 
-def test_the_same_twice() -> None:
+def test_identical_classifiers_do_not_differ() -> None:
     comparison = compared(both=50, only_a=0, only_b=0, neither=10)
     for difference in comparison.differences.values():
         assert (difference.value, difference.interval, difference.p_value) == (0, (0, 0), 1)
@@ -100,16 +100,16 @@ def test_the_same_twice() -> None:
 
 
 def test_accuracy_and_macro_f_may_disagree() -> None:
-    # B gives up the rare label for the common one.
+    # B never predicts the rare label.
     golds = "A" * 900 + "B" * 40
     a = "A" * 820 + "B" * 80 + "B" * 40
     b = "A" * 900 + "A" * 40
-    comparison = Comparison(said(golds, a), said(golds, b))
+    comparison = Comparison(evaluation(golds, a), evaluation(golds, b))
     assert comparison.better == {"accuracy": "B", "cats_macro_f": "A"}
 
 
-def test_p_values_are_right_where_there_is_no_difference() -> None:
-    """Of two classifiers that are equally good, one in twenty seems better."""
+def test_false_positive_rate_equals_the_significance_level() -> None:
+    """Equally good classifiers differ significantly in one of twenty cases."""
     rng = np.random.default_rng(0)
     small = {"accuracy": 0, "mcnemar": 0}
     for seed in range(40):
@@ -120,13 +120,13 @@ def test_p_values_are_right_where_there_is_no_difference() -> None:
             )
             for row in rng.random((2, 100)) < 0.8
         ]
-        comparison = Comparison(*(said(golds, each) for each in answers), seed=seed)
+        comparison = Comparison(*(evaluation(golds, each) for each in answers), seed=seed)
         small["accuracy"] += comparison.differences["accuracy"].p_value < 0.05
         small["mcnemar"] += comparison.mcnemar < 0.05
     assert max(small.values()) <= 6  # binomial(40, 0.05) exceeds it once in 300 times
 
 
-def test_several_labels_are_compared_in_micro_f_too() -> None:
+def test_multi_label_classifiers_are_also_compared_in_micro_f() -> None:
     gold: list[dict[str, float]] = [{"A": 1.0, "B": 0.0}, {"A": 0.0}, {"B": 1.0}] * 10
     of_a = [{"A": 0.9, "B": 0.1}, {"A": 0.2, "B": 0.1}, {"A": 0.2, "B": 0.9}] * 10
     of_b = [{"A": 0.4, "B": 0.1}, {"A": 0.2, "B": 0.1}, {"A": 0.2, "B": 0.9}] * 10
@@ -140,9 +140,9 @@ def test_several_labels_are_compared_in_micro_f_too() -> None:
 
 @given(st.lists(st.tuples(*[st.sampled_from("AB")] * 3), min_size=1, max_size=20))
 @settings(max_examples=15, deadline=None)
-def test_turning_the_two_turns_the_signs(rows: list[tuple[str, str, str]]) -> None:
+def test_swapping_the_classifiers_swaps_the_signs(rows: list[tuple[str, str, str]]) -> None:
     golds, of_a, of_b = ("".join(column) for column in zip(*rows, strict=True))
-    a, b = said(golds, of_a), said(golds, of_b)
+    a, b = evaluation(golds, of_a), evaluation(golds, of_b)
     one, other = Comparison(a, b), Comparison(b, a)
     assert one.n_both + one.n_neither + len(one.only_a) + len(one.only_b) == len(rows)
     assert (one.only_a, one.only_b) == (other.only_b, other.only_a)
@@ -154,10 +154,14 @@ def test_turning_the_two_turns_the_signs(rows: list[tuple[str, str, str]]) -> No
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
-def test_only_the_same_texts_can_be_compared() -> None:
-    for other in (said("AA", "AB"), said("ABB", "ABB"), said("AB", "AB", labels="ABC")):
-        with pytest.raises(ValueError, match="same gold records"):
-            Comparison(said("AB", "AB"), other)
+def test_evaluations_on_different_texts_cannot_be_compared() -> None:
+    for other in (
+        evaluation("AA", "AB"),
+        evaluation("ABB", "ABB"),
+        evaluation("AB", "AB", labels="ABC"),
+    ):
+        with pytest.raises(ValueError, match="the same gold records"):
+            Comparison(evaluation("AB", "AB"), other)
 
 
 @pytest.mark.parametrize(
@@ -165,10 +169,10 @@ def test_only_the_same_texts_can_be_compared() -> None:
     [
         (("A", "C"), True, "The models have different labels: B lacks B, which A has"),
         (("A", "B", "C"), True, "The models have different labels: A lacks C, which B has"),
-        (("B", "A"), False, "A gives each text one label, B any number of them"),
+        (("B", "A"), False, "A predicts exactly one label per text, B any number of labels"),
     ],
 )
-def test_classifiers_that_answer_different_questions(
+def test_classifiers_with_different_labels_cannot_be_compared(
     labels: tuple[str, ...], exclusive: bool, message: str
 ) -> None:
     with pytest.raises(PipelineError) as error:
@@ -177,11 +181,11 @@ def test_classifiers_that_answer_different_questions(
     assert error.value.hint
 
 
-def test_the_order_of_labels_is_no_difference() -> None:
+def test_order_of_labels_does_not_matter() -> None:
     check_comparable(Classifier("a", ("A", "B"), True), Classifier("b", ("B", "A"), True))
 
 
-def test_many_missing_labels_are_not_all_listed() -> None:
+def test_error_lists_only_a_few_missing_labels() -> None:
     many: Any = tuple(f"L{number}" for number in range(77))
     with pytest.raises(PipelineError, match="B lacks L1, L2, L3, L4, L5 and 71 more"):
         check_comparable(Classifier("a", many, True), Classifier("b", ("L0",), True))

@@ -13,10 +13,10 @@ from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.evaluation import report
 from trfcli_pipeline.evaluation.report import Origin, read_history, render_report
-from trfcli_pipeline.evaluation.scores import Evaluation, score_cats
+from trfcli_pipeline.evaluation.results import Evaluation, score_cats
 
 ORIGIN = Origin(model="./model", pipeline="en_trf 1.0.0", data="test.jsonl")
-# Each way out of where a text may stand: text, attribute, script, style, comment.
+# Attempts to break out of a text node, an attribute, a script, a style and a comment.
 HOSTILE = [
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
@@ -35,7 +35,7 @@ HISTORY = [
 
 
 class Page(HTMLParser):
-    """The tags and texts of a page, as a browser would see them."""
+    """The tags and texts of a page."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -69,13 +69,13 @@ class Page(HTMLParser):
 
 
 def exclusive_case(labels: list[str], texts: list[str] | None = None) -> Any:
-    """Texts of which every second one is given the label after its own."""
+    """Two texts per label: the first is predicted correctly, the second as the next label."""
     n = 2 * len(labels)
     gold = [{labels[i % len(labels)]: 1.0} for i in range(n)]
-    said = [(i + (i >= len(labels))) % len(labels) for i in range(n)]
+    predicted_columns = [(i + (i >= len(labels))) % len(labels) for i in range(n)]
     predicted = [
         {label: 0.8 if place == each else 0.2 / len(labels) for place, label in enumerate(labels)}
-        for each in said
+        for each in predicted_columns
     ]
     evaluation = score_cats(gold, predicted, labels, exclusive=True)
     given = texts or [f"text {i}" for i in range(n)]
@@ -90,16 +90,18 @@ def multilabel_case() -> tuple[Evaluation, list[Record]]:
     return evaluation, [Record(f"text {i}", None, i + 1) for i in range(4)]
 
 
-def test_page_of_exclusive_labels() -> None:
+def test_report_on_exclusive_labels() -> None:
     evaluation, records = exclusive_case(["HAM", "SPAM", "ODD"])
     evaluation = replace(evaluation, n_words=1200, seconds=2.0)
     page = Page(render_report(evaluation, records, ORIGIN))
     assert page.open == []
     low, high = evaluation.intervals["accuracy"]
     assert page.has_text("Accuracy 0.500", f"{low:.3f} to {high:.3f}", "Words per second 600")
-    assert page.has_text("6 texts of test.jsonl , with the model ./model", "exactly one for each")
+    assert page.has_text(
+        "Model ./model on 6 texts from test.jsonl", "3 labels, exactly one per text"
+    )
     assert page.has_text("Confusion matrix", "HAM 1 1", "Most frequent confusions")
-    assert page.has_text("Texts Is Said 1 HAM SPAM")
+    assert page.has_text("Texts True label Predicted label 1 HAM SPAM")
     assert not page.has_text("Micro F")
     assert not page.has_text("Threshold")
     charts = [
@@ -122,13 +124,13 @@ def test_page_of_exclusive_labels() -> None:
     ]
 
 
-def test_page_of_several_labels() -> None:
+def test_report_on_multi_label_predictions() -> None:
     evaluation, records = multilabel_case()
     page = Page(render_report(evaluation, records, ORIGIN))
-    assert page.has_text("Micro F", "any number of them", "A label holds from its own score on")
-    assert page.has_text("1 of the texts have no known label", "Threshold")
+    assert page.has_text("Micro F", "any number per text", "the label’s decision threshold")
+    assert page.has_text("1 text has no label in the data and is not scored", "Threshold")
     assert not page.has_text("Confusion matrix")
-    # C is never mentioned: what can't be computed is a dash
+    # No text has C, so its AUC and average precision are undefined.
     assert page.has_text("C 0 0.000 0.000 0.000 – – 0.5")
     rows = [
         attributes for tag, attributes in page.tags if tag == "tr" and "data-gold" in attributes
@@ -137,23 +139,23 @@ def test_page_of_several_labels() -> None:
     assert {"data-gold": "", "data-predicted": "0"} in rows
 
 
-def test_nothing_wrong() -> None:
+def test_report_without_mistakes() -> None:
     gold = [{"A": 1.0}, {"B": 1.0}]
     evaluation = score_cats(gold, gold, ["A", "B"], exclusive=True)
     records = [Record("a", None, 1), Record("b", None, 2)]
     page = Page(render_report(evaluation, records, ORIGIN))
-    assert page.has_text("None: all texts were classified rightly.")
+    assert page.has_text("None: all predictions are correct.")
     assert page.count("form") == 0
     assert not page.has_text("Most frequent confusions")
 
 
-def test_no_text_has_any_label() -> None:
+def test_undefined_metrics_are_dashes() -> None:
     evaluation = score_cats([{"A": 0.0}], [{"A": 0.2}], ["A"], exclusive=False)
     page = Page(render_report(evaluation, [Record("a", None, 1)], ORIGIN))
     assert page.has_text("Accuracy 1.000", "Macro AUC –", "Average precision –")
 
 
-def test_many_labels() -> None:
+def test_report_on_many_labels() -> None:
     labels = [f"a_rather_long_name_of_a_label_{i}" for i in range(77)]
     evaluation, records = exclusive_case(labels)
     html = render_report(evaluation, records, ORIGIN)
@@ -164,24 +166,24 @@ def test_many_labels() -> None:
     assert len(html) < 500_000
 
 
-def test_names_are_divided_between_their_words() -> None:
+def test_long_names_can_break_between_words() -> None:
     html = render_report(*exclusive_case(["card_not_working", "R&D/other", "_"]), ORIGIN)
     assert '<span class="name">card_<wbr>not_<wbr>working</span>' in html
     assert '<span class="name">R&amp;D/<wbr>other</span>' in html
     assert '<span class="name">_</span>' in html
 
 
-def test_learning_curve() -> None:
+def test_training_history_is_plotted() -> None:
     evaluation, records = exclusive_case(["A", "B"])
     origin = replace(ORIGIN, history=[*HISTORY, {"step": 30}, {"epoch": "x"}])
     page = Page(render_report(evaluation, records, origin))
-    assert page.has_text("Learning: scores", "Learning: loss", "20 1 0.7 0.8 0.75 0.8")
+    assert page.has_text("Training: dev scores", "Training: loss", "20 1 0.7 0.8 0.75 0.8")
     names = [text for text in page.texts if text in {"accuracy", "macro F", "score"}]
     assert {"accuracy", "macro F"} <= set(names)
-    assert not Page(render_report(evaluation, records, ORIGIN)).has_text("Learning")
+    assert not Page(render_report(evaluation, records, ORIGIN)).has_text("Training")
 
 
-def test_score_that_is_the_macro_f_is_drawn_once() -> None:
+def test_score_equal_to_macro_f_is_drawn_once() -> None:
     evaluation, records = exclusive_case(["A", "B"])
     history = [{**row, "score": row["cats_macro_f"]} for row in HISTORY]
     html = render_report(evaluation, records, replace(ORIGIN, history=history))
@@ -190,11 +192,11 @@ def test_score_that_is_the_macro_f_is_drawn_once() -> None:
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
-def test_texts_and_labels_cannot_break_out(exclusive: bool) -> None:
+def test_texts_and_labels_are_escaped(exclusive: bool) -> None:
     evaluation, records = exclusive_case(HOSTILE, HOSTILE)
     if not exclusive:
-        decisions = evaluation.decisions
-        evaluation = replace(evaluation, decisions=replace(decisions, exclusive=False))
+        prediction = evaluation.prediction
+        evaluation = replace(evaluation, prediction=replace(prediction, exclusive=False))
     origin = Origin(HOSTILE[0], HOSTILE[1], HOSTILE[3], HISTORY)
     html = render_report(evaluation, records, origin)
     page = Page(html)
@@ -211,7 +213,7 @@ def test_texts_and_labels_cannot_break_out(exclusive: bool) -> None:
     assert "1337" not in html
 
 
-def test_page_needs_nothing_beside_it_and_runs_no_other_script() -> None:
+def test_page_is_self_contained_and_allows_no_other_script() -> None:
     html = render_report(*exclusive_case(["A", "B"]), ORIGIN)
     assert not re.search(r"https?://|@import|url\(", html.replace("http://www.w3.org/2000/svg", ""))
     (script,) = re.findall(r"<script>(.*?)</script>", html, flags=re.DOTALL)
@@ -224,16 +226,16 @@ def test_long_texts_and_many_mistakes_are_cut(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(report, "_SHOWN_TEXT", 10)
     html = render_report(*exclusive_case(["A", "B", "C"], ["x" * 11]), ORIGIN)
     page = Page(html)
-    assert page.has_text("These are 2 of 3.", "x" * 10 + "…")
+    assert page.has_text("The first 2 of 3 are shown.", "x" * 10 + "…")
     assert "x" * 11 not in html
 
 
-def test_names_that_are_not_utf_8_can_be_written() -> None:
+def test_names_with_invalid_utf_8_can_be_written() -> None:
     html = render_report(*exclusive_case(["A", "B"]), replace(ORIGIN, model="\udcff"))
     assert html.encode("utf8")
 
 
-def test_history_is_read_from_the_models_directory(tmp_path: Path) -> None:
+def test_training_history_is_read_from_the_model_directory(tmp_path: Path) -> None:
     assert read_history(None) == []
     assert read_history(tmp_path) == []
     path = tmp_path / "training.jsonl"

@@ -198,7 +198,7 @@ def test_many_texts_are_sampled(
             r"bf16 lowers cosine by 0\.\d\d points, more than the 0 allowed; nothing was",
         ),
         ({"precision": "int8"}, "int8 needs the OpenVINO"),
-        ({"dev": "texts.jsonl"}, "no labels in the record"),
+        ({"dev": "texts.jsonl"}, "the record has no labels"),
         ({"dev": "nowhere.jsonl"}, "no such file"),
     ],
 )

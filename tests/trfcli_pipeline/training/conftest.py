@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from trainings import QUICK, constant_rates, rows, write
 
-from trfcli_pipeline.evaluation.scores import Evaluation
+from trfcli_pipeline.evaluation.results import Evaluation
 from trfcli_pipeline.tasks.init_model import init_model
 from trfcli_pipeline.training import train_textcat, trainer
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from trainings import QUICK
 
 from trfcli_pipeline.errors import EncoderError, SettingsError
-from trfcli_pipeline.evaluation.classifier import evaluate
+from trfcli_pipeline.evaluation.evaluate import evaluate
 from trfcli_pipeline.tasks.init_model import init_model
 from trfcli_pipeline.training import (
     Checkpointed,

@@ -10,7 +10,7 @@ from directories import snapshot
 from trainings import QUICK, hidden, rows, write
 
 from trfcli_pipeline.errors import DataError, DeviceError, OutputError, PipelineError, TrfError
-from trfcli_pipeline.evaluation.classifier import Prediction
+from trfcli_pipeline.evaluation.evaluate import PredictionOutput
 from trfcli_pipeline.training import (
     Checkpointed,
     Evaluated,
@@ -47,7 +47,7 @@ def test_an_error_in_the_middle_leaves_the_model_as_it_was(
     predict = trainer.predict
     calls = 0
 
-    def fail_later(*args: Any, **kwargs: Any) -> Prediction:
+    def fail_later(*args: Any, **kwargs: Any) -> PredictionOutput:
         nonlocal calls
         calls += 1
         if calls == 2:

@@ -1,11 +1,11 @@
-"""The file formats of data: from the bytes of a file to its raw rows, each with its place.
+"""Data file formats: readers from bytes to raw rows, and writers.
 
-A reader yields `(place, row)`. The place counts from 1: the line that the record starts on, or
-the row of a file that has no lines. The row is what JSON would hold (an object, a pair ...), not
-yet checked; a `BadRowError` stands in for a row that can't be parsed, so that reading goes on.
+A reader yields `(place, row)`. The place counts from 1: the line that the record starts on, or the
+row if the file has no lines. The row is a JSON value (an object, a pair ...) that isn't validated
+yet. A row that can't be parsed is a `BadRowError`, so that reading can go on.
 
-All formats are read as a stream, in little memory, but two: a .json file that is one list is held
-as text, and a .spacy file as its arrays.
+Formats are read as streams, with two exceptions: a .json file with one list is loaded as text, and
+a .spacy file as arrays.
 """
 
 import gzip
@@ -46,13 +46,14 @@ _Known = TypeVar("_Known")
 
 
 def open_rows(path: Path | str, *, labelled: bool) -> tuple[str, Format, Rows]:
-    """Choose the format by suffix, and return the file's name for errors, its format and rows.
+    """Open a data file, and choose its format by suffix.
 
-    The rows are read as they are asked for.
+    Returns:
+        The name of the file for messages, its format, and its rows, which are read lazily.
 
     Raises:
-        DataError: There is no such file, its suffix is unknown or says that it has no labels
-            although they are needed; or later, while reading, the file as a whole is damaged.
+        DataError: There is no such file, its suffix is unknown, or the format has no labels though
+            they are needed. While reading: the file is damaged.
     """
     if str(path) == STDIN:
         return "stdin", FORMATS[".jsonl"], _read(None, FORMATS[".jsonl"], "stdin")
@@ -64,20 +65,20 @@ def open_rows(path: Path | str, *, labelled: bool) -> tuple[str, Format, Rows]:
     except OSError as error:
         raise _unreadable(name, error) from error
     if path.is_dir():
-        raise DataError(f"{name}: a directory, not a file", hint="Name one file in it")
+        raise DataError(f"{name}: a directory, not a file", hint="Give the path of a file in it")
     suffix, format = _by_suffix(path, FORMATS, "stdin")
     if labelled and not format.has_labels:
         usable = ", ".join(known for known, format in FORMATS.items() if format.has_labels)
-        problem = f"a {suffix} file has no labels, and they are needed"
+        problem = f"a {suffix} file has no labels, but labels are needed"
         raise DataError(f"{name}: {problem}", hint=f"Use one of {usable}")
     return name, format, _read(path, format, name)
 
 
 def open_writer(path: Path | str) -> Writer:
-    """Choose by suffix how an output is written; "-" is JSONL on stdout.
+    """Choose a writer by suffix; "-" is JSONL on stdout.
 
     Raises:
-        DataError: The suffix is unknown, or of a format that is only read.
+        DataError: The suffix is unknown, or the format can only be read.
     """
     if str(path) == STDIN:
         return JsonlWriter()
@@ -86,7 +87,7 @@ def open_writer(path: Path | str) -> Writer:
 
 
 def place_name(path: Path | str) -> str:
-    """What the place of a row is called in a file of a known suffix, e.g. "line"."""
+    """What a place is called in the format of a file: "line", "row" or "doc"."""
     if str(path) == STDIN:
         return JSONL.place
     return _by_suffix(Path(path), FORMATS, "stdin")[1].place
@@ -97,7 +98,7 @@ def _read(path: Path | None, format: Format, name: str) -> Rows:
         with _open(path) as stream:
             yield from format.read(stream, name)
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{name}: not a gzip file, or a damaged one ({error})") from error
+        raise DataError(f"{name}: not a gzip file, or damaged ({error})") from error
     except OSError as error:
         raise _unreadable(name, error) from error
 
@@ -116,15 +117,15 @@ def _by_suffix(path: Path, known: Mapping[str, _Known], stream: str) -> tuple[st
     inner = path.with_suffix("") if path.suffix.lower() == ".gz" else path
     suffix = inner.suffix.lower()
     if suffix not in known:
-        problem = f'unknown suffix "{suffix}"' if suffix else "no suffix that tells its format"
-        hint = f"Known: {', '.join(known)}, each also with .gz; - is JSONL on {stream}"
+        problem = f'unknown suffix "{suffix}"' if suffix else "no suffix, so the format is unknown"
+        hint = f"Use {', '.join(known)}, optionally with .gz, or - for JSONL on {stream}"
         raise DataError(f"{path}: {problem}", hint=hint)
     return suffix, known[suffix]
 
 
 def _similar_file(path: Path) -> str | None:
     if not path.parent.is_dir():
-        return f"There is no directory {path.parent} either"
+        return f"There is no directory {path.parent}"
     names = sorted(entry.name for entry in path.parent.iterdir())
     close = get_close_matches(path.name, names, n=1)
     return f"Did you mean {path.parent / close[0]}?" if close else None

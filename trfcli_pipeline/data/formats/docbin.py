@@ -1,4 +1,4 @@
-"""Reads and writes .spacy, the DocBin of spaCy."""
+"""Read and write .spacy files (DocBin)."""
 
 from typing import IO, Any
 
@@ -11,17 +11,17 @@ def _read_spacy(stream: IO[bytes], name: str) -> Rows:
     from spacy.vocab import Vocab
 
     try:
-        # One by one: a Doc takes many times the memory of what it is made from.
+        # One Doc at a time, because Docs take much more memory than the DocBin.
         for place, doc in enumerate(DocBin().from_bytes(stream.read()).get_docs(Vocab()), start=1):
-            # A Doc that nobody labelled has empty cats.
+            # An unlabeled Doc has empty cats.
             cats = {"cats": dict(doc.cats)} if doc.cats else {}
             yield place, {"text": doc.text, **cats}
-    except Exception as error:  # damage shows in zlib, msgpack or spaCy, each with its own errors
-        raise DataError(f"{name}: not a DocBin of spaCy 3, or a damaged one") from error
+    except Exception as error:  # zlib, msgpack and spaCy each raise their own errors
+        raise DataError(f"{name}: not a spaCy 3 DocBin, or damaged") from error
 
 
 class DocBinWriter:
-    """Gathers Docs, since a DocBin can only be written as a whole."""
+    """Collects Docs, because a DocBin can only be written as a whole."""
 
     streams = False
     takes_docs = True

@@ -1,4 +1,4 @@
-"""Reads .jsonl and .json, and writes .jsonl."""
+"""Read .jsonl and .json files, and write .jsonl files."""
 
 import json
 import re
@@ -10,13 +10,13 @@ import numpy as np
 
 from trfcli_pipeline.data.formats.rows import BadRowError, Format, Rows, bad_utf8, lines
 
-# Literal tabs and control characters in a string are against the standard, but unmistakable.
+# Accept literal tabs and control characters in strings: forbidden by the standard, but unambiguous.
 _JSON = json.JSONDecoder(strict=False)
 _JSON_SPACE = re.compile(r"[ \t\r\n]*")
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _PAIR = re.compile(rb'\[\s*"([^"\\]|\\.)*"\s*,\s*\{.*\}\s*\]')
 _JSONL_SHAPE = 'Each line is one record: {"text": ..., "label": ...}'
-_JSON_SHAPES = 'A .json file holds one list, [{"text": ...}, ...], or one record on each line'
+_JSON_SHAPES = 'A .json file is one list, [{"text": ...}, ...], or has one record per line'
 
 
 def _read_jsonl(stream: Iterable[bytes], name: str, advice: str = _JSONL_SHAPE) -> Rows:
@@ -41,12 +41,12 @@ def _read_json(stream: Iterable[bytes], name: str) -> Rows:
     if head and _is_list(head[-1]):
         yield from _read_json_list(b"".join([*head, *raw_lines]))
     else:
-        # Many tools write one record a line and call the file .json.
+        # Many tools write one record per line and call the file .json.
         yield from _read_jsonl(chain(head, raw_lines), name, _JSON_SHAPES)
 
 
 def _is_list(first_line: bytes) -> bool:
-    """Whether a file begins as a list of records, rather than with a record that is a pair."""
+    """Whether a file starts with a list of records rather than with a pair."""
     line = first_line.strip(_BLANK)
     return line.startswith(b"[") and _PAIR.fullmatch(line) is None
 
@@ -57,7 +57,7 @@ def _read_json_list(data: bytes) -> Rows:
     except UnicodeDecodeError as error:
         yield data.count(b"\n", 0, error.start) + 1, bad_utf8(data[error.start])
         return
-    # Element by element, because json.loads on the whole doesn't tell where each one starts.
+    # Decode element by element, because json.loads doesn't tell on which line each one starts.
     line, counted = 1, 0
     at = _end_of_space(text, _end_of_space(text, 0) + 1)
     closed = text[at : at + 1] == "]"
@@ -98,10 +98,10 @@ def _bad_json(error: ValueError | RecursionError, advice: str | None = None) -> 
 
 
 class JsonlWriter:
-    """Writes a row as a line of JSON.
+    """Writes one JSON object per line.
 
-    Numpy values become numbers and lists; other values that JSON has no form for, such as dates,
-    become strings.
+    Numpy values become numbers and lists; other values without a JSON form, such as dates, become
+    strings.
     """
 
     streams = True
@@ -113,7 +113,7 @@ class JsonlWriter:
 
     def add(self, batch: Iterable[Mapping[str, Any]]) -> bytes:
         text = "".join(f"{to_json(row)}\n" for row in batch)
-        # A lone surrogate, kept from the input, is written as JSON's own escape: \ud800.
+        # Lone surrogates from the input are written as JSON escapes, such as \ud800.
         return text.encode("utf-8", errors="backslashreplace")
 
     def end(self) -> bytes:
@@ -121,7 +121,7 @@ class JsonlWriter:
 
 
 def to_json(value: Any) -> str:
-    """A value as JSON on one line."""
+    """Convert a value to JSON on one line."""
     return json.dumps(value, ensure_ascii=False, default=_plain)
 
 

@@ -1,4 +1,4 @@
-"""What all formats share: what a reader and a writer are, and how a bad row is described."""
+"""What all formats share: the interfaces of readers and writers, and errors for bad rows."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +14,7 @@ _LONGEST_QUOTE = 40
 
 
 class BadRowError(Exception):
-    """A row that can't be used: what is wrong with it, and what to do about it."""
+    """A bad row: what is wrong, and what to do about it."""
 
     def __init__(self, reason: str, *, advice: str | None = None) -> None:
         super().__init__(reason)
@@ -26,13 +26,13 @@ Rows = Iterator[tuple[int, Any]]
 
 
 class Writer(Protocol):
-    """Turns the rows of an output into the bytes of a file, batch by batch.
+    """Converts rows to the bytes of an output file, batch by batch.
 
     Attributes:
-        streams: Whether `add` returns what belongs in the file; if not, `end` returns all of it.
-        takes_docs: Whether a batch is a DocBin, as bytes, rather than a list of rows.
-        state: What another writer needs to go on where this one is.
-        left_out: Keys of rows that the file has no place for.
+        streams: Whether `add` returns the bytes of each batch. If not, `end` returns all of them.
+        takes_docs: Whether a batch is a serialized DocBin rather than a list of rows.
+        state: What another writer needs to continue the file.
+        left_out: Keys of rows that the file has no column for.
     """
 
     streams: bool
@@ -47,12 +47,13 @@ class Writer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How one kind of file is read.
+    """A file format to read.
 
     Attributes:
-        read: From the open file and the name to use in errors, to `(place, row or BadRowError)`.
-        place: What the place of a row is called, e.g. "line".
-        has_labels: Whether a record of such a file can have labels.
+        read: Takes the open file and its name for messages, and yields
+            `(place, row or BadRowError)`.
+        place: What a place is called: "line", "row" or "doc".
+        has_labels: Whether records can have labels.
     """
 
     read: Callable[[IO[bytes], str], Rows]
@@ -61,13 +62,13 @@ class Format:
 
 
 def quoted(name: str) -> str:
-    """A name from a file as a message shows it: printable, on one line, and not too long."""
+    """Quote a name for a message: printable, on one line, and not too long."""
     short = name if len(name) <= _LONGEST_QUOTE else name[: _LONGEST_QUOTE - 1] + "…"
     return json.dumps(without_surrogates(short), ensure_ascii=False)
 
 
 def lines(stream: Iterable[bytes]) -> Iterator[tuple[int, str | BadRowError]]:
-    # Files opened as bytes are split at \n alone; as text, at \r too.
+    # Binary files are split at \n only. Text files would be split at \r, too.
     for number, raw in enumerate(stream, start=1):
         try:
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8")

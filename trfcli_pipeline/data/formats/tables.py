@@ -1,4 +1,4 @@
-"""Reads .csv, .tsv and .parquet, and writes .csv and .tsv."""
+"""Read .csv, .tsv and .parquet files, and write .csv and .tsv files."""
 
 import csv
 import io
@@ -15,10 +15,11 @@ from trfcli_pipeline.data.formats.rows import (
     quoted,
 )
 from trfcli_pipeline.data.surrogates import SURROGATE, without_surrogates
+from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.errors import DataError, OutputError
 
-_CSV_QUOTES = 'A field with quotes or line ends stands in quotes; a quote inside it is doubled ("")'
-# The csv module's own limit, 131,072 characters, is less than a book has.
+_CSV_QUOTES = 'Put fields with quotes or newlines in quotes, and double the quotes inside them ("")'
+# The csv module's default of 131,072 characters is less than a book.
 _CSV_FIELD_LIMIT = 2**31 - 1
 
 
@@ -31,9 +32,9 @@ def _read_tsv(stream: IO[bytes], name: str) -> Rows:
 
 
 def _read_table(stream: Iterable[bytes], name: str, delimiter: str) -> Rows:
-    # The limit belongs to the csv module as a whole: it can be raised, but not for one reader.
+    # The limit is global to the csv module; it can't be set for a single reader.
     csv.field_size_limit(_CSV_FIELD_LIMIT)
-    # Bytes that aren't UTF-8 become surrogates, which valid UTF-8 never gives: found per row.
+    # Invalid bytes become surrogates, which valid UTF-8 never contains, and are found row by row.
     lines = (
         raw.decode("utf-8-sig" if number == 0 else "utf-8", errors="surrogateescape")
         for number, raw in enumerate(stream)
@@ -60,9 +61,9 @@ def _read_table(stream: Iterable[bytes], name: str, delimiter: str) -> Rows:
             header = [cell.strip() for cell in cells]
             if "text" not in header:
                 raise DataError(
-                    f'{name}, line {place}: no column "text" in the header '
-                    f"(it has: {', '.join(map(quoted, header))})",
-                    hint=f'The first line names the columns, for example "text{delimiter}label"',
+                    f'{name}, line {place}: the header has no column "text" '
+                    f"(its columns: {enumeration([quoted(cell) for cell in header], limit=10)})",
+                    hint=f'The first line must name the columns, such as "text{delimiter}label"',
                 )
         elif len(cells) > len(header):
             problem = f"{len(cells)} fields, but the header names {len(header)} columns"
@@ -73,12 +74,12 @@ def _read_table(stream: Iterable[bytes], name: str, delimiter: str) -> Rows:
 
 def _bad_csv(error: csv.Error) -> BadRowError:
     if "unexpected end" in str(error):
-        return BadRowError("the quoted field that starts here never ends", advice=_CSV_QUOTES)
+        return BadRowError("the quoted field that starts here is never closed", advice=_CSV_QUOTES)
     return BadRowError(f"not valid CSV ({str(error).partition(' - ')[0]})", advice=_CSV_QUOTES)
 
 
 def _with_label_list(row: dict[str, Any]) -> dict[str, Any]:
-    """Bring the labels of a table's row into the form that they have in JSON."""
+    """Convert the labels of a table row to their JSON form."""
     for key in LABEL_KEYS:
         if key in row and row[key] is None:
             del row[key]
@@ -97,27 +98,27 @@ def _read_parquet(stream: IO[bytes], name: str) -> Rows:
         import pyarrow.parquet
     except ImportError as error:
         hint = 'pip install "trfcli[parquet]"'
-        raise DataError(f"{name}: reading Parquet needs pyarrow", hint=hint) from error
+        raise DataError(f"{name}: pyarrow is needed to read Parquet files", hint=hint) from error
     try:
         batches = pyarrow.parquet.ParquetFile(stream).iter_batches(batch_size=1024)
         rows = (row for batch in batches for row in batch.to_pylist())
         for place, row in enumerate(rows, start=1):
             match row.get("cats"):
                 case dict() as cats:
-                    # A struct column gives every row every key, with null where there was none.
+                    # In a struct column every row has every key, with null for missing ones.
                     row["cats"] = {key: value for key, value in cats.items() if value is not None}
                 case [tuple(), *_] | [] as pairs:
                     row["cats"] = dict(pairs)
             yield place, _with_label_list(row)
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
-        raise DataError(f"{name}: not a Parquet file, or a damaged one") from error
+        raise DataError(f"{name}: not a Parquet file, or damaged") from error
 
 
 class TableWriter:
-    """Writes rows under a header, which the first row decides.
+    """Writes rows as a table, with the keys of the first row as the header.
 
-    Of the labels, `{"cats": {"A": 0.9}, "labels": ["A"]}`, the table has a column `labels`,
-    separated by "|", and a column `score_A` for each of `cats`. Lists and objects are JSON.
+    For `{"cats": {"A": 0.9}, "labels": ["A"]}`, the table has a column `labels`, separated by "|",
+    and a column `score_A` for each label of `cats`. Lists and objects are written as JSON.
     """
 
     streams = True
@@ -145,7 +146,7 @@ class TableWriter:
 
     def _line(self, cells: Sequence[Any]) -> str:
         line = io.StringIO(newline="")
-        # With \n alone as its line end, csv would leave an \r in a cell without quotes.
+        # With a line terminator of \n, csv wouldn't quote cells that contain \r.
         csv.writer(line, delimiter=self.delimiter, lineterminator="\r\n").writerow(cells)
         return line.getvalue().removesuffix("\r\n") + "\n"
 
@@ -161,8 +162,8 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
 def _joined(labels: Sequence[str]) -> str:
     for label in labels:
         if "|" in label:
-            problem = f'{quoted(label)}: in a table, "|" separates labels'
-            raise OutputError(problem, hint="Write .jsonl")
+            problem = f'Label {quoted(label)}: tables use "|" to separate labels'
+            raise OutputError(problem, hint="Write a .jsonl file instead")
     return "|".join(labels)
 
 

@@ -1,4 +1,4 @@
-"""Reads .txt: one text a line."""
+"""Read .txt files: one text per line."""
 
 from typing import IO
 

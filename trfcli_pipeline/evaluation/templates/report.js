@@ -1,5 +1,5 @@
 "use strict";
-// Filters the table of mistakes. Without it, the table is complete.
+// Filters the table of mistakes. Without JavaScript, the whole table is shown.
 const form = document.getElementById("filter");
 if (form) {
   const [words, label, side] = ["words", "label", "side"].map((id) => document.getElementById(id));

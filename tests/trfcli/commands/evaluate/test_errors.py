@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from evaluate_command import TEXTS, CheckFailure, Run, Write
 
-from trfcli_pipeline.evaluation import classifier
-from trfcli_pipeline.evaluation.scores import Evaluation
+from trfcli_pipeline.evaluation import evaluate as scoring
+from trfcli_pipeline.evaluation.results import Evaluation
 
 
 @pytest.mark.parametrize(
@@ -41,16 +41,20 @@ def test_unusable_input_is_one_line_and_changes_nothing(
     [
         ([*TEXTS[:2], '{"text": "a", "label"'], "data.jsonl, line 3: not valid JSON", "Each line"),
         (["{}", *TEXTS, "oops"], "data.jsonl, line 1: ", "2 of 14 records"),
-        ([*TEXTS, {"text": "a", "lable": "BAD"}], "data.jsonl, line 13: no labels", '"label"'),
+        (
+            [*TEXTS, {"text": "a", "lable": "BAD"}],
+            "data.jsonl, line 13: the record has no",
+            '"label"',
+        ),
         ([{"text": 3, "label": "BAD"}], 'data.jsonl, line 1: "text" is a number', "quotes"),
         (
             ["", *TEXTS, {"text": "a", "label": "NEW"}],
-            "data.jsonl: 1 label is not among the model's: NEW (line 14)",
-            "Known are BAD, GOOD",
+            "data.jsonl: 1 label is not in the model: NEW (line 14)",
+            "Known labels: BAD, GOOD",
         ),
         (
             [TEXTS[0], {"text": "a", "labels": ["BAD", "GOOD"]}],
-            "data.jsonl: 1 text has more than one label",
+            "data.jsonl: 1 text has several labels",
             "--multilabel",
         ),
     ],
@@ -75,7 +79,7 @@ def test_output_is_checked_before_the_pipeline_runs(
     def evaluate(*args: Any, **options: Any) -> Evaluation:
         raise AssertionError("the pipeline ran")
 
-    monkeypatch.setattr(classifier, "evaluate", evaluate)
+    monkeypatch.setattr(scoring, "evaluate", evaluate)
     for option in ("-o", "--html"):
         result = run("evaluate", "exclusive", "test.jsonl", option, "folder")
         assert result.stderr.startswith("✘ folder: a directory, not a file\n")

@@ -10,8 +10,8 @@ import spacy
 from evaluate_command import GOOD, TEXTS, Digest, Run, Write
 
 from trfcli.rendering.mistakes import prediction
-from trfcli_pipeline.evaluation import classifier
-from trfcli_pipeline.evaluation.scores import Evaluation, Mistake
+from trfcli_pipeline.evaluation import evaluate as scoring
+from trfcli_pipeline.evaluation.results import Evaluation, Mistake
 
 CONTROLS = "\x1b" * 20
 SPACY_SCORES = {
@@ -163,7 +163,7 @@ def test_html_report_replaces_an_older_one(run: Run, workspace: Path, write: Wri
     assert result.stderr == "✔ Wrote report.html\n"
     html = (workspace / "report.html").read_text(encoding="utf8")
     assert html.startswith("<!DOCTYPE html>")
-    assert "13 texts of <b>odd.jsonl</b>, with the model <b>exclusive</b>" in html
+    assert "Model <b>exclusive</b> on 13 texts from <b>odd.jsonl</b>" in html
     assert f'<td data-name="Line">13</td><td class="text">{GOOD}</td>' in html
     assert not list(workspace.glob(".report*"))
 
@@ -172,7 +172,7 @@ def test_report_shows_how_the_model_was_trained(run: Run, workspace: Path) -> No
     row = {"step": 7, "epoch": 1.0, "loss": 0.5, "score": 0.8, "accuracy": 0.9, "cats_macro_f": 0.8}
     (workspace / "exclusive" / "training.jsonl").write_text(f"{json.dumps(row)}\n")
     assert run("evaluate", "exclusive", "test.jsonl", "--html", "a.html").exit_code == 0
-    assert "Learning: loss" in (workspace / "a.html").read_text(encoding="utf8")
+    assert "Training: loss" in (workspace / "a.html").read_text(encoding="utf8")
 
 
 def test_labels_are_not_escaped_in_json(run: Run, workspace: Path, write: Write) -> None:
@@ -221,13 +221,13 @@ def test_batch_size_reaches_the_pipeline_and_changes_no_score(
     run: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    original = classifier.evaluate
+    original = scoring.evaluate
 
     def spy(*args: Any, **options: Any) -> Evaluation:
         seen.append(options["batch_size"])
         return original(*args, **options)
 
-    monkeypatch.setattr(classifier, "evaluate", spy)
+    monkeypatch.setattr(scoring, "evaluate", spy)
     whole = metrics_of(run, "exclusive", "test.jsonl")
     single = metrics_of(run, "exclusive", "test.jsonl", "-b", "1")
     assert seen == [spacy.load(workspace / "exclusive").batch_size, 1]

@@ -45,7 +45,11 @@ def test_wrong_input_is_one_line_and_changes_nothing(
     [
         ([*TEXTS[:2], '{"text": "a", "label"'], "data.jsonl, line 3: not valid JSON", "Each line"),
         ([*TEXTS, "oops", *TEXTS, "{}"], "data.jsonl, line 25: not valid JSON", "lines 25, 50"),
-        ([*TEXTS, {"text": "a", "lable": "BAD"}], "data.jsonl, line 25: no labels", '"label"'),
+        (
+            [*TEXTS, {"text": "a", "lable": "BAD"}],
+            "data.jsonl, line 25: the record has no",
+            '"label"',
+        ),
         (
             [*TEXTS, {"text": 3, "label": "BAD"}],
             'data.jsonl, line 25: "text" is a number',

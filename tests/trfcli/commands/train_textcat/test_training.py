@@ -214,9 +214,9 @@ def test_remarks_are_warnings_and_stay_with_quiet(
     lines = result.stderr.splitlines()
     assert all(line.startswith("⚠ ") for line in lines)
     overlap, empty, few = lines
-    assert overlap.startswith("⚠ 1 of 4 texts in dev occurs in train too")
-    assert empty == "⚠ 1 text in dev is empty (first: line 4)"
-    assert few == "⚠ 2 labels have fewer than 10 texts in train: BAD (4), GOOD (4)"
+    assert overlap.startswith("⚠ 1 of 4 texts in the dev set also occurs in the training set")
+    assert empty == "⚠ 1 text in the dev set is empty (first: line 4)"
+    assert few == "⚠ 2 labels have fewer than 10 texts in the training set: BAD (4), GOOD (4)"
 
 
 def test_second_training_continues_or_says_what_it_replaces(

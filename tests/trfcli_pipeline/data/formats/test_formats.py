@@ -53,7 +53,7 @@ def test_reading_takes_little_memory(
 ) -> None:
     path = tmp_path / name
     write(path)
-    # What is imported and set up once doesn't count.
+    # Import and set up everything before measuring.
     next(open_rows(path, labelled=False)[2])
     tracemalloc.start()
     try:
@@ -62,11 +62,11 @@ def test_reading_takes_little_memory(
     finally:
         tracemalloc.stop()
     assert number == N_ROWS
-    # All but Parquet, of which 1024 rows are decoded together, need far less.
+    # Parquet needs the most, because it decodes 1024 rows together.
     assert peak < N_ROWS * len(TEXT)
 
 
-def test_places_have_a_name_in_every_format() -> None:
+def test_name_of_places_in_every_format() -> None:
     assert {suffix: place_name(f"a{suffix}.gz") for suffix in FORMATS} == {
         **dict.fromkeys(FORMATS, "line"),
         ".parquet": "row",
@@ -75,7 +75,7 @@ def test_places_have_a_name_in_every_format() -> None:
     assert place_name("-") == "line"
 
 
-def test_writers_by_suffix() -> None:
+def test_writer_is_chosen_by_suffix() -> None:
     assert isinstance(open_writer("-"), JsonlWriter)
     assert isinstance(open_writer("a.JSONL.gz"), JsonlWriter)
     assert isinstance(open_writer("a.spacy"), DocBinWriter)
@@ -89,14 +89,14 @@ def test_writers_by_suffix() -> None:
     ("name", "problem"),
     [
         ("a.parquet", 'unknown suffix ".parquet"'),
-        ("a", "no suffix that tells its format"),
-        ("a.gz", "no suffix that tells its format"),
+        ("a", "no suffix, so the format is unknown"),
+        ("a.gz", "no suffix, so the format is unknown"),
     ],
 )
-def test_what_cannot_be_written(name: str, problem: str) -> None:
+def test_formats_that_cannot_be_written(name: str, problem: str) -> None:
     with pytest.raises(DataError) as caught:
         open_writer(name)
     assert caught.value.message == f"{name}: {problem}"
     assert caught.value.hint == (
-        "Known: .jsonl, .csv, .tsv, .spacy, each also with .gz; - is JSONL on stdout"
+        "Use .jsonl, .csv, .tsv, .spacy, optionally with .gz, or - for JSONL on stdout"
     )

@@ -30,7 +30,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(max_examples=60, deadline=None)
 @given(rows=st.lists(st.tuples(texts, other_keys), min_size=1, max_size=4))
-def test_what_is_written_is_read_with_its_other_keys(
+def test_written_rows_round_trip_with_all_keys(
     directory: Path, rows: list[tuple[str, dict[str, Any]]]
 ) -> None:
     path = directory / "written.jsonl"
@@ -64,7 +64,7 @@ def text_of(row: Any) -> str | None:
 
 @settings(max_examples=200, deadline=None)
 @given(text=json_like | values.map(json.dumps))
-def test_json_list_is_read_iff_it_is_valid_json(directory: Path, text: str) -> None:
+def test_json_list_is_read_if_and_only_if_it_is_valid(directory: Path, text: str) -> None:
     text = f'[{{"text": "a"}}, {text}]'
     path = directory / "maybe.json"
     path.write_bytes(text.encode())

@@ -26,7 +26,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(("suffix", "delimiter"), [(".csv", ","), (".tsv", "\t")])
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_what_is_written_is_read(
+def test_written_rows_round_trip(
     directory: Path, suffix: str, delimiter: str, data: st.DataObject
 ) -> None:
     names = data.draw(st.lists(labels, min_size=1, max_size=3, unique=True))
@@ -51,12 +51,12 @@ def test_what_is_written_is_read(
         assert read == each["cats"]
 
 
-def test_first_row_decides_the_columns() -> None:
+def test_first_row_determines_the_columns() -> None:
     writer = TableWriter(",")
     first = writer.add([{"text": "a", "n": 1, "ents": [{"label": "ORG"}], "ok": True, "no": None}])
     assert first == b'text,n,ents,ok,no\na,1,"[{""label"": ""ORG""}]",true,\n'
     other = TableWriter(",")
-    # As a run that continues another.
+    # Like a resumed run.
     other.state = writer.state
     assert other.add([{"new": 1, "text": "b"}, {"text": "c", "n": "x", "newer": 2}]) == (
         b"b,,,,\nc,x,,,\n"
@@ -64,11 +64,11 @@ def test_first_row_decides_the_columns() -> None:
     assert other.left_out == {"new", "newer"}
 
 
-def test_label_that_a_table_cannot_hold() -> None:
+def test_label_with_a_separator_cannot_be_written_to_a_table() -> None:
     row: dict[str, Any] = {"text": "a", "cats": {"a|b": 0.9}, "labels": ["a|b"]}
-    with pytest.raises(OutputError, match=r'"a|b": in a table, "|" separates labels'):
+    with pytest.raises(OutputError, match=r'Label "a\|b": tables use "\|" to separate labels'):
         TableWriter(",").add([row])
 
 
-def test_lone_surrogate_of_the_input() -> None:
+def test_lone_surrogate_is_replaced_in_a_table() -> None:
     assert TableWriter(",").add([{"text": "a", "id": "\ud800"}]) == "text,id\na,\ufffd\n".encode()

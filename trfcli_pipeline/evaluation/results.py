@@ -1,8 +1,9 @@
-"""What a text classifier's answers are worth: every figure, from a table's to a report's."""
+"""Everything that an evaluation found: metrics, scores per label, and mistakes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,9 @@ from trfcli_pipeline.evaluation.bootstrap import Interval, intervals
 from trfcli_pipeline.evaluation.calibration import Bin, calibration_error, reliability
 from trfcli_pipeline.evaluation.eval_prediction import (
     DEFAULT_THRESHOLD,
-    Bools,
+    BoolArray,
     EvalPrediction,
     Threshold,
-    decide,
 )
 
 __all__ = ["Confusion", "Evaluation", "LabelScore", "Mistake", "score_cats"]
@@ -23,15 +23,14 @@ __all__ = ["Confusion", "Evaluation", "LabelScore", "Mistake", "score_cats"]
 
 @dataclass(frozen=True)
 class LabelScore:
-    """One row of the table of labels.
+    """The scores of one label.
 
     Attributes:
-        label: The label.
-        precision, recall, f: As spaCy's Scorer gives them: 0.0 where nothing can be divided.
-        support: Scored texts that have the label.
-        auc: Area under the ROC curve, None unless some scored texts have the label and some don't.
-        average_precision: None as `auc`.
-        threshold: Score from which the label counts as predicted; None with exclusive classes.
+        precision, recall, f: 0.0 where undefined, as in spaCy's Scorer.
+        support: Number of scored texts with the gold label.
+        auc: Area under the ROC curve. None unless some scored texts have the label and some don't.
+        average_precision: None under the same condition.
+        threshold: Decision threshold of the label; None if labels are exclusive.
     """
 
     label: str
@@ -46,15 +45,15 @@ class LabelScore:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A text that was classified wrongly.
+    """A text with wrong predictions.
 
     Attributes:
-        index: Its place in the texts, counted from 0.
-        gold: The labels it has.
-        predicted: The labels it was given; labels that the gold record leaves open are left out.
-        label: The decision to look at: with exclusive classes the predicted label, else the wrong
-            decision whose score is furthest from the threshold.
-        score: What the classifier gave `label`, from 0 to 1.
+        index: Index of the text, counted from 0.
+        gold: Its gold labels.
+        predicted: Its predicted labels, without those whose gold label is unknown.
+        label: The wrong prediction that stands out most. If labels are exclusive, that is the
+            predicted label, else the wrong label whose score is furthest from its threshold.
+        score: Predicted score of `label`, from 0 to 1.
     """
 
     index: int
@@ -66,7 +65,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often texts with one label were given another."""
+    """How many texts with one gold label were predicted to have another."""
 
     gold: str
     predicted: str
@@ -75,18 +74,18 @@ class Confusion:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Every figure about a classifier's decisions, each computed when it is first asked for.
+    """All metrics of a text classifier, each computed on first access.
 
     Attributes:
-        decisions: About the texts whose gold record says enough to be scored; all figures are
-            about these.
-        n_texts: Texts given.
+        prediction: Gold and predicted labels of the texts that can be scored. All metrics are
+            computed on these texts.
+        n_texts: Number of texts, including those that can't be scored.
         seed: Seed of the bootstrap.
-        n_words: spaCy tokens that aren't whitespace; None if no pipeline ran.
-        seconds: Time the pipeline took, tokenisation included; None if no pipeline ran.
+        n_words: Number of tokens that aren't whitespace; None if no pipeline ran.
+        seconds: Run time of the pipeline, including tokenization; None if no pipeline ran.
     """
 
-    decisions: EvalPrediction
+    prediction: EvalPrediction
     n_texts: int
     seed: int = 0
     n_words: int | None = None
@@ -94,30 +93,27 @@ class Evaluation:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The classifier's labels, in its order. Rows and columns keep that order."""
-        return self.decisions.labels
+        """The labels, in the classifier's order. Rows and columns are in this order, too."""
+        return self.prediction.labels
 
     @property
     def exclusive_classes(self) -> bool:
         """Whether every text has exactly one label."""
-        return self.decisions.exclusive
+        return self.prediction.exclusive
 
     @property
     def threshold(self) -> float | dict[str, float] | None:
-        """Score from which a label counts as predicted, of each label where they differ.
-
-        None with exclusive classes, where the highest score decides.
-        """
+        """The decision threshold, or one per label if they differ; None if labels are exclusive."""
         if self.exclusive_classes:
             return None
-        values = self.decisions.threshold.tolist()
+        values = self.prediction.thresholds.tolist()
         if len(set(values)) == 1:
             return float(values[0])
         return dict(zip(self.labels, values, strict=True))
 
     @property
     def n_scored(self) -> int:
-        return len(self.decisions)
+        return len(self.prediction)
 
     @property
     def speed(self) -> float | None:
@@ -128,57 +124,57 @@ class Evaluation:
 
     @cached_property
     def accuracy(self) -> float:
-        """Share of scored texts with all labels right."""
-        return int(self.decisions.correct.sum()) / self.n_scored
+        """Share of scored texts with all labels correct."""
+        return int(self.prediction.correct.sum()) / self.n_scored
 
     @cached_property
     def cats(self) -> Mapping[str, Any]:
-        """The `cats_*` scores of spaCy's Scorer, undefined ones as None."""
-        return metrics.spacy_scores(self.decisions)
+        """The `cats_*` scores, as in spaCy's Scorer."""
+        return metrics.spacy_scores(self.prediction)
 
     @property
     def micro_f(self) -> float:
-        """`cats_micro_f`: the F of all decisions together."""
+        """`cats_micro_f`: F over the pooled predictions of all labels."""
         return float(self.cats["cats_micro_f"])
 
     @property
     def macro_f(self) -> float:
-        """`cats_macro_f`: the mean F of all labels."""
+        """`cats_macro_f`: the mean F of the labels."""
         return float(self.cats["cats_macro_f"])
 
     @cached_property
     def macro_auc(self) -> float | None:
-        """The mean AUC of the labels for which it is defined, None if there are none.
+        """The mean AUC of the labels for which it is defined; None if there are none.
 
-        In `cats_macro_auc` the others count as 0.0, which says nothing about the classifier.
+        spaCy's `cats_macro_auc` counts the other labels as 0.0, whatever the classifier predicts.
         """
         return metrics.mean_of_defined(list(self.cats["cats_auc_per_type"].values()))
 
     @cached_property
     def average_precisions(self) -> Mapping[str, float | None]:
-        """Average precision of each label, None unless some texts have the label and some don't."""
-        values = metrics.average_precision(self.decisions)
+        """Average precision of each label; None unless some texts have the label and some don't."""
+        values = metrics.average_precision(self.prediction)
         return dict(zip(self.labels, values, strict=True))
 
     @property
     def macro_average_precision(self) -> float | None:
-        """The mean over the labels for which it is defined, None if there are none."""
+        """The mean of the labels for which it is defined; None if there are none."""
         return metrics.mean_of_defined(list(self.average_precisions.values()))
 
     @cached_property
     def weighted(self) -> Mapping[str, float]:
-        """`weighted_p`, `weighted_r` and `weighted_f`: means over labels, by their texts."""
-        return metrics.weighted_scores(metrics.count(self.decisions))
+        """`weighted_p`, `weighted_r` and `weighted_f`: means over labels, weighted by support."""
+        return metrics.weighted_scores(metrics.count(self.prediction))
 
     @cached_property
     def mcc(self) -> float:
         """Matthews correlation coefficient, from -1 to 1."""
-        return metrics.matthews_correlation(self.decisions)
+        return metrics.matthews_correlation(self.prediction)
 
     @cached_property
     def reliability(self) -> tuple[Bin, ...]:
-        """Confidence and share of right decisions, by confidence."""
-        return reliability(self.decisions)
+        """Mean confidence and accuracy of predictions, binned by confidence."""
+        return reliability(self.prediction)
 
     @property
     def ece(self) -> float:
@@ -187,14 +183,14 @@ class Evaluation:
 
     @cached_property
     def intervals(self) -> Mapping[str, Interval]:
-        """95 % bootstrap intervals of `accuracy`, `cats_micro_f` and `cats_macro_f`."""
-        return intervals(self.decisions, seed=self.seed)
+        """95 % bootstrap confidence intervals of `accuracy`, `cats_micro_f` and `cats_macro_f`."""
+        return intervals(self.prediction, seed=self.seed)
 
     @cached_property
     def label_scores(self) -> tuple[LabelScore, ...]:
-        """One for each label."""
-        support = metrics.count(self.decisions).support
-        thresholds = self.decisions.threshold.tolist()
+        """The scores of each label, in the order of `labels`."""
+        support = metrics.count(self.prediction).support
+        thresholds = self.prediction.thresholds.tolist()
         rows = []
         for column, label in enumerate(self.labels):
             prf = self.cats["cats_f_per_type"][label]
@@ -214,32 +210,32 @@ class Evaluation:
 
     @cached_property
     def confusion_matrix(self) -> tuple[tuple[int, ...], ...] | None:
-        """Counts of texts, one row for each gold label, one column for each predicted label.
+        """Number of texts, one row per gold label, one column per predicted label.
 
-        None unless the classes are exclusive.
+        None unless labels are exclusive.
         """
         if not self.exclusive_classes:
             return None
-        return tuple(tuple(row) for row in metrics.confusion_matrix(self.decisions).tolist())
+        return tuple(tuple(row) for row in metrics.confusion_matrix(self.prediction).tolist())
 
     @cached_property
     def confusions(self) -> tuple[Confusion, ...]:
-        """The pairs of labels that were confused, the most frequent first."""
+        """Pairs of confused labels, the most frequent first."""
         pairs = [
             Confusion(gold, predicted, texts)
             for gold, row in zip(self.labels, self.confusion_matrix or (), strict=False)
             for predicted, texts in zip(self.labels, row, strict=True)
             if texts and gold != predicted
         ]
-        return tuple(sorted(pairs, key=_texts, reverse=True))
+        return tuple(sorted(pairs, key=attrgetter("texts"), reverse=True))
 
     @cached_property
     def mistakes(self) -> tuple[Mistake, ...]:
-        """Wrong texts, the least sure first."""
-        return tuple(_mistakes(self.decisions))
+        """Texts with wrong predictions, the least confident first."""
+        return tuple(_mistakes(self.prediction))
 
     def metrics(self) -> dict[str, Any]:
-        """The content of metrics.json: plain JSON values, with None for what isn't defined."""
+        """The content of metrics.json: plain JSON values, with None for undefined metrics."""
         matrix = self.confusion_matrix
         return {
             **self.cats,
@@ -272,43 +268,42 @@ def score_cats(
     threshold: Threshold = DEFAULT_THRESHOLD,
     seed: int = 0,
 ) -> Evaluation:
-    """Compare predicted categories with gold ones.
+    """Score predicted `Doc.cats` against gold ones.
 
-    Args and errors are those of `trfcli_pipeline.evaluation.eval_prediction.decide`.
+    For the other arguments and the errors, see `EvalPrediction.from_cats`.
 
     Args:
         seed: Seed of the bootstrap.
     """
-    decisions = decide(gold, predicted, labels, exclusive=exclusive, threshold=threshold)
-    return Evaluation(decisions, n_texts=len(gold), seed=seed)
+    prediction = EvalPrediction.from_cats(
+        gold, predicted, labels, exclusive=exclusive, threshold=threshold
+    )
+    return Evaluation(prediction, n_texts=len(gold), seed=seed)
 
 
-def _texts(confusion: Confusion) -> int:
-    return confusion.texts
-
-
-def _mistakes(decisions: EvalPrediction) -> list[Mistake]:
-    candidates: Bools = decisions.wrong
-    sureness = np.abs(decisions.predicted - decisions.threshold)
-    if decisions.exclusive:
-        # the wrong label that was predicted tells more than the right one that wasn't
-        candidates = decisions.wrong & decisions.decided
-        sureness = decisions.predicted
-    sureness = np.where(candidates, sureness, -np.inf)
-    columns = sureness.argmax(axis=1)
+def _mistakes(prediction: EvalPrediction) -> list[Mistake]:
+    candidates = prediction.wrong
+    margin = np.abs(prediction.scores - prediction.thresholds)
+    if prediction.exclusive:
+        # The label that was wrongly predicted is more telling than the one that was missed.
+        candidates = prediction.wrong & prediction.is_predicted
+        margin = prediction.scores
+    margin = np.where(candidates, margin, -np.inf)
+    columns = margin.argmax(axis=1)
     rows = np.flatnonzero(candidates.any(axis=1))
-    rows = rows[np.argsort(sureness.max(axis=1)[rows], kind="stable")]
+    rows = rows[np.argsort(margin.max(axis=1)[rows], kind="stable")]
+    shown = prediction.is_predicted & prediction.known
     return [
         Mistake(
-            index=int(decisions.indices[row]),
-            gold=_select(decisions.labels, decisions.is_gold[row]),
-            predicted=_select(decisions.labels, decisions.decided[row] & decisions.known[row]),
-            label=decisions.labels[columns[row]],
-            score=float(decisions.predicted[row, columns[row]]),
+            index=int(prediction.indices[row]),
+            gold=_select(prediction.labels, prediction.is_gold[row]),
+            predicted=_select(prediction.labels, shown[row]),
+            label=prediction.labels[columns[row]],
+            score=float(prediction.scores[row, columns[row]]),
         )
         for row in rows.tolist()
     ]
 
 
-def _select(labels: Sequence[str], mask: Bools) -> tuple[str, ...]:
+def _select(labels: Sequence[str], mask: BoolArray) -> tuple[str, ...]:
     return tuple(labels[column] for column in np.flatnonzero(mask).tolist())

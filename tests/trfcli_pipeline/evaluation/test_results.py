@@ -16,7 +16,7 @@ from labelled import (
     one_hot,
 )
 
-from trfcli_pipeline.evaluation.scores import Confusion, Evaluation, Mistake, score_cats
+from trfcli_pipeline.evaluation.results import Confusion, Evaluation, Mistake, score_cats
 
 
 def exclusive_case() -> Evaluation:
@@ -39,10 +39,10 @@ def multilabel_case(**options: Any) -> Evaluation:
     return score_cats(gold, predicted, LABELS, exclusive=False, **options)
 
 
-# By hand
+# Computed by hand
 
 
-def test_exclusive_by_hand() -> None:
+def test_metrics_of_exclusive_labels() -> None:
     evaluation = exclusive_case()
     assert evaluation.accuracy == 3 / 5
     assert evaluation.confusion_matrix == ((2, 1, 0), (1, 1, 0), (0, 0, 0))
@@ -59,7 +59,7 @@ def test_exclusive_by_hand() -> None:
     assert ham.threshold is None
 
 
-def test_label_without_texts_is_left_out_of_the_mean_area() -> None:
+def test_macro_auc_ignores_labels_without_texts() -> None:
     evaluation = exclusive_case()
     ham, spam, _ = evaluation.label_scores
     assert ham.auc is not None and spam.auc is not None
@@ -67,7 +67,7 @@ def test_label_without_texts_is_left_out_of_the_mean_area() -> None:
     assert evaluation.cats["cats_macro_auc"] == pytest.approx((ham.auc + spam.auc) / 3)
 
 
-def test_exclusive_mistakes_least_sure_first() -> None:
+def test_mistakes_are_sorted_by_confidence() -> None:
     assert exclusive_case().mistakes == (
         Mistake(3, gold=("SPAM",), predicted=("HAM",), label="HAM", score=0.55),
         Mistake(2, gold=("HAM",), predicted=("SPAM",), label="SPAM", score=0.65),
@@ -76,14 +76,14 @@ def test_exclusive_mistakes_least_sure_first() -> None:
 
 def test_most_frequent_confusion_is_first() -> None:
     gold = [one_hot(label) for label in ("HAM", "SPAM", "SPAM", "ODD")]
-    said = [one_hot(label) for label in ("SPAM", "ODD", "ODD", "ODD")]
-    assert score_cats(gold, said, LABELS, exclusive=True).confusions == (
+    predicted = [one_hot(label) for label in ("SPAM", "ODD", "ODD", "ODD")]
+    assert score_cats(gold, predicted, LABELS, exclusive=True).confusions == (
         Confusion("SPAM", "ODD", 2),
         Confusion("HAM", "SPAM", 1),
     )
 
 
-def test_multilabel_by_hand() -> None:
+def test_metrics_of_multi_label_predictions() -> None:
     evaluation = multilabel_case()
     assert (evaluation.n_texts, evaluation.n_scored) == (4, 3)
     assert evaluation.accuracy == 1 / 3
@@ -95,14 +95,14 @@ def test_multilabel_by_hand() -> None:
     assert evaluation.micro_f == pytest.approx(4 / 7)
 
 
-def test_multilabel_mistakes_name_the_worst_decision_and_skip_unknown_labels() -> None:
+def test_multi_label_mistakes_name_the_worst_label_and_skip_unknown_ones() -> None:
     assert multilabel_case().mistakes == (
         Mistake(3, gold=("ODD",), predicted=(), label="ODD", score=0.45),
         Mistake(0, gold=("HAM", "SPAM"), predicted=("HAM", "ODD"), label="SPAM", score=0.1),
     )
 
 
-def test_threshold_of_each_label() -> None:
+def test_threshold_per_label() -> None:
     evaluation = multilabel_case(threshold={"HAM": 0.5, "SPAM": 0.1, "ODD": 0.4})
     assert evaluation.threshold == {"HAM": 0.5, "SPAM": 0.1, "ODD": 0.4}
     assert [row.threshold for row in evaluation.label_scores] == [0.5, 0.1, 0.4]
@@ -113,7 +113,7 @@ def test_threshold_of_each_label() -> None:
     assert multilabel_case().metrics() == multilabel_case(threshold={"HAM": 0.5}).metrics()
 
 
-def test_gold_that_only_names_the_positive_label() -> None:
+def test_gold_records_may_name_only_the_label_that_applies() -> None:
     predicted = [{"HAM": 0.9, "SPAM": 0.1}, {"HAM": 0.2, "SPAM": 0.8}]
     full = [{"HAM": 1.0, "SPAM": 0.0}, {"HAM": 0.0, "SPAM": 1.0}]
     short: list[Cats] = [{"HAM": 1.0}, {"SPAM": 1.0}]
@@ -141,7 +141,7 @@ def test_exclusive_text_without_a_label_is_not_scored() -> None:
 
 @given(st.one_of(exclusive_pairs.map(lambda p: (True, p)), multilabel_pairs.map(lambda p: (0, p))))
 @settings(max_examples=50, deadline=None)
-def test_ranges(case: tuple[bool, Pairs]) -> None:
+def test_metrics_stay_within_their_ranges(case: tuple[bool, Pairs]) -> None:
     exclusive, pairs = case
     gold, predicted = zip(*pairs, strict=True)
     evaluation = score_cats(gold, predicted, LABELS, exclusive=bool(exclusive))

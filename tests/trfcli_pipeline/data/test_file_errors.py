@@ -1,0 +1,111 @@
+"""Errors about data files as a whole."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+from data_files import as_parquet, as_spacy, jsonl, put
+
+from trfcli_pipeline.data.records import iter_records, read_records
+from trfcli_pipeline.errors import DataError
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    put(tmp_path / "train.jsonl", b"")
+    with pytest.raises(DataError) as caught:
+        iter_records(tmp_path / "trian.jsonl", labelled=True)
+    assert caught.value.message == f"{tmp_path / 'trian.jsonl'}: no such file"
+    assert caught.value.hint == f"Did you mean {tmp_path / 'train.jsonl'}?"
+
+    with pytest.raises(DataError) as caught:
+        iter_records(tmp_path / "nowhere" / "train.jsonl", labelled=True)
+    assert caught.value.hint == f"There is no directory {tmp_path / 'nowhere'}"
+
+    with pytest.raises(DataError) as caught:
+        iter_records(tmp_path / "x", labelled=True)
+    assert caught.value.hint is None
+
+
+@pytest.mark.parametrize(
+    ("name", "labelled", "problem", "hint"),
+    [
+        ("data.xlsx", True, 'unknown suffix ".xlsx"', "Use .jsonl, .json, .csv, .tsv, .parquet"),
+        ("data.xlsx.gz", True, 'unknown suffix ".xlsx"', "Use "),
+        ("data", True, "no suffix, so the format is unknown", "Use "),
+        ("data.gz", True, "no suffix, so the format is unknown", "Use "),
+        ("a.txt", True, "a .txt file has no labels, but labels are needed", "Use one of .jsonl"),
+    ],
+)
+def test_unknown_suffix_or_format_without_labels(
+    tmp_path: Path, name: str, labelled: bool, problem: str, hint: str
+) -> None:
+    path = put(tmp_path / name, b"")
+    with pytest.raises(DataError) as caught:
+        iter_records(path, labelled=labelled)
+    assert caught.value.message == f"{path}: {problem}"
+    assert (caught.value.hint or "").startswith(hint)
+
+
+def test_directories_and_invalid_paths(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="a directory, not a file"):
+        iter_records(tmp_path, labelled=True)
+    inside_a_file = put(tmp_path / "a.txt", b"") / "b.txt"
+    with pytest.raises(DataError, match=r"can't be read \(Not a directory\)"):
+        iter_records(inside_a_file, labelled=False)
+    with pytest.raises(DataError, match=r"can't be read \(File name too long\)"):
+        iter_records("a whole text instead of a path " * 300, labelled=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", b""),
+        ("a.jsonl", b"\n \r\n"),
+        ("a.jsonl.gz", b""),
+        ("a.json", b""),
+        ("a.json", b" [ ] \n"),
+        ("a.csv", b""),
+        ("a.csv", b"text,label\n"),
+        ("a.txt", b""),
+        ("a.spacy", as_spacy([])),
+        ("a.parquet", as_parquet([])),
+    ],
+)
+def test_file_without_records(tmp_path: Path, name: str, content: bytes) -> None:
+    path = put(tmp_path / name, content)
+    with pytest.raises(DataError) as caught:
+        read_records(path, labelled=False)
+    assert caught.value.message == f"{path}: no records in the file"
+
+
+def test_table_without_a_text_column(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.csv", b"\nsentence;label\nx;A\n")
+    with pytest.raises(DataError) as caught:
+        read_records(path, labelled=True)
+    assert caught.value.message == (
+        f'{path}, line 2: the header has no column "text" (its columns: "sentence;label")'
+    )
+    assert caught.value.hint == 'The first line must name the columns, such as "text,label"'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("a.jsonl.gz", b'{"text": "a"}', "not a gzip file, or damaged"),
+        (
+            "a.jsonl.gz",
+            gzip.compress(jsonl({"text": "a"}), mtime=0)[:-9],
+            "not a gzip file, or damaged",
+        ),
+        ("a.parquet", b"PAR1", "not a Parquet file, or damaged"),
+        ("a.parquet", as_parquet([("a", {"A": 1.0})])[:-20], "not a Parquet file, or damaged"),
+        ("a.spacy", b"", "not a spaCy 3 DocBin, or damaged"),
+        ("a.spacy", as_spacy([("a", {})])[:-5], "not a spaCy 3 DocBin, or damaged"),
+    ],
+)
+def test_damaged_file(tmp_path: Path, name: str, content: bytes, problem: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read_records(path, labelled=False)
+    assert caught.value.message.startswith(f"{path}: {problem}")

@@ -1,0 +1,31 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from trfcli_pipeline.data.files import directory_bytes, directory_digest, sha256
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b").write_bytes(b"12345")
+    (tmp_path / "c").write_bytes(b"6")
+    return tmp_path
+
+
+def test_size_of_a_directory_includes_subdirectories(directory: Path) -> None:
+    assert directory_bytes(directory) == 6
+
+
+def test_digest_of_a_file(directory: Path) -> None:
+    assert sha256(str(directory / "c")) == hashlib.sha256(b"6").hexdigest()
+
+
+def test_digest_of_a_directory_depends_on_names_and_contents(directory: Path) -> None:
+    before = directory_digest(directory)
+    assert directory_digest(directory) == before
+    (directory / "c").rename(directory / "d")
+    renamed = directory_digest(directory)
+    (directory / "d").write_bytes(b"7")
+    assert len({before, renamed, directory_digest(directory)}) == 3

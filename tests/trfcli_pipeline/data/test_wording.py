@@ -1,0 +1,23 @@
+import pytest
+
+from trfcli_pipeline.data.wording import agree, enumeration, plural
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (plural(0, "text"), "0 texts"),
+        (plural(1, "text"), "1 text"),
+        (plural(4517, "text"), "4,517 texts"),
+        (plural(1, "text", ("is", "are")), "1 text is"),
+        (plural(2, "text", ("is", "are")), "2 texts are"),
+        (agree(1, "has", "have"), "has"),
+        (agree(0, "has", "have"), "have"),
+        (enumeration([]), ""),
+        (enumeration(["A", "B", "C"], limit=3), "A, B, C"),
+        (enumeration(["A", "B", "C"], limit=2), "A, B and 1 more"),
+        (enumeration(["A"] * 2000, limit=1), "A and 1,999 more"),
+    ],
+)
+def test_counts_and_lists_in_messages(shown: str, expected: str) -> None:
+    assert shown == expected

@@ -1,0 +1,108 @@
+"""Run a pipeline on labeled texts, and score its text classifier."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.evaluation.classifier import find_classifier
+from trfcli_pipeline.evaluation.eval_prediction import Threshold, check_arguments, read_gold
+from trfcli_pipeline.evaluation.results import Evaluation, score_cats
+
+__all__ = ["PredictionOutput", "count_words", "evaluate", "predict"]
+
+
+class PredictionOutput(NamedTuple):
+    """What a pipeline predicted for some texts, and how long it took.
+
+    Attributes:
+        cats: The scores of each text.
+        n_words: Number of tokens that aren't whitespace.
+        seconds: Wall-clock time of `nlp.pipe` with all components, including tokenization.
+    """
+
+    cats: list[dict[str, float]]
+    n_words: int
+    seconds: float
+
+
+def evaluate(
+    nlp: Language,
+    texts: Sequence[str],
+    gold: Sequence[Mapping[str, float]],
+    *,
+    component: str | None = None,
+    labels: Sequence[str] | None = None,
+    threshold: Threshold | None = None,
+    batch_size: int = 128,
+) -> Evaluation:
+    """Run a pipeline on texts, and score its text classifier.
+
+    Args:
+        nlp: The pipeline.
+        texts: The texts.
+        gold: For each text its gold labels with 1.0 or 0.0; see `EvalPrediction.from_cats`.
+        component: Name of the component to score. By default, the first text classifier that has
+            labels.
+        labels: The labels to score, in the order of the results. By default, all labels of the
+            component.
+        threshold: Decision threshold for multi-label classifiers, for all labels or per label. By
+            default, the component's own.
+        batch_size: Number of texts in a batch of `nlp.pipe`.
+
+    Raises:
+        PipelineError: The pipeline has no such component or no text classifier with labels, or it
+            predicted no scores for a text.
+        DataError: There is nothing to score, or a gold record can't be used. This is checked before
+            the pipeline runs.
+        ValueError: `texts` and `gold` differ in length, or a threshold isn't between 0 and 1.
+    """
+    classifier = find_classifier(nlp, component)
+    labels = classifier.labels if labels is None else tuple(labels)
+    threshold = classifier.threshold if threshold is None else threshold
+    check_arguments(len(texts), len(gold), threshold)
+    # Fail now rather than after minutes of prediction.
+    read_gold(gold, labels, exclusive=classifier.exclusive)
+    output = predict(nlp, texts, batch_size=batch_size)
+    evaluation = score_cats(
+        gold, output.cats, labels, exclusive=classifier.exclusive, threshold=threshold
+    )
+    return replace(evaluation, n_words=output.n_words, seconds=output.seconds)
+
+
+def predict(
+    nlp: Language,
+    texts: Sequence[str],
+    *,
+    batch_size: int = 128,
+    on_doc: Callable[[Doc], None] | None = None,
+) -> PredictionOutput:
+    """Run a pipeline on texts, and time it.
+
+    Args:
+        on_doc: Called with each Doc, for callers that need more than its scores.
+
+    Raises:
+        PipelineError: The pipeline didn't return all texts.
+    """
+    cats: list[dict[str, float]] = []
+    n_words = 0
+    start = time.perf_counter()
+    for doc in nlp.pipe(texts, batch_size=batch_size):
+        cats.append(dict(doc.cats))
+        n_words += count_words(doc)
+        if on_doc is not None:
+            on_doc(doc)
+    seconds = time.perf_counter() - start
+    if len(cats) != len(texts):
+        raise PipelineError(f"The pipeline returned {len(cats)} of {len(texts)} texts")
+    return PredictionOutput(cats, n_words, seconds)
+
+
+def count_words(doc: Doc) -> int:
+    """Number of tokens that aren't whitespace."""
+    return len(doc) - int(doc.to_array("IS_SPACE").sum())
