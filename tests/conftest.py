@@ -2,7 +2,7 @@
 
 import os
 
-# Before anything imports huggingface_hub, which reads these once.
+# Set these before anything imports huggingface_hub, which reads them once.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -17,13 +17,13 @@ from transformers import BertConfig, BertModel, GPT2Config, GPT2Model, PreTraine
 
 from trfcli_pipeline import TransformersLanguage
 
-# Matrices this small cost threads more time in waiting for each other than they save.
+# With matrices this small, threads wait longer for each other than they compute.
 torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def no_processor_with_bf16() -> Iterator[None]:
-    """Updates in float32 unless a test asks for something else, whatever this machine has."""
+    """Train in float32 unless a test asks for something else, whatever this machine supports."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cpu, "get_capabilities", dict)
         yield
@@ -41,7 +41,7 @@ WIDTH = 16
 
 
 def wordpiece_vocabulary() -> dict[str, int]:
-    """The words and letters of SENTENCES. Training a vocabulary would differ from run to run."""
+    """Return the words and letters of SENTENCES; a trained vocabulary would differ between runs."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     text = normalizers.BertNormalizer(lowercase=True).normalize_str(" ".join(SENTENCES))
     words = [word for word, _ in pre_tokenizers.BertPreTokenizer().pre_tokenize_str(text)]
@@ -51,7 +51,7 @@ def wordpiece_vocabulary() -> dict[str, int]:
 
 
 def save_tiny_bert(path: Path, *, pooler: bool = True, max_length: int = 64) -> Path:
-    """A BERT of two layers, with random weights and a WordPiece tokenizer."""
+    """Save a BERT with two layers, random weights and a WordPiece tokenizer."""
     tokenizer = Tokenizer(models.WordPiece(wordpiece_vocabulary(), unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -78,7 +78,7 @@ def save_tiny_bert(path: Path, *, pooler: bool = True, max_length: int = 64) -> 
         intermediate_size=32,
         max_position_embeddings=max_length,
         pad_token_id=0,
-        # Larger than the default 0.02, so that tokens differ visibly.
+        # Larger than the default of 0.02, so that tokens differ clearly.
         initializer_range=0.5,
     )
     BertModel(config, add_pooling_layer=pooler).save_pretrained(path)
@@ -86,7 +86,7 @@ def save_tiny_bert(path: Path, *, pooler: bool = True, max_length: int = 64) -> 
 
 
 def save_tiny_gpt2(path: Path) -> Path:
-    """A GPT-2 of two layers, with a byte-level BPE tokenizer and neither class nor pad token."""
+    """Save a GPT-2 with two layers and a byte-level BPE tokenizer without class and pad token."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
@@ -124,7 +124,7 @@ def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make_nlp(tiny_bert: Path) -> Callable[..., Language]:
-    """Builds an initialised pipeline; settings of trf_tok2vec can be given."""
+    """Create an initialized pipeline; `settings` are those of trf_tok2vec."""
 
     def make(encoder: Path = tiny_bert, *, lang: str = "en", **settings: object) -> Language:
         nlp = TransformersLanguage(meta={"lang": lang})

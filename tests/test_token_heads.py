@@ -14,120 +14,11 @@ from spacy.training import Example
 from spacy.training.loop import train_while_improving
 from spacy.util import fix_random_seed
 from thinc.api import Adam
+from token_heads import HEADS, TAGGER, examples, make
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from trfcli_pipeline import TransformersLanguage
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.pipeline.optimizer import make_optimizer
-
-TOKEN_VECTORS = {"@architectures": "trfcli.TokenVectors.v1"}
-TAGGER = {"model": {"@architectures": "spacy.Tagger.v2", "tok2vec": TOKEN_VECTORS}}
-TRANSITIONS = {
-    "@architectures": "spacy.TransitionBasedParser.v2",
-    "extra_state_tokens": False,
-    "hidden_width": 16,
-    "maxout_pieces": 2,
-    "use_upper": True,
-    "tok2vec": TOKEN_VECTORS,
-}
-SPANCAT = {
-    "@architectures": "spacy.SpanCategorizer.v1",
-    "tok2vec": TOKEN_VECTORS,
-    "reducer": {"@layers": "spacy.mean_max_reducer.v1", "hidden_size": 16},
-    "scorer": {"@layers": "spacy.LinearLogistic.v1"},
-}
-ENSEMBLE = {
-    "@architectures": "spacy.TextCatEnsemble.v2",
-    "tok2vec": TOKEN_VECTORS,
-    "linear_model": {
-        "@architectures": "spacy.TextCatBOW.v3",
-        "exclusive_classes": True,
-        "ngram_size": 1,
-        "no_output_layer": False,
-        "length": 512,
-    },
-}
-REDUCE = {
-    "@architectures": "spacy.TextCatReduce.v1",
-    "tok2vec": TOKEN_VECTORS,
-    "exclusive_classes": False,
-    "use_reduce_first": False,
-    "use_reduce_last": False,
-    "use_reduce_max": False,
-    "use_reduce_mean": True,
-}
-HEADS: dict[str, dict[str, Any]] = {
-    "tagger": TAGGER,
-    "morphologizer": TAGGER,
-    "senter": TAGGER,
-    "trainable_lemmatizer": {**TAGGER, "min_tree_freq": 1},
-    "parser": {"model": {**TRANSITIONS, "state_type": "parser"}, "min_action_freq": 1},
-    "ner": {"model": {**TRANSITIONS, "state_type": "ner", "use_upper": False}},
-    "spancat": {"model": SPANCAT},
-    "textcat": {"model": ENSEMBLE},
-    "textcat_multilabel": {"model": REDUCE},
-}
-WORDS = ["I", "love", " ", "Zürich", "'s", "film", ".", "Apple", "rose", "."]
-SPACES = [True, False, False, False, True, False, True, True, False, False]
-
-
-def make(encoder: Path, lang: str, *heads: str, sentences: bool = True) -> Language:
-    # English takes longer to load than all of the rest.
-    nlp = TransformersLanguage(meta={"lang": "xx"}) if lang == "trf" else spacy.blank(lang)
-    if sentences:
-        nlp.add_pipe("sentencizer")
-    nlp.add_pipe("trf_wordpiecer", config={"trf_name": str(encoder)})
-    nlp.add_pipe("trf_tok2vec", config={"trf_name": str(encoder), "keep": "tensor"})
-    for head in heads:
-        nlp.add_pipe(head, config=HEADS.get(head, {"exclusive_classes": True}))
-    return nlp
-
-
-def examples(nlp: Language) -> list[Example]:
-    """With whitespace, without tokens, and with more tokens than the encoder takes.
-
-    By length, as spaCy's loop sorts them.
-    """
-    annotations: dict[str, Any] = {
-        "words": WORDS,
-        "spaces": SPACES,
-        "tags": ["PRP", "VBP", "_SP", "NNP", "POS", "NN", ".", "NNP", "VBD", "."],
-        "pos": [
-            "PRON",
-            "VERB",
-            "SPACE",
-            "PROPN",
-            "PART",
-            "NOUN",
-            "PUNCT",
-            "PROPN",
-            "VERB",
-            "PUNCT",
-        ],
-        "lemmas": ["I", "love", " ", "Zürich", "be", "film", ".", "Apple", "rise", "."],
-        "heads": [1, 1, 1, 5, 3, 1, 1, 8, 8, 8],
-        "deps": ["nsubj", "ROOT", "dep", "poss", "case", "dobj", "punct", "nsubj", "ROOT", "punct"],
-        "sent_starts": [1, 0, 0, 0, 0, 0, 0, 1, 0, 0],
-        "entities": ["O", "O", "O", "U-LOC", "O", "O", "O", "U-ORG", "O", "O"],
-        "spans": {"sc": [(7, 13, "LOC")]},
-        "cats": {"GOOD": 1.0, "BAD": 0.0},
-    }
-    one = Example.from_dict(Doc(nlp.vocab, words=WORDS, spaces=SPACES), annotations)
-    empty = Example.from_dict(nlp.make_doc(""), {"cats": {"GOOD": 0.0, "BAD": 1.0}})
-    n = 70
-    long: dict[str, Any] = {
-        "words": ["apple"] * n,
-        "tags": ["NN"] * n,
-        "pos": ["NOUN"] * n,
-        "lemmas": ["apple"] * n,
-        "heads": [0] * n,
-        "deps": ["ROOT"] + ["dep"] * (n - 1),
-        "sent_starts": [1] + [0] * (n - 1),
-        "entities": ["O"] * n,
-        "spans": {"sc": []},
-        "cats": {"GOOD": 0.0, "BAD": 1.0},
-    }
-    return [empty, one, one, Example.from_dict(Doc(nlp.vocab, words=["apple"] * n), long)]
 
 
 def encoder_bytes(nlp: Language) -> bytes:
@@ -174,7 +65,7 @@ def test_several_heads_share_a_backward_pass_and_a_step(tiny_bert: Path, lang: s
         nlp = make(tiny_bert, lang, *heads)
         nlp.initialize(lambda nlp=nlp: examples(nlp))
         for name in heads:
-            # Zeros, as they start with, would give the encoder no gradient in the first step.
+            # With the initial zeros, the encoder would get no gradient in the first step.
             for layer in nlp.get_pipe(name).model.walk():
                 if layer.has_param("W") and not layer.get_param("W").any():
                     shape = layer.get_param("W").shape
@@ -193,8 +84,8 @@ def test_several_heads_share_a_backward_pass_and_a_step(tiny_bert: Path, lang: s
 
 
 @pytest.mark.parametrize("drop", [0.0, 0.2])
-def test_training_is_the_same_everywhere(tiny_bert: Path, drop: float) -> None:
-    """In both languages, and in the loop of `spacy train`; and from one run to the next."""
+def test_training_is_reproducible_in_every_loop(tiny_bert: Path, drop: float) -> None:
+    """In both languages, in our loop and in that of `spacy train`."""
     heads = ("tagger", "ner", "trf_textcat")
     found = []
     for lang, loop in (("trf", False), ("xx", False), ("trf", True), ("xx", True)):
@@ -231,7 +122,7 @@ def run_loop(nlp: Language, optimizer: Any, drop: float) -> None:
 
 
 @pytest.mark.parametrize("lang", ["trf", "xx"])
-def test_a_frozen_encoder_stays_as_it_is(tiny_bert: Path, lang: str) -> None:
+def test_a_frozen_encoder_is_not_changed(tiny_bert: Path, lang: str) -> None:
     nlp = make(tiny_bert, lang, "tagger", "ner")
     nlp.initialize(lambda: examples(nlp))
     before = encoder_bytes(nlp)
@@ -247,15 +138,15 @@ def test_a_frozen_encoder_stays_as_it_is(tiny_bert: Path, lang: str) -> None:
     assert encoder_bytes(nlp) == before
 
 
-def test_a_frozen_encoder_is_loaded_with_the_others(tiny_bert: Path) -> None:
-    """spaCy disables frozen components while it initialises the rest."""
+def test_a_frozen_encoder_is_initialized_with_the_other_components(tiny_bert: Path) -> None:
+    """spaCy disables frozen components while it initializes the others."""
     nlp = make(tiny_bert, "trf", "tagger", "trf_textcat")
     with nlp.select_pipes(disable=["sentencizer", "trf_wordpiecer", "trf_tok2vec"]):
         nlp.initialize(lambda: examples(nlp))
     assert nlp("I love it").cats.keys() == {"GOOD", "BAD"}
 
 
-def test_a_frozen_encoder_that_sets_nothing_is_an_error(tiny_bert: Path) -> None:
+def test_a_frozen_encoder_that_does_not_annotate_is_an_error(tiny_bert: Path) -> None:
     nlp = make(tiny_bert, "xx", "tagger")
     nlp.initialize(lambda: examples(nlp))
     with pytest.raises(PipelineError, match="no token vectors") as caught:
@@ -263,7 +154,7 @@ def test_a_frozen_encoder_that_sets_nothing_is_an_error(tiny_bert: Path) -> None
     assert "annotating_components" in caught.value.hint
 
 
-def test_without_the_encoder_there_are_no_predictions(tiny_bert: Path) -> None:
+def test_predicting_without_the_encoder_is_an_error(tiny_bert: Path) -> None:
     nlp = make(tiny_bert, "xx", "tagger")
     nlp.initialize(lambda: examples(nlp))
     nlp.update(examples(nlp))
@@ -274,8 +165,8 @@ def test_without_the_encoder_there_are_no_predictions(tiny_bert: Path) -> None:
         nlp("I love it")
 
 
-def test_averages_are_used_where_the_optimizer_keeps_them(tiny_bert: Path) -> None:
-    """Those of the heads by Thinc, those of the encoder by its own AdamW."""
+def test_averages_of_the_optimizer_are_used(tiny_bert: Path) -> None:
+    """Thinc averages the heads, our AdamW the encoder."""
     nlp = make(tiny_bert, "trf", "tagger")
     nlp.initialize(lambda: examples(nlp))
     optimizer = Adam(0.01, use_averages=True)
@@ -298,7 +189,7 @@ NAMES = ["apple", "fox", "dog", "film", "pie", "prize", "news", "fun"]
 
 
 def far_sighted(nlp: Language, n: int, seed: int) -> list[Example]:
-    """What a name stands for is decided by a word that is two to four tokens away."""
+    """Create examples in which the label of a name depends on a word two to four tokens away."""
     generator = random.Random(seed)
     made = []
     for _ in range(n):
@@ -314,7 +205,7 @@ def far_sighted(nlp: Language, n: int, seed: int) -> list[Example]:
     return made
 
 
-def test_a_fine_tuned_encoder_is_better_than_a_frozen_one_of_random_weights(
+def test_fine_tuning_beats_frozen_random_weights(
     tiny_bert: Path,
 ) -> None:
     scores = {}
@@ -345,7 +236,7 @@ def test_the_encoder_knows_its_heads(tiny_bert: Path) -> None:
     assert layer.has_dim("nO") is None
     encoder.load()
     assert layer.get_dim("nO") == 16
-    # A head that comes later is told at once, and forgotten when it goes.
+    # A head that is added later is found at once, and forgotten when it is removed.
     nlp.add_pipe("ner", config=HEADS["ner"])
     assert [each.get_dim("nO") for each in encoder.listeners] == [16, 16]
     nlp.remove_pipe("tagger")
@@ -356,10 +247,10 @@ def test_the_encoder_knows_its_heads(tiny_bert: Path) -> None:
     assert encoder.listeners == []
 
 
-def test_a_head_without_encoder_is_an_error() -> None:
+def test_a_head_without_an_encoder_is_an_error() -> None:
     nlp = spacy.blank("xx")
     nlp.add_pipe("tagger", config=TAGGER)
-    with pytest.raises(PipelineError, match="how wide the token vectors are"):
+    with pytest.raises(PipelineError, match="width of the token vectors is unknown"):
         nlp.initialize(lambda: examples(nlp)[1:2])
 
 
@@ -371,7 +262,7 @@ def test_an_encoder_of_another_width_is_an_error(
     config = {"trf_name": str(tiny_bert_of_width_32)}
     encoder = nlp.replace_pipe("trf_tok2vec", "trf_tok2vec", config=config)
     encoder.load()
-    with pytest.raises(PipelineError, match=r"32 columns, .* made for 16"):
+    with pytest.raises(PipelineError, match=r"32 columns, .* trained with 16"):
         nlp("I love it")
 
 

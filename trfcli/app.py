@@ -111,10 +111,10 @@ def report(error: BaseException) -> int:
         console.fail(f"Interrupted; {console.settings.if_interrupted}.")
         return EXIT_INTERRUPTED
 
-    from trfcli_pipeline.errors import SettingsError, TrfError
+    from trfcli_pipeline.errors import ArgumentError, TrfError
 
     match error:
-        case SettingsError():
+        case ArgumentError():
             console.fail(error.message, hint=error.hint)
             return EXIT_USAGE
         case TrfError():

@@ -1,7 +1,7 @@
-"""spaCy pipelines around pretrained transformers.
+"""spaCy pipelines on pretrained transformers.
 
-The components are registered with spaCy by importing this package, and so are the `._.trf_*`
-attributes of Doc, Span and Token.
+Importing this package registers the `._.trf_*` attributes of Doc, Span and Token. spaCy finds the
+components and the language `trf` by the entry points of this package.
 """
 
 from trfcli_pipeline.encoder.activations import Activations

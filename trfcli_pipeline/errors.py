@@ -1,21 +1,21 @@
-"""Every error that the library raises on purpose.
+"""The exceptions that the library raises.
 
 TrfError
-├── DataError            a data file, or a record in it, can't be used
-├── EncoderError         a pretrained encoder can't be found, reached or served
-├── PipelineError        a spaCy pipeline lacks something, or isn't one
-├── OutputError          a result can't be written where it was asked for
-├── DeviceError          a device isn't there, or has no memory for the work
-└── SettingsError        settings aren't what can be asked for, or exclude each other
+├── DataError            a data file or a record in it can't be used
+├── EncoderError         a pretrained encoder can't be found, downloaded or loaded
+├── PipelineError        a pipeline can't be loaded, or lacks what an operation needs
+├── OutputError          a result can't be written to its destination
+├── DeviceError          a device isn't available, or runs out of memory
+└── ArgumentError        an argument is invalid, or excludes another one
 """
 
 
 class TrfError(Exception):
-    """Root of the tree. The message is one line: what is wrong, and where.
+    """Base class of all exceptions of the library.
 
     Attributes:
-        message: That line, without a full stop's worth of advice.
-        hint: What to do about it, or None. It is shown on a line of its own.
+        message: What is wrong, and where; one line.
+        hint: What to do about it; None if there is nothing to suggest.
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -25,33 +25,33 @@ class TrfError(Exception):
 
 
 class DataError(TrfError):
-    """A data file, or a record in it, can't be used."""
+    """Raised when a data file or a record in it can't be used."""
 
 
 class EncoderError(TrfError):
-    """A pretrained encoder can't be found, reached or served."""
+    """Raised when a pretrained encoder can't be found, downloaded or loaded."""
 
 
 class PipelineError(TrfError):
-    """A spaCy pipeline lacks something that the work needs, or isn't one."""
+    """Raised when a pipeline can't be loaded, or lacks what an operation needs."""
 
 
 class OutputError(TrfError):
-    """A result can't be written where it was asked for."""
+    """Raised when a result can't be written to its destination."""
 
 
 class DeviceError(TrfError):
-    """A device isn't there, or has no memory for the work."""
+    """Raised when a device isn't available, or runs out of memory."""
 
 
-class SettingsError(TrfError):
-    """Settings aren't what can be asked for, or exclude each other."""
+class ArgumentError(TrfError):
+    """Raised when an argument is invalid, or excludes another one."""
 
 
 def one_line(error: BaseException) -> str:
-    """What went wrong in other code: the first line of the message, after the kind of error.
+    """Summarize an exception of other code: the first line of its message, after its class.
 
-    Without the kind where messages are written for people, unless they are a single word.
+    The class is left out if the message is written for people, with more than one word.
     """
     first, *_ = [*str(error).strip().splitlines(), ""]
     if isinstance(error, OSError | ImportError | ValueError) and len(first.split()) > 1:

@@ -1,4 +1,4 @@
-"""Pipelines in the language trf, built in two ways."""
+"""Pipelines with the language trf, created as in spaCy 2 and spaCy 3."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ DATA = [
 ]
 
 
-def as_of_spacy_2(name: str) -> Language:
+def make_like_spacy_2(name: str) -> Language:
     nlp = TransformersLanguage(trf_name=name, meta={"lang": "en"})
     nlp.add_pipe(nlp.create_pipe("sentencizer"))
     nlp.add_pipe(TransformersWordPiecer.from_pretrained(nlp.vocab, name))
@@ -27,8 +27,8 @@ def as_of_spacy_2(name: str) -> Language:
     return nlp
 
 
-def as_of_spacy_3(name: str, nlp: Language | None = None) -> Language:
-    # English takes longer to load than all of the rest.
+def make_like_spacy_3(name: str, nlp: Language | None = None) -> Language:
+    # English would take longer to load than everything else.
     nlp = nlp or TransformersLanguage(meta={"lang": "xx"})
     nlp.add_pipe("sentencizer")
     nlp.add_pipe("trf_wordpiecer", config={"trf_name": name})

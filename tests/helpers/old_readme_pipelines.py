@@ -1,4 +1,4 @@
-"""Pipelines as the README of spacy-transformers 0.5 has them."""
+"""The pipelines of the README of spacy-transformers 0.5."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ GRADIENTS = {
 
 
 def set_up(encoder: Path, lang: str = "xx", **settings: Any) -> Language:
-    """A pipeline in the way of that README. English takes longer to load than all of the rest."""
+    """Create a pipeline like that README. English would take longer to load than the rest."""
     name = str(encoder)
     nlp = TransformersLanguage(trf_name=name, meta={"lang": lang})
     nlp.add_pipe(nlp.create_pipe("sentencizer"))
@@ -44,7 +44,7 @@ def add_textcat(nlp: Language) -> Language:
 
 
 class Head:
-    """A component of one's own: it wants hidden states to grow, and notes what it gets to see."""
+    """A custom component that makes hidden states grow and records what it sees."""
 
     def __init__(self, name: str) -> None:
         self.name = name

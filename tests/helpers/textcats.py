@@ -20,8 +20,8 @@ TEXTS = ["Apple pie is delicious!", "The lazy dog. Jumps over!", "I love this fi
 def make(
     path: Path, *labels: str, weights: bool = True, keep: Any = "all", **config: Any
 ) -> Language:
-    """A pipeline whose classifier has random weights; they are zeros otherwise."""
-    # English takes longer to load than all of the rest.
+    """Create a pipeline whose classifier has random weights, or zeros."""
+    # English would take longer to load than everything else.
     nlp = TransformersLanguage(meta={"lang": "xx"})
     nlp.add_pipe("sentencizer")
     nlp.add_pipe("trf_wordpiecer", config={"trf_name": str(path)})

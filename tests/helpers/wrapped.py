@@ -1,4 +1,4 @@
-"""An encoder wrapped and plain, with inputs and gradients for both."""
+"""TransformersWrapper and plain transformers models, with inputs and gradients for both."""
 
 import weakref
 from functools import cache
@@ -12,10 +12,11 @@ from transformers import AutoModel, PreTrainedModel
 
 from trfcli_pipeline.encoder.activations import Activations
 from trfcli_pipeline.encoder.model import TransformersWrapper
-from trfcli_pipeline.encoder.padding import WordPieces
+from trfcli_pipeline.encoder.padding import SubBatch, WordPieces
+from trfcli_pipeline.encoder.sub_batches import sub_batches
 
 WIDTH, LAYERS, HEADS = 16, 2, 4
-# Out of order, some alike, one as long as the encoders take, two empty.
+# Unsorted, with equal and empty segments and one of the maximum length.
 LENGTHS = [7, 1, 12, 7, 0, 30, 3, 12, 64, 0, 2]
 SIZES = [0, 7, 50, 2000]
 KINDS = ["last_hidden_state", "pooler_output", "all_hidden_states", "all_attentions"]
@@ -24,8 +25,12 @@ ALL = {"all_hidden_states": True, "all_attentions": True}
 
 def load(path: Path, **settings: Any) -> TransformersWrapper:
     wrapper = TransformersWrapper(device="cpu", **settings)
-    wrapper.load(path)
+    wrapper.from_disk(path)
     return wrapper
+
+
+def split(wrapper: TransformersWrapper, X: WordPieces) -> list[SubBatch]:
+    return list(sub_batches(wrapper.shim, X, wrapper.attrs["words_per_batch"]))
 
 
 def load_plain(path: Path, *, attentions: bool = False) -> PreTrainedModel:
@@ -35,7 +40,7 @@ def load_plain(path: Path, *, attentions: bool = False) -> PreTrainedModel:
 
 @cache
 def plain_model(path: Path, *, attentions: bool = False) -> PreTrainedModel:
-    """The same for all tests: none of these may change its weights."""
+    """A shared model, whose weights must not be changed."""
     return load_plain(path, attentions=attentions)
 
 
@@ -50,7 +55,7 @@ def make_input(lengths: list[int] = LENGTHS, *, type_ids: bool = False) -> WordP
 
 
 def run_plain(module: PreTrainedModel, X: WordPieces, **options: Any) -> list[Any]:
-    """What transformers gives for each segment alone; None for an empty one."""
+    """transformers' output for each segment alone; None for empty segments."""
     outputs, start = [], 0
     for length in X.lengths.tolist():
         piece = slice(start, start + length)
@@ -63,7 +68,7 @@ def run_plain(module: PreTrainedModel, X: WordPieces, **options: Any) -> list[An
 
 
 def make_gradients(Y: Activations, kinds: list[str], *, scale: float = 1.0) -> Activations:
-    """Random gradients of some kinds of output, None for the others; zeros for the first kind."""
+    """Random gradients of some outputs. The others are None; last_hidden_state is zeros."""
     rng = np.random.default_rng(1)
 
     def random(array: np.ndarray) -> np.ndarray:
@@ -80,7 +85,7 @@ def make_gradients(Y: Activations, kinds: list[str], *, scale: float = 1.0) -> A
 def plain_gradients(
     module: PreTrainedModel, X: WordPieces, d_Y: Activations
 ) -> dict[str, torch.Tensor]:
-    """What autograd gives if the segments go through the plain model one by one."""
+    """autograd's gradients if the plain model encodes the segments one by one."""
     options = {
         "output_hidden_states": d_Y.all_hidden_states is not None,
         "output_attentions": d_Y.all_attentions is not None,
@@ -115,8 +120,8 @@ def gradients_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 def assert_gradients_close(
     actual: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], tolerance: float = 1e-5
 ) -> None:
-    # Relative to all of them together: where a gradient is 0 by its nature, as that of the keys'
-    # bias, there is only noise.
+    # Relative to the norm of all gradients: some are 0 in theory, such as those of the keys'
+    # biases, and consist of noise.
     norm = torch.cat([each.flatten() for each in expected.values()]).norm().item()
     assert norm > 0
     assert actual.keys() == expected.keys()
@@ -146,13 +151,14 @@ def assert_bit_equal(one: Activations, other: Activations) -> None:
 def simulate_memory(
     wrapper: TransformersWrapper, monkeypatch: pytest.MonkeyPatch, *, room: int, graphs: int
 ) -> list[tuple[int, bool]]:
-    """Let memory suffice for so many wordpieces at once, and for so many with a graph.
+    """Simulate memory for `room` wordpieces at once, and for `graphs` wordpieces with a graph.
 
-    Returns: Gathers, for every sub-batch tried from now on, its wordpieces and whether a graph was
-        recorded.
+    Returns:
+        A list that will contain the size of each sub-batch that is tried, and whether it has a
+        graph.
     """
     tried: list[tuple[int, bool]] = []
-    encode = wrapper.encode
+    encode = wrapper.shim.encode
     graphs_made: list[tuple[Any, int]] = []
 
     def limited(batch: Any) -> Any:
@@ -166,5 +172,5 @@ def simulate_memory(
             graphs_made.append((weakref.ref(output), batch.size))
         return output
 
-    monkeypatch.setattr(wrapper, "encode", limited)
+    monkeypatch.setattr(wrapper.shim, "encode", limited)
     return tried

@@ -1,27 +1,28 @@
-"""What the README of spacy-transformers 0.5 promises, statement by statement, in its order.
+"""The README of spacy-transformers 0.5, statement by statement, in its order.
 
-People who come from that package find here what still holds. Each test is the shortest check of
-one statement from end to end; the tests of the modules go deeper. What doesn't hold any more:
+Each test is the shortest end-to-end check of one statement of that README, for users who come from
+that package; the tests of the modules go deeper. What has changed:
 
-- Python 3.6 and spaCy 2.2: Python 3.11 and spaCy 3.8 are the least.
-- Extras for CUDA versions: torch's own builds bring CUDA along.
-- Packages of pretrained models to download: `trf init-model` makes a pipeline of any encoder.
-- `torch.set_default_tensor_type`: trf_tok2vec finds the GPU itself, or has it from its `device`.
-- `lang_factory` in meta.json: in spaCy 3, `lang` in the config says which `Language` it is.
-- `python setup.py sdist`: setuptools would rather have `python -m build`, which `trf package` runs.
-- `GoldParse`, and `docs` and `golds` as keywords of `update`: spaCy 3 has `Example` in their place,
-  and texts with annotations go by position.
-- `TransformersWordPiecer(vocab, name=...)`: spaCy 3 names the component so. The encoder's name
-  goes by position.
-- An error from a second `install_extensions`: it is harmless now.
-- `(strings, None)` from `TransformersWordPiecer.predict`, a named tuple from that of
-  `TransformersTok2Vec`: the one finds out more than strings, the other gives `Activations`, whose
-  attributes have the same names.
-- A list as `trf_pooler_output`: it is an array, which has a row where that list had an array.
-- `doc.tensor.sum(axis=1)`: the two arrays have as many columns, not as many rows, so `axis=0`.
-- 3,000 as the default of `words_per_batch`, at one place of two: 2,000, as at the other. They are
+- Python 3.6 and spaCy 2.2: the minimum is Python 3.11 and spaCy 3.8.
+- Extras for CUDA versions: torch's builds include CUDA.
+- Packages of pretrained models: `trf init-model` creates a pipeline from any encoder.
+- `torch.set_default_tensor_type`: trf_tok2vec finds the GPU itself, or uses its `device` setting.
+- `lang_factory` in meta.json: in spaCy 3, `lang` in the config selects the `Language` class.
+- `python setup.py sdist`: use `trf package`, which runs `python -m build`.
+- `GoldParse`, and the keywords `docs` and `golds` of `update`: spaCy 3 has `Example`; texts and
+  annotations are positional arguments.
+- `TransformersWordPiecer(vocab, name=...)`: in spaCy 3, `name` is the name of the component; the
+  name of the encoder is a positional argument.
+- A second call of `install_extensions` is no longer an error.
+- `TransformersWordPiecer.predict` returned `(strings, None)`, `TransformersTok2Vec.predict` a named
+  tuple: the former returns more than strings, the latter `Activations` with the same names.
+- `trf_pooler_output` was a list: it is an array with a row per sentence.
+- `doc.tensor.sum(axis=1)`: the two arrays have the same number of columns, so use `axis=0`.
+- `words_per_batch` had a default of 3,000 in one place and 2,000 in another: it is 2,000. It counts
   wordpieces rather than words.
-- `from spacy.tokens import Vocab`, `thinc.neural.Model`: `spacy.vocab` and `thinc.api` have them.
+- The name of a model's directory implied its type: the config.json has to name the type or an
+  architecture.
+- `from spacy.tokens import Vocab`, `thinc.neural.Model`: use `spacy.vocab` and `thinc.api`.
 """
 
 import random
@@ -50,7 +51,7 @@ def doc(nlp: Language) -> Doc:
 
 @pytest.fixture(scope="module")
 def training(tiny_bert: Path) -> tuple[Language, list[dict[str, float]]]:
-    """That README's loop: the pipeline that comes of it, and the losses of each epoch."""
+    """The training loop of that README: its pipeline, and the losses of each epoch."""
     fix_random_seed(0)
     nlp = add_textcat(set_up(tiny_bert))
     data, history = list(TRAIN_DATA), []
@@ -79,11 +80,11 @@ def saved(trained: Language, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def packaged(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """What `spacy package` makes of it, and what its setup.py gives to setuptools."""
+    """The output of `spacy package`, and the arguments of its setup.py to setuptools."""
     folder = tmp_path_factory.mktemp("packages") / "xx_trf_tiny-1.0.0"
     given: dict[str, Any] = {}
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
-        # It leaves it to the garbage collector to close what it writes.
+        # spaCy doesn't close the files that it writes.
         warnings.simplefilter("ignore", ResourceWarning)
         spacy_package(saved, folder.parent, name="trf_tiny", version="1.0.0", create_sdist=False)
         patch.setattr("setuptools.setup", given.update)
@@ -94,11 +95,11 @@ def packaged(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 
 @pytest.fixture(scope="module")
 def seen(tiny_bert: Path) -> dict[str, Any]:
-    """What a head behind another sees of a text during an update."""
+    """What the last of two heads sees of a text during an update."""
     nlp = add_textcat(set_up(tiny_bert, **EVERYTHING))
     head = nlp.add_pipe("old_readme_head")
     optimizer = nlp.resume_training()
     for _ in range(2):
-        # In the first update, the classifier's weights are still zero, and so is its gradient.
+        # In the first update, the weights of the classifier are zero, and so is its gradient.
         nlp.update([TRAIN_DATA[0][0]], [TRAIN_DATA[0][1]], sgd=optimizer)
     return head.seen[-1]

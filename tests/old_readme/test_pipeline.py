@@ -1,4 +1,4 @@
-"""Its second half: attributes, the pipeline, the alignment, and batches."""
+"""The second half of that README: attributes, the pipeline, the alignment, and batches."""
 
 import json
 from operator import itemgetter
@@ -128,7 +128,7 @@ def test_trf_name_says_which_pretrained_model_to_use(tiny_bert: Path) -> None:
     assert nlp(TEXT)._.trf_word_pieces_[:2] == ["[CLS]", "apple"]
 
 
-def test_the_way_of_spacy_3_gives_the_same_pipeline(nlp: Language, tiny_bert: Path) -> None:
+def test_the_spacy_3_way_creates_the_same_pipeline(nlp: Language, tiny_bert: Path) -> None:
     other = spacy.blank("trf")
     other.add_pipe("sentencizer")
     other.add_pipe("trf_wordpiecer", config={"trf_name": str(tiny_bert)})
@@ -156,14 +156,14 @@ def test_the_example_of_making_a_model_is_a_command(tiny_bert: Path, tmp_path: P
 
 
 def test_a_model_is_loaded_from_a_path_with_the_old_files(tiny_bert: Path, tmp_path: Path) -> None:
-    """The name of the model is in the path; the config doesn't say it."""
-    path = tmp_path / "scibert-scivocab-uncased"
+    """The config has no model type, but names its architecture."""
+    path = tmp_path / "old"
     path.mkdir()
     torch.save(load_file(tiny_bert / "model.safetensors"), path / "pytorch_model.bin")
     vocab = hf.AutoTokenizer.from_pretrained(tiny_bert).get_vocab()
     (path / "vocab.txt").write_text("\n".join(sorted(vocab, key=vocab.__getitem__)), "utf-8")
     config = json.loads((tiny_bert / "config.json").read_text())
-    del config["model_type"], config["architectures"]
+    del config["model_type"]
     (path / "config.json").write_text(json.dumps(config))
     expected = set_up(tiny_bert)(TEXT).tensor
     np.testing.assert_array_equal(set_up(path)(TEXT).tensor, expected)
@@ -247,7 +247,7 @@ def test_sentences_are_encoded_one_by_one_and_put_together_again(nlp: Language) 
 
 
 def sub_batches(nlp: Language, words_per_batch: int) -> list[tuple[int, int]]:
-    """Rows and length of what the torch module is called with for TEXTS."""
+    """Return rows and length of each input of the torch module for TEXTS."""
     shapes = []
     tok2vec = nlp.get_pipe("trf_tok2vec")
     module, encode = tok2vec.transformers_model, tok2vec.transformers_model.forward
@@ -260,7 +260,7 @@ def sub_batches(nlp: Language, words_per_batch: int) -> list[tuple[int, int]]:
         patch.setattr(module, "forward", forward)
         patch.setitem(tok2vec.model.attrs, "words_per_batch", words_per_batch)
         list(nlp.pipe(TEXTS))
-    # Several may have been encoded at once.
+    # Sub-batches may have run in parallel.
     return sorted(shapes, key=itemgetter(1), reverse=True)
 
 
@@ -268,7 +268,7 @@ def test_sentences_of_like_length_are_encoded_together(nlp: Language) -> None:
     shapes = sub_batches(nlp, 16)
     lengths = sorted((len(nlp(text)._.trf_word_pieces) for text in TEXTS), reverse=True)
     ends = np.cumsum([rows for rows, _ in shapes])
-    # However they stand in the batch: the longest, then those that come next to it.
+    # Longest first, whatever the order in the batch.
     assert len(ends) > 1
     assert ends[-1] == len(TEXTS)
     assert [length for _, length in shapes] == [lengths[start] for start in (0, *ends[:-1])]

@@ -86,7 +86,7 @@ def test_encoders_are_fine_tuned(trained: Language, tiny_bert: Path) -> None:
     assert np.mean(changed) > 0.9
 
 
-# The other features have sections of their own, below.
+# The other features have their own sections below.
 
 # --- Quickstart ---
 
@@ -125,7 +125,7 @@ def test_attributes_and_components_have_the_prefix_trf(nlp: Language) -> None:
 # --- Transfer learning ---
 
 
-def test_a_pretrained_encoder_is_trained_on_labels_of_ones_own(
+def test_a_pretrained_encoder_is_trained_on_custom_labels(
     training: tuple[Language, list[dict[str, float]]],
 ) -> None:
     nlp, losses = training
@@ -134,7 +134,7 @@ def test_a_pretrained_encoder_is_trained_on_labels_of_ones_own(
     assert nlp(TRAIN_DATA[1][0]).cats["NEGATIVE"] > 0.5
 
 
-def test_a_component_for_another_task_can_be_written(tiny_bert: Path) -> None:
+def test_a_custom_component_can_be_written(tiny_bert: Path) -> None:
     nlp = set_up(tiny_bert)
     nlp.add_pipe("old_readme_head")
     before = nlp(TEXT)._.trf_last_hidden_state.sum()
@@ -142,7 +142,7 @@ def test_a_component_for_another_task_can_be_written(tiny_bert: Path) -> None:
     assert nlp(TEXT)._.trf_last_hidden_state.sum() > before
 
 
-def test_components_of_spacys_own_train_the_same_encoder(tiny_bert: Path) -> None:
+def test_components_of_spacy_train_the_same_encoder(tiny_bert: Path) -> None:
     nlp = set_up(tiny_bert)
     tok2vec = {"@architectures": "trfcli.TokenVectors.v1"}
     model = {"@architectures": "spacy.Tagger.v2", "tok2vec": tok2vec}
@@ -173,7 +173,7 @@ def test_labels_are_added_before_the_component_is(trained: Language) -> None:
     assert trained.get_pipe("trf_textcat").labels == ("POSITIVE", "NEGATIVE")
 
 
-def test_exclusive_classes_exclude_each_other(trained: Language) -> None:
+def test_scores_of_exclusive_classes_sum_to_one(trained: Language) -> None:
     assert sum(trained(TEXT).cats.values()) == pytest.approx(1.0)
 
 
@@ -190,7 +190,7 @@ def test_update_with_texts_and_cats(
 ) -> None:
     _, losses = training
     assert [list(each) for each in losses] == [["trf_tok2vec", "trf_textcat"]] * 10
-    # Both of its classes are as likely at first.
+    # Both classes are equally likely at first.
     assert losses[0]["trf_textcat"] == pytest.approx(np.log(2))
 
 
@@ -262,7 +262,7 @@ def test_weights_are_written_to_bytes_and_read_back(trained: Language) -> None:
     assert again(TEXT).cats == trained(TEXT).cats
 
 
-def test_a_saved_pipeline_says_which_language_class_it_needs(saved: Path) -> None:
+def test_a_saved_pipeline_names_its_language_class(saved: Path) -> None:
     nlp = spacy.load(saved)
     assert type(nlp) is TransformersLanguage
     assert nlp.config["nlp"]["lang"] == "trf"

@@ -17,7 +17,7 @@ def words(text: str) -> set[str]:
     return set(re.findall(r"[\w']+", text.lower()))
 
 
-def test_the_tree_in_the_docstring_is_the_tree_of_classes() -> None:
+def test_the_docstring_shows_the_exception_tree() -> None:
     tree = errors.__doc__.partition("\n\n")[2].splitlines()
     assert tree[0] == "TrfError"
     assert TrfError.__bases__ == (Exception,)
@@ -25,7 +25,7 @@ def test_the_tree_in_the_docstring_is_the_tree_of_classes() -> None:
     assert sorted(name for name, _ in branches) == sorted(CLASSES.keys() - {"TrfError"})
     for name, meaning in branches:
         assert CLASSES[name].__bases__ == (TrfError,)
-        # The class may say more than the tree has room for.
+        # The docstring of the class may be longer.
         assert words(meaning) <= words(CLASSES[name].__doc__)
 
 
@@ -40,7 +40,7 @@ def test_every_error_is_a_trf_error_with_a_message_and_a_hint(name: str) -> None
 
 
 @pytest.mark.parametrize("name", sorted(CLASSES))
-def test_the_hint_may_be_left_out(name: str) -> None:
+def test_the_hint_is_optional(name: str) -> None:
     error = CLASSES[name]("train.csv: is empty")
     assert error.hint is None
     assert str(error) == "train.csv: is empty"

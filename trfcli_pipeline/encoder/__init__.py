@@ -1,1 +1,1 @@
-"""Runs the transformer in torch: sub-batches, memory, precision, gradients, optimizer steps."""
+"""The encoder in torch: sub-batches, memory, precision, gradients and optimizer steps."""

@@ -1,32 +1,32 @@
-"""What the encoder says about a batch of wordpieces, split and joined by doc and segment."""
+"""The encoder's outputs for a batch of segments, split and joined by Doc."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from thinc.types import Floats2d, Floats4d
 
 from trfcli_pipeline.errors import PipelineError
 
-# The names of what an encoder can give beside the rows of tokens.
+# The names of the outputs in `Activations`.
 KINDS = ("last_hidden_state", "pooler_output", "all_hidden_states", "all_attentions")
 
-# A numpy array; a CuPy array where spaCy was told to use the GPU and CuPy is there.
-Floats = Any
+# Callers are moving to thinc.types.
 
 
 def kinds_to_keep(keep: str | Sequence[str]) -> frozenset[str]:
-    """Read the setting `keep`: "all", "tensor" for no kind at all, or a list of names.
+    """Parse the setting `keep`: "all", "tensor" for none of `KINDS`, or a list of names.
 
     Raises:
-        PipelineError: It names something else.
+        PipelineError: A name is unknown.
     """
     names = [keep] if isinstance(keep, str) else list(keep)
     unknown = [name for name in names if name not in ("all", "tensor", *KINDS)]
     if unknown:
         raise PipelineError(
-            f"keep: there is no {', '.join(map(repr, unknown))}",
+            f"keep: unknown value {', '.join(map(repr, unknown))}",
             hint=f'Use "all", "tensor", or a list of: {", ".join(KINDS)}',
         )
     return frozenset(KINDS if "all" in names else names) - {"tensor"}
@@ -34,31 +34,33 @@ def kinds_to_keep(keep: str | Sequence[str]) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class Activations:
-    """The encoder's outputs for some segments (sentences), or the gradients of these.
+    """The encoder's outputs for a batch of segments, or the gradients of these outputs.
+
+    All arrays are float32: NumPy's, or CuPy's if spaCy runs on a GPU with CuPy installed.
 
     Attributes:
-        last_hidden_state: float32. *Shape:* (wordpieces, width)
-        pooler_output: float32, or None without a trained pooler. *Shape:* (segments, width)
-        all_hidden_states: The output of the embeddings and of each layer, or None if not asked
-            for. *Shape of each:* (wordpieces, width)
-        all_attentions: One array a segment, or None if not asked for.
-            *Shape of each:* (layers, heads, n, n) with n wordpieces in the segment
-        lengths: Wordpieces of each segment. *Shape:* (segments,)
-        is_grad: Whether these are gradients.
+        last_hidden_state: *Shape:* (wordpieces, width)
+        pooler_output: None if the model has no trained pooler. *Shape:* (segments, width)
+        all_hidden_states: The output of the embeddings and of every layer, or None unless
+            requested. *Shape of each:* (wordpieces, width)
+        all_attentions: One array per segment, or None unless requested.
+            *Shape of each:* (layers, heads, n, n) for a segment of n wordpieces
+        lengths: Number of wordpieces in each segment. *Shape:* (segments,)
+        is_grad: Whether the arrays are gradients.
     """
 
-    last_hidden_state: Floats
-    pooler_output: Floats | None
-    all_hidden_states: list[Floats] | None
-    all_attentions: list[Floats] | None
+    last_hidden_state: Floats2d
+    pooler_output: Floats2d | None
+    all_hidden_states: list[Floats2d] | None
+    all_attentions: list[Floats4d] | None
     lengths: NDArray[np.int32]
     is_grad: bool = False
 
     def split(self, segments_per_doc: Sequence[int]) -> list["Activations"]:
-        """Split by doc; the parts are views, not copies.
+        """Split by Doc. The parts are views, not copies.
 
         Args:
-            segments_per_doc: How many consecutive segments each doc has.
+            segments_per_doc: Number of consecutive segments in each Doc.
         """
         segment_ends = np.cumsum(segments_per_doc, dtype=np.int64)
         piece_ends = np.concatenate([[0], np.cumsum(self.lengths)])
@@ -86,29 +88,33 @@ class Activations:
 
     @classmethod
     def join(cls, parts: Sequence["Activations"]) -> "Activations":
-        """Put the parts that `split` made together again.
+        """Join the parts that `split` returned.
 
-        A kind of output that some part lacks is None in the whole.
+        An output that any part lacks is None in the result.
         """
         if not parts:
-            raise ValueError("Can't join no activations: their width would be unknown")
-        hidden, poolers, layers, attentions = (
-            [getattr(part, name) for part in parts] for name in KINDS
-        )
+            raise ValueError("Can't join an empty list of activations: their width is unknown")
+        layers = [part.all_hidden_states for part in parts]
+        attentions = [part.all_attentions for part in parts]
         return cls(
-            last_hidden_state=_concatenate(hidden),
-            pooler_output=_concatenate(poolers),
+            last_hidden_state=_concatenate([part.last_hidden_state for part in parts]),
+            pooler_output=_concatenate_all([part.pooler_output for part in parts]),
             all_hidden_states=None
             if any(each is None for each in layers)
-            else [_concatenate(list(each)) for each in zip(*layers, strict=True)],
+            else [_concatenate(list(each)) for each in zip(*cast(Any, layers), strict=True)],
             all_attentions=None
             if any(each is None for each in attentions)
-            else [array for each in attentions for array in each],
+            else [array for each in attentions for array in each or ()],
             lengths=np.concatenate([part.lengths for part in parts]),
             is_grad=parts[0].is_grad,
         )
 
 
-def _concatenate(arrays: list[Floats]) -> Floats | None:
-    # numpy dispatches to CuPy where the arrays are CuPy's.
-    return None if any(array is None for array in arrays) else np.concatenate(arrays)
+def _concatenate(arrays: list[Floats2d]) -> Floats2d:
+    # NumPy dispatches to CuPy for CuPy arrays.
+    return cast(Floats2d, np.concatenate(cast(Any, arrays)))
+
+
+def _concatenate_all(arrays: list[Floats2d | None]) -> Floats2d | None:
+    present = [array for array in arrays if array is not None]
+    return _concatenate(present) if len(present) == len(arrays) else None

@@ -1,4 +1,4 @@
-"""The steps of an encoder: AdamW, rates by depth, averages, and all that these remember."""
+"""AdamW for the encoder: layer-wise learning rates, gradient scaling and averaged weights."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -9,27 +9,27 @@ import torch
 from thinc.api import Optimizer
 
 from trfcli_pipeline.encoder.layer_depths import parameter_depths
-from trfcli_pipeline.encoder.precision import make_scaler
+from trfcli_pipeline.encoder.precision import make_grad_scaler
 
 if TYPE_CHECKING:
     from trfcli_pipeline.huggingface.types import PreTrainedModel
 
-# What an optimizer that says nothing about the encoder (any of Thinc's) is taken to mean. The
-# head's rate would be far too high.
+# For optimizers without settings for the encoder, such as Thinc's own. The learning rate that
+# they use for the heads would be far too high.
 DEFAULT_TRF_LR = 5e-5
 DEFAULT_TRF_WEIGHT_DECAY = 0.01
-# As of Thinc's averages.
-_LARGEST_AVERAGE_DECAY = 0.9999
+# The same maximum as in Thinc's averages.
+_MAX_AVERAGE_DECAY = 0.9999
 
 Tensors = dict[str, torch.Tensor]
 
 
 class EncoderAdamW:
-    """Takes the steps of an encoder, with the rates that an optimizer for its heads carries.
+    """Updates the encoder's weights with the settings of the pipeline's optimizer.
 
     Args:
-        module: The encoder. What of it is trained has to be settled before the first step.
-        precision: What its gradients are computed in; see `precision.PRECISIONS`.
+        module: The encoder. Freeze parameters before the first step, not later.
+        precision: The training precision; see `precision.DTYPES`.
     """
 
     def __init__(self, module: "PreTrainedModel", precision: str = "fp32") -> None:
@@ -37,16 +37,16 @@ class EncoderAdamW:
         self._adamw: torch.optim.AdamW | None = None
         self._averages: Tensors = {}
         self._n_averaged = 0
-        self.scaler = make_scaler(precision, module.device)
-        # From a checkpoint: what AdamW remembers of each parameter, by its name.
-        self._memories: dict[str, Tensors] = {}
+        self.scaler = make_grad_scaler(precision, module.device)
+        # AdamW's state of each parameter, by name, between loading a checkpoint and the next step.
+        self._loaded_state: dict[str, Tensors] = {}
 
     def step(self, optimizer: Optimizer) -> None:
-        """Take one step with the gradients that have gathered, and clear them.
+        """Take one step with the accumulated gradients, and clear them.
 
         Args:
-            optimizer: Its `trf_lr`, `trf_layer_decay`, `trf_weight_decay`, `grad_clip` (global
-                norm) and, as of whether to keep some, `averages` are used.
+            optimizer: Supplies `trf_lr`, `trf_layer_decay`, `trf_weight_decay` and `grad_clip`
+                (global norm). Averages are kept if its `averages` is not None.
         """
         parameters = [each for each in self._module.parameters() if each.grad is not None]
         if not parameters:
@@ -65,11 +65,11 @@ class EncoderAdamW:
         self.scaler.update()
         self._adamw.zero_grad(set_to_none=True)
         if optimizer.averages is not None:
-            self._average()
+            self._update_averages()
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Put the averages in the place of the weights, if any are kept."""
+        """Replace the weights by their averages inside the context, if averages are kept."""
         parameters = dict(self._trained())
         own = {name: parameters[name].data for name in self._averages}
         for name, average in self._averages.items():
@@ -80,21 +80,21 @@ class EncoderAdamW:
             for name, weights in own.items():
                 parameters[name].data = weights
 
-    def state(self) -> Tensors:
-        """The trained weights, and all that is remembered about them."""
+    def state_dict(self) -> Tensors:
+        """The trained weights, and the state of AdamW, the averages and the gradient scaler."""
         state: Tensors = {}
         for name, parameter in self._trained():
             state[f"encoder.{name}"] = parameter.detach()
-            memories = self._memories.get(name, {})
+            own = self._loaded_state.get(name, {})
             if self._adamw is not None:
-                memories = self._adamw.state.get(parameter, {})
-            state |= {f"adamw.{name}.{key}": memory for key, memory in memories.items()}
+                own = self._adamw.state.get(parameter, {})
+            state |= {f"adamw.{name}.{key}": tensor for key, tensor in own.items()}
         state |= {f"average.{name}": average for name, average in self._averages.items()}
         numbers = {"n_averaged": self._n_averaged, **self.scaler.state_dict()}
         return state | {f"number.{key}": torch.tensor(each) for key, each in numbers.items()}
 
-    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
-        """The inverse of `state`."""
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restore what `state_dict` returned."""
         parts: dict[str, Tensors] = defaultdict(dict)
         for key, value in state.items():
             kind, _, name = key.partition(".")
@@ -102,10 +102,10 @@ class EncoderAdamW:
         with torch.no_grad():
             for name, parameter in self._trained():
                 parameter.copy_(parts["encoder"][name])
-        self._adamw, self._memories = None, defaultdict(dict)
-        for key, memory in parts["adamw"].items():
+        self._adamw, self._loaded_state = None, defaultdict(dict)
+        for key, tensor in parts["adamw"].items():
             name, _, kind = key.rpartition(".")
-            self._memories[name][kind] = memory.to(self._module.device)
+            self._loaded_state[name][kind] = tensor.to(self._module.device)
         self._averages = {
             name: average.to(self._module.device) for name, average in parts["average"].items()
         }
@@ -119,39 +119,41 @@ class EncoderAdamW:
                 yield name, parameter
 
     def _make_adamw(self, layer_decay: float) -> torch.optim.AdamW:
-        # One kernel a step: on a CPU, six times faster than a loop over the parameters.
+        # A fused step is six times faster on a CPU than a loop over the parameters.
         adamw = torch.optim.AdamW(parameter_groups(self._module, layer_decay), fused=True)
         for name, parameter in self._trained():
-            if name in self._memories:
-                adamw.state[parameter] = self._memories.pop(name)
+            if name in self._loaded_state:
+                adamw.state[parameter] = self._loaded_state.pop(name)
         return adamw
 
-    def _average(self) -> None:
-        """Let the averages follow the weights, on the schedule of Thinc's."""
+    def _update_averages(self) -> None:
+        """Update the moving averages on Thinc's schedule."""
         trained = {name: parameter.detach() for name, parameter in self._trained()}
         if not self._averages:
             self._averages = {name: weights.clone() for name, weights in trained.items()}
         self._n_averaged += 1
-        decay = min((1 + self._n_averaged) / (10 + self._n_averaged), _LARGEST_AVERAGE_DECAY)
+        decay = min((1 + self._n_averaged) / (10 + self._n_averaged), _MAX_AVERAGE_DECAY)
         torch._foreach_lerp_(
             [self._averages[name] for name in trained], list(trained.values()), 1 - decay
         )
 
 
 def parameter_groups(module: "PreTrainedModel", layer_decay: float = 1.0) -> list[dict[str, Any]]:
-    """The trained parameters in groups for AdamW, by depth and by whether they decay.
-
-    Each says by which factors to multiply the rate and the weight decay. Only matrices decay.
+    """Group the trained parameters by layer depth and by whether weight decay applies.
 
     Args:
-        layer_decay: The factor of a layer's rate, for each layer that is above it.
+        layer_decay: Learning-rate factor from each layer to the one below it.
+
+    Returns:
+        Groups for torch's AdamW. Each has a `rate_factor` for the learning rate and a
+        `weight_decay_factor` of 1 for weight matrices and 0 for biases and norms.
     """
     depths = parameter_depths(module) if layer_decay != 1 else {}
-    uppermost = max(depths.values(), default=0)
+    top = max(depths.values(), default=0)
     groups: dict[tuple[float, bool], list[torch.nn.Parameter]] = defaultdict(list)
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            rate_factor = layer_decay ** (uppermost - depths.get(parameter, uppermost))
+            rate_factor = layer_decay ** (top - depths.get(parameter, top))
             groups[rate_factor, _decays(name, parameter)].append(parameter)
     return [
         {"params": each, "rate_factor": rate_factor, "weight_decay_factor": float(decays)}
@@ -160,5 +162,5 @@ def parameter_groups(module: "PreTrainedModel", layer_decay: float = 1.0) -> lis
 
 
 def _decays(name: str, parameter: torch.nn.Parameter) -> bool:
-    # The weights of every norm are vectors, but not all biases are: XLNet has some for each head.
+    # The weights of norms are vectors, but some biases aren't: XLNet's are one row per head.
     return parameter.ndim > 1 and not name.endswith("bias")

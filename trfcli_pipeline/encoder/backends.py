@@ -1,120 +1,175 @@
-"""How an encoder is run: by torch in float32, or as `optimizing` has it, which its files say."""
+"""Load and save encoders for the backend that runs them: torch or OpenVINO."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import srsly
 import torch
 
-from trfcli_pipeline.encoder.capabilities import EncoderCapabilities, find_capabilities
+from trfcli_pipeline.encoder.capabilities import (
+    EncoderCapabilities,
+    find_capabilities,
+    forward_arguments,
+    require_outputs,
+    run_short_input,
+)
 from trfcli_pipeline.encoder.devices import resolve_device
 from trfcli_pipeline.encoder.openvino_backend import OpenVINOEncoder
-from trfcli_pipeline.errors import DeviceError, PipelineError
+from trfcli_pipeline.encoder.precision import DTYPES, InferencePrecision
+from trfcli_pipeline.errors import DeviceError, EncoderError, PipelineError, one_line
 from trfcli_pipeline.huggingface import pretrained
 
 Backend = Literal["torch", "openvino"]
-Precision = Literal["fp32", "bf16", "int8"]
 
-# Beside the weights of an encoder that was optimized.
+# What this package knows about an encoder, next to the weights.
 _FILE = "inference.json"
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_FIELDS = {field.name for field in fields(EncoderCapabilities)}
 
 
 @dataclass(frozen=True, slots=True)
-class Inference:
-    """What runs an encoder, and what it computes in."""
+class InferenceConfig:
+    """How an encoder predicts: the backend that runs it, and the precision."""
 
     backend: Backend = "torch"
-    precision: Precision = "fp32"
+    precision: InferencePrecision = "fp32"
 
     @property
     def is_trainable(self) -> bool:
-        return self == Inference()
+        return self == InferenceConfig()
 
-    def device(self, name: str) -> torch.device:
-        """The device of a name, such as "auto"; see `devices.resolve_device`.
+    def resolve_device(self, name: str) -> torch.device:
+        """Find the device to run on; see `devices.resolve_device`.
 
         Raises:
-            DeviceError: There is none of that name, or the backend doesn't run there.
+            DeviceError: There is no such device, or the backend doesn't support it.
         """
         if self.backend == "torch":
             return resolve_device(name)
         if name not in ("auto", "cpu"):
             raise DeviceError(
-                f"{name}: OpenVINO runs this pipeline's encoder, on the CPU only",
+                f"{name}: this pipeline's encoder runs with OpenVINO, only on the CPU",
                 hint="Use auto or cpu",
             )
         return torch.device("cpu")
 
 
 class Encoder(NamedTuple):
-    """An encoder, ready to run.
+    """An encoder that is ready to run.
 
     Attributes:
         module: A PreTrainedModel or an OpenVINOEncoder.
     """
 
     module: Any
-    traits: EncoderCapabilities
-    inference: Inference
+    capabilities: EncoderCapabilities
+    inference: InferenceConfig
+
+
+class _Saved(NamedTuple):
+    """The contents of `_FILE`. The defaults are for directories without it."""
+
+    inference: InferenceConfig = InferenceConfig()
+    parameters: int = 0
+    capabilities: EncoderCapabilities | None = None
 
 
 def load_encoder(
     path: Path, *, all_hidden_states: bool, all_attentions: bool, device: torch.device
 ) -> Encoder:
-    """Load a pretrained encoder, or one that was saved with `save_encoder`.
+    """Load a pretrained encoder, or one that `save_encoder` wrote.
+
+    Trial runs are made only if `save_encoder` stored no capabilities, or fewer than requested.
 
     Raises:
         EncoderError: The directory has no encoder that can be loaded.
-        PipelineError: The encoder was optimized without what is asked for, or for a backend that
+        PipelineError: The encoder was optimized without a requested output, or for a backend that
             isn't installed.
     """
-    if not (path / _FILE).exists():
-        module = pretrained.load_encoder(path, all_attentions=all_attentions, device=device)
-        traits = find_capabilities(
-            module, all_hidden_states=all_hidden_states, all_attentions=all_attentions
-        )
-        return Encoder(module, traits, Inference())
-    facts = srsly.read_json(path / _FILE)
-    inference = Inference(facts["backend"], facts["precision"])
-    arguments = frozenset(facts["traits"].pop("arguments"))
-    traits = EncoderCapabilities(arguments=arguments, **facts["traits"])
-    if inference.backend == "torch":
-        module = pretrained.load_encoder(
-            path,
-            all_attentions=all_attentions,
-            device=device,
-            dtype=_DTYPES[inference.precision],
-        )
-        return Encoder(module, traits, inference)
-    encoder = OpenVINOEncoder.from_pretrained(path, inference.precision, facts["parameters"])
-    for setting, lacks in (
-        ("all_attentions", all_attentions),
-        ("all_hidden_states", all_hidden_states and not encoder.layer_names),
-    ):
-        if lacks:
-            raise PipelineError(
-                f"The encoder was optimized without {setting}",
-                hint="Turn it off in the config of trf_tok2vec",
-            )
-    return Encoder(encoder, traits, inference)
+    inference, parameters, capabilities = _read_saved(path / _FILE)
+    if inference.backend == "openvino":
+        encoder = OpenVINOEncoder.from_pretrained(path, inference.precision, parameters)
+        for setting, is_missing in (
+            ("all_attentions", all_attentions),
+            ("all_hidden_states", all_hidden_states and not encoder.layer_names),
+        ):
+            if is_missing:
+                raise PipelineError(
+                    f"The encoder was optimized without {setting}",
+                    hint="Turn it off in the config of trf_tok2vec",
+                )
+        return Encoder(encoder, capabilities or EncoderCapabilities(), inference)
+    module = pretrained.load_encoder(
+        path,
+        all_attentions=all_attentions,
+        device=device,
+        dtype=DTYPES[inference.precision],
+    )
+    # Another number of parameters means that the weights were replaced by those of another model.
+    if capabilities is None or parameters != module.num_parameters():
+        capabilities = find_capabilities(module)
+    else:
+        # They depend on the installed version of transformers.
+        capabilities = replace(capabilities, arguments=forward_arguments(module))
+        if capabilities.changes_itself:
+            run_short_input(module)
+    capabilities = require_outputs(
+        module, capabilities, all_hidden_states=all_hidden_states, all_attentions=all_attentions
+    )
+    return Encoder(module, capabilities, inference)
 
 
 def save_encoder(encoder: Encoder, path: Path) -> None:
-    """Write an encoder in the format of transformers, or in that of the backend that runs it."""
+    """Write an encoder in transformers' format, or in the format of its backend."""
     encoder.module.save_pretrained(path)
-    if encoder.inference.is_trainable:
-        # What is written here may replace an encoder that was optimized.
-        (path / _FILE).unlink(missing_ok=True)
-        return
-    traits = asdict(encoder.traits)
-    traits["arguments"] = sorted(traits["arguments"])
-    facts = {**asdict(encoder.inference), "parameters": encoder.module.num_parameters()}
-    srsly.write_json(path / _FILE, {**facts, "traits": traits})
+    capabilities = asdict(encoder.capabilities)
+    capabilities["arguments"] = sorted(capabilities["arguments"])
+    saved = {**asdict(encoder.inference), "parameters": encoder.module.num_parameters()}
+    srsly.write_json(path / _FILE, {**saved, "traits": capabilities})
 
 
-def in_torch(encoder: Encoder, precision: Precision) -> Encoder:
-    """The encoder in another precision, still run by torch. Its weights are converted in place."""
-    module = encoder.module.to(_DTYPES[precision])
-    return Encoder(module, encoder.traits, Inference("torch", precision))
+def cast_weights(encoder: Encoder, precision: InferencePrecision) -> Encoder:
+    """Convert an encoder's weights to another precision, in place, to be run by torch."""
+    module = encoder.module.to(DTYPES[precision])
+    return Encoder(module, encoder.capabilities, InferenceConfig("torch", precision))
+
+
+def _read_saved(path: Path) -> _Saved:
+    if not path.exists():
+        return _Saved()
+    try:
+        saved = srsly.read_json(path)
+        traits = {name: saved["traits"][name] for name in _FIELDS & saved["traits"].keys()}
+        traits["arguments"] = frozenset(traits["arguments"])
+        capabilities = EncoderCapabilities(**traits)
+        inference = InferenceConfig(saved["backend"], saved["precision"])
+        _check_saved(inference, capabilities, saved["parameters"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EncoderError(
+            f"{path}: can't be read: {one_line(error)}",
+            hint="Copy the pipeline again from where it was made",
+        ) from error
+    return _Saved(inference, saved["parameters"], capabilities)
+
+
+def _check_saved(
+    inference: InferenceConfig, capabilities: EncoderCapabilities, parameters: object
+) -> None:
+    """Raise a ValueError if a value is invalid."""
+    default = EncoderCapabilities()
+    checks = {
+        "backend": inference.backend in get_args(Backend),
+        "precision": inference.precision in get_args(InferencePrecision)
+        and (inference.backend == "openvino" or inference.precision in DTYPES),
+        "parameters": isinstance(parameters, int),
+        "arguments": all(isinstance(each, str) for each in capabilities.arguments),
+        "width": isinstance(capabilities.width, int) and capabilities.width > 0,
+        **{
+            name: isinstance(getattr(capabilities, name), bool)
+            for name in _FIELDS
+            if isinstance(getattr(default, name), bool)
+        },
+    }
+    invalid = [name for name, is_valid in checks.items() if not is_valid]
+    if invalid:
+        raise ValueError(f"invalid {', '.join(sorted(invalid))}")

@@ -1,10 +1,10 @@
-"""What an encoder takes and gives, found out from its signature and by running it.
+"""What an encoder accepts and returns, found from its signature and by trial runs.
 
-No names of models: whatever `AutoModel` loads is treated by what it does.
+There are no lists of model names: any model that `AutoModel` loads is handled by its behavior.
 """
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,10 +14,11 @@ from trfcli_pipeline.errors import EncoderError, one_line
 if TYPE_CHECKING:
     from trfcli_pipeline.huggingface.types import PreTrainedModel
 
-# Wordpieces of the rows that an encoder is tried with.
+# Row lengths of the trial runs, in wordpieces.
 _SHORT, _LONG = 3, 6
-# What a padded row may differ from the same row alone, as a part of the largest value.
+# Tolerated difference between a padded row and the same row alone, relative to the largest value.
 _TOLERANCE = 1e-4
+_HINT = "Use an encoder (BERT, RoBERTa, ...) or a decoder (GPT-2, ...)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,127 +26,157 @@ class EncoderCapabilities:
     """How an encoder can be used.
 
     Attributes:
-        arguments: The names of the arguments that it can be called with.
+        arguments: Names of the arguments of its `forward`.
         width: Width of its last hidden state.
-        ignores_padding: Whether a row that is padded and masked gives what it gives alone. It
-            doesn't where wordpieces see their neighbours past the mask (the convolutions of
-            ConvBERT, the neighbouring embeddings of MobileBERT), or where there is no mask (FNet).
-        has_types: Whether it tells the texts of a pair apart by token type ids.
+        ignores_padding: Whether a row gives the same output when padded and masked as alone.
+            This is not so if wordpieces see their neighbors past the mask (the convolutions of
+            ConvBERT, the neighboring embeddings of MobileBERT), or if there is no mask (FNet).
+        has_types: Whether it distinguishes the texts of a pair by token type ids.
+        changes_itself: Whether the first short input replaces layers for good: BigBird then
+            switches to full attention. It must see one before anything is predicted.
+        hidden_states: Whether a trial run showed that it returns the output of every layer.
+        attentions: Whether a trial run showed that it returns attentions.
     """
 
     arguments: frozenset[str] = frozenset()
     width: int = 0
     ignores_padding: bool = True
     has_types: bool = False
+    changes_itself: bool = False
+    hidden_states: bool = False
+    attentions: bool = False
 
 
-def find_capabilities(
-    model: "PreTrainedModel", *, all_hidden_states: bool = False, all_attentions: bool = False
-) -> EncoderCapabilities:
-    """Try an encoder out.
-
-    Args:
-        all_hidden_states: Whether the output of every layer will be asked for.
-        all_attentions: Whether the attentions will be asked for.
+def find_capabilities(model: "PreTrainedModel") -> EncoderCapabilities:
+    """Find an encoder's capabilities by trial runs.
 
     Raises:
-        EncoderError: It can't be run on wordpieces alone, gives no row for each of them, or not
-            what will be asked for.
+        EncoderError: It can't run on wordpieces alone, or doesn't return a row for each of them.
     """
     arguments = forward_arguments(model)
-    kind = model.config.model_type
+    layers = _layer_types(model)
     ids = any_ids(model)
-    try:
-        with torch.inference_mode():
-            alone = _run(model, arguments, ids[:1, :_SHORT])
-            padded = _run_padded(model, arguments, ids)
-            # Behind the first run: in that, as in any of a short text, BigBird replaces its
-            # layers by others, with full attention, which then stay.
-            whole = _run(
-                model,
-                arguments,
-                ids[:1, :_SHORT],
-                output_hidden_states=all_hidden_states,
-                output_attentions=all_attentions,
-            )
-    # Whatever a model that wants other input makes of this one.
-    except Exception as error:
-        raise EncoderError(
-            f"{kind}: can't be run on wordpieces alone: {one_line(error)}",
-            hint="Use an encoder (BERT, RoBERTa, ...) or a decoder (GPT-2, ...)",
-        ) from error
+    alone = _try(model, input_ids=ids[:1, :_SHORT])
+    changes_itself = _layer_types(model) != layers
     hidden = getattr(alone, "last_hidden_state", None)
     if hidden is None or hidden.ndim != 3 or hidden.shape[:2] != (1, _SHORT):
         raise EncoderError(
-            f"{kind}: gives no hidden state for each wordpiece",
-            hint="Use an encoder (BERT, RoBERTa, ...) or a decoder (GPT-2, ...)",
+            f"{model.config.model_type}: returns no hidden state for each wordpiece", hint=_HINT
         )
-    if all_hidden_states and not _have_shape(whole, "hidden_states", (1, _SHORT, -1)):
-        raise EncoderError(
-            f"{kind}: its layers give no hidden state for each wordpiece",
-            hint="Leave out all_hidden_states",
-        )
-    if all_attentions and not _have_shape(whole, "attentions", (1, -1, _SHORT, _SHORT)):
-        raise EncoderError(
-            f"{kind}: gives no attentions between all wordpieces",
-            hint="Leave out all_attentions",
-        )
+    ignores_padding = False
+    if "attention_mask" in arguments:
+        padded, mask = ids.clone(), torch.ones_like(ids)
+        padded[0, _SHORT:] = pad_id(model)
+        mask[0, _SHORT:] = 0
+        output = _try(model, input_ids=padded, attention_mask=mask)
+        ignores_padding = _is_close(output.last_hidden_state[:1, :_SHORT], hidden)
     return EncoderCapabilities(
         arguments=arguments,
         width=hidden.shape[2],
-        ignores_padding=padded is not None
-        and _is_close(padded.last_hidden_state[:1, :_SHORT], hidden),
+        ignores_padding=ignores_padding,
         has_types="token_type_ids" in arguments and getattr(model.config, "type_vocab_size", 2) > 1,
+        changes_itself=changes_itself,
     )
 
 
+def require_outputs(
+    model: "PreTrainedModel",
+    capabilities: EncoderCapabilities,
+    *,
+    all_hidden_states: bool,
+    all_attentions: bool,
+) -> EncoderCapabilities:
+    """Make sure that an encoder returns what is requested, by a trial run if this is unknown.
+
+    Returns:
+        The capabilities, with the outputs that are now known to work.
+
+    Raises:
+        EncoderError: A requested output is missing.
+    """
+    needs_hidden_states = all_hidden_states and not capabilities.hidden_states
+    needs_attentions = all_attentions and not capabilities.attentions
+    if not needs_hidden_states and not needs_attentions:
+        return capabilities
+    output = _try(
+        model,
+        input_ids=any_ids(model)[:1, :_SHORT],
+        output_hidden_states=needs_hidden_states,
+        output_attentions=needs_attentions,
+    )
+    kind = model.config.model_type
+    if needs_hidden_states and not _have_shape(output, "hidden_states", (1, _SHORT, -1)):
+        raise EncoderError(
+            f"{kind}: its layers return no hidden state for each wordpiece",
+            hint="Leave out all_hidden_states",
+        )
+    if needs_attentions and not _have_shape(output, "attentions", (1, -1, _SHORT, _SHORT)):
+        raise EncoderError(
+            f"{kind}: returns no attentions between all wordpieces",
+            hint="Leave out all_attentions",
+        )
+    return replace(
+        capabilities,
+        hidden_states=capabilities.hidden_states or all_hidden_states,
+        attentions=capabilities.attentions or all_attentions,
+    )
+
+
+def run_short_input(model: "PreTrainedModel") -> None:
+    """Run a short input, for encoders that change themselves."""
+    _try(model, input_ids=any_ids(model)[:1, :_SHORT])
+
+
 def forward_arguments(model: "PreTrainedModel") -> frozenset[str]:
-    """The names of the arguments that the encoder can be called with."""
+    """Names of the arguments that the encoder can be called with."""
     parameters = inspect.signature(model.forward).parameters
     names = {name for name, each in parameters.items() if each.kind is not each.VAR_KEYWORD}
-    # Models that pass **kwargs on take these without naming them.
+    # Models that pass **kwargs on accept these without naming them.
     if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
         names |= {"return_dict", "output_hidden_states", "output_attentions"}
     return frozenset(names)
 
 
-def call_options(arguments: frozenset[str], **asked_for: bool) -> dict[str, bool]:
-    """The switches of a call, as far as the encoder has them."""
-    # Only generating text gains from what earlier calls computed.
-    switches = {"return_dict": True, "use_cache": False, "use_mems": False, **asked_for}
-    return {name: value for name, value in switches.items() if name in arguments}
+def call_options(arguments: frozenset[str], **options: bool) -> dict[str, bool]:
+    """Options of a forward call, as far as the encoder has them."""
+    # Caches only help when generating text.
+    options = {"return_dict": True, "use_cache": False, "use_mems": False, **options}
+    return {name: value for name, value in options.items() if name in arguments}
 
 
 def pad_id(model: "PreTrainedModel") -> int:
-    """What to fill rows up with; any id will do where the model has none, as it is masked."""
+    """The wordpiece id for padding. Any id will do if the model has none, as it is masked."""
     return getattr(model.config, "pad_token_id", None) or 0
 
 
 def any_ids(model: "PreTrainedModel") -> torch.Tensor:
-    """Two rows of wordpieces, none of them padding."""
+    """Two rows of wordpiece ids without padding. *Shape:* (2, 6)"""
     size = getattr(model.config, "vocab_size", _LONG + 1)
     ids = [each for each in range(min(size, _LONG + 1)) if each != pad_id(model)]
     row = [ids[i % len(ids)] for i in range(_LONG)]
     return torch.tensor([row, row[::-1]], device=model.device)
 
 
-def _run(
-    model: "PreTrainedModel", arguments: frozenset[str], ids: torch.Tensor, **asked_for: bool
-) -> Any:
-    return model(input_ids=ids, **call_options(arguments, **asked_for))
+def _try(model: "PreTrainedModel", **inputs: Any) -> Any:
+    tensors = {name: each for name, each in inputs.items() if isinstance(each, torch.Tensor)}
+    options = {name: each for name, each in inputs.items() if name not in tensors}
+    try:
+        with torch.inference_mode():
+            return model(**tensors, **call_options(forward_arguments(model), **options))
+    # A model that needs other inputs may raise any exception.
+    except Exception as error:
+        raise EncoderError(
+            f"{model.config.model_type}: can't run on wordpieces alone: {one_line(error)}",
+            hint=_HINT,
+        ) from error
 
 
-def _run_padded(model: "PreTrainedModel", arguments: frozenset[str], ids: torch.Tensor) -> Any:
-    if "attention_mask" not in arguments:
-        return None
-    padded, mask = ids.clone(), torch.ones_like(ids)
-    padded[0, _SHORT:] = pad_id(model)
-    mask[0, _SHORT:] = 0
-    return model(input_ids=padded, attention_mask=mask, **call_options(arguments))
+def _layer_types(model: "PreTrainedModel") -> list[type]:
+    return [type(part) for part in model.modules()]
 
 
 def _have_shape(output: Any, name: str, shape: tuple[int, ...]) -> bool:
-    """Whether there are arrays of that name, all of them of that shape; -1 is any size."""
+    """Whether there are arrays of this name, all of this shape; -1 stands for any size."""
     arrays = getattr(output, name, None) or [None]
     return all(
         array is not None

@@ -1,61 +1,63 @@
-"""Puts the rows of padded sub-batches back to where the wordpieces stood in the batch."""
+"""Collect the outputs of padded sub-batches in the order of the batch's wordpieces."""
 
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from thinc.api import CupyOps, torch2xp
+from thinc.api import CupyOps, Ops, torch2xp
+from thinc.types import Floats4d
 
-from trfcli_pipeline.encoder.activations import Activations, Floats
+from trfcli_pipeline.encoder.activations import Activations
 from trfcli_pipeline.encoder.padding import SubBatch, WordPieces
+from trfcli_pipeline.encoder.shim import TransformersShim
 from trfcli_pipeline.tokenization.alignment import offsets_within
-
-if TYPE_CHECKING:
-    from trfcli_pipeline.encoder.model import TransformersWrapper
 
 
 class Collector:
-    """Puts the rows of padded sub-batches back to where the wordpieces stood in the batch.
+    """Collects the outputs of padded sub-batches in the order of the batch's wordpieces.
 
-    Sub-batches may be added by several threads at once, and again.
+    Several threads may add sub-batches at once, and a sub-batch may be added again.
+
+    Args:
+        X: The whole batch.
+        ops: The arrays stay on the GPU only if Thinc uses CuPy.
     """
 
-    def __init__(self, model: "TransformersWrapper", X: WordPieces) -> None:
-        self.model = model
+    def __init__(self, shim: TransformersShim, X: WordPieces, ops: Ops) -> None:
+        self.shim = shim
         self.lengths = X.lengths
         self.n_pieces = len(X.ids)
-        # Arrays stay on the GPU only where Thinc has one to work on them with.
-        self.on_device = isinstance(model.ops, CupyOps)
-        width = model.get_dim("nO")
+        self.on_device = isinstance(ops, CupyOps)
+        config, width = shim.module.config, shim.capabilities.width
         self.hidden = self._empty(self.n_pieces, width)
         self.pooler: torch.Tensor | None = None
-        if getattr(model.module, "pooler", None) is not None:
+        if getattr(shim.module, "pooler", None) is not None:
             self.pooler = self._empty(len(X.lengths), width)
         self.layers: list[torch.Tensor] | None = None
-        self._making_layers = Lock()
-        if model.all_hidden_states and not self.n_pieces:
-            # Nothing will be encoded that the shapes could be taken from.
-            n_layers = model.module.config.num_hidden_layers + 1
-            self.layers = [self._empty(0, width) for _ in range(n_layers)]
-        self.attentions: list[Floats] | None = None
-        if model.all_attentions:
-            config = model.module.config
+        self._layers_lock = Lock()
+        if shim.all_hidden_states and not self.n_pieces:
+            # There will be no output to take the shapes from.
+            self.layers = [self._empty(0, width) for _ in range(config.num_hidden_layers + 1)]
+        self.attentions: list[Floats4d] | None = None
+        if shim.all_attentions:
             shape = (config.num_hidden_layers, config.num_attention_heads, 0, 0)
             self.attentions = [self._to_xp(self._empty(*shape)) for _ in X.lengths]
 
-    def _empty(self, *shape: int) -> torch.Tensor:
-        return torch.zeros(shape, device=self.model.device if self.on_device else "cpu")
-
     def add(self, batch: SubBatch, output: Any) -> None:
+        """Add the output of a sub-batch.
+
+        Args:
+            output: transformers' ModelOutput.
+        """
         positions = batch.positions.to(self.hidden.device)
         self.hidden[positions] = self._rows(output.last_hidden_state, batch)
         if self.pooler is not None:
             segments = torch.from_numpy(batch.segments).to(self.pooler.device)
             self.pooler[segments] = output.pooler_output.detach().to(self.pooler)
-        if self.model.all_hidden_states:
-            with self._making_layers:
+        if self.shim.all_hidden_states:
+            with self._layers_lock:
                 if self.layers is None:
                     self.layers = [
                         self._empty(self.n_pieces, layer.shape[2]) for layer in output.hidden_states
@@ -68,14 +70,14 @@ class Collector:
                 n = int(self.lengths[segment])
                 self.attentions[segment] = self._to_xp(attentions[row, :, :, :n, :n].contiguous())
 
-    def repeat(self, originals: NDArray[np.intp]) -> None:
-        """Give segments that weren't encoded the outputs of those that they are equal to.
+    def copy_duplicates(self, firsts: NDArray[np.intp]) -> None:
+        """Copy the outputs of segments to their duplicates, which weren't encoded.
 
         Args:
-            originals: What `padding.find_originals` returned.
+            firsts: The result of `padding.first_occurrences`. *Shape:* (segments,)
         """
-        copies = np.flatnonzero(originals != np.arange(len(originals)))
-        sources = originals[copies]
+        copies = np.flatnonzero(firsts != np.arange(len(firsts)))
+        sources = firsts[copies]
         starts, lengths = np.cumsum(self.lengths) - self.lengths, self.lengths[copies]
         within = offsets_within(lengths)
         to_pieces = torch.from_numpy(np.repeat(starts[copies], lengths) + within)
@@ -88,12 +90,6 @@ class Collector:
             for copy, source in zip(copies.tolist(), sources.tolist(), strict=True):
                 self.attentions[copy] = self.attentions[source].copy()
 
-    def _rows(self, padded: torch.Tensor, batch: SubBatch) -> torch.Tensor:
-        return padded.detach()[batch.mask].to(self.hidden)
-
-    def _to_xp(self, tensor: torch.Tensor) -> Floats:
-        return torch2xp(tensor) if self.on_device else tensor.cpu().numpy()
-
     def activations(self) -> Activations:
         return Activations(
             last_hidden_state=self._to_xp(self.hidden),
@@ -104,3 +100,12 @@ class Collector:
             all_attentions=self.attentions,
             lengths=self.lengths,
         )
+
+    def _empty(self, *shape: int) -> torch.Tensor:
+        return torch.zeros(shape, device=self.shim.device if self.on_device else "cpu")
+
+    def _rows(self, padded: torch.Tensor, batch: SubBatch) -> torch.Tensor:
+        return padded.detach()[batch.mask].to(self.hidden)
+
+    def _to_xp(self, tensor: torch.Tensor) -> Any:
+        return torch2xp(tensor) if self.on_device else tensor.cpu().numpy()

@@ -1,4 +1,4 @@
-"""Which device the encoder runs on, how much memory it has, and how many words fit."""
+"""Devices and their memory."""
 
 import ctypes
 import re
@@ -14,19 +14,19 @@ from trfcli_pipeline.errors import DeviceError
 
 _MEMINFO = Path("/proc/meminfo")
 _STATUS = Path("/proc/self/status")
-# What a machine is assumed to have free where the system doesn't say.
+# Used if the system doesn't report its free memory.
 _ASSUMED_FREE_BYTES = 2 * 2**30
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """Turn a device's name into the device.
+    """Find a device by name.
 
     Args:
-        name: A name that torch knows, such as "cpu", "cuda:1" or "mps"; "auto" is the machine's
-            accelerator if torch can use one, else the CPU.
+        name: A torch device, such as "cpu", "cuda:1" or "mps"; "auto" for the machine's
+            accelerator if torch supports it, else the CPU.
 
     Raises:
-        DeviceError: torch doesn't know the name, or the machine has no such device.
+        DeviceError: The name is invalid, or the machine has no such device.
     """
     accelerator = torch.accelerator.current_accelerator() if _has_accelerator() else None
     if name == "auto":
@@ -35,7 +35,7 @@ def resolve_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise DeviceError(
-            f"{name}: not a device that torch knows", hint="Use auto, cpu, cuda, cuda:1 or mps"
+            f"{name}: not a device name", hint="Use auto, cpu, cuda, cuda:1 or mps"
         ) from error
     if device.type == "cpu":
         return device
@@ -46,17 +46,16 @@ def resolve_device(name: str = "auto") -> torch.device:
         )
     count = torch.accelerator.device_count()
     if device.index is not None and device.index >= count:
-        raise DeviceError(f"{name}: this machine has {count} of these, counted from 0")
+        raise DeviceError(f"{name}: this machine has only {count} of these, numbered from 0")
     return device
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that is free for tensors on the device, in bytes."""
+    """Free memory on the device, in bytes. On a CPU, this includes the file cache."""
     if device.type != "cpu":
         memory = accelerator_memory(device)
         return _ASSUMED_FREE_BYTES if memory is None else memory[0] + _cached_bytes(device)
     if _MEMINFO.exists():
-        # Not the free pages: those that cache files are as good as free.
         found = re.search(r"^MemAvailable:\s*(\d+) kB$", _MEMINFO.read_text(), re.MULTILINE)
         if found:
             return int(found[1]) * 1024
@@ -64,34 +63,34 @@ def free_bytes(device: torch.device) -> int:
 
 
 def peak_bytes() -> int | None:
-    """The most memory that this process has had so far; None where the system doesn't say."""
+    """Peak memory of this process in bytes; None if the system doesn't report it."""
     if not _STATUS.exists():
         return None
-    # Not what `getrusage` says: in a new process, that begins with what its parent had.
+    # In `getrusage`, the peak of a new process starts at the memory of its parent.
     found = re.search(r"^VmHWM:\s*(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
     return None if found is None else int(found[1]) * 1024
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory didn't suffice."""
+    """Whether an error means that memory ran out."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    # What torch raises on a CPU or with MPS can be told by its text only.
+    # On a CPU or MPS, torch raises a plain RuntimeError with such a message.
     text = str(error).lower()
     return "out of memory" in text or "can't allocate memory" in text
 
 
 def empty_cache(device: torch.device) -> None:
-    """Give memory back that torch holds but doesn't use: it may be in pieces too small."""
+    """Free the memory that torch caches on an accelerator: it may be fragmented."""
     if device.type != "cpu":
         torch.accelerator.empty_cache()
 
 
 def trim_heap() -> None:
-    """Give memory back that was freed but that the C library (glibc) holds.
+    """Return freed memory from glibc's heap to the system.
 
-    Threads that take and free blocks of many sizes leave gaps, so that the heap of each grows in
-    the course of a long stream.
+    glibc's per-thread heaps fragment and grow when threads allocate blocks of many sizes, as in a
+    long stream of texts.
     """
     trim = _malloc_trim()
     if trim is not None:
@@ -100,19 +99,19 @@ def trim_heap() -> None:
 
 @cache
 def _malloc_trim() -> Any:
-    """glibc's function; None where the C library is another."""
+    """glibc's `malloc_trim`; None for other C libraries."""
     return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
 def graph_bytes_per_piece(*, layers: int, width: int, heads: int, length: int) -> int:
-    """Memory that the graph of one wordpiece holds between forward and backward pass.
+    """Memory of one wordpiece's activations between the forward and backward pass, in bytes.
 
-    Activations of a transformer layer in 16 bits take h (34 + 5 a s / h) bytes a position, for
-    width h, a heads and sequence length s (Korthikanti et al. 2022, "Reducing Activation
-    Recomputation in Large Transformer Models", eq. 2); in float32 twice that.
+    The activations of a transformer layer take h (34 + 5 a s / h) bytes per position in 16 bits,
+    for width h, a heads and sequence length s (Korthikanti et al. 2022, "Reducing Activation
+    Recomputation in Large Transformer Models", eq. 2), and twice that in float32.
 
     Args:
-        length: Wordpieces of the row that the wordpiece is in.
+        length: Number of wordpieces in the row.
     """
     return 2 * layers * (34 * width + 5 * heads * length)
 
@@ -122,7 +121,7 @@ def _has_accelerator() -> bool:
 
 
 def accelerator_memory(device: torch.device) -> tuple[int, int] | None:
-    """Free and total bytes; None where torch can't tell, for example with MPS."""
+    """Free and total memory in bytes; None if torch can't tell, as for MPS in some versions."""
     try:
         free, total = torch.accelerator.get_memory_info(device)
     except RuntimeError:
@@ -131,7 +130,7 @@ def accelerator_memory(device: torch.device) -> tuple[int, int] | None:
 
 
 def _cached_bytes(device: torch.device) -> int:
-    """Memory that torch holds but doesn't use, which the device doesn't count as free."""
+    """Memory that torch caches, which the device doesn't report as free, in bytes."""
     try:
         reserved = torch.accelerator.memory_reserved(device)
         return int(reserved - torch.accelerator.memory_allocated(device))

@@ -1,7 +1,7 @@
-"""How deep in an encoder each of its parameters is, for what treats lower layers differently.
+"""The depth of each parameter in an encoder, for freezing layers and layer-wise learning rates.
 
-No names of models: layers are found by the encoder's structure, and what lies below them by what
-their output depends on.
+There are no lists of model names: the layers are found from the encoder's structure, and what
+lies below them from what their output depends on.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -16,35 +16,35 @@ if TYPE_CHECKING:
 
 
 def find_layers(module: "PreTrainedModel") -> torch.nn.ModuleList:
-    """The encoder's layers, from the lowest to the uppermost.
+    """The encoder's layers, from the lowest to the highest.
 
     Raises:
-        EncoderError: It has no list of as many layers as its config says.
+        EncoderError: There is no list of as many layers as the config states.
     """
     number = module.config.num_hidden_layers
-    found = [
+    candidates = [
         part
         for part in module.modules()
         if isinstance(part, torch.nn.ModuleList) and len(part) == number
     ]
-    if not found:
+    if not candidates:
         raise EncoderError(
-            f"{module.config.model_type}: has no layers of its own, one for each of {number}",
-            hint="Its layers share their weights: train all of it alike",
+            f"{module.config.model_type}: has no separate weights for each of its {number} layers",
+            hint="Train all of its weights at the same learning rate",
         )
-    # Of several lists of one length, the layers are those that hold the most.
-    return max(found, key=_size)
+    # Of several lists of this length, the layers have the most parameters.
+    return max(candidates, key=_count_parameters)
 
 
 def parameter_depths(module: "PreTrainedModel") -> dict[torch.nn.Parameter, int]:
-    """The depth of each parameter that is trained: 0 below the layers, in them from 1 on.
+    """The depth of each trained parameter: 0 below the layers, 1 in the lowest layer, and so on.
 
-    Embeddings of any kind are below, wherever the encoder keeps them: whatever the uppermost layer
-    gives depends on, and isn't in a layer. The rest (poolers, last norms) is as deep as the
-    uppermost layer.
+    Depth 0 has all parameters outside the layers that the output of the highest layer depends
+    on: embeddings of any kind, wherever the encoder keeps them. Other parameters (poolers, final
+    norms) have the depth of the highest layer.
 
     Raises:
-        EncoderError: As of `find_layers`.
+        EncoderError: See `find_layers`.
     """
     layers = find_layers(module)
     trained = [each for each in module.parameters() if each.requires_grad]
@@ -58,40 +58,40 @@ def parameter_depths(module: "PreTrainedModel") -> dict[torch.nn.Parameter, int]
 
 
 def freeze_lowest(module: "PreTrainedModel", n_layers: int) -> None:
-    """Leave the embeddings and this many of the lowest layers out of training.
+    """Freeze the embeddings and this many of the lowest layers.
 
-    Nothing below what is trained needs a gradient, so torch's backward pass ends there.
+    torch's backward pass ends above the frozen layers, since nothing below needs a gradient.
 
     Raises:
-        EncoderError: As of `find_layers`, or the encoder has no more than this many layers.
+        EncoderError: See `find_layers`, or no layer would be left to train.
     """
     number = len(find_layers(module))
     if n_layers >= number:
         raise EncoderError(
-            f"{module.config.model_type}: has {number} layers, so {n_layers} can't stay as they "
-            "are while it is trained",
-            hint="To train the classifier alone: --freeze-encoder",
+            f"{module.config.model_type}: can't freeze {n_layers} layers of {number}: none would "
+            "be left to train",
+            hint="To train only the classifier: --freeze-encoder",
         )
     for parameter, depth in parameter_depths(module).items():
         if depth <= n_layers:
             parameter.requires_grad_(False)
 
 
-def _size(layers: torch.nn.ModuleList) -> int:
+def _count_parameters(layers: torch.nn.ModuleList) -> int:
     return sum(parameter.numel() for parameter in layers.parameters())
 
 
 def _used_by(
     layer: torch.nn.Module, module: "PreTrainedModel", parameters: list[torch.nn.Parameter]
 ) -> list[bool]:
-    """Whether each parameter has a part in what a layer gives."""
+    """Whether a layer's output depends on each parameter."""
     outputs: list[Any] = []
 
-    def note(layer: torch.nn.Module, inputs: Any, output: Any) -> None:
-        # Layers give their hidden states; some give more behind these.
+    def record(layer: torch.nn.Module, inputs: Any, output: Any) -> None:
+        # Some layers return a tuple that starts with their hidden states.
         outputs.append(output[0] if isinstance(output, tuple) else output)
 
-    hook, was_training = layer.register_forward_hook(note), module.training
+    hook, was_training = layer.register_forward_hook(record), module.training
     # Dropout would draw random numbers.
     module.eval()
     with torch.enable_grad():

@@ -1,6 +1,7 @@
-"""LoRA: small matrices beside an encoder's own, which alone are trained.
+"""LoRA: train low-rank adapters instead of the encoder's own weights.
 
-The only module that imports peft, an optional dependency, and only inside functions.
+Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models". This is the only module that
+imports peft, an optional dependency, and it does so only inside functions.
 """
 
 import warnings
@@ -16,18 +17,19 @@ from trfcli_pipeline.errors import EncoderError, one_line
 if TYPE_CHECKING:
     from trfcli_pipeline.huggingface.types import PreTrainedModel
 
-_NAME = "default"
-# What the adapters give counts this many times, whatever their rank.
+_ADAPTER = "default"
+# lora_alpha / rank: the factor of the adapters' output, the same for every rank.
 _SCALE = 2
 
 
 @dataclass(frozen=True, slots=True)
 class LoraAdapter:
-    """An adapter, and where in the encoder it is.
+    """A LoRA layer in an encoder.
 
     Attributes:
-        parent, name: The module that it belongs to, and its name there.
-        layer: It with the linear layer that it stands for.
+        parent: The module that it is a child of.
+        name: Its name in the parent.
+        layer: The LoRA layer, which contains the linear layer that it replaces.
     """
 
     parent: torch.nn.Module
@@ -36,27 +38,27 @@ class LoraAdapter:
 
     @contextmanager
     def merged(self) -> Iterator[None]:
-        """Put the linear layer back to where it was, with the adapter's part in its weights."""
+        """Restore the linear layer inside the context, with the adapter added to its weights."""
         linear = self.layer.get_base_layer()
         own = linear.weight.data
         with torch.no_grad():
-            linear.weight.data = own + self.layer.get_delta_weight(_NAME)
+            linear.weight.data = own + self.layer.get_delta_weight(_ADAPTER)
         setattr(self.parent, self.name, linear)
         try:
             yield
         finally:
             setattr(self.parent, self.name, self.layer)
-            # Not the sum less the adapter's part, which rounding would make other weights.
+            # Subtracting the adapter again would leave rounding errors.
             linear.weight.data = own
 
 
 def add_adapters(module: "PreTrainedModel", rank: int) -> list[LoraAdapter]:
-    """Put an adapter on each linear layer of the encoder, and train nothing else of it.
+    """Add an adapter to each linear layer of the encoder, and freeze everything else.
 
-    They change nothing at first. Their weights are drawn from torch's random numbers.
+    The output is the same at first. The adapters' weights are drawn from torch's random numbers.
 
     Raises:
-        EncoderError: peft isn't installed, or finds nothing to adapt.
+        EncoderError: peft isn't installed, or the encoder has no linear layers.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model
@@ -67,13 +69,13 @@ def add_adapters(module: "PreTrainedModel", rank: int) -> list[LoraAdapter]:
         ) from error
     config = LoraConfig(r=rank, lora_alpha=_SCALE * rank, target_modules="all-linear")
     with warnings.catch_warnings():
-        # Where linear layers are transposed (GPT-2), peft says that it has noticed.
+        # peft reports that it detected transposed linear layers (GPT-2).
         warnings.filterwarnings("ignore", "fan_in_fan_out is set to False")
         try:
-            inject_adapter_in_model(config, module, adapter_name=_NAME)
+            inject_adapter_in_model(config, module, adapter_name=_ADAPTER)
         except ValueError as error:
             kind = module.config.model_type
-            raise EncoderError(f"{kind}: can't be trained by LoRA: {one_line(error)}") from error
+            raise EncoderError(f"{kind}: can't be trained with LoRA: {one_line(error)}") from error
     return [
         LoraAdapter(parent, name, layer)
         for parent in module.modules()
@@ -84,7 +86,7 @@ def add_adapters(module: "PreTrainedModel", rank: int) -> list[LoraAdapter]:
 
 @contextmanager
 def merged(adapters: Sequence[LoraAdapter]) -> Iterator[None]:
-    """Make the encoder an ordinary one for a while, with what the adapters have learned."""
+    """Merge all adapters into the weights inside the context, for predicting and saving."""
     with ExitStack() as stack:
         for adapter in adapters:
             stack.enter_context(adapter.merged())

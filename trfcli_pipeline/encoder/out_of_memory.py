@@ -1,4 +1,4 @@
-"""Makes do with the memory that there is: what doesn't fit is halved until it does."""
+"""Split work into smaller parts when the device runs out of memory."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -11,16 +11,16 @@ from trfcli_pipeline.errors import PipelineError
 
 
 class Divisible(Protocol):
-    """Work that can be done in parts, such as a sub-batch.
+    """Work that can be split, such as a sub-batch.
 
     Attributes:
-        size: Its wordpieces, padding included.
+        size: Number of wordpieces, padding included.
     """
 
     @property
     def size(self) -> int: ...
     def halve(self) -> list[Self]:
-        """Two parts of it; none if it is a single segment."""
+        """Split into two parts. Empty if there is only one segment."""
         ...
 
 
@@ -32,16 +32,16 @@ def _nothing_to_release() -> bool:
     return False
 
 
-class Fitting:
-    """Runs work on a device in parts that fit in memory, and remembers what didn't.
+class MemoryGuard:
+    """Runs work on a device, and halves what doesn't fit in memory until it does.
 
     Attributes:
-        most: The most wordpieces that are tried at once; no limit until memory ran out.
+        max_size: The largest size to try, in wordpieces. Infinite until memory runs out.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.most: float = math.inf
+        self.max_size: float = math.inf
 
     def run(
         self,
@@ -49,23 +49,23 @@ class Fitting:
         item: Item,
         release: Callable[[], bool] = _nothing_to_release,
     ) -> Iterator[Result]:
-        """Do the work on an item, or on its parts where memory doesn't suffice for the whole.
+        """Run the work on an item, or on its parts if the whole doesn't fit.
 
         Args:
-            work: Has no effect where it fails, or none that matters when it is done again.
-            release: Gives up memory that can be done without, and tells whether there was any.
-                Only if there is none, the item is halved.
+            work: Must be safe to repeat after a failure.
+            release: Frees memory that can be recomputed, and returns whether there was any. The
+                item is halved only if there was none.
 
         Yields:
-            The result for the item, or for each of its parts, in their order.
+            The result for the item, or for each of its parts, in order.
 
         Raises:
-            PipelineError: Memory doesn't suffice for a single segment.
+            PipelineError: A single segment doesn't fit.
         """
         waiting = [item]
         while waiting:
             item = waiting.pop()
-            if item.size > self.most and (parts := item.halve()):
+            if item.size > self.max_size and (parts := item.halve()):
                 waiting += reversed(parts)
                 continue
             try:
@@ -73,21 +73,21 @@ class Fitting:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if not release() and not self._learn(item):
+                if not release() and not self._lower_limit(item):
                     raise PipelineError(
                         f"{self.device}: not enough memory for a segment of {item.size} wordpieces",
-                        hint="Set max_length of trf_wordpiecer to less, or use another device",
+                        hint="Reduce max_length of trf_wordpiecer, or use another device",
                     ) from error
             else:
                 yield result
                 continue
-            # Behind the except clause: the error's traceback held what takes the memory.
+            # Not in the except clause, where the error's traceback still holds the memory.
             empty_cache(self.device)
             waiting.append(item)
 
-    def _learn(self, item: Divisible) -> bool:
-        """Remember that an item was too large. Returns whether it can be smaller."""
+    def _lower_limit(self, item: Divisible) -> bool:
+        """Remember that an item was too large. Returns whether it can be halved."""
         if not item.halve():
             return False
-        self.most = min(self.most, item.size // 2)
+        self.max_size = min(self.max_size, item.size // 2)
         return True

@@ -1,4 +1,4 @@
-"""The encoder's input: wordpieces end to end, and sub-batches of them padded to one length."""
+"""The encoder's input: concatenated wordpieces, and padded sub-batches of them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,20 +8,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from thinc.api import xp2torch
+from thinc.types import Floats2d
 
-from trfcli_pipeline.encoder.activations import Floats
-from trfcli_pipeline.encoder.sub_batches import group_by_length
+from trfcli_pipeline.encoder.grouping import group_by_length
 
 
 @dataclass(frozen=True, slots=True)
 class WordPieces:
-    """The wordpieces of some segments (sentences), laid end to end.
+    """The concatenated wordpieces of some segments.
 
     Attributes:
         ids: *Shape:* (wordpieces,)
-        lengths: Wordpieces of each segment. *Shape:* (segments,)
-        type_ids: Which part of a segment each wordpiece is in, where the model distinguishes
-            parts. *Shape:* (wordpieces,)
+        lengths: Number of wordpieces in each segment. *Shape:* (segments,)
+        type_ids: Token type ids, for models that distinguish the texts of a pair.
+            *Shape:* (wordpieces,)
     """
 
     ids: NDArray[np.int64]
@@ -31,10 +31,13 @@ class WordPieces:
 
 @dataclass(slots=True)
 class SubBatch:
-    """Some segments, padded to one length.
+    """Some segments of a batch, padded to the same length.
 
-    `positions` says where in the batch each wordpiece came from; `mask` where in the padded
-    rows it went.
+    Attributes:
+        segments: Indices of the segments in the batch. *Shape:* (rows,)
+        positions: Index in the batch of each wordpiece, row by row. *Shape:* (wordpieces,)
+        mask: Where the padded rows hold wordpieces. *Shape:* (rows, length)
+        inputs: Keyword arguments of the torch module. *Shape of each:* (rows, length)
     """
 
     segments: NDArray[np.intp]
@@ -44,11 +47,11 @@ class SubBatch:
 
     @property
     def size(self) -> int:
-        """Wordpieces, padding included."""
+        """Number of wordpieces, padding included."""
         return self.mask.numel()
 
     def halve(self) -> list["SubBatch"]:
-        """Two sub-batches with half of the segments each; none if there is but one."""
+        """Split into two sub-batches of half the segments. Empty if there is only one."""
         middle = len(self.segments) // 2
         if not middle:
             return []
@@ -66,52 +69,56 @@ class SubBatch:
         return SubBatch(self.segments[rows], self.positions[pieces], mask, inputs)
 
 
-def find_originals(X: WordPieces) -> NDArray[np.intp]:
-    """For each segment, the first one that has the same wordpieces: itself, if it is new."""
+def first_occurrences(X: WordPieces) -> NDArray[np.intp]:
+    """Find duplicate segments.
+
+    Returns:
+        For each segment, the index of the first segment with the same wordpieces.
+        *Shape:* (segments,)
+    """
     ends = np.cumsum(X.lengths, dtype=np.int64).tolist()
     seen: dict[tuple[bytes, ...], int] = {}
     arrays = [X.ids] if X.type_ids is None else [X.ids, X.type_ids]
-    originals = [
+    firsts = [
         seen.setdefault(tuple(array[start:end].tobytes() for array in arrays), segment)
         for segment, (start, end) in enumerate(zip([0, *ends], ends, strict=False))
     ]
-    return np.array(originals, dtype=np.intp)
+    return np.array(firsts, dtype=np.intp)
 
 
-def divide(
+def group_segments(
     lengths: NDArray[np.int32], words_per_batch: int, *, ignores_padding: bool
 ) -> Iterator[NDArray[np.intp]]:
-    """The segments of each sub-batch. Segments without wordpieces are left out.
+    """Yield the segments of each sub-batch. Segments without wordpieces are left out.
 
     Args:
-        ignores_padding: Whether padding leaves the result alone; if not, all segments of a
-            sub-batch are of one length.
+        ignores_padding: If False, only segments of the same length share a sub-batch, because
+            padding would change the encoder's output.
     """
     filled = np.flatnonzero(lengths)
     own = lengths[filled]
-    kinds = [own > 0] if ignores_padding else own == np.unique(own)[:, None]
-    for kind in kinds:
-        same = filled[np.flatnonzero(kind)]
-        for group in group_by_length(lengths[same], words_per_batch):
-            yield same[group]
+    masks = [own > 0] if ignores_padding else own == np.unique(own)[:, None]
+    for mask in masks:
+        candidates = filled[np.flatnonzero(mask)]
+        for group in group_by_length(lengths[candidates], words_per_batch):
+            yield candidates[group]
 
 
-def pad(X: WordPieces, segments: NDArray[np.intp], padding: int, device: torch.device) -> SubBatch:
-    """Pad some segments, on the right, to the longest of them.
+def pad(X: WordPieces, segments: NDArray[np.intp], pad_id: int, device: torch.device) -> SubBatch:
+    """Pad some segments on the right to the length of the longest.
 
-    The inputs have an attention mask only where something is padded: without one, the encoder runs
-    up to a quarter faster.
+    The attention mask is left out if nothing is padded: the encoder is up to 25% faster without.
 
     Args:
-        padding: The id to pad with.
+        pad_id: The wordpiece id to pad with.
     """
     starts = np.cumsum(X.lengths, dtype=np.int64) - X.lengths
     lengths = X.lengths[segments, None]
     columns = np.arange(int(lengths.max()))
     mask = columns < lengths
-    # What is masked may point anywhere within bounds.
+    # Where the mask is False, any index within bounds will do.
     source = np.where(mask, starts[segments, None] + columns, 0)
-    inputs = {"input_ids": np.where(mask, X.ids[source], padding)}
+    inputs = {"input_ids": np.where(mask, X.ids[source], pad_id)}
     if X.type_ids is not None:
         inputs["token_type_ids"] = np.where(mask, X.type_ids[source], 0)
     if not mask.all():
@@ -124,10 +131,14 @@ def pad(X: WordPieces, segments: NDArray[np.intp], padding: int, device: torch.d
     )
 
 
-def pad_rows(rows: Floats, batch: SubBatch) -> torch.Tensor:
-    """Lay rows of all wordpieces out as the sub-batch's padded rows, zero where there are none.
+def pad_rows(rows: Floats2d, batch: SubBatch) -> torch.Tensor:
+    """Arrange rows of the whole batch like the sub-batch's inputs, with zeros for padding.
 
-    *Shapes:* (wordpieces, width) to (rows, length, width)
+    Args:
+        rows: *Shape:* (wordpieces of the batch, width)
+
+    Returns:
+        *Shape:* (rows, length, width)
     """
     all_rows = xp2torch(rows, device=batch.mask.device)
     padded = all_rows.new_zeros((*batch.mask.shape, all_rows.shape[1]))

@@ -1,75 +1,73 @@
-"""Groups rows of like length into sub-batches, so that little of a batch is padding."""
+"""Split a batch of wordpieces into padded sub-batches for an encoder."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.encoder.capabilities import pad_id
+from trfcli_pipeline.encoder.grouping import AUTO
+from trfcli_pipeline.encoder.memory_budget import fitting_pieces
+from trfcli_pipeline.encoder.padding import SubBatch, WordPieces, group_segments, pad
+from trfcli_pipeline.encoder.shim import TransformersShim
 
-# The `words_per_batch` that is worked out from the memory that is free.
-AUTO = "auto"
-# What a call of the encoder costs on its own, in wordpieces that it would encode in that time.
-_CALL = 100
-
-
-def check_words_per_batch(value: object) -> None:
-    """Make sure that a setting of `words_per_batch` is "auto" or a number that can be one.
-
-    Raises:
-        PipelineError: It is something else.
-    """
-    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    if value != AUTO and not is_number:
-        raise PipelineError(
-            f"words_per_batch: can't be {value!r}",
-            hint='Use a number of wordpieces, 0 for no limit, or "auto" for as many as fit',
-        )
+# Larger sub-batches don't keep an accelerator any busier.
+_MAX_DEVICE_PIECES = 2**15
+# With several streams on a CPU, larger sub-batches gain nothing ...
+_MAX_STREAM_PIECES = 1024
+# ... and the calls of smaller ones cost more than they gain.
+_MIN_STREAM_PIECES = 192
 
 
-def group_by_length(
-    lengths: Sequence[int] | NDArray[np.integer], words_per_batch: int
-) -> list[NDArray[np.intp]]:
-    """Group rows so that each group, padded to its longest row, stays within a budget.
+def sub_batches(
+    shim: TransformersShim,
+    X: WordPieces,
+    words_per_batch: int | str,
+    *,
+    is_train: bool = False,
+    only: NDArray[np.bool_] | None = None,
+) -> Iterator[SubBatch]:
+    """Yield padded sub-batches of segments of similar length.
 
-    Of all ways to do so with rows in order of their lengths, the one that takes least time: little
-    is padding, but a group of few rows isn't worth a call. The longest rows come first: a group
-    that doesn't fit in memory shows itself at once instead of at the end.
+    Segments without wordpieces are left out.
 
     Args:
-        lengths: Wordpieces of each row. *Shape:* (rows,)
-        words_per_batch: The most wordpieces of a group, padding included: rows x longest row.
-            A row that is longer goes alone. 0 puts all rows into one group.
-
-    Returns:
-        The row indices of each group; every row is in exactly one.
+        words_per_batch: Maximum size in wordpieces, padding included; 0 for a single sub-batch,
+            "auto" for a size that fits in memory.
+        is_train: Whether the sub-batches are for an update, where graphs have to fit in memory.
+        only: The segments to include; None for all. *Shape:* (segments,)
     """
-    if words_per_batch < 0:
-        raise ValueError(f"words_per_batch must be 0 or more, got {words_per_batch}")
-    sizes = np.asarray(lengths, dtype=np.int64)
-    if not sizes.size:
-        return []
-    # Stable, so that rows of equal length keep their order and runs can be repeated exactly.
-    order = np.argsort(-sizes, kind="stable")
-    if not words_per_batch:
-        return [order]
-    falling = sizes[order].tolist()
-    n_rows = len(falling)
-    # From each row on: the cost of all rows behind it, at best, and where its group then ends.
-    costs = np.zeros(n_rows + 1)
-    ends = [0] * n_rows
-    for start in reversed(range(n_rows)):
-        longest = falling[start]
-        fitting = max(words_per_batch // longest, 1) if longest else n_rows
-        most = min(fitting, n_rows - start)
-        # With one row, with two ...
-        own = longest * np.arange(1, most + 1) + _CALL + costs[start + 1 : start + most + 1]
-        # Of equal ones, the fullest group.
-        n_best = most - int(own[::-1].argmin())
-        costs[start], ends[start] = own[n_best - 1], start + n_best
-    groups = []
-    start = 0
-    while start < n_rows:
-        groups.append(order[start : ends[start]])
-        start = ends[start]
-    return groups
+    if not shim.capabilities.has_types:
+        X = replace(X, type_ids=None)
+    lengths = X.lengths if only is None else np.where(only, X.lengths, 0)
+    size = sub_batch_size(shim, lengths, words_per_batch, is_train=is_train)
+    ignores_padding = shim.capabilities.ignores_padding
+    for segments in group_segments(lengths, size, ignores_padding=ignores_padding):
+        yield pad(X, segments, pad_id(shim.module), shim.device)
+
+
+def sub_batch_size(
+    shim: TransformersShim,
+    lengths: NDArray[np.int32],
+    words_per_batch: int | str,
+    *,
+    is_train: bool,
+) -> int:
+    """Choose the maximum size of a sub-batch in wordpieces; 0 for a single sub-batch.
+
+    Args:
+        lengths: Number of wordpieces in each segment. *Shape:* (segments,)
+    """
+    limits: list[float] = [(shim.updating if is_train else shim.predicting).max_size]
+    if words_per_batch == AUTO:
+        limits.append(fitting_pieces(shim, int(lengths.max(initial=1)), is_train=is_train))
+        limits.append(_MAX_STREAM_PIECES if shim.device.type == "cpu" else _MAX_DEVICE_PIECES)
+    elif words_per_batch:
+        limits.append(int(words_per_batch))
+    if words_per_batch and not is_train and shim.n_streams > 1:
+        # Give every stream something to do.
+        share = math.ceil(lengths.sum() / shim.n_streams)
+        limits.append(min(_MAX_STREAM_PIECES, max(share, _MIN_STREAM_PIECES)))
+    return 0 if math.isinf(min(limits)) else max(int(min(limits)), 1)

@@ -1,7 +1,7 @@
-"""Runs torch on several pieces of work at once, on a CPU.
+"""Run torch on several sub-batches at once on a CPU.
 
-The matrix products of one small batch can't keep several cores busy: with two cores, two streams of
-one thread each do up to 1.4 times the work of one stream with two threads.
+The matrix products of one small batch can't keep several cores busy. On two cores, two streams
+with one thread each do up to 1.4 times the work of one stream with two threads.
 """
 
 import os
@@ -20,8 +20,9 @@ _pools: dict[int, ThreadPoolExecutor] = {}
 
 
 def _use_one_thread_in_fork() -> None:
-    # A fork has the state of torch's threads but not the threads, and would wait for them forever.
-    # It also shares the machine with other workers. See `torch.utils.data`, which does the same.
+    # A forked process inherits the state of torch's threads but not the threads, and would wait
+    # for them forever. It also shares the cores with other workers. `torch.utils.data` does the
+    # same.
     torch.set_num_threads(1)
     _pools.clear()
 
@@ -31,14 +32,14 @@ if hasattr(os, "register_at_fork"):
 
 
 def count_streams(device: torch.device) -> int:
-    """How many pieces of work to run at once: as many as torch has threads, on a CPU."""
+    """Number of sub-batches to run at once: torch's thread count on a CPU, else 1."""
     return torch.get_num_threads() if device.type == "cpu" else 1
 
 
 def run_streams(
     work: Callable[[Item], Result], items: Sequence[Item], n_streams: int
 ) -> Iterator[Result]:
-    """Do the work for each item, so many at once, each with one thread of torch.
+    """Run the work for each item in parallel streams, each with one torch thread.
 
     Yields:
         The results, in the order of the items.
@@ -54,7 +55,7 @@ def _pool(n_threads: int) -> ThreadPoolExecutor:
         if n_threads not in _pools:
             own = torch.get_num_threads()
             pool = ThreadPoolExecutor(n_threads, thread_name_prefix="encoder")
-            # The number is each thread's own, but new threads start with the one set last.
+            # Each thread has its own setting, but a new thread starts with the one set last.
             started = Barrier(n_threads)
             list(pool.map(_use_one_thread, [started] * n_threads))
             torch.set_num_threads(own)
@@ -63,8 +64,8 @@ def _pool(n_threads: int) -> ThreadPoolExecutor:
 
 
 def _use_one_thread(started: Barrier) -> None:
-    # A thread sets its number to that of the others when it is first asked, so it is asked first.
+    # A thread takes over the others' setting when it first reads it, so read it before setting.
     torch.get_num_threads()
     torch.set_num_threads(1)
-    # Each thread of the pool has to come this far, so none gets to do this twice.
+    # Every thread of the pool has to arrive here, so none runs this function twice.
     started.wait()

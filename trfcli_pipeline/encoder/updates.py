@@ -1,200 +1,216 @@
-"""An update of the encoder: its sub-batches on their way forward and backward."""
+"""The forward and backward pass of an update of the encoder."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
-from thinc.api import xp2torch
+from thinc.api import Ops, xp2torch
+from thinc.types import FloatsXd
 
-from trfcli_pipeline.encoder.activations import Activations, Floats
+from trfcli_pipeline.encoder.activations import Activations
 from trfcli_pipeline.encoder.collector import Collector
-from trfcli_pipeline.encoder.gradients import Found, add_up
+from trfcli_pipeline.encoder.gradients import WeightGradients, add_gradients
 from trfcli_pipeline.encoder.memory_budget import graph_budget, graph_bytes
 from trfcli_pipeline.encoder.padding import SubBatch, WordPieces, pad_rows
-
-if TYPE_CHECKING:
-    from trfcli_pipeline.encoder.model import TransformersWrapper
+from trfcli_pipeline.encoder.shim import TransformersShim
+from trfcli_pipeline.encoder.sub_batches import sub_batches
 
 Backprop = Callable[[Activations], None]
 
 
-def begin_update(model: "TransformersWrapper", X: WordPieces) -> tuple[Activations, Backprop]:
-    """Encode for training.
+def begin_update(
+    shim: TransformersShim,
+    X: WordPieces,
+    *,
+    words_per_batch: int | str,
+    dropout: float,
+    ops: Ops,
+) -> tuple[Activations, Backprop]:
+    """Encode a batch for training.
 
-    Graphs are kept while they fit in memory, and go backward together. A sub-batch beyond that is
-    encoded again in the backward pass, from the same random state, so that dropout falls on the
-    same units. Where memory runs out all the same, graphs are given up first, and then sub-batches
-    halved.
+    Sub-batches whose graphs fit in memory keep them, and share one backward pass. The others are
+    recomputed in the backward pass (gradient checkpointing, Chen et al. 2016), from the same
+    random state, so that the same units are dropped. If memory runs out all the same, the kept
+    graphs are released first, and then sub-batches are halved.
+
+    Args:
+        words_per_batch: See `sub_batches.sub_batches`.
+
+    Returns:
+        The activations, and a callback that takes their gradients and adds those of the weights
+        to the parameters' `grad`.
+
+    Raises:
+        PipelineError: The encoder can't be trained, or a single segment doesn't fit in memory.
     """
-    model.check_trainable()
-    dropout = model.attrs["dropout_rate"]
-    model.set_training(dropout)
-    graphs = Graphs()
-    collector = Collector(model, X)
-    budget = graph_budget(model.device)
-    tasks: list[Task] = []
+    shim.check_trainable()
+    shim.set_dropout(dropout)
+    graphs = KeptGraphs()
+    collector = Collector(shim, X, ops)
+    budget = graph_budget(shim.device)
+    passes: list[ForwardPass] = []
 
-    def forward(task: Task) -> Task:
-        keep = task.keep and graphs.keeping
-        output = task.forward(keep)
-        collector.add(task.batch, output)
-        if keep:
-            graphs.hold(task, output)
-        return task
+    def forward(each: ForwardPass) -> ForwardPass:
+        keep_graph = each.fits and not graphs.were_released
+        output = each.run(keep_graph)
+        collector.add(each.batch, output)
+        if keep_graph:
+            graphs.keep(each, output)
+        return each
 
-    with model.forward_passes():
-        for batch in model.sub_batches(X, is_train=True):
-            budget -= graph_bytes(model, batch)
-            task = Task(model, batch, keep=budget > 0)
-            tasks += model.updating.run(forward, task, graphs.release)
+    with shim.training_context():
+        for batch in sub_batches(shim, X, words_per_batch, is_train=True):
+            budget -= graph_bytes(shim, batch)
+            each = ForwardPass(shim, batch, fits=budget > 0)
+            passes += shim.updating.run(forward, each, graphs.release)
 
     def backprop(d_activations: Activations) -> None:
-        model.set_training(dropout)
-        passes = [Pass([task for task in tasks if task.kept is not None])]
-        passes += [Pass([task]) for task in tasks if task.kept is None]
-        total: Found = [None] * len(model.gradients.weights)
+        shim.set_dropout(dropout)
+        backward_passes = [BackwardPass([each for each in passes if each.output is not None])]
+        backward_passes += [BackwardPass([each]) for each in passes if each.output is None]
+        total: WeightGradients = [None] * len(shim.gradients.weights)
 
-        def backward(part: Pass) -> Sequence[torch.Tensor | None]:
-            return part.gradients(model, d_activations)
+        def backward(each: BackwardPass) -> Sequence[torch.Tensor | None]:
+            return each.gradients(shim, d_activations)
 
-        for whole in passes:
-            # Added here, where each part of a pass has come to its end.
-            for found in model.updating.run(backward, whole, graphs.release):
-                add_up(total, found)
-        # All of them or, where one fails, none.
-        model.gradients.add(total)
-        tasks.clear()
+        for each in backward_passes:
+            # Added only after each part has succeeded, so that nothing is counted twice.
+            for gradients in shim.updating.run(backward, each, graphs.release):
+                add_gradients(total, gradients)
+        # If a pass fails, the parameters' gradients stay as they were.
+        shim.gradients.add(total)
+        passes.clear()
         graphs.release()
 
     return collector.activations(), backprop
 
 
-class Graphs:
-    """The graphs that are kept between the forward and the backward pass of an update.
+class KeptGraphs:
+    """The graphs kept between the forward and the backward pass of an update.
 
     Attributes:
-        keeping: Whether more may be kept. Not after memory has run out.
+        were_released: Whether memory ran out. No more graphs are kept then.
     """
 
     def __init__(self) -> None:
-        self.keeping = True
-        self.held: list[Task] = []
+        self.were_released = False
+        self._passes: list[ForwardPass] = []
 
-    def hold(self, task: "Task", output: Any) -> None:
-        task.kept = output
-        self.held.append(task)
+    def keep(self, forward_pass: "ForwardPass", output: Any) -> None:
+        forward_pass.output = output
+        self._passes.append(forward_pass)
 
     def release(self) -> bool:
-        """Give up all of them. Returns whether there were any."""
-        self.keeping = False
-        held, self.held = self.held, []
-        given_up = [task.take_kept() for task in held]
-        return any(output is not None for output in given_up)
+        """Release all graphs. Returns whether there were any."""
+        self.were_released = True
+        passes, self._passes = self._passes, []
+        outputs = [each.take_output() for each in passes]
+        return any(output is not None for output in outputs)
 
 
 @dataclass(slots=True)
-class Task:
-    """A sub-batch on its way forward and backward.
+class ForwardPass:
+    """The forward pass of one sub-batch.
 
     Attributes:
-        keep: Whether its graph should fit in memory until the backward pass.
-        kept: The output with its graph, where it is kept.
-        random_states: Those that dropout started from, if there is any.
+        fits: Whether its graph should fit in memory until the backward pass.
+        output: transformers' ModelOutput with its graph, if that is kept.
+        random_states: The random states at its start, if there is dropout.
     """
 
-    model: "TransformersWrapper"
+    shim: TransformersShim
     batch: SubBatch
-    keep: bool
-    kept: Any = None
+    fits: bool
+    output: Any = None
     random_states: list[torch.Tensor] | None = None
 
     @property
     def size(self) -> int:
         return self.batch.size
 
-    def halve(self) -> list["Task"]:
-        # In a backward pass, dropout falls on other units in the parts than it did in the whole.
-        return [replace(self, batch=part, kept=None) for part in self.batch.halve()]
+    def halve(self) -> list["ForwardPass"]:
+        # When recomputed, the halves drop other units than the whole did.
+        return [replace(self, batch=part, output=None) for part in self.batch.halve()]
 
-    def forward(self, keep: bool) -> Any:
-        """The output; with its graph, or such that it can be made again."""
-        if self.model.module.training:
-            self.random_states = _random_state(self.model.device)
-        with torch.set_grad_enabled(keep):
-            return self.model.encode_for_training(self.batch)
+    def run(self, keep_graph: bool) -> Any:
+        """Encode the sub-batch, with or without a graph."""
+        if self.shim.module.training:
+            self.random_states = _random_states(self.shim.device)
+        with torch.set_grad_enabled(keep_graph):
+            return self.shim.encode_for_training(self.batch)
 
-    def take_kept(self) -> Any:
-        """The output with its graph, which nothing else holds; None if it wasn't kept."""
-        kept, self.kept = self.kept, None
-        return kept
+    def take_output(self) -> Any:
+        """Return the kept output, and drop the reference to it."""
+        output, self.output = self.output, None
+        return output
 
-    def output(self) -> Any:
-        """What `forward` gave, with its graph: that which was kept or, if none was, made again."""
-        kept = self.take_kept()
-        if kept is not None:
-            return kept
-        with _random_state_restored(self.random_states, self.model.device):
-            return self.model.encode_for_training(self.batch)
+    def output_with_graph(self) -> Any:
+        """Return the kept output, or recompute it."""
+        output = self.take_output()
+        if output is not None:
+            return output
+        with _restored_random_states(self.random_states, self.shim.device):
+            return self.shim.encode_for_training(self.batch)
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
-    """Sub-batches that go backward together.
+class BackwardPass:
+    """The backward pass of one or more sub-batches.
 
-    Their gradients are summed on the way: memory holds one for each weight, however many
-    sub-batches there are.
+    autograd sums their gradients, so that memory holds one per weight, not one per sub-batch.
     """
 
-    tasks: list[Task]
+    forward_passes: list[ForwardPass]
 
     @property
     def size(self) -> int:
-        return sum(task.size for task in self.tasks)
+        return sum(each.size for each in self.forward_passes)
 
-    def halve(self) -> list["Pass"]:
-        middle = len(self.tasks) // 2
+    def halve(self) -> list["BackwardPass"]:
+        middle = len(self.forward_passes) // 2
         if middle:
-            return [Pass(self.tasks[:middle]), Pass(self.tasks[middle:])]
-        return [Pass([part]) for task in self.tasks for part in task.halve()]
+            return [
+                BackwardPass(self.forward_passes[:middle]),
+                BackwardPass(self.forward_passes[middle:]),
+            ]
+        return [BackwardPass([part]) for each in self.forward_passes for part in each.halve()]
 
     def gradients(
-        self, model: "TransformersWrapper", d_activations: Activations
+        self, shim: TransformersShim, d_activations: Activations
     ) -> Sequence[torch.Tensor | None]:
-        """The gradients of the weights, scaled."""
-        with model.forward_passes():
-            outputs = [task.output() for task in self.tasks]
+        """Compute the gradients of the weights, multiplied by the gradient scaler's factor."""
+        with shim.training_context():
+            outputs = [each.output_with_graph() for each in self.forward_passes]
         pairs = [
             pair
-            for task, output in zip(self.tasks, outputs, strict=True)
-            for pair in _outputs_and_gradients(task.batch, output, d_activations)
-            # Nothing is trained below the outputs of frozen layers.
+            for each, output in zip(self.forward_passes, outputs, strict=True)
+            for pair in _outputs_and_gradients(each.batch, output, d_activations)
+            # The outputs of frozen layers depend on nothing that is trained.
             if pair[0].requires_grad
         ]
-        weights = model.gradients.weights
+        weights = shim.gradients.weights
         if not pairs:
             return [None] * len(weights)
         tensors, gradients = zip(*pairs, strict=True)
-        scaled = model.adamw.scaler.scale(gradients)
+        scaled = shim.adamw.scaler.scale(gradients)
         return torch.autograd.grad(tensors, weights, scaled, allow_unused=True)
 
 
 def _outputs_and_gradients(
     batch: SubBatch, output: Any, d_activations: Activations
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """A sub-batch's outputs, each with its part of the gradients."""
+    """Pair each output of a sub-batch with its part of the gradients."""
     pairs = [(output.last_hidden_state, pad_rows(d_activations.last_hidden_state, batch))]
     if d_activations.pooler_output is not None:
-        pairs.append(
-            (output.pooler_output, _to_torch(d_activations.pooler_output[batch.segments], batch))
-        )
+        segments: Any = batch.segments
+        gradient = _to_torch(d_activations.pooler_output[segments], batch)
+        pairs.append((output.pooler_output, gradient))
     if d_activations.all_hidden_states is not None:
-        for layer, gradient in zip(
-            output.hidden_states, d_activations.all_hidden_states, strict=True
-        ):
-            pairs.append((layer, pad_rows(gradient, batch)))
+        for layer, rows in zip(output.hidden_states, d_activations.all_hidden_states, strict=True):
+            pairs.append((layer, pad_rows(rows, batch)))
     if d_activations.all_attentions is not None:
         for index, attentions in enumerate(output.attentions):
             gradient = torch.zeros_like(attentions)
@@ -205,12 +221,13 @@ def _outputs_and_gradients(
     return pairs
 
 
-def _to_torch(array: Floats, batch: SubBatch) -> torch.Tensor:
+def _to_torch(array: FloatsXd, batch: SubBatch) -> torch.Tensor:
     contiguous: Any = np.ascontiguousarray(array)
     return xp2torch(contiguous, device=batch.mask.device)
 
 
-def _random_state(device: torch.device) -> list[torch.Tensor]:
+def _random_states(device: torch.device) -> list[torch.Tensor]:
+    """The random states of the CPU and, if it is another, of the device."""
     states = [torch.get_rng_state()]
     if device.type != "cpu":
         states.append(torch.get_device_module(device).get_rng_state(device))
@@ -218,7 +235,7 @@ def _random_state(device: torch.device) -> list[torch.Tensor]:
 
 
 @contextmanager
-def _random_state_restored(
+def _restored_random_states(
     states: list[torch.Tensor] | None, device: torch.device
 ) -> Iterator[None]:
     if states is None:

@@ -1,1 +1,1 @@
-"""Thinc layers, losses and starting weights of what is trained on the encoder's output."""
+"""Heads on the encoder's output: Thinc layers, losses and initial weights."""

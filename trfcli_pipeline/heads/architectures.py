@@ -1,7 +1,7 @@
-"""Registered, versioned model architectures of the heads."""
+"""Registered model architectures of the heads."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from spacy.tokens import Doc
@@ -21,32 +21,34 @@ from thinc.api import (
 from thinc.types import Floats2d
 
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.heads.layers import (
-    class_scores,
+from trfcli_pipeline.heads.class_scores import class_scores
+from trfcli_pipeline.heads.doc_features import (
     class_vectors,
     mean_last_hidden,
     pooler_outputs,
     segment_means,
-    token_vectors,
 )
+from trfcli_pipeline.heads.token_vectors import token_vectors
 
 ClassifierModel = Model[list[Doc], Floats2d]
 DocFeatures = Model[list[Doc], Floats2d]
-SegmentVectors = Model[list[Doc], Ragged]
 
-# The short names that the `architecture` setting of trf_textcat takes.
+# The short names that the `architecture` setting of trf_textcat accepts.
 CLASSIFIERS = {
     "softmax_last_hidden": "trfcli.SoftmaxLastHidden.v1",
     "softmax_class_vector": "trfcli.SoftmaxClassVector.v1",
     "softmax_pooler_output": "trfcli.SoftmaxPoolerOutput.v1",
 }
-# How the vectors of a text's segments become one; see `make_classifier`.
 POOLINGS = ("mean", "max", "attention")
 
 
 @registry.architectures("trfcli.TokenVectors.v1")
 def make_token_vectors() -> Model[list[Doc], list[Floats2d]]:
-    """The `tok2vec` of spaCy's own components: reads `doc.tensor`, trains the encoder with them."""
+    """Create the `tok2vec` layer for spaCy's own components on the shared encoder.
+
+    The layer reads `doc.tensor` and sends its gradient back to the encoder. trf_tok2vec sets its
+    width.
+    """
     return token_vectors()
 
 
@@ -54,8 +56,11 @@ def make_token_vectors() -> Model[list[Doc], list[Floats2d]]:
 def softmax_last_hidden(
     exclusive_classes: bool, pooling: str = "mean", nO: int | None = None, nI: int | None = None
 ) -> ClassifierModel:
-    """Classify by the mean of the wordpieces' last hidden states. Every encoder serves it."""
-    # The mean over all wordpieces of a text, not over its segments: short ones count for less.
+    """Create a classifier on the mean of the last hidden states. Works with every encoder.
+
+    See `make_classifier` for the arguments. With `pooling="mean"` this is the mean over all
+    wordpieces of a text, so that long segments weigh more than short ones.
+    """
     features = mean_last_hidden() if pooling == "mean" else _pool(segment_means(), pooling)
     return _classifier(features, exclusive_classes, nO, nI)
 
@@ -64,7 +69,10 @@ def softmax_last_hidden(
 def softmax_class_vector(
     exclusive_classes: bool, pooling: str = "mean", nO: int | None = None, nI: int | None = None
 ) -> ClassifierModel:
-    """Classify by the last hidden state of the class token (`[CLS]`, `<s>`)."""
+    """Create a classifier on the last hidden state of the class token (`[CLS]`, `<s>`).
+
+    See `make_classifier` for the arguments.
+    """
     return _classifier(_pool(class_vectors(), pooling), exclusive_classes, nO, nI)
 
 
@@ -72,7 +80,10 @@ def softmax_class_vector(
 def softmax_pooler_output(
     exclusive_classes: bool, pooling: str = "mean", nO: int | None = None, nI: int | None = None
 ) -> ClassifierModel:
-    """Classify by the output of the encoder's trained pooler."""
+    """Create a classifier on the output of the encoder's trained pooler.
+
+    See `make_classifier` for the arguments.
+    """
     return _classifier(_pool(pooler_outputs(), pooling), exclusive_classes, nO, nI)
 
 
@@ -83,18 +94,19 @@ def make_classifier(
     nO: int | None = None,
     nI: int | None = None,
 ) -> ClassifierModel:
-    """Build a classifier by its short or registered name.
+    """Create a classifier by its short or registered name.
 
     Args:
-        exclusive_classes: Whether exactly one class holds for a text.
-        pooling: How the vectors of a text's segments (sentences) become one: their "mean", the
-            "max" of each column, or a mean by "attention", with weights that are learnt.
-        nO: Number of classes.
-        nI: Width of the encoder.
+        architecture: One of `CLASSIFIERS`, or the name of a registered architecture.
+        exclusive_classes: Whether exactly one class applies to each text.
+        pooling: How to combine the vectors of a text's segments: their "mean", the "max" of each
+            column, or an average with learned "attention" weights.
+        nO: Number of classes; None if not known yet.
+        nI: Width of the encoder; None if not known yet.
 
     Raises:
-        PipelineError: There is no such architecture or pooling, or it isn't one of a classifier
-            on the encoder's output.
+        PipelineError: The architecture or the pooling doesn't exist, or the architecture isn't a
+            classifier on the encoder's output.
     """
     name = CLASSIFIERS.get(architecture, architecture)
     hint = f"Use one of: {', '.join(CLASSIFIERS)}"
@@ -106,18 +118,63 @@ def make_classifier(
         inspect.signature(make).bind(**options)
     except TypeError as error:
         raise PipelineError(
-            f"{architecture}: not an architecture of trf_textcat ({error})", hint=hint
+            f"{architecture}: not an architecture for trf_textcat ({error})", hint=hint
         ) from error
     model = make(**options)
-    lacking = [ref for ref in ("features", "output_layer") if not model.has_ref(ref)]
-    if lacking:
+    missing = [ref for ref in ("features", "output_layer") if not model.has_ref(ref)]
+    if missing:
         raise PipelineError(
-            f"{architecture}: its model has no reference to {' and '.join(lacking)}", hint=hint
+            f"{architecture}: its model has no reference to {' and '.join(missing)}", hint=hint
         )
     return model
 
 
-def _pool(vectors: SegmentVectors, pooling: str) -> DocFeatures:
+def bind_encoder(
+    model: ClassifierModel,
+    architecture: str,
+    *,
+    width: int,
+    class_token_id: int | None,
+    has_pooler: bool,
+    kept: Collection[str],
+) -> None:
+    """Tell a classifier what it has to know about its encoder.
+
+    Args:
+        model: What `make_classifier` returned.
+        architecture: The name that it was made by.
+        width: Width of the encoder.
+        class_token_id: Id of the class token; None if the encoder has none.
+        has_pooler: Whether the encoder has a trained pooler.
+        kept: The activations that trf_tok2vec keeps on the Docs.
+
+    Raises:
+        PipelineError: The encoder doesn't provide what the architecture reads.
+    """
+    available = {
+        "softmax_last_hidden": True,
+        "softmax_class_vector": class_token_id is not None,
+        "softmax_pooler_output": has_pooler,
+    }
+    if not available.get(architecture, True):
+        missing = "class token" if architecture == "softmax_class_vector" else "trained pooler"
+        raise PipelineError(
+            f"{architecture}: this encoder has no {missing}",
+            hint=f"Use {' or '.join(name for name in CLASSIFIERS if available[name])}",
+        )
+    for layer in model.get_ref("features").walk():
+        kind = layer.attrs.get("reads")
+        if kind is not None and kind not in kept:
+            raise PipelineError(
+                f"{architecture}: reads {kind}, which trf_tok2vec doesn't keep",
+                hint=f'Set keep = ["{kind}"] for trf_tok2vec',
+            )
+        if "class_token_id" in layer.attrs:
+            layer.attrs["class_token_id"] = class_token_id
+    _set_width(model, width)
+
+
+def _pool(vectors: Model[list[Doc], Ragged], pooling: str) -> DocFeatures:
     match pooling:
         case "mean":
             return chain(vectors, reduce_mean())
@@ -134,19 +191,18 @@ def _pool(vectors: SegmentVectors, pooling: str) -> DocFeatures:
 def _classifier(
     features: DocFeatures, exclusive: bool, nO: int | None, nI: int | None
 ) -> ClassifierModel:
-    # All zeros: every class is equally likely at first, and two runs start alike.
+    # Zero weights: every class is equally likely at first, and two runs start alike.
     output = Linear(nO, nI, init_W=zero_init)
     with Model.define_operators({">>": chain}):
         model: ClassifierModel = features >> Dropout() >> output >> class_scores(exclusive)
     model.set_ref("features", features)
     model.set_ref("output_layer", output)
     if nI is not None:
-        set_width(model, nI)
+        _set_width(model, nI)
     return model
 
 
-def set_width(model: ClassifierModel, width: int) -> None:
-    """Tell a classifier how wide the encoder is."""
+def _set_width(model: ClassifierModel, width: int) -> None:
     model.get_ref("output_layer").set_dim("nI", width)
     features = model.get_ref("features")
     if features.has_ref("attention"):

@@ -1,76 +1,75 @@
-"""Cross-entropies of a classifier's scores, and their gradients.
+"""Cross-entropy losses of a classifier's scores, with class weights and a focal term.
 
-Both take class weights and the focal term of Lin et al. (2017), "Focal Loss for Dense Object
-Detection": a score p of what holds costs -(1 - p)^gamma log(p), so that what is already right
-counts for less. With gamma = 0 and weights of 1 they are plain cross-entropies.
+The focal term of Lin et al. (2017), "Focal Loss for Dense Object Detection", down-weights texts
+that the model already gets right: a score p of a label that applies costs
+-(1 - p)^gamma log(p). With gamma = 0 and weights of 1 these are the plain cross-entropies.
 """
 
-from typing import Any
+from typing import Any, cast
 
-from trfcli_pipeline.encoder.activations import Floats
-
-# numpy, or CuPy.
-Arrays = Any
+from thinc.api import get_array_module
+from thinc.types import Floats1d, Floats2d
 
 # Keeps the logarithm of a score finite.
 _SMALLEST_SCORE = 1e-7
 
 
 def exclusive_loss(
-    xp: Arrays, scores: Floats, truths: Floats, *, weights: Floats, gamma: float = 0.0
-) -> tuple[float, Floats]:
-    """The categorical cross-entropy, averaged over the texts that have a label.
+    scores: Floats2d, truths: Floats2d, *, weights: Floats1d, gamma: float = 0.0
+) -> tuple[float, Floats2d]:
+    """Compute the categorical cross-entropy, averaged over the texts that have a label.
 
     Args:
-        scores: Of softmax. *Shape:* (texts, labels)
-        truths: 1 for the label that holds; may be divided among labels. *Shape:* (texts, labels)
-        weights: Of each label. *Shape:* (labels,)
-        gamma: Of the focal term.
+        scores: Output of a softmax. *Shape:* (texts, labels)
+        truths: 1 for the gold label, else 0; may be spread over labels. *Shape:* (texts, labels)
+        weights: Weight of each label. *Shape:* (labels,)
+        gamma: Exponent of the focal term.
 
     Returns:
         The loss, and its gradient with respect to the logits. *Shape:* (texts, labels)
     """
     n_labelled = max(int(truths.any(axis=1).sum()), 1)
     targets = truths * weights / n_labelled
-    costs, slopes = _focal(xp, scores, gamma)
+    costs, slopes = _focal(scores, gamma)
     d_scores = targets * slopes
     d_logits = d_scores - scores * d_scores.sum(axis=1, keepdims=True)
     return float((targets * costs).sum()), d_logits.astype("float32")
 
 
 def multilabel_loss(
-    xp: Arrays,
-    scores: Floats,
-    truths: Floats,
-    known: Floats,
+    scores: Floats2d,
+    truths: Floats2d,
+    known: Floats2d,
     *,
-    weights: Floats,
+    weights: Floats1d,
     gamma: float = 0.0,
-) -> tuple[float, Floats]:
-    """The binary cross-entropy, averaged over the labels that are known.
+) -> tuple[float, Floats2d]:
+    """Compute the binary cross-entropy, averaged over the labels that are known.
 
     Args:
-        scores: Of sigmoids. *Shape:* (texts, labels)
+        scores: Output of sigmoids. *Shape:* (texts, labels)
         truths: From 0 to 1. *Shape:* (texts, labels)
-        known: 1 where it is known whether the label holds, else 0. *Shape:* (texts, labels)
-        weights: Of each label where it holds. *Shape:* (labels,)
-        gamma: Of the focal term.
+        known: 1 if it is known whether the label applies, else 0. *Shape:* (texts, labels)
+        weights: Weight of each label where it applies; where it doesn't, the weight is 1.
+            *Shape:* (labels,)
+        gamma: Exponent of the focal term.
 
     Returns:
         The loss, and its gradient with respect to the logits. *Shape:* (texts, labels)
     """
-    n_known = max(float(known.sum()), 1.0)
-    holding = known * truths * weights / n_known
-    lacking = known * (1 - truths) / n_known
-    costs, slopes = _focal(xp, scores, gamma)
-    inverse_costs, inverse_slopes = _focal(xp, 1 - scores, gamma)
-    loss = float((holding * costs + lacking * inverse_costs).sum())
-    d_logits = holding * slopes * (1 - scores) - lacking * inverse_slopes * scores
-    return loss, d_logits.astype("float32")
+    n_known = max(float(cast(Any, known).sum()), 1.0)
+    positive = known * truths * weights / n_known
+    negative = known * (1 - truths) / n_known
+    costs, slopes = _focal(scores, gamma)
+    inverse_costs, inverse_slopes = _focal(1 - scores, gamma)
+    terms = cast(Any, positive * costs + negative * inverse_costs)
+    d_logits = positive * slopes * (1 - scores) - negative * inverse_slopes * scores
+    return float(terms.sum()), d_logits.astype("float32")
 
 
-def _focal(xp: Arrays, scores: Floats, gamma: float) -> tuple[Floats, Floats]:
-    """What a score costs if it is of what holds, and p times the derivative of that by p."""
+def _focal(scores: Floats2d, gamma: float) -> tuple[Floats2d, Floats2d]:
+    """Return the cost of each score p of a label that applies, and p times its derivative by p."""
+    xp = get_array_module(scores)
     logs = xp.log(xp.maximum(scores, _SMALLEST_SCORE))
     if not gamma:
         return -logs, -xp.ones_like(scores)

@@ -1,7 +1,7 @@
 """Loads and saves pretrained encoders and tokenizers in Hugging Face's format.
 
-The only module that imports transformers, and only inside functions: spaCy imports this package
-whenever it builds any pipeline, so the import of transformers has to wait until it is needed.
+We import transformers inside functions only: spaCy imports this package whenever it creates any
+pipeline, and transformers is slow to import.
 """
 
 import tempfile
@@ -18,12 +18,29 @@ from trfcli_pipeline.errors import EncoderError, one_line
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-# Tokenizers without a limit of their own say so with a number like 1e30.
+# Tokenizers without a maximum have one like 1e30.
 _NO_LIMIT = 10**6
+
+# These number positions from 0, so that we needn't import their code to find out, which takes two
+# seconds.
+_POSITIONS_FROM_ZERO = {
+    "albert",
+    "bert",
+    "deberta",
+    "deberta-v2",
+    "distilbert",
+    "electra",
+    "gpt2",
+    "mobilebert",
+    "modernbert",
+}
 
 
 def load_tokenizer(path: Path) -> "PreTrainedTokenizerBase":
-    """Load the tokenizer of a directory, ready to encode texts whole (see `encode_whole`).
+    """Load a tokenizer and prepare it with `encode_whole`, without a limit.
+
+    Args:
+        path: Directory with the tokenizer's files.
 
     Raises:
         EncoderError: The directory has no tokenizer.
@@ -33,13 +50,13 @@ def load_tokenizer(path: Path) -> "PreTrainedTokenizerBase":
     with quiet(), _explain(f"{path}: can't load the tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(
             path,
-            # What a component saved has no config.json: its tokenizer_config.json says it all.
+            # The directory that a component saved has only a tokenizer_config.json.
             config=load_config(path) if (path / "config.json").exists() else None,
             local_files_only=True,
             trust_remote_code=False,
         )
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
-        # With only a config.json, transformers makes up a tokenizer of special tokens.
+        # From a config.json alone, transformers creates a tokenizer of special tokens only.
         raise EncoderError(
             f"{path}: has no tokenizer", hint="Add the model's tokenizer.json or vocabulary file"
         )
@@ -48,10 +65,14 @@ def load_tokenizer(path: Path) -> "PreTrainedTokenizerBase":
 
 
 def encode_whole(tokenizer: "PreTrainedTokenizerBase", limit: int | None) -> None:
-    """Have a tokenizer encode texts as they are: unpadded, cut only at the model's limit.
+    """Let a tokenizer encode texts without padding, and truncate them only at the model's limit.
 
-    Text that looks like a special token becomes text. tokenizer.json doesn't keep that setting,
-    so it has to be made anew for every copy.
+    Text that looks like a special token is treated as text. tokenizer.json doesn't store that
+    setting, so it has to be set again on every copy.
+
+    Args:
+        tokenizer: The tokenizer to change.
+        limit: Maximum number of wordpieces, special tokens included; None for no limit.
     """
     tokenizer.truncation_side = "right"
     if not tokenizer.is_fast:
@@ -72,13 +93,16 @@ def load_encoder(
     device: torch.device | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> "PreTrainedModel":
-    """Load the encoder of a directory, in evaluation mode.
+    """Load an encoder in evaluation mode.
 
-    A pooler without trained weights is left out: transformers would make up random ones.
+    A pooler without trained weights is left out, because transformers would initialize it at
+    random.
 
     Args:
-        all_attentions: Load it so that it can return attentions, which is slower.
-        dtype: What its weights become, whatever they are saved as.
+        path: Directory with the encoder's files.
+        all_attentions: Use an attention implementation that can return attentions; it is slower.
+        device: Where to put the weights; the CPU if None.
+        dtype: Data type to convert the weights to.
 
     Raises:
         EncoderError: The directory has no encoder that can be loaded, or weights are missing.
@@ -109,35 +133,36 @@ def load_encoder(
     if missing:
         raise EncoderError(
             f"{path}: weights are missing ({len(missing)}, such as {missing[0]})",
-            hint="Use the directory that the model was saved to, with all of its files",
+            hint="Use the directory that the model was saved to, with all its files",
         )
     return model.eval().to(device)
 
 
-def max_length(
-    path: Path, tokenizer: "PreTrainedTokenizerBase", *, exact: bool = True
-) -> int | None:
-    """The most wordpieces, special tokens included, that the encoder takes; None for no limit.
+def max_length(path: Path, tokenizer: "PreTrainedTokenizerBase") -> int | None:
+    """Find the maximum number of wordpieces that an encoder accepts, special tokens included.
 
     Args:
-        exact: Whether to ask the encoder's code where that has a say, which takes a second to
-            import. If not, the limit may be too low by the special tokens up to padding.
+        path: Directory of the encoder.
+        tokenizer: Its tokenizer.
+
+    Returns:
+        The maximum; None for no limit.
     """
     limits = [tokenizer.model_max_length]
     with quiet(), _explain(f"{path}: can't read the encoder's config"):
         config = load_config(path)
         n_positions = getattr(config, "max_position_embeddings", None) or _NO_LIMIT
         limits.append(n_positions)
-        # RoBERTa and its kin number positions from the padding index on, which costs them some.
-        behind_padding = n_positions - (config.pad_token_id or 0) - 1
-        if min(limits) > behind_padding:
-            limits += _positions(config) if exact else [behind_padding]
+        # RoBERTa and its relatives number positions from the padding index on.
+        after_padding = n_positions - (config.pad_token_id or 0) - 1
+        if min(limits) > after_padding and config.model_type not in _POSITIONS_FROM_ZERO:
+            limits += _positions_after_padding(config)
     limit = min(limit for limit in limits if limit > 0)
     return limit if limit < _NO_LIMIT else None
 
 
-def _positions(config: "PretrainedConfig") -> Iterator[int]:
-    """How many positions are left where an encoder numbers them from the padding index on."""
+def _positions_after_padding(config: "PretrainedConfig") -> Iterator[int]:
+    """Yield the number of usable positions if the encoder numbers them from the padding index."""
     from transformers import AutoModel
 
     with torch.device("meta"):
@@ -149,18 +174,18 @@ def _positions(config: "PretrainedConfig") -> Iterator[int]:
 
 
 def describe_config(config: "PretrainedConfig") -> dict[str, Any]:
-    """The facts of a config that people know models by."""
+    """Return type and size of a model from its config."""
     return {
         "model_type": config.model_type,
         "layers": config.num_hidden_layers,
         "width": config.hidden_size,
-        # Some have none: FNet mixes wordpieces by a Fourier transform.
+        # Some models have none: FNet mixes wordpieces by a Fourier transform.
         "heads": getattr(config, "num_attention_heads", None),
     }
 
 
 def to_files(save_pretrained: Callable[[Path], Any]) -> dict[str, bytes]:
-    """What `save_pretrained` of a tokenizer or model writes, as the contents of each file."""
+    """Return the contents of the files that `save_pretrained` of a tokenizer or model writes."""
     with tempfile.TemporaryDirectory() as folder:
         save(save_pretrained, Path(folder))
         return {
@@ -172,7 +197,7 @@ def to_files(save_pretrained: Callable[[Path], Any]) -> dict[str, bytes]:
 
 @contextmanager
 def from_files(files: dict[str, bytes]) -> Iterator[Path]:
-    """The inverse of `to_files`: a directory with these files, for as long as it is needed."""
+    """Write what `to_files` returned to a temporary directory."""
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             path = Path(folder) / name
@@ -182,14 +207,14 @@ def from_files(files: dict[str, bytes]) -> Iterator[Path]:
 
 
 def save(save_pretrained: Callable[[Path], Any], path: Path) -> None:
-    """Let a tokenizer or model write its files, without the progress bar."""
+    """Call `save_pretrained` of a tokenizer or model, without its progress bar."""
     with quiet():
         save_pretrained(path)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers' remarks and progress bars, and put its settings back afterwards."""
+    """Silence messages and progress bars of transformers."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -204,24 +229,27 @@ def quiet() -> Iterator[None]:
 
 
 def load_config(path: Path) -> "PretrainedConfig":
-    """Read the config of a directory.
+    """Read the config of a model.
 
-    One from before transformers knew model types is taken for that of its architecture
-    ("BertForMaskedLM"), or else of the type that the directory's name contains, or that of the
-    nearest directory around it ("scibert-scivocab-uncased").
+    Configs from before transformers had model types are identified by their architecture, such as
+    "BertForMaskedLM".
+
+    Args:
+        path: Directory of the model.
+
+    Raises:
+        EncoderError: The config has neither a model type nor a known architecture.
     """
     from transformers import AutoConfig, PretrainedConfig
 
     facts, _ = PretrainedConfig.get_config_dict(path, local_files_only=True)
     if "model_type" in facts:
         return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-    model_type = _type_of_architectures(facts.get("architectures") or []) or _type_of_path(
-        path, facts
-    )
+    model_type = _type_of_architectures(facts.get("architectures") or [])
     if model_type is None:
         raise EncoderError(
-            f"{path}: its config.json doesn't say what kind of model it is",
-            hint='Add a line such as "model_type": "bert" to it',
+            f"{path / 'config.json'}: has no model_type",
+            hint='Add the type of the model to it, such as "model_type": "bert"',
         )
     return AutoConfig.for_model(model_type, **facts)
 
@@ -230,7 +258,7 @@ def _type_of_architectures(names: list[str]) -> str | None:
     from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
     for model_type, base in MODEL_MAPPING_NAMES.items():
-        # The heads on a BertModel are called BertForMaskedLM and so on.
+        # A BertModel with a head is called BertForMaskedLM etc.
         if isinstance(base, str) and base.endswith("Model"):
             heads = base.removesuffix("Model") + "For"
             if any(name == base or name.startswith(heads) for name in names):
@@ -238,24 +266,9 @@ def _type_of_architectures(names: list[str]) -> str | None:
     return None
 
 
-def _type_of_path(path: Path, facts: dict[str, Any]) -> str | None:
-    from transformers import CONFIG_MAPPING
-
-    def misfit(model_type: str) -> tuple[int, int]:
-        # "scibert" contains "ibert" too, but its config lacks what one of I-BERT has. Those of
-        # BERT and RoBERTa are alike, and "roberta" contains "bert": then the longer name is meant.
-        return len(CONFIG_MAPPING[model_type]().to_dict().keys() - facts.keys()), -len(model_type)
-
-    for folder in (path.resolve(), *path.resolve().parents):
-        found = [each for each in CONFIG_MAPPING if each in folder.name.lower()]
-        if found:
-            return min(found, key=misfit)
-    return None
-
-
 @contextmanager
 def _explain(problem: str) -> Iterator[None]:
-    """Turn what transformers says about unusable files into one line of ours."""
+    """Turn the exceptions of transformers for unusable files into an EncoderError."""
     from safetensors import SafetensorError
 
     try:
@@ -264,8 +277,8 @@ def _explain(problem: str) -> Iterator[None]:
         raise
     except UnpicklingError as error:
         raise EncoderError(
-            f"{problem}: its file holds more than weights, such as code that loading would run",
-            hint="Use a checkpoint in safetensors",
+            f"{problem}: its file contains more than weights, possibly malicious code",
+            hint="Use a checkpoint in the safetensors format",
         ) from error
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise EncoderError(f"{problem}: {one_line(error)}") from error

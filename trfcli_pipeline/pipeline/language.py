@@ -1,4 +1,4 @@
-"""TransformersLanguage: `lang = "trf"`, with the tokenizer and data of an underlying language."""
+"""TransformersLanguage: `lang = "trf"` on top of an underlying language."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -18,6 +18,7 @@ from thinc.api import Config, Optimizer
 from trfcli_pipeline.data.surrogates import without_surrogates
 from trfcli_pipeline.encoder.devices import installed_version
 from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.pipeline.language_tokenizer import TOKENIZER
 from trfcli_pipeline.pipeline.optimizer import default_optimizer
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
@@ -25,53 +26,33 @@ from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
 from trfcli_pipeline.tokenization.extensions import install_extensions
 
 _DEFAULT_LANG = "en"
-_TOKENIZER = "trfcli.LanguageTokenizer.v1"
 _OWN_COMPONENTS = (TransformersWordPiecer, TransformersTok2Vec)
 
-# This package, as pip knows it.
+# Name of this package on PyPI.
 DISTRIBUTION = "trfcli"
 
 
-class LanguageTokenizer:
-    """Makes the tokenizer of the underlying language, as `spacy.blank(lang)` would.
-
-    It names the language too: a pipeline that is built from a config alone, without a meta,
-    knows its language from here.
-    """
-
-    def __init__(self, lang: str | None) -> None:
-        self.lang = lang
-
-    def __call__(self, nlp: Language) -> Callable[[str], Doc]:
-        config = util.get_lang_class(nlp.meta["lang"]).default_config["nlp"]["tokenizer"]
-        make = registry.resolve({"tokenizer": config})["tokenizer"]
-        return cast(Callable[[str], Doc], make(nlp))
-
-
-@registry.tokenizers(_TOKENIZER)
-def make_language_tokenizer(lang: str | None = None) -> LanguageTokenizer:
-    """The tokenizer of a language; of the pipeline's `meta["lang"]` if None."""
-    return LanguageTokenizer(lang)
-
-
 class TransformersDefaults(BaseDefaults):
-    config = Config({"nlp": {"tokenizer": {"@tokenizers": _TOKENIZER, "lang": None}}})
+    """Defaults of `trf`; those of the underlying language replace them in each pipeline."""
+
+    config = Config({"nlp": {"tokenizer": {"@tokenizers": TOKENIZER, "lang": None}}})
 
 
 class TransformersLanguage(Language):
     """A pipeline whose components share one transformer.
 
-    `nlp.lang` is "trf"; `nlp.vocab.lang` and `nlp.meta["lang"]` are the underlying language,
-    which decides tokenizer, stop words, lexical attributes and syntax iterators.
+    `nlp.lang` is "trf"; `nlp.vocab.lang` and `nlp.meta["lang"]` are the underlying language, which
+    determines tokenizer, stop words, lexical attributes and syntax iterators.
 
-    Beside what every `Language` can do, components built by hand can be added, and `update`
-    takes texts with annotations as spaCy 2 did.
+    In addition to what every `Language` does, `add_pipe` accepts components, and `update` accepts
+    texts with annotations, as in spaCy 2.
 
     Args:
-        vocab: The vocab, or True to make that of the underlying language.
-        trf_name: The encoder of components that name none.
-        meta: `meta["lang"]` is the underlying language, "en" if not given.
-        **kwargs: As of `Language`.
+        vocab: The vocab; True to create that of the underlying language.
+        trf_name: The encoder of components whose settings don't name one.
+        meta: The meta data; `meta["lang"]` is the underlying language, "en" by default.
+        create_tokenizer: Creates the tokenizer for a pipeline.
+        **kwargs: See `spacy.language.Language`.
     """
 
     lang: str | None = "trf"
@@ -92,28 +73,28 @@ class TransformersLanguage(Language):
         if lang in (None, "", self.lang):
             lang = vocab.lang if isinstance(vocab, Vocab) and vocab.lang else _DEFAULT_LANG
         meta["lang"] = lang
-        # On the instance, in place of the class's: what the underlying language prescribes.
+        # On the instance, the defaults of the underlying language replace those of the class.
         self.Defaults = util.get_lang_class(lang).Defaults
         if vocab is True:
             vocab = create_vocab(
                 lang, self.Defaults, vectors_name=meta.get("vectors", {}).get("name")
             )
-        # spaCy insists that a pipeline's language is its vocab's, which is the underlying one.
+        # spaCy requires the language of a pipeline to be that of its vocab.
         self.lang = lang
         super().__init__(vocab, meta=meta, create_tokenizer=create_tokenizer, **kwargs)
         del self.lang
         if create_tokenizer is None:
-            # Not built from a config: complete it as `from_config` does.
+            # This isn't a pipeline from a config, so we complete its config like `from_config`.
             self._config = _default_config(type(self))
 
     @staticmethod
     def install_extensions() -> None:
-        """Register the `._.trf_*` attributes. Importing the package does it."""
+        """Register the `._.trf_*` attributes. Importing the package does this."""
         install_extensions()
 
     @property
     def meta(self) -> dict[str, Any]:
-        """The meta data. Lists this package among the requirements, once."""
+        """The meta data, with this package among the requirements."""
         meta = super().meta
         requirements = meta.setdefault("requirements", [])
         if not any(util.split_requirement(each)[0] == DISTRIBUTION for each in requirements):
@@ -127,10 +108,10 @@ class TransformersLanguage(Language):
 
     @property
     def config(self) -> Config:
-        """The config, with the underlying language in it."""
+        """The config, which includes the underlying language."""
         config = super().config
         tokenizer = config["nlp"]["tokenizer"]
-        if tokenizer.get("@tokenizers") == _TOKENIZER:
+        if tokenizer.get("@tokenizers") == TOKENIZER:
             tokenizer["lang"] = self.meta["lang"]
         return config
 
@@ -141,19 +122,27 @@ class TransformersLanguage(Language):
     def add_pipe(
         self, factory_name: str | Callable[[Doc], Doc], name: str | None = None, **kwargs: Any
     ) -> Callable[[Doc], Doc]:
-        """Add a component, by its factory's name or one that was built by hand.
+        """Add a component to the pipeline.
 
-        Built by hand means: with `create_pipe`, or with `from_pretrained` and its like.
+        Args:
+            factory_name: Name of the component's factory; or a component, created by `create_pipe`,
+                `from_nlp` or `from_pretrained`.
+            name: Name of the component in the pipeline; that of the component or of the factory if
+                None.
+            **kwargs: See `spacy.language.Language.add_pipe`.
+
+        Returns:
+            The component.
 
         Raises:
-            ValueError: It isn't known which factory could build the component anew.
+            ValueError: The factory of the component is unknown.
         """
         if isinstance(factory_name, str):
             return super().add_pipe(factory_name, name, **kwargs)
         component = factory_name
         factory, config = self._recipe(component)
         name = name or str(getattr(component, "name", factory))
-        # Through the factory first, so that config and meta become what they always are.
+        # We add one by its factory first, so that config and meta are set as usual.
         super().add_pipe(factory, name, config=config, **kwargs)
         self._components[self.component_names.index(name)] = (name, component)
         if isinstance(component, TransformersWordPiecer):
@@ -162,7 +151,7 @@ class TransformersLanguage(Language):
         return component
 
     def make_doc(self, text: str) -> Doc:
-        """Turn a text into a Doc. Lone surrogates, which spaCy can't hold, become U+FFFD."""
+        """Turn a text into a Doc. Lone surrogates, which spaCy can't store, become U+FFFD."""
         return super().make_doc(without_surrogates(text))
 
     def update(
@@ -179,20 +168,27 @@ class TransformersLanguage(Language):
     ) -> dict[str, float]:
         """Update the components, with one backward pass and one step of the encoder.
 
-        Args:
-            examples: Examples; or texts or Docs, with `annotations` for each.
-            annotations: A dict for each text, such as `{"cats": {"POSITIVE": 1.0}}`.
-            sgd: The optimizer; None for the pipeline's own, False to gather gradients and leave
-                the step for later.
+        The Docs get sentences and wordpieces even if `exclude` contains trf_wordpiecer, and the
+        encoder's output even if `exclude` contains trf_tok2vec.
 
-        The other arguments are those of `Language.update`. What the heads need is set on the Docs
-        whatever is excluded, without being named in `annotates`: wordpieces, and the output of an
-        encoder that stays as it is.
+        Args:
+            examples: Examples; or texts or Docs, with `annotations`.
+            annotations: A dict for each text or Doc, such as `{"cats": {"POSITIVE": 1.0}}`.
+            drop: Dropout rate.
+            sgd: The optimizer; None for the pipeline's own, False to accumulate gradients and take
+                the step later.
+            losses: Where to add the losses, by component name.
+            component_cfg: Further arguments for the `update` of components, by name.
+            exclude: Names of components that aren't updated.
+            annotates: Names of components whose annotations are set on the Docs.
+
+        Returns:
+            The losses.
         """
         examples = self._make_examples(examples, annotations)
         if sgd is None:
             self._optimizer = sgd = self._optimizer or self.create_optimizer()
-        # Wordpiecers don't learn: their update gives the Docs sentences and wordpieces.
+        # The update of a wordpiecer trains nothing: it sets sentences and wordpieces on the Docs.
         exclude = set(exclude) - self._names_of(TransformersWordPiecer)
         losses = super().update(
             examples,
@@ -204,7 +200,7 @@ class TransformersLanguage(Language):
             annotates={*annotates, *(exclude & self._names_of(TransformersTok2Vec))},
         )
         if sgd:
-            # After all of them: the encoder's gradients are complete only now.
+            # Only now are the encoder's gradients complete.
             for name, pipe in self.pipeline:
                 if name not in exclude and getattr(pipe, "is_trainable", False):
                     cast(TrainablePipe, pipe).finish_update(sgd)
@@ -216,10 +212,10 @@ class TransformersLanguage(Language):
         *,
         sgd: Optimizer | None = None,
     ) -> Optimizer:
-        """Initialise the components for training; see `Language.initialize`.
+        """Initialize the components for training; see `Language.initialize`.
 
-        Tokenizer and encoder are loaded even if they are disabled, as spaCy has it with frozen
-        components: the others need to know them.
+        Tokenizer and encoder are loaded even if they are disabled, because the other components
+        depend on them; spaCy disables frozen components.
         """
         for _, pipe in self.components:
             if isinstance(pipe, _OWN_COMPONENTS) and pipe.trf_name:
@@ -227,7 +223,10 @@ class TransformersLanguage(Language):
         return super().initialize(get_examples, sgd=sgd)
 
     def resume_training(self, *, sgd: Optimizer | None = None) -> Optimizer:
-        """Continue training: the encoder as it is, heads that have no weights yet initialised."""
+        """Continue training with the weights as they are; see `Language.resume_training`.
+
+        Text classifiers without weights are initialized.
+        """
         for _, pipe in self.pipeline:
             if isinstance(pipe, TransformersTextCategorizer) and not pipe.is_initialized:
                 pipe.initialize(None, nlp=self)
@@ -236,37 +235,42 @@ class TransformersLanguage(Language):
     def replace_listeners(
         self, tok2vec_name: str, pipe_name: str, listeners: Iterable[str]
     ) -> None:
-        """Give a component a `tok2vec` of its own; see `Language.replace_listeners`.
+        """Give a component its own copy of a `tok2vec`; see `Language.replace_listeners`.
 
         Raises:
-            PipelineError: It listens to trf_tok2vec.
+            PipelineError: The component listens to trf_tok2vec, which can't be copied.
         """
         listeners = list(listeners)
         if listeners and tok2vec_name in self._names_of(TransformersTok2Vec):
             raise PipelineError(
-                f"{pipe_name}: can't have a copy of {tok2vec_name} for itself",
-                hint="To keep what it reads as it is, name both in frozen_components",
+                f"{pipe_name}: can't have its own copy of {tok2vec_name}",
+                hint="To freeze both, add both to frozen_components",
             )
         super().replace_listeners(tok2vec_name, pipe_name, listeners)
 
     def create_optimizer(self) -> Optimizer:
-        """The optimizer of the config; one with rates for encoder and head if it is spaCy's."""
-        # spaCy would leave variables such as ${training.max_steps} as they are.
+        """Create the optimizer of the config.
+
+        spaCy's default is replaced by ours, which has learning rates for encoder and heads.
+        """
+        # spaCy doesn't interpolate variables such as ${training.max_steps}.
         configured = self.config.interpolate()["training"]["optimizer"]
         if configured == Language.default_config["training"]["optimizer"]:
             return default_optimizer()
         return cast(Optimizer, registry.resolve({"optimizer": configured})["optimizer"])
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
+        """Save the pipeline to a directory; see `Language.to_disk`."""
         self._order_punctuation()
         super().to_disk(path, exclude=exclude)
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        """Serialize the pipeline; see `Language.to_bytes`."""
         self._order_punctuation()
         return super().to_bytes(exclude=exclude)
 
     def _order_punctuation(self) -> None:
-        """Have spaCy's sentencizer write the same bytes in each process."""
+        """Let spaCy's sentencizer save the same bytes in every process."""
         for _, pipe in self.components:
             if isinstance(pipe, Sentencizer):
                 pipe.punct_chars = _OrderedSet(pipe.punct_chars)
@@ -275,7 +279,7 @@ class TransformersLanguage(Language):
         return {name for name, pipe in self.pipeline if isinstance(pipe, kind)}
 
     def _recipe(self, component: Any) -> tuple[str, dict[str, Any]]:
-        """The factory and the config that would build the component anew."""
+        """Return the factory and the config that create the same component."""
         if isinstance(component, _OWN_COMPONENTS):
             return component.factory, component.cfg
         name = getattr(component, "name", getattr(component, "__name__", None))
@@ -298,16 +302,16 @@ class TransformersLanguage(Language):
 
 
 class _OrderedSet(set[str]):
-    """A set in one order, where others have an order of each process's own."""
+    """A set that iterates in sorted order; the order of others differs between processes."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(super().__iter__()))
 
 
 def _default_config(language: type[Language]) -> Config:
-    """The complete config of a pipeline without components."""
+    """Return the complete config of a pipeline without components."""
     config = Config(language.default_config, section_order=CONFIG_SECTION_ORDER)
-    # As spaCy does: schemas describe components and pretraining only where there are any.
+    # Like spaCy, we fill pretraining and components separately: the schema requires neither.
     pretraining = config.pop("pretraining", {})
     config["components"] = config.pop("components", {})
     filled = Config(registry.fill(config, schema=ConfigSchema), section_order=CONFIG_SECTION_ORDER)

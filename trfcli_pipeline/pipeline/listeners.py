@@ -1,23 +1,23 @@
-"""How the encoder gets to know the heads that read its token vectors."""
+"""How the encoder finds the heads that read its token vectors."""
 
 from typing import Any
 
 from thinc.api import Model
 
 from trfcli_pipeline.encoder.model import TransformersWrapper
-from trfcli_pipeline.heads.layers import TOKEN_VECTORS
+from trfcli_pipeline.heads.token_vectors import TOKEN_VECTORS
 
 Layer = Model[Any, Any]
 
 
 class ListenedTo:
-    """spaCy's protocol for a component whose output others train on.
+    """Mixin with spaCy's protocol for components that others train on.
 
-    It is how the encoder finds its heads wherever the pipeline comes from, and how `spacy train`
-    knows to warn if only one side is frozen (`spacy.ty.ListenedToComponent`).
+    The protocol, `spacy.ty.ListenedToComponent`, tells the encoder about its heads wherever the
+    pipeline comes from, and lets `spacy train` warn if only one side is frozen.
 
     Attributes:
-        listener_map: By component, the layers that read the token vectors.
+        listener_map: The layers that read the token vectors, by component name.
     """
 
     model: TransformersWrapper
@@ -27,8 +27,8 @@ class ListenedTo:
 
     @property
     def token_vector_width(self) -> int:
-        """Width of the encoder, and so of `doc.tensor`."""
-        return self.model.module.config.hidden_size
+        """Width of the encoder and of `doc.tensor`."""
+        return self.model.shim.module.config.hidden_size
 
     @property
     def listening_components(self) -> list[str]:
@@ -37,13 +37,13 @@ class ListenedTo:
 
     @property
     def listeners(self) -> list[Layer]:
-        """Their layers of the architecture `trfcli.TokenVectors.v1`."""
+        """Their layers with the architecture `trfcli.TokenVectors.v1`."""
         return [layer for layers in self.listener_map.values() for layer in layers]
 
     def find_listeners(self, component: Any) -> None:
-        """Find the layers of a component that read the token vectors, and tell them the width.
+        """Find the layers of a component that read the token vectors, and set their width.
 
-        spaCy calls it with each component behind this one, whenever the pipeline changes.
+        spaCy calls this with each component after this one, whenever the pipeline changes.
         """
         model = getattr(component, "model", None)
         for layer in model.walk() if isinstance(model, Model) else ():
@@ -51,12 +51,14 @@ class ListenedTo:
                 self.add_listener(layer, component.name)
 
     def add_listener(self, listener: Layer, component_name: str) -> None:
+        """Add a layer of a component, and set its width."""
         layers = self.listener_map.setdefault(component_name, [])
         if listener not in layers:
             layers.append(listener)
-        self.tell_width()
+        self.set_listener_widths()
 
     def remove_listener(self, listener: Layer, component_name: str) -> bool:
+        """Remove a layer of a component. Returns whether it was there."""
         layers = self.listener_map.get(component_name, [])
         if listener not in layers:
             return False
@@ -65,8 +67,8 @@ class ListenedTo:
             del self.listener_map[component_name]
         return True
 
-    def tell_width(self) -> None:
-        """Tell the layers how wide the encoder is, once it has weights."""
+    def set_listener_widths(self) -> None:
+        """Set the width of the layers, if the encoder has weights."""
         for layer in self.listeners:
-            if self.model.is_loaded and layer.has_dim("nO") is None:
+            if self.model.shim.is_loaded and layer.has_dim("nO") is None:
                 layer.set_dim("nO", self.token_vector_width)

@@ -18,7 +18,7 @@ _NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?", re.ASCII)
 
 
 def check_name(name: str) -> None:
-    """Make sure that a name can be part of a package's.
+    """Check that a name can be part of the name of a package.
 
     Raises:
         PipelineError: It can't.
@@ -32,17 +32,20 @@ def check_name(name: str) -> None:
 
 
 def is_pipeline(model: str) -> bool:
-    """Whether a name means a pipeline, rather than an encoder."""
+    """Check whether a name refers to a pipeline, rather than to an encoder."""
     if model in sources.PACKAGED_ENCODERS:
         return False
     return (Path(model).expanduser() / "config.cfg").exists() or spacy.util.is_package(model)
 
 
 def check_pipeline(model: str) -> None:
-    """Make sure that a name means a pipeline, without loading it.
+    """Check that a name refers to a pipeline, without loading it.
+
+    Args:
+        model: A directory or an installed package.
 
     Raises:
-        PipelineError: There is none of that name.
+        PipelineError: There is no such pipeline.
     """
     path = Path(model).expanduser()
     if path.exists():
@@ -51,14 +54,14 @@ def check_pipeline(model: str) -> None:
         if not (path / "config.cfg").exists():
             raise PipelineError(
                 f"{model}: is no spaCy pipeline (it has no config.cfg)",
-                hint=f"Make one of a pretrained encoder: trf init {model} ./model"
+                hint=f"Create one from this encoder: trf init {model} ./model"
                 if (path / "config.json").exists()
-                else "Make one: trf init minilm ./model",
+                else "Create one: trf init minilm ./model",
             )
     elif not spacy.util.is_package(model):
         raise PipelineError(
-            f"{model}: there is no such directory, and no installed pipeline of that name",
-            hint="Make one: trf init minilm ./model",
+            f"{model}: there is no such directory, and no such pipeline is installed",
+            hint="Create one: trf init minilm ./model",
         )
 
 
@@ -66,11 +69,12 @@ def load_pipeline(model: str, *, device: str = "auto", exclude: Sequence[str] = 
     """Load a pipeline from a directory or an installed package.
 
     Args:
-        device: Where its encoder is to run.
-        exclude: Names of components to leave out.
+        model: The directory or the package.
+        device: Where the encoder runs; see `devices.resolve_device`.
+        exclude: Names of components that aren't loaded.
 
     Raises:
-        PipelineError: There is none of that name, or it can't be loaded.
+        PipelineError: There is no such pipeline, or it can't be loaded.
         DeviceError: The machine has no such device.
     """
     resolve_device(device)
@@ -82,32 +86,36 @@ def load_pipeline(model: str, *, device: str = "auto", exclude: Sequence[str] = 
         raise PipelineError(f"{model}: can't be loaded: {one_line(error)}") from error
     encoder = find_component(nlp, TransformersTok2Vec)
     if encoder is not None:
-        encoder.model.to(device)
+        encoder.model.shim.to(device)
     return nlp
 
 
 def require_encoder(nlp: Language) -> TransformersTok2Vec:
-    """The pipeline's encoder.
+    """Return the pipeline's encoder.
 
     Raises:
-        PipelineError: It has none, or has it disabled.
+        PipelineError: There is none, or it is disabled.
     """
     encoder = find_component(nlp, TransformersTok2Vec)
     if encoder is None or encoder.name not in nlp.pipe_names:
         raise PipelineError(
-            "The pipeline has no trf_tok2vec", hint="Make one: trf init minilm ./model"
+            "The pipeline has no trf_tok2vec", hint="Create one: trf init minilm ./model"
         )
     return encoder
 
 
 def describe_encoder(encoder: TransformersTok2Vec) -> dict[str, Any]:
-    """Kind and size of an encoder."""
+    """Return type, size and number of parameters of an encoder."""
     module = encoder.transformers_model
     return {**pretrained.describe_config(module.config), "parameters": module.num_parameters()}
 
 
 def check_free(output: Path, *, force: bool) -> None:
-    """Make sure that a pipeline may be written to a directory.
+    """Check that a pipeline may be written to a directory.
+
+    Args:
+        output: The directory.
+        force: Whether a pipeline that is already there may be replaced.
 
     Raises:
         OutputError: Something is there that may not be replaced.
@@ -115,12 +123,12 @@ def check_free(output: Path, *, force: bool) -> None:
     if not output.exists():
         return
     if not output.is_dir():
-        raise OutputError(f"{output}: is a file", hint="Name a directory")
+        raise OutputError(f"{output}: is a file", hint="Use a directory")
     if not any(output.iterdir()):
         return
     if not (output / "config.cfg").exists():
         raise OutputError(
-            f"{output}: exists and is no spaCy pipeline", hint="Name another directory"
+            f"{output}: exists and is no spaCy pipeline", hint="Use another directory"
         )
     if not force:
-        raise OutputError(f"{output}: exists", hint="Name another directory, or use --force")
+        raise OutputError(f"{output}: exists", hint="Use another directory, or --force")

@@ -1,4 +1,4 @@
-"""The optimizer and what goes with it, registered for use in configs."""
+"""The registered optimizer for heads and encoder."""
 
 from spacy.util import registry
 from thinc.api import Optimizer
@@ -6,23 +6,22 @@ from thinc.types import Generator
 
 from trfcli_pipeline.encoder.adamw import DEFAULT_TRF_LR, DEFAULT_TRF_WEIGHT_DECAY
 
-# A number, or one for each step.
+# A constant, or one number per step.
 Schedule = float | Generator
 
 
 class TransformersOptimizer(Optimizer):
-    """Thinc's Adam for the heads; it carries the rates of the encoder's AdamW beside its own.
+    """Thinc's Adam for the heads, which also carries the settings of the encoder's AdamW.
 
     Args:
-        learn_rate: Of the heads.
-        trf_lr: Of the encoder.
-        trf_weight_decay: Of the encoder's matrices; biases and LayerNorms have none.
-        trf_layer_decay: What the rate of each of the encoder's layers is multiplied by to get
-            that of the layer below it; the uppermost has `trf_lr`.
-        grad_clip: The largest norm of a gradient: of each parameter of a head, and of all the
-            encoder's together. 0 for no limit.
-        use_averages: Whether to keep averages of all weights over the steps, for evaluation and
-            saving.
+        learn_rate: Learning rate of the heads.
+        trf_lr: Learning rate of the encoder.
+        trf_weight_decay: Weight decay of the encoder's matrices; biases and LayerNorms have none.
+        trf_layer_decay: Learning-rate factor from each of the encoder's layers to the one below;
+            the top layer has `trf_lr`.
+        grad_clip: Maximum norm of the gradient of each parameter of a head, and of the encoder's
+            gradient as a whole; 0 for no limit.
+        use_averages: Whether to average all weights over the steps, for evaluation and saving.
     """
 
     trf_lr: float
@@ -53,6 +52,7 @@ def make_optimizer(
     grad_clip: float = 1.0,
     use_averages: bool = False,
 ) -> TransformersOptimizer:
+    """Create the optimizer from its config; see `TransformersOptimizer` for the settings."""
     return TransformersOptimizer(
         learn_rate,
         trf_lr=trf_lr,
@@ -64,5 +64,5 @@ def make_optimizer(
 
 
 def default_optimizer() -> TransformersOptimizer:
-    """The optimizer of pipelines whose config asks for no other."""
+    """Create the optimizer for pipelines whose config doesn't set one."""
     return make_optimizer()

@@ -1,28 +1,31 @@
-"""An update of the encoder that waits for the gradients of the heads."""
+"""An update of the encoder that waits for the heads' gradients."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from spacy.tokens import Doc
-from thinc.api import Optimizer
+from thinc.api import Optimizer, get_array_module
+from thinc.types import FloatsXd
 
 from trfcli_pipeline.encoder.activations import KINDS, Activations
 from trfcli_pipeline.encoder.updates import Backprop
 
-# Which gradient attribute belongs to which of the Activations' fields.
+Gradient = FloatsXd | list[FloatsXd] | None
+
+# The attribute of the Doc with the gradient of each field of Activations.
 _GRADIENTS = {kind: f"trf_d_{kind}" for kind in KINDS}
 
 
 @dataclass(slots=True)
 class PendingUpdate:
-    """An update whose heads may still have gradients to add.
+    """An update to which heads may still add gradients.
 
     Attributes:
-        zeros: The gradients that the Docs were given at first.
+        docs: The Docs of the batch.
+        zeros: The initial gradients of each Doc.
         backprop: Runs the encoder's backward pass.
-        optimizer: What to take the step with once the gradients are there, if anything.
+        optimizer: Takes the step once the gradients are there; None to take none.
     """
 
     docs: Sequence[Doc]
@@ -34,7 +37,7 @@ class PendingUpdate:
     def begin(
         cls, docs: Sequence[Doc], activations: Activations, backprop: Backprop
     ) -> "PendingUpdate":
-        """Give the Docs arrays of zeros for the heads to add their gradients to."""
+        """Set arrays of zeros on the Docs, to which the heads add their gradients."""
         segments_per_doc = [len(doc._.trf_segments) for doc in docs]
         zeros = _zeros_like(activations).split(segments_per_doc)
         for doc, part in zip(docs, zeros, strict=True):
@@ -43,7 +46,7 @@ class PendingUpdate:
         return cls(docs, zeros, backprop)
 
     def has_gradients(self) -> bool:
-        """Whether a head has replaced a gradient, or written to one in place."""
+        """Check whether a head has replaced a gradient, or written to one in place."""
         return any(
             _differs(doc._.get(attribute), getattr(zeros, field))
             for doc, zeros in zip(self.docs, self.zeros, strict=True)
@@ -51,7 +54,7 @@ class PendingUpdate:
         )
 
     def take_gradients(self) -> Activations:
-        """Collect the Docs' gradients, and clear them."""
+        """Collect the gradients of the Docs, and remove them from there."""
         parts = []
         for doc, zeros in zip(self.docs, self.zeros, strict=True):
             kinds = {field: doc._.get(attribute) for field, attribute in _GRADIENTS.items()}
@@ -60,12 +63,13 @@ class PendingUpdate:
         return Activations.join(parts)
 
     def clear(self) -> None:
+        """Remove the gradients from the Docs."""
         for doc in self.docs:
             for attribute in _GRADIENTS.values():
                 doc._.set(attribute, None)
 
 
-def _differs(now: Any, zeros: Any) -> bool:
+def _differs(now: Gradient, zeros: Gradient) -> bool:
     if now is not zeros:
         return True
     if now is None:
@@ -75,14 +79,13 @@ def _differs(now: Any, zeros: Any) -> bool:
 
 
 def _zeros_like(activations: Activations) -> Activations:
-    kinds = {kind: _zeros(getattr(activations, kind)) for kind in KINDS}
+    kinds: dict[str, Any] = {kind: _zeros(getattr(activations, kind)) for kind in KINDS}
     return Activations(**kinds, lengths=activations.lengths, is_grad=True)
 
 
-def _zeros(values: Any) -> Any:
+def _zeros(values: Gradient) -> Gradient:
     if values is None:
         return None
     if isinstance(values, list):
-        return [_zeros(each) for each in values]
-    # numpy dispatches to CuPy where the array is CuPy's.
-    return np.zeros_like(values)
+        return [get_array_module(each).zeros_like(each) for each in values]
+    return get_array_module(values).zeros_like(values)

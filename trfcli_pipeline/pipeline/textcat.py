@@ -1,27 +1,22 @@
 """trf_textcat: a text classifier on the encoder's activations."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from spacy.language import Language
 from spacy.pipeline import TextCategorizer
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
-from thinc.api import Model
+from thinc.api import Model, NumpyOps, Ops, Optimizer
+from thinc.types import Floats2d
 
-from trfcli_pipeline.encoder.activations import Floats
 from trfcli_pipeline.errors import DataError, PipelineError
-from trfcli_pipeline.heads.architectures import (
-    CLASSIFIERS,
-    ClassifierModel,
-    make_classifier,
-    set_width,
-)
+from trfcli_pipeline.heads.architectures import ClassifierModel, bind_encoder, make_classifier
+from trfcli_pipeline.heads.initialization import linear_probe_weights, prior_bias
 from trfcli_pipeline.heads.losses import exclusive_loss, multilabel_loss
-from trfcli_pipeline.pipeline.components import find_component
+from trfcli_pipeline.pipeline.components import require_component
 from trfcli_pipeline.pipeline.textcat_scorer import score_textcat
-from trfcli_pipeline.pipeline.textcat_start import start_at_shares
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
 from trfcli_pipeline.tokenization.extensions import install_extensions
@@ -39,26 +34,32 @@ DEFAULT_SETTINGS: dict[str, Any] = {
 
 
 class TransformersTextCategorizer(TextCategorizer):
-    """Pipeline component that predicts `doc.cats` from what trf_tok2vec put on the Doc.
+    """Pipeline component that predicts `doc.cats` from the encoder's activations.
 
-    With `exclusive_classes` the scores of a text sum to 1 and exactly one label holds; without,
-    each label has a probability of its own, and a label that an example's `cats` leaves out
-    counts as unknown.
+    With `exclusive_classes`, exactly one label applies to each text and the scores sum to 1.
+    Otherwise each label has a probability of its own, and a label that is missing in an example's
+    `cats` is unknown.
 
     Args:
         vocab: The vocab of the pipeline.
-        model: The classifier, or True for one made from the settings.
+        model: The classifier; True to create one from the settings.
         name: Name of the component in its pipeline.
-        architecture: One of `softmax_last_hidden`, `softmax_class_vector`,
-            `softmax_pooler_output`, or the name of a registered architecture.
-        pooling: How the vectors of a text's segments become one: `mean`, `max` or `attention`; see
-            `architectures.make_classifier`.
-        exclusive_classes: Whether exactly one label holds for a text.
-        threshold: The score from which on a label of several counts as predicted.
-        class_weights: How much the texts of a label count in the loss, where not 1. Of labels that
-            aren't exclusive, those texts that lack the label count 1 all the same.
-        focal_gamma: How much less a text counts that is right already; see `losses.py`.
-        scorer: The scoring method; default `Scorer.score_cats`.
+        architecture: What the classifier reads: "softmax_last_hidden" (the mean of the last hidden
+            states), "softmax_class_vector", "softmax_pooler_output", or the name of a registered
+            architecture.
+        pooling: How to combine the vectors of a text's segments: "mean", "max", or "attention"
+            (an average with learned weights).
+        exclusive_classes: Whether exactly one label applies to each text.
+        threshold: The decision threshold of multi-label classifiers: the score from which a label
+            counts as predicted.
+        class_weights: Weights of labels in the loss; labels that are left out have 1. In a
+            multi-label classifier the weight applies to the texts that have the label.
+        focal_gamma: Exponent of the focal loss, which down-weights texts that the model already
+            gets right; 0 for the plain cross-entropy. See `heads/losses.py`.
+        scorer: The scoring method; `textcat_scorer.score_textcat` by default.
+
+    Raises:
+        PipelineError: The architecture or the pooling doesn't exist.
     """
 
     def __init__(
@@ -89,11 +90,11 @@ class TransformersTextCategorizer(TextCategorizer):
 
     @classmethod
     def from_nlp(cls, nlp: Language, **cfg: Any) -> Self:
-        """Create the component for a pipeline, without labels yet."""
+        """Create the component for a pipeline, without labels; `cfg` goes to the constructor."""
         return cls(nlp.vocab, **cfg)
 
     @classmethod
-    def Model(  # noqa: N802 - spaCy 2's name for it
+    def Model(  # noqa: N802 - its name since spaCy 2
         cls,
         nr_class: int,
         width: int,
@@ -101,26 +102,25 @@ class TransformersTextCategorizer(TextCategorizer):
         architecture: str = DEFAULT_SETTINGS["architecture"],
         pooling: str = DEFAULT_SETTINGS["pooling"],
     ) -> ClassifierModel:
-        """Create a classifier.
-
-        Args:
-            nr_class: Number of labels.
-            width: Width of the encoder.
-        """
+        """Create a classifier for `nr_class` labels and an encoder of the given width."""
         model = make_classifier(architecture, exclusive_classes, pooling, nO=nr_class, nI=width)
         model.initialize()
         return model
 
     @property
     def exclusive_classes(self) -> bool:
+        """Whether exactly one label applies to each text."""
         return bool(self.cfg["exclusive_classes"])
 
     @property
     def thresholds(self) -> dict[str, float]:
-        """The scores from which on labels that aren't exclusive count as predicted.
+        """Decision thresholds of single labels, between 0 and 1; the others have `threshold`.
 
-        Labels that it leaves out have the `threshold` of all. Saved with the component; no part
-        of the pipeline's config, since a label may be any text.
+        They are saved with the component rather than in the pipeline's config, because a label may
+        be any text.
+
+        Raises:
+            PipelineError: When set to a value out of range, or for an unknown label.
         """
         return dict(self.cfg["thresholds"])
 
@@ -133,6 +133,7 @@ class TransformersTextCategorizer(TextCategorizer):
 
     @property
     def support_missing_values(self) -> bool:
+        """Whether labels that are missing in `cats` are unknown, rather than 0."""
         return not self.exclusive_classes
 
     @property
@@ -148,16 +149,18 @@ class TransformersTextCategorizer(TextCategorizer):
         labels: Iterable[str] | None = None,
         positive_label: str | None = None,
     ) -> None:
-        """Set the labels and the shape of the classifier.
+        """Set the labels and create the weights.
 
         Args:
-            get_examples: Examples to take the labels from; None if there are labels already.
-            nlp: The pipeline that the component is in, with its encoder.
-            labels: The labels, in the order that their scores should have.
-            positive_label: Of two exclusive labels, the one whose scores count.
+            get_examples: Returns examples to take the labels and their frequencies from; None if
+                the labels are known already.
+            nlp: The pipeline with the encoder.
+            labels: The labels in the order of their scores; None for those of the examples.
+            positive_label: The label whose scores count, if there are two exclusive labels.
 
         Raises:
-            PipelineError: The pipeline has no encoder, or one that can't serve the architecture.
+            PipelineError: The pipeline has no encoder, or one that doesn't provide what the
+                architecture reads.
             DataError: There are too few labels.
         """
         if get_examples is not None:
@@ -170,36 +173,52 @@ class TransformersTextCategorizer(TextCategorizer):
         least = 2 if self.exclusive_classes else 1
         if len(self.labels) < least:
             raise DataError(
-                f"{self.name}: {len(self.labels)} labels, but it takes at least {least}",
-                hint="Give labels in the data, or with add_label",
+                f"{self.name}: needs {least} or more labels, got {len(self.labels)}",
+                hint="Label the texts, or call add_label",
             )
-        if positive_label is not None and positive_label not in self.labels:
-            raise DataError(f"{positive_label}: the positive label is none of {self.labels}")
+        self._check_labels("positive_label", [positive_label] if positive_label else [])
         self.cfg["positive_label"] = positive_label
-        if nlp is None:
-            raise PipelineError(f"{self.name}: initialize needs the pipeline (nlp=...)")
-        encoder = find_component(nlp, TransformersTok2Vec)
-        wordpiecer = find_component(nlp, TransformersWordPiecer)
-        if encoder is None or wordpiecer is None:
-            missing = "trf_tok2vec" if encoder is None else "trf_wordpiecer"
-            raise PipelineError(
-                f"The pipeline has no {missing}",
-                hint="Add sentencizer, trf_wordpiecer and trf_tok2vec ahead of trf_textcat",
-            )
-        self._check_architecture(encoder, wordpiecer)
         self._check_labels("class_weights", self.cfg["class_weights"])
-        set_width(self.model, encoder.token_vector_width)
+        self._bind_encoder(nlp)
         self.model.get_ref("output_layer").set_dim("nO", len(self.labels))
         self.model.initialize()
         if get_examples is not None and not self.exclusive_classes:
-            start_at_shares(self, (eg.reference.cats for eg in get_examples()))
+            self.initialize_from_priors(eg.reference.cats for eg in get_examples())
 
-    def predict(self, docs: Iterable[Doc]) -> Floats:
-        """Scores of each label. *Shape:* (docs, labels)"""
+    def initialize_from_priors(self, cats: Iterable[Mapping[str, float]]) -> None:
+        """Let a multi-label classifier start at the frequency of each label.
+
+        Args:
+            cats: The labels of each text with 1.0 or 0.0; see `initialization.prior_bias`.
+        """
+        self._set_output_weights(b=prior_bias(cats, self.labels))
+
+    def initialize_from_probe(self, features: Floats2d, examples: Iterable[Example]) -> None:
+        """Let the classifier start as a linear probe of the encoder as it is.
+
+        Args:
+            features: What the classifier reads from the Docs of the examples.
+                *Shape:* (texts, width)
+            examples: The labels to fit; see `initialization.linear_probe_weights`.
+        """
+        cpu = NumpyOps()
+        truths, known = map(self.model.ops.to_numpy, self._examples_to_truth(list(examples)))
+        activation = cpu.softmax if self.exclusive_classes else cpu.sigmoid
+        count = truths.any(axis=1).sum() if self.exclusive_classes else known.sum()
+
+        def loss(logits: Any) -> tuple[float, Any]:
+            mean, d_logits = self._loss(truths, known, activation(logits), cpu)
+            return count * mean, count * d_logits
+
+        W, b = linear_probe_weights(self.model.ops.to_numpy(features), loss, len(self.labels))
+        self._set_output_weights(W=W, b=b)
+
+    def predict(self, docs: Iterable[Doc]) -> Floats2d:
+        """Predict the score of each label. *Shape:* (docs, labels)"""
         docs = list(docs)
         if not docs:
             return self.model.ops.alloc2f(0, len(self.labels))
-        # spaCy's own gives a batch of empty Docs other scores than an empty Doc among others.
+        # TextCategorizer.predict scores empty Docs differently if all Docs of the batch are empty.
         return self.model.predict(docs)
 
     def update(
@@ -207,22 +226,30 @@ class TransformersTextCategorizer(TextCategorizer):
         examples: Iterable[Example],
         *,
         drop: float = 0.0,
-        sgd: Any = None,
+        sgd: Optimizer | None = None,
         losses: dict[str, float] | None = None,
     ) -> dict[str, float]:
-        """Learn from a batch, and hand the gradient on to the encoder through the Docs.
+        """Learn from a batch, and add the gradient for the encoder to the Docs.
 
-        The loss that is added to `losses` is the mean over the batch of the cross-entropy.
+        Args:
+            examples: The batch, processed by the components before this one.
+            drop: Dropout rate.
+            sgd: The optimizer; None to take the step in a later call of `finish_update`.
+            losses: Where to add the mean cross-entropy of the batch, under the component's name.
+
+        Returns:
+            The losses.
         """
-        # spaCy's loop passes False for "no step yet", which its own TextCategorizer would take
+        # spaCy's training loop passes False for "no step yet", which TextCategorizer would take
         # for an optimizer.
         return super().update(examples, drop=drop, sgd=sgd or None, losses=losses)
 
-    def get_loss(self, examples: Iterable[Example], scores: Floats) -> tuple[float, Any]:
-        """Cross-entropy, averaged over the batch, and its gradient.
+    def get_loss(self, examples: Iterable[Example], scores: Floats2d) -> tuple[float, Any]:
+        """Compute the cross-entropy of a batch and its gradient; see `heads/losses.py`.
 
-        Exclusive labels: the categorical cross-entropy, over the examples that have a label.
-        Otherwise the binary one, averaged over the labels that are known. See `losses.py`.
+        Args:
+            examples: The batch.
+            scores: What `predict` returned. *Shape:* (texts, labels)
 
         Returns:
             The loss, and its gradient with respect to the logits. *Shape:* (texts, labels)
@@ -230,31 +257,49 @@ class TransformersTextCategorizer(TextCategorizer):
         examples = list(examples)
         validate_examples(examples, "TransformersTextCategorizer.get_loss")
         self._validate_categories(examples)
-        truths: Floats
-        known: Floats
-        truths, known = self._examples_to_truth(examples)
-        return self.loss_against(truths, known, scores, self.model.ops)
-
-    def loss_against(
-        self, truths: Floats, known: Floats, scores: Floats, ops: Any
-    ) -> tuple[float, Any]:
-        """As `get_loss`, against labels as arrays. *Shapes:* (texts, labels) thrice"""
-        weights = ops.asarray1f([self.cfg["class_weights"].get(each, 1.0) for each in self.labels])
-        gamma = self.cfg["focal_gamma"]
-        if self.exclusive_classes:
-            return exclusive_loss(ops.xp, scores, truths, weights=weights, gamma=gamma)
-        known = ops.asarray2f(known)
-        return multilabel_loss(ops.xp, scores, truths, known, weights=weights, gamma=gamma)
+        truths, known = cast(tuple[Floats2d, Floats2d], self._examples_to_truth(examples))
+        return self._loss(truths, known, scores, self.model.ops)
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         """Score the predicted `doc.cats`; see `spacy.scorer.Scorer.score_cats`."""
         return super().score(examples, **{"multi_label": not self.exclusive_classes, **kwargs})
 
-    def _check_labels(self, setting: str, values: Mapping[str, float]) -> None:
-        unknown = [label for label in values if label not in self.labels]
+    def _loss(
+        self, truths: Floats2d, known: Floats2d, scores: Floats2d, ops: Ops
+    ) -> tuple[float, Floats2d]:
+        weights = ops.asarray1f([self.cfg["class_weights"].get(each, 1.0) for each in self.labels])
+        gamma = self.cfg["focal_gamma"]
+        if self.exclusive_classes:
+            return exclusive_loss(scores, truths, weights=weights, gamma=gamma)
+        known = ops.asarray2f(known)
+        return multilabel_loss(scores, truths, known, weights=weights, gamma=gamma)
+
+    def _set_output_weights(self, **weights: Any) -> None:
+        output = self.model.get_ref("output_layer")
+        for name, values in weights.items():
+            # The output layer of another registered architecture may have no bias.
+            if output.has_param(name):
+                output.set_param(name, self.model.ops.asarray_f(values))
+
+    def _bind_encoder(self, nlp: Language | None) -> None:
+        if nlp is None:
+            raise PipelineError(f"{self.name}: initialize needs the pipeline (nlp=...)")
+        encoder = require_component(nlp, TransformersTok2Vec)
+        tokenizer = require_component(nlp, TransformersWordPiecer).tokenizer
+        bind_encoder(
+            self.model,
+            self.cfg["architecture"],
+            width=encoder.token_vector_width,
+            class_token_id=tokenizer.cls_token_id,
+            has_pooler=getattr(encoder.transformers_model, "pooler", None) is not None,
+            kept=encoder.kept,
+        )
+
+    def _check_labels(self, setting: str, labels: Iterable[str]) -> None:
+        unknown = [label for label in labels if label not in self.labels]
         if unknown:
             raise PipelineError(
-                f"{self.name}: {setting} names {', '.join(unknown)}, which is no label",
+                f"{self.name}: {setting} names an unknown label: {', '.join(unknown)}",
                 hint=f"The labels are: {', '.join(self.labels)}",
             )
 
@@ -265,76 +310,6 @@ class TransformersTextCategorizer(TextCategorizer):
                 raise DataError(f"cats must be numbers from 0 to 1, got {eg.reference.cats}")
             if self.exclusive_classes and sum(value >= 0.5 for value in values) > 1:
                 raise DataError(
-                    f"Exclusive labels, but several of them hold: {eg.reference.cats}",
-                    hint='Set exclusive_classes = false, or "--multilabel"',
+                    f"The labels are exclusive, but several apply: {eg.reference.cats}",
+                    hint="Set exclusive_classes = false, or use --multilabel",
                 )
-
-    def _check_architecture(
-        self, encoder: TransformersTok2Vec, wordpiecer: TransformersWordPiecer
-    ) -> None:
-        """Refuse an architecture that the encoder can't serve; name those that it can."""
-        class_id = wordpiecer.tokenizer.cls_token_id
-        has_pooler = getattr(encoder.transformers_model, "pooler", None) is not None
-        serves = {
-            "softmax_last_hidden": True,
-            "softmax_class_vector": class_id is not None,
-            "softmax_pooler_output": has_pooler,
-        }
-        architecture = self.cfg["architecture"]
-        if not serves.get(architecture, True):
-            lacks = "class token" if architecture == "softmax_class_vector" else "trained pooler"
-            raise PipelineError(
-                f"{architecture}: this encoder has no {lacks}",
-                hint=f"Use {' or '.join(name for name in CLASSIFIERS if serves[name])}",
-            )
-        for layer in self.model.get_ref("features").walk():
-            kind = layer.attrs.get("reads")
-            if kind is not None and kind not in encoder.kept:
-                raise PipelineError(
-                    f"{architecture}: trf_tok2vec doesn't keep the {kind} that it reads",
-                    hint=f'Set keep = ["{kind}"] for trf_tok2vec',
-                )
-            if "class_token_id" in layer.attrs:
-                layer.attrs["class_token_id"] = class_id
-
-
-@Language.factory(
-    "trf_textcat",
-    default_config={**DEFAULT_SETTINGS, "scorer": {"@scorers": "trfcli.textcat_scorer.v1"}},
-    assigns=["doc.cats"],
-    requires=["doc.tensor"],
-    default_score_weights={
-        "cats_score": 1.0,
-        "cats_score_desc": None,
-        "cats_micro_p": None,
-        "cats_micro_r": None,
-        "cats_micro_f": None,
-        "cats_macro_p": None,
-        "cats_macro_r": None,
-        "cats_macro_f": None,
-        "cats_macro_auc": None,
-        "cats_f_per_type": None,
-    },
-)
-def make_textcat(
-    nlp: Language,
-    name: str,
-    architecture: str,
-    pooling: str,
-    exclusive_classes: bool,
-    threshold: float,
-    class_weights: dict[str, float],
-    focal_gamma: float,
-    scorer: Callable[..., dict[str, Any]] | None,
-) -> TransformersTextCategorizer:
-    return TransformersTextCategorizer.from_nlp(
-        nlp,
-        name=name,
-        architecture=architecture,
-        pooling=pooling,
-        exclusive_classes=exclusive_classes,
-        threshold=threshold,
-        class_weights=class_weights,
-        focal_gamma=focal_gamma,
-        scorer=scorer,
-    )

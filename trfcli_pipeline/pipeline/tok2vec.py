@@ -1,4 +1,4 @@
-"""trf_tok2vec: the encoder. Its activations go to the Doc, and gradients come back from there."""
+"""trf_tok2vec: the encoder, which writes its activations to the Doc and trains with the heads."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -42,29 +42,26 @@ DEFAULT_SETTINGS: dict[str, Any] = {**_MODEL_SETTINGS, "keep": "all"}
 class TransformersTok2Vec(ListenedTo, TrainablePipe):
     """Pipeline component that runs the encoder and assigns its activations to the Doc.
 
-    `doc.tensor` gets one row a token, the sum of the rows of its wordpieces, each divided among
-    the tokens that share it (`alignment.Alignment.shares`); the vector and similarity hooks of
-    Doc, Span and Token use these rows.
+    `doc.tensor` gets one row per token, the sum of the rows of its wordpieces; a wordpiece of
+    several tokens is divided among them (see `alignment.Alignment.shares`). The vectors and
+    similarities of Doc, Span and Token use these rows.
 
-    An update has two halves. `update` runs the encoder forward and puts arrays of zeros on the
-    Docs for the heads to add their gradients to. `finish_update` runs it backward once and takes
-    one optimizer step. Where it is called before any head had its turn, as
-    `spacy.Language.update` does, the step waits for the gradients until the next update,
-    prediction or saving.
+    `update` runs the encoder forward and sets arrays of zeros on the Docs, to which the heads add
+    their gradients. `finish_update` runs one backward pass and takes one optimizer step. If it is
+    called before the heads, as by `spacy.Language.update`, it postpones both until the next
+    update, prediction or saving.
 
     Args:
         vocab: The vocab of the pipeline.
-        model: The encoder, or True for one without weights yet.
-        trf_name: The encoder that `initialize` loads: a hub id, a directory, or a packaged one.
+        model: The encoder; True to create one without weights.
+        trf_name: The encoder that `initialize` loads: a hub id, a directory, or a packaged
+            encoder.
         name: Name of the component in its pipeline.
-        **cfg: `words_per_batch`, `device`, `all_hidden_states`, `all_attentions` and `precision`,
-            as of `model.TransformersWrapper`; and `keep`, which activations to put on the Docs
-            of a prediction beside `doc.tensor`: "all", "tensor" for none of them, or a list of
-            `activations.KINDS`. Those of an update have them all.
+        **cfg: `words_per_batch`, `device`, `all_hidden_states`, `all_attentions`, `precision` and
+            `keep`; see `factories.make_tok2vec`.
 
     Raises:
-        PipelineError: `keep` names no activation, or `words_per_batch` or `precision` can't be
-            what it is.
+        PipelineError: A setting has an invalid value.
     """
 
     factory = "trf_tok2vec"
@@ -89,13 +86,23 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
 
     @classmethod
     def from_nlp(cls, nlp: Language, **cfg: Any) -> Self:
-        """Create the component for a pipeline, without weights yet."""
+        """Create the component for a pipeline, without weights.
+
+        Args:
+            nlp: The pipeline. Its `trf_name`, if it has one, is the default for `trf_name`.
+            **cfg: Arguments of the constructor.
+        """
         trf_name = cfg.pop("trf_name", "") or getattr(nlp, "trf_name", "")
         return cls(nlp.vocab, trf_name=trf_name, **cfg)
 
     @classmethod
     def from_pretrained(cls, vocab: Vocab, name: str, **cfg: Any) -> Self:
-        """Create the component with pretrained weights.
+        """Create the component with the weights of a pretrained encoder.
+
+        Args:
+            vocab: The vocab of the pipeline.
+            name: A hub id, a directory, or a packaged encoder.
+            **cfg: Settings, as for the constructor.
 
         Raises:
             EncoderError: There is no such encoder, or it can't be loaded.
@@ -105,10 +112,15 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         return self
 
     @classmethod
-    def Model(cls, name: str, **cfg: Any) -> TransformersWrapper:  # noqa: N802 - spaCy 2's name
-        """Create the model with the weights of a pretrained encoder."""
+    def Model(cls, name: str, **cfg: Any) -> TransformersWrapper:  # noqa: N802 - its name since spaCy 2
+        """Create the model with the weights of a pretrained encoder.
+
+        Args:
+            name: A hub id, a directory, or a packaged encoder.
+            **cfg: Settings, as for the constructor, except `keep`.
+        """
         wrapper = TransformersWrapper(**{**_MODEL_SETTINGS, **cfg})
-        wrapper.load(locate(name).path)
+        wrapper.from_disk(locate(name).path)
         return wrapper
 
     @property
@@ -118,13 +130,21 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
 
     @property
     def transformers_model(self) -> "PreTrainedModel":
-        """The torch module. Raises PipelineError if no weights were loaded yet."""
-        return self.model.module
+        """The torch module.
+
+        Raises:
+            PipelineError: It isn't loaded yet.
+        """
+        return self.model.shim.module
 
     def load(self) -> None:
-        """Load the weights that `trf_name` says."""
-        self.model.load(locate(self.trf_name).path)
-        self.tell_width()
+        """Load the weights of the encoder `trf_name`.
+
+        Raises:
+            EncoderError: There is no such encoder, or it can't be loaded.
+        """
+        self.model.from_disk(locate(self.trf_name).path)
+        self.set_listener_widths()
 
     def initialize(
         self,
@@ -132,15 +152,22 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         *,
         nlp: Language | None = None,
     ) -> None:
-        """Load the pretrained weights, if there are none yet."""
-        if not self.model.is_loaded:
+        """Load the pretrained weights, unless there are weights already.
+
+        Args:
+            get_examples: Not used.
+            nlp: Not used.
+        """
+        if not self.model.shim.is_loaded:
             self.load()
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
-        """Process Docs as a stream, in order; see `buffering.pipe_buffers`.
+        """Process a stream of Docs in order; see `buffering.pipe_buffers`.
 
-        Where `words_per_batch` sets no limit, `batch_size` is the number of Docs that are encoded
-        together.
+        Args:
+            stream: The Docs, with wordpieces.
+            batch_size: Number of Docs that fail together. With `words_per_batch = 0`, also the
+                number of Docs that are encoded together.
         """
         if self.model.attrs["words_per_batch"] == 0:
             yield from super().pipe(stream, batch_size=batch_size)
@@ -148,13 +175,13 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
             yield from pipe_buffers(self, stream, self._annotate, batch_size)
 
     def predict(self, docs: Sequence[Doc]) -> Activations:
-        """Encode a batch of Docs, without changing them."""
+        """Encode a batch of Docs without changing them."""
         if self._pending is not None and self._pending.has_gradients():
             self.complete_update()
         return self.model.predict(word_pieces(docs))
 
     def set_annotations(self, docs: Sequence[Doc], outputs: Activations) -> None:
-        """Assign token rows, hooks and the activations to keep to the Docs that they are for."""
+        """Assign what `predict` returned, as far as it is kept, and set the vector hooks."""
         self._assign(docs, outputs, self.kept)
 
     def _annotate(self, docs: Sequence[Doc]) -> None:
@@ -165,7 +192,7 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         parts = outputs.split([len(each.segments) for each in alignments])
         rows = rows_by_doc(self.model.ops, alignments, outputs.last_hidden_state)
         for doc, part, tensor in zip(docs, parts, rows, strict=True):
-            doc.tensor = tensor
+            doc.tensor = cast(Any, tensor)
             for kind in KINDS:
                 doc._.set(f"trf_{kind}", getattr(part, kind) if kind in kinds else None)
             set_vector_hooks(doc)
@@ -178,7 +205,17 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         sgd: Optimizer | None = None,
         losses: dict[str, float] | None = None,
     ) -> dict[str, float]:
-        """Encode the predicted Docs for training, ready for the heads' gradients."""
+        """Encode the predicted Docs for training, and prepare them for the heads' gradients.
+
+        Args:
+            examples: The batch; its predicted Docs have wordpieces.
+            drop: Dropout rate, which replaces that of the encoder's own dropout layers.
+            sgd: The optimizer; None to take the step in a later call of `finish_update`.
+            losses: Gets 0.0 under the component's name, because the encoder has no loss.
+
+        Returns:
+            The losses.
+        """
         examples = list(examples)
         validate_examples(examples, "TransformersTok2Vec.update")
         losses = {} if losses is None else losses
@@ -188,7 +225,7 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         if not docs:
             return losses
         set_dropout_rate(self.model, drop)
-        # Thinc's types have it that a backward pass returns the gradient of the input.
+        # Thinc's types expect a backward pass to return the gradient of its input.
         activations, backprop = cast(
             tuple[Activations, Backprop], self.model.begin_update(word_pieces(docs))
         )
@@ -199,7 +236,7 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         return losses
 
     def finish_update(self, sgd: Optimizer) -> None:
-        """Run the backward pass and take a step, or put both off until heads gave gradients."""
+        """Run the backward pass and take a step; postpone both if there are no gradients yet."""
         if self._pending is not None and not self._pending.has_gradients():
             self._pending.optimizer = sgd
             return
@@ -207,7 +244,7 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         self.model.finish_update(sgd)
 
     def complete_update(self) -> None:
-        """Complete the last update, if it still waits for its backward pass or its step."""
+        """Complete the last update if it is still waiting for its backward pass or its step."""
         if self._pending is None:
             return
         if not self._pending.has_gradients():
@@ -220,35 +257,39 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
             self.model.finish_update(optimizer)
 
     def use_params(self, params: dict[Any, Any]) -> Iterator[None]:
-        """Put averages in the place of the weights, where the optimizer keeps some."""
+        """Temporarily replace the weights by the averages of the optimizer."""
         self.complete_update()
         with self.model.use_params(params):
             yield
 
     def to_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> None:
+        """Save settings and weights to a directory."""
         self.complete_update()
         util.to_disk(path, {"cfg": self._write_cfg, "model": self.model.to_disk}, exclude)
 
     def from_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> Self:
+        """Load what `to_disk` saved."""
         path = Path(path)
         self._restore(srsly.read_json(path / "cfg"))
         self.model.from_disk(path / "model")
-        self.tell_width()
+        self.set_listener_widths()
         return self
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        """Serialize settings and weights."""
         self.complete_update()
         return srsly.msgpack_dumps({"cfg": self.cfg, "model": self.model.to_bytes()})
 
     def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> Self:
+        """Load what `to_bytes` returned."""
         data = srsly.msgpack_loads(bytes_data)
         self._restore(data["cfg"])
         self.model.from_bytes(data["model"])
-        self.tell_width()
+        self.set_listener_widths()
         return self
 
     def __reduce__(self) -> Any:
-        # What waits for its gradients can't be pickled.
+        # A pending update can't be pickled.
         self.complete_update()
         return super().__reduce__()
 
@@ -264,36 +305,6 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         srsly.write_json(path, self.cfg)
 
     def _restore(self, cfg: dict[str, Any]) -> None:
-        # The other settings come from the pipeline's config, where people may have edited them.
+        # The other settings come from the pipeline's config, where users may have edited them.
         self.trf_name = cfg["trf_name"]
         self._pending = None
-
-
-@Language.factory(
-    "trf_tok2vec",
-    default_config={"trf_name": "", **DEFAULT_SETTINGS},
-    assigns=["doc.tensor", "doc._.trf_last_hidden_state", "doc._.trf_pooler_output"],
-    requires=["doc._.trf_word_pieces"],
-)
-def make_tok2vec(
-    nlp: Language,
-    name: str,
-    trf_name: str,
-    words_per_batch: int | str,
-    device: str,
-    all_hidden_states: bool,
-    all_attentions: bool,
-    precision: str,
-    keep: str | list[str],
-) -> TransformersTok2Vec:
-    return TransformersTok2Vec.from_nlp(
-        nlp,
-        name=name,
-        trf_name=trf_name,
-        words_per_batch=words_per_batch,
-        device=device,
-        all_hidden_states=all_hidden_states,
-        all_attentions=all_attentions,
-        precision=precision,
-        keep=keep,
-    )

@@ -1,23 +1,22 @@
-"""Vectors and similarity of Doc, Span and Token, from the rows of `doc.tensor`."""
+"""Hooks that compute vectors and similarity from the rows of `doc.tensor`."""
 
 from typing import Any
 
 from spacy.tokens import Doc, Span, Token
-
-from trfcli_pipeline.encoder.activations import Floats
+from thinc.types import Floats1d
 
 
 def set_vector_hooks(doc: Doc) -> None:
-    """Let a Doc and its parts take their vectors from `doc.tensor`.
+    """Set the vector and similarity hooks of a Doc, its Spans and its Tokens.
 
-    The vector of a Token is its row, that of a Doc or a Span the sum of its tokens' rows.
-    Similarity is the cosine, 0.0 where a vector is zero.
+    The vector of a Token is its row of `doc.tensor`; the vector of a Doc or Span is the sum of its
+    rows. Similarity is the cosine, or 0.0 if a vector is zero.
     """
     doc.user_hooks["vector"] = _sum_of_rows
     doc.user_hooks["vector_norm"] = _norm
     doc.user_hooks["has_vector"] = _has_vector
     doc.user_hooks["similarity"] = _similarity
-    # No "vector_norm": where it is set, Span.vector_norm calls "vector" instead (spaCy 3.8).
+    # No "vector_norm": if it is set, Span.vector_norm calls "vector" instead (spaCy 3.8).
     doc.user_span_hooks["vector"] = _sum_of_rows
     doc.user_span_hooks["has_vector"] = _has_vector
     doc.user_span_hooks["similarity"] = _similarity
@@ -27,17 +26,17 @@ def set_vector_hooks(doc: Doc) -> None:
     doc.user_token_hooks["similarity"] = _similarity
 
 
-def _row(token: Token) -> Floats:
+def _row(token: Token) -> Floats1d:
     return token.doc.tensor[token.i]
 
 
-def _sum_of_rows(part: Doc | Span) -> Floats:
+def _sum_of_rows(part: Doc | Span) -> Floats1d:
     rows: Any = part.doc.tensor[part.start : part.end] if isinstance(part, Span) else part.tensor
     return rows.sum(axis=0)
 
 
 def _norm(part: Doc | Span | Token) -> float:
-    vector: Floats = part.vector
+    vector: Any = part.vector
     return float((vector**2).sum() ** 0.5)
 
 

@@ -1,9 +1,8 @@
-"""trf_wordpiecer: the encoder's wordpieces on the Doc, aligned with its tokens."""
+"""trf_wordpiecer: the encoder's wordpieces, aligned with spaCy's tokens."""
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,40 +18,40 @@ from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.huggingface import pretrained
 from trfcli_pipeline.huggingface.sources import locate
 from trfcli_pipeline.pipeline.buffering import pipe_buffers
-from trfcli_pipeline.tokenization.doc_pieces import DocPieces, link_docs
-from trfcli_pipeline.tokenization.encodings import Encoding, encode, find_mistakable
+from trfcli_pipeline.tokenization.doc_pieces import DocPieces, encode_docs
+from trfcli_pipeline.tokenization.encodings import find_mistakable
 from trfcli_pipeline.tokenization.extensions import install_extensions
-from trfcli_pipeline.tokenization.segments import Layout, Segmentation, fit, lay_out, pack
+from trfcli_pipeline.tokenization.segments import Segmentation
 
 if TYPE_CHECKING:
     from trfcli_pipeline.huggingface.types import PreTrainedTokenizerBase
 
 install_extensions()
 
-# What components declare to assign if they set sentence boundaries.
-_SENTENCES = {"token.is_sent_start", "doc.sents"}
+# Components that set sentence boundaries declare one of these in `assigns`.
+_SENTENCE_ATTRIBUTES = {"token.is_sent_start", "doc.sents"}
 
-# The longest segment for an encoder that takes any length (XLNet), unless `max_length` is set: its
-# memory grows with the square of the length, and one text without a full stop would need all.
-_WITHOUT_LIMIT = 2048
+# Default maximum for encoders without one (XLNet): their memory grows with the square of the
+# length, so that a single text without a full stop could use it up.
+_DEFAULT_MAX_LENGTH = 2048
 
 
 class TransformersWordPiecer(Pipe):
     """Pipeline component that assigns the encoder's wordpieces to the Doc.
 
-    It leaves spaCy's tokens as they are and sets `doc._.trf_word_pieces`,
-    `doc._.trf_word_pieces_`, `doc._.trf_alignment` and what these are made from.
+    It sets `doc._.trf_word_pieces`, `doc._.trf_word_pieces_` and `doc._.trf_alignment`, and leaves
+    spaCy's tokens as they are.
 
     Args:
         vocab: The vocab of the pipeline.
         trf_name: The encoder whose tokenizer `initialize` loads: a hub id, a directory, or a
             packaged encoder.
         name: Name of the component in its pipeline.
-        **cfg: `segments`, `long_sentences`, `max_length` and `separator`, as of
-            `segments.Segmentation`.
+        **cfg: `segments`, `long_sentences`, `max_length` and `separator`; see
+            `factories.make_wordpiecer`.
 
     Raises:
-        PipelineError: A setting has a value that it can't have.
+        PipelineError: A setting has an invalid value.
     """
 
     factory = "trf_wordpiecer"
@@ -76,7 +75,12 @@ class TransformersWordPiecer(Pipe):
 
     @classmethod
     def from_nlp(cls, nlp: Language, **cfg: Any) -> Self:
-        """Create the component for a pipeline, without a tokenizer yet."""
+        """Create the component for a pipeline, without a tokenizer.
+
+        Args:
+            nlp: The pipeline. Its `trf_name`, if it has one, is the default for `trf_name`.
+            **cfg: Arguments of the constructor.
+        """
         trf_name = cfg.pop("trf_name", "") or getattr(nlp, "trf_name", "")
         self = cls(nlp.vocab, trf_name, **cfg)
         self.attach(nlp)
@@ -85,6 +89,11 @@ class TransformersWordPiecer(Pipe):
     @classmethod
     def from_pretrained(cls, vocab: Vocab, name: str, **cfg: Any) -> Self:
         """Create the component with the tokenizer of a pretrained encoder.
+
+        Args:
+            vocab: The vocab of the pipeline.
+            name: A hub id, a directory, or a packaged encoder.
+            **cfg: Settings, as for the constructor.
 
         Raises:
             EncoderError: There is no such encoder, or it has no usable tokenizer.
@@ -103,32 +112,35 @@ class TransformersWordPiecer(Pipe):
         """The transformers tokenizer.
 
         Raises:
-            PipelineError: None was loaded yet.
+            PipelineError: It isn't loaded yet.
         """
         if self._tokenizer is None:
             raise PipelineError(
                 f"{self.name}: the tokenizer isn't loaded yet",
-                hint="Call nlp.initialize(), or build the component with from_pretrained",
+                hint="Call nlp.initialize(), or create the component with from_pretrained",
             )
         return self._tokenizer
 
     @property
     def max_length(self) -> int | None:
-        """The most wordpieces of a segment, special tokens included; None before loading."""
+        """Maximum number of wordpieces in a segment, special tokens included; None before loading.
+
+        It is the smaller one of the encoder's maximum and the setting `max_length`.
+        """
         if self._tokenizer is None:
             return None
         limits = (self._encoder_limit, self.settings.max_length)
-        return min((limit for limit in limits if limit is not None), default=_WITHOUT_LIMIT)
+        return min((limit for limit in limits if limit is not None), default=_DEFAULT_MAX_LENGTH)
 
-    def load(self, *, exact: bool = True) -> None:
-        """Load the tokenizer that `trf_name` says.
+    def load(self) -> None:
+        """Load the tokenizer of the encoder `trf_name`.
 
-        Args:
-            exact: As of `pretrained.max_length`.
+        Raises:
+            EncoderError: There is no such encoder, or it has no usable tokenizer.
         """
         path = locate(self.trf_name, weights=False).path
         tokenizer = pretrained.load_tokenizer(path)
-        self._set_tokenizer(tokenizer, pretrained.max_length(path, tokenizer, exact=exact))
+        self._set_tokenizer(tokenizer, pretrained.max_length(path, tokenizer))
 
     def initialize(
         self,
@@ -136,14 +148,19 @@ class TransformersWordPiecer(Pipe):
         *,
         nlp: Language | None = None,
     ) -> None:
-        """Load the tokenizer, if there is none yet."""
+        """Load the tokenizer, unless it is loaded already.
+
+        Args:
+            get_examples: Not used.
+            nlp: The pipeline.
+        """
         if nlp is not None:
             self.attach(nlp)
         if self._tokenizer is None:
             self.load()
 
     def attach(self, nlp: Language) -> None:
-        """Say which pipeline the component is in; `update` asks it for sentence boundaries."""
+        """Set the pipeline whose sentence boundaries `update` uses."""
         self._nlp = weakref.ref(nlp)
 
     def __call__(self, doc: Doc) -> Doc:
@@ -151,16 +168,18 @@ class TransformersWordPiecer(Pipe):
         return doc
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
-        """Process Docs as a stream, in order; see `buffering.pipe_buffers`."""
+        """Process a stream of Docs in order; see `buffering.pipe_buffers`."""
         yield from pipe_buffers(self, stream, self._annotate, batch_size)
 
     def update(self, examples: Iterable[Example], **_: Any) -> None:
-        """Give the predicted Docs the sentences and wordpieces that the encoder's update needs.
+        """Set sentences and wordpieces on the predicted Docs, which the encoder's update needs.
 
-        Nothing is learnt. spaCy trains on Docs without annotations, unless it is told which
-        components should set some; without sentences, training would see other input than
-        prediction. Docs that have wordpieces keep them, so that texts which come again in every
-        epoch can be tokenized once.
+        spaCy trains on Docs without annotations unless `annotating_components` says otherwise;
+        without sentences, training would see other input than prediction. Docs that already have
+        wordpieces keep them, so that a caller can tokenize a text once for all epochs.
+
+        Args:
+            examples: The batch.
         """
         docs = [eg.predicted for eg in examples if eg.predicted._.trf_word_pieces is None]
         for pipe in self._sentence_setters():
@@ -168,24 +187,12 @@ class TransformersWordPiecer(Pipe):
         self._annotate(docs)
 
     def predict(self, docs: Sequence[Doc]) -> list[DocPieces]:
-        """Find the wordpieces of a batch of Docs and align them, segment by segment."""
+        """Find the wordpieces of a batch of Docs and align them, without changing the Docs."""
         if not docs:
             return []
-        limit, settings = self.max_length, self.settings
-        layouts = [lay_out(doc, settings) for doc in docs]
-        encodings = self._encode(layouts)
-        if settings.segments == "windows":
-            added = self.tokenizer.num_special_tokens_to_add()
-            room = None if limit is None else limit - added
-            layouts, encodings = pack(layouts, encodings, self._encode, room)
-        rows = [
-            fit(layout, own, limit, settings.long_sentences)
-            for layout, own in zip(layouts, encodings, strict=True)
-        ]
-        # Many tokenizers number the texts of a pair for models that don't know of it.
-        typed = "token_type_ids" in self.tokenizer.model_input_names
-        unknown = (self.tokenizer.unk_token_id, self.tokenizer.unk_token or "")
-        return link_docs(layouts, rows, typed=typed, unknown=unknown)
+        return encode_docs(
+            docs, self.tokenizer, self.settings, limit=self.max_length, mistakable=self._mistakable
+        )
 
     def set_annotations(self, docs: Sequence[Doc], outputs: Sequence[DocPieces]) -> None:
         """Assign what `predict` returned."""
@@ -197,55 +204,49 @@ class TransformersWordPiecer(Pipe):
             doc._.trf_segments = pieces.segments
             doc._.trf_unseen_tokens = pieces.unseen
 
-    def _annotate(self, docs: Sequence[Doc]) -> None:
-        self.set_annotations(docs, self.predict(docs))
-
     def to_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> None:
-        util.to_disk(
-            path,
-            {
-                "cfg": self._write_cfg,
-                "tokenizer": self._write_tokenizer,
-            },
-            exclude,
-        )
+        """Save settings and tokenizer to a directory."""
+        util.to_disk(path, {"cfg": self._write_cfg, "tokenizer": self._write_tokenizer}, exclude)
 
     def from_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> Self:
+        """Load what `to_disk` saved."""
         path = Path(path)
         cfg = srsly.read_json(path / "cfg")
         self._restore(cfg, pretrained.load_tokenizer(path / "tokenizer"))
         return self
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        """Serialize settings and tokenizer."""
         files = pretrained.to_files(self.tokenizer.save_pretrained)
         return srsly.msgpack_dumps({"cfg": self._saved_cfg(), "tokenizer": files})
 
     def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> Self:
+        """Load what `to_bytes` returned."""
         data = srsly.msgpack_loads(bytes_data)
         with pretrained.from_files(data["tokenizer"]) as path:
             self._restore(data["cfg"], pretrained.load_tokenizer(path))
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A weak reference can't be pickled, and the pipeline's other process has no use for it.
-        # (spaCy's Pipe is a Cython class, so pickle would pass over __getstate__.)
+        # A weak reference can't be pickled, and another process has no use for it. spaCy's Pipe is
+        # a Cython class, so pickle would ignore __getstate__.
         state = {**self.__dict__, "_nlp": _no_pipeline}
         return _from_state, (type(self), self.vocab, self.name, state)
 
-    def _encode(self, layouts: Sequence[Layout]) -> list[list[Encoding]]:
-        """Find the wordpieces of all segments by one call of the tokenizer."""
-        texts = [layout.texts() for layout in layouts]
-        flat = [each for own in texts for each in own]
-        together = iter(encode(self.tokenizer, flat, self.max_length, self._mistakable))
-        return [list(islice(together, len(own))) for own in texts]
+    def _annotate(self, docs: Sequence[Doc]) -> None:
+        self.set_annotations(docs, self.predict(docs))
 
     def _sentence_setters(self) -> list[Callable[[Doc], Doc]]:
-        """The components ahead of this one that set sentence boundaries."""
+        """Return the components before this one that set sentence boundaries."""
         nlp = self._nlp()
         if nlp is None or self.name not in nlp.pipe_names:
             return []
-        ahead = nlp.pipeline[: nlp.pipe_names.index(self.name)]
-        return [pipe for name, pipe in ahead if _SENTENCES & set(nlp.get_pipe_meta(name).assigns)]
+        before = nlp.pipeline[: nlp.pipe_names.index(self.name)]
+        return [
+            pipe
+            for name, pipe in before
+            if not _SENTENCE_ATTRIBUTES.isdisjoint(nlp.get_pipe_meta(name).assigns)
+        ]
 
     def _saved_cfg(self) -> dict[str, Any]:
         return {**self.cfg, "encoder_limit": self._encoder_limit}
@@ -257,7 +258,7 @@ class TransformersWordPiecer(Pipe):
         pretrained.save(self.tokenizer.save_pretrained, path)
 
     def _restore(self, cfg: dict[str, Any], tokenizer: "PreTrainedTokenizerBase") -> None:
-        # The other settings come from the pipeline's config, where people may have edited them.
+        # The other settings come from the pipeline's config, where users may have edited them.
         self.trf_name = cfg["trf_name"]
         self._set_tokenizer(tokenizer, cfg["encoder_limit"])
 
@@ -271,40 +272,14 @@ class TransformersWordPiecer(Pipe):
         pretrained.encode_whole(tokenizer, self.max_length)
 
     def _check_max_length(self) -> None:
-        """Make sure that there is room for a wordpiece of each text beside the special tokens."""
+        """Check that each text gets at least one wordpiece beside the special tokens."""
         paired = bool(self.settings.separator)
         least = self.tokenizer.num_special_tokens_to_add(pair=paired) + 1 + paired
         if self.max_length is not None and self.max_length < least:
             raise PipelineError(
-                f"{self.name}: max_length {self.max_length} leaves no room for text",
+                f"{self.name}: max_length = {self.max_length} leaves no room for text",
                 hint=f"Use {least} or more: this encoder adds {least - 1 - paired} special tokens",
             )
-
-
-@Language.factory(
-    "trf_wordpiecer",
-    default_config={"trf_name": "", **asdict(Segmentation())},
-    assigns=["doc._.trf_word_pieces", "doc._.trf_word_pieces_", "doc._.trf_alignment"],
-    requires=["token.is_sent_start"],
-)
-def make_wordpiecer(
-    nlp: Language,
-    name: str,
-    trf_name: str,
-    segments: str,
-    long_sentences: str,
-    max_length: int | None,
-    separator: str,
-) -> TransformersWordPiecer:
-    return TransformersWordPiecer.from_nlp(
-        nlp,
-        name=name,
-        trf_name=trf_name,
-        segments=segments,
-        long_sentences=long_sentences,
-        max_length=max_length,
-        separator=separator,
-    )
 
 
 def _no_pipeline() -> None:

@@ -237,9 +237,9 @@ class _Progress:
 
 def _check_processes(nlp: Language, n_process: int) -> None:
     encoder = find_component(nlp, TransformersTok2Vec)
-    if n_process > 1 and encoder is not None and encoder.model.device.type != "cpu":
+    if n_process > 1 and encoder is not None and encoder.model.shim.device.type != "cpu":
         raise DeviceError(
-            f"{encoder.model.device}: several processes can't share this device",
+            f"{encoder.model.shim.device}: several processes can't share this device",
             hint="Leave out --n-process, or use --device cpu",
         )
 

@@ -62,7 +62,7 @@ def describe_pipeline(nlp: Language) -> dict[str, Any]:
         described = {
             "name": known.get("name") or encoder.trf_name,
             **describe_encoder(encoder),
-            **asdict(encoder.model.inference),
+            **asdict(encoder.model.shim.inference),
             "max_length": None if wordpiecer is None else wordpiecer.max_length,
         }
     meta = nlp.meta

@@ -3,11 +3,9 @@
 from typing import Any
 
 from spacy.language import Language
-from spacy.tokens import Doc
 
 from trfcli_pipeline.data.surrogates import without_surrogates
-from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.pipeline.components import find_component
+from trfcli_pipeline.pipeline.components import require_component
 from trfcli_pipeline.pipeline.language import TransformersLanguage
 from trfcli_pipeline.pipeline.loading import is_pipeline, load_pipeline
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
@@ -32,12 +30,8 @@ def inspect_alignment(text: str, model: str = "minilm") -> dict[str, Any]:
         PipelineError: The pipeline can't be loaded or has no trf_wordpiecer.
     """
     text = without_surrogates(text)
-    # Most texts don't come near any limit, and an encoder starts quicker without the exact one.
-    nlp, wordpiecer = _tokenizing_pipeline(model, exact=False)
+    nlp, wordpiecer = _tokenizing_pipeline(model)
     doc = nlp(text)
-    if _is_near_limit(doc, wordpiecer) and not is_pipeline(model):
-        nlp, wordpiecer = _tokenizing_pipeline(model, exact=True)
-        doc = nlp(text)
     tokenizer = wordpiecer.tokenizer
     special = set(tokenizer.all_special_ids)
     alignment = doc._.trf_alignment
@@ -78,31 +72,14 @@ def inspect_alignment(text: str, model: str = "minilm") -> dict[str, Any]:
     }
 
 
-def _is_near_limit(doc: Doc, wordpiecer: TransformersWordPiecer) -> bool:
-    """Whether a segment of the Doc is so long that the exact limit could change it."""
-    longest = int(doc._.trf_segments[:, 2].max(initial=0))
-    return wordpiecer.max_length is not None and longest >= wordpiecer.max_length
-
-
-def _tokenizing_pipeline(model: str, *, exact: bool) -> tuple[Language, TransformersWordPiecer]:
-    """Load or create a pipeline up to its wordpiecer, without the weights of an encoder.
-
-    Args:
-        exact: Of an encoder's limit; see `pretrained.max_length`. A pipeline knows it.
-    """
+def _tokenizing_pipeline(model: str) -> tuple[Language, TransformersWordPiecer]:
+    """Load or create a pipeline up to its wordpiecer, without an encoder."""
     if is_pipeline(model):
         nlp = load_pipeline(model, exclude=["trf_tok2vec"])
     else:
         nlp = TransformersLanguage()
         nlp.add_pipe("sentencizer")
-        own = TransformersWordPiecer(nlp.vocab, model)
-        own.load(exact=exact)
-        nlp.add_pipe(own)
-    wordpiecer = find_component(nlp, TransformersWordPiecer)
-    if wordpiecer is None:
-        raise PipelineError(
-            f"{model}: the pipeline has no trf_wordpiecer",
-            hint="Create one: trf init minilm ./model",
-        )
+        nlp.add_pipe(TransformersWordPiecer.from_pretrained(nlp.vocab, model))
+    wordpiecer = require_component(nlp, TransformersWordPiecer)
     nlp.select_pipes(enable=nlp.pipe_names[: nlp.pipe_names.index(wordpiecer.name) + 1])
     return nlp, wordpiecer

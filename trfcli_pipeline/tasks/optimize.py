@@ -16,10 +16,11 @@ from spacy.util import get_minor_version_range
 from trfcli_pipeline.data.atomic import staged_directory
 from trfcli_pipeline.data.files import directory_bytes
 from trfcli_pipeline.data.records import Record, read_records
-from trfcli_pipeline.encoder import openvino_backend
-from trfcli_pipeline.encoder.backends import Backend, Encoder, Inference, Precision, in_torch
+from trfcli_pipeline.encoder.backends import Backend, Encoder, InferenceConfig, cast_weights
 from trfcli_pipeline.encoder.capabilities import pad_id
+from trfcli_pipeline.encoder.openvino_export import convert
 from trfcli_pipeline.encoder.padding import pad
+from trfcli_pipeline.encoder.precision import InferencePrecision
 from trfcli_pipeline.errors import OutputError, PipelineError
 from trfcli_pipeline.pipeline.doc_rows import word_pieces
 from trfcli_pipeline.pipeline.language import DISTRIBUTION
@@ -85,7 +86,7 @@ def optimize(
     output: Path,
     calibrate: str,
     *,
-    precision: Precision = "int8",
+    precision: InferencePrecision = "int8",
     backend: Backend = "openvino",
     dev: str | None = None,
     max_loss: float | None = None,
@@ -127,8 +128,8 @@ def optimize(
     records = read_records(calibrate, labelled=False)
     before, after = (load_pipeline(model, device="cpu") for _ in range(2))
     old, new = require_encoder(before), require_encoder(after)
-    was = old.model.inference
-    if was != Inference():
+    was = old.model.shim.inference
+    if was != InferenceConfig():
         raise PipelineError(
             f"{model}: is already optimized ({was.precision}, {was.backend})",
             hint="Optimize the original pipeline",
@@ -137,7 +138,7 @@ def optimize(
     examples = _examples(before, old, records) if precision == "int8" else []
     yield Sampled(len(examples), len(sample.texts), sample.total)
 
-    inference = Inference(backend, precision)
+    inference = InferenceConfig(backend, precision)
     _replace_encoder(new, inference, examples)
     meta = after.meta
     meta.setdefault("trf", {})
@@ -178,35 +179,35 @@ def _examples(
     filled = evenly(np.flatnonzero(X.lengths).tolist(), _CALIBRATION_SEGMENTS)
     # Take at least one segment, even if it is too long.
     n_chosen = int(np.searchsorted(np.cumsum(X.lengths[filled]), _CALIBRATION_PIECES)) + 1
-    padding = pad_id(encoder.model.module)
+    padding = pad_id(encoder.model.shim.module)
     device = torch.device("cpu")
     return [pad(X, np.array([row]), padding, device).inputs for row in filled[:n_chosen]]
 
 
 def _replace_encoder(
     component: TransformersTok2Vec,
-    inference: Inference,
+    inference: InferenceConfig,
     examples: Sequence[Mapping[str, torch.Tensor]],
 ) -> None:
-    model = component.model
-    encoder = model.encoder
+    shim = component.model.shim
+    encoder = shim.encoder
     if inference.backend == "torch":
-        model.encoder = in_torch(encoder, inference.precision)
+        shim.encoder = cast_weights(encoder, inference.precision)
         return
-    if model.all_attentions:
+    if shim.all_attentions:
         raise PipelineError(
             "OpenVINO can't return attentions, and the pipeline keeps them",
             hint="Set all_attentions = false in the config of trf_tok2vec",
         )
-    module = openvino_backend.convert(
+    module = convert(
         encoder.module,
-        encoder.traits,
+        encoder.capabilities,
         inference.precision,
-        all_hidden_states=model.all_hidden_states,
+        all_hidden_states=shim.all_hidden_states,
         examples=examples,
     )
-    traits = replace(encoder.traits, arguments=frozenset(module.input_names))
-    model.encoder = Encoder(module, traits, inference)
+    capabilities = replace(encoder.capabilities, arguments=frozenset(module.input_names))
+    shim.encoder = Encoder(module, capabilities, inference)
 
 
 def _require_extra(meta: dict[str, Any], extra: str) -> None:

@@ -18,6 +18,7 @@ from trfcli_pipeline.pipeline.components import find_component
 from trfcli_pipeline.pipeline.loading import load_pipeline
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
+from trfcli_pipeline.tokenization import doc_pieces
 
 # Enough to build what is built lazily: threads, kernels, caches.
 _WARM_UP_TEXTS = 32
@@ -99,7 +100,7 @@ def measure_pipeline(
     return Measurement(
         n_texts=len(texts),
         n_words=prediction.n_words,
-        device="cpu" if encoder is None else str(encoder.model.device),
+        device="cpu" if encoder is None else str(encoder.model.shim.device),
         threads=torch.get_num_threads(),
         batch_size=batch_size,
         seconds=prediction.seconds,
@@ -139,8 +140,8 @@ def measure_parts(
     watches = {name: Stopwatch() for name in ("tokenizer", *nlp.pipe_names)}
     pieces, forward = Stopwatch(), Stopwatch()
     with (
-        _timed(wordpiecer, "_encode", pieces),
-        _timed(encoder and encoder.model, "encode", forward),
+        _timed(doc_pieces, "encode", pieces),
+        _timed(encoder and encoder.model.shim, "encode", forward),
     ):
         for batch in minibatch(texts, size=batch_size):
             with watches["tokenizer"]:
@@ -182,22 +183,25 @@ class Stopwatch:
 
 
 @contextmanager
-def _timed(owner: Any, method: str, watch: Stopwatch) -> Iterator[None]:
-    """Time the calls of an object's method, if there is such an object."""
+def _timed(owner: Any, name: str, watch: Stopwatch) -> Iterator[None]:
+    """Time the calls of a function of an object or module, if there is one."""
     if owner is None:
         yield
         return
-    original = getattr(owner, method)
+    original, is_own = getattr(owner, name), name in vars(owner)
 
     def call(*args: Any) -> Any:
         with watch:
             return original(*args)
 
-    setattr(owner, method, call)
+    setattr(owner, name, call)
     try:
         yield
     finally:
-        delattr(owner, method)
+        if is_own:
+            setattr(owner, name, original)
+        else:
+            delattr(owner, name)
 
 
 def _run(pipe: Callable[[Doc], Doc], docs: list[Doc], batch_size: int) -> list[Doc]:

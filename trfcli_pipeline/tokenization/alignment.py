@@ -1,7 +1,7 @@
-"""Which wordpieces belong to which tokens, and how a wordpiece's row is shared among them.
+"""The alignment of tokens and wordpieces, and how tokens share the wordpieces' rows.
 
-A *segment* is what the encoder sees as one row, such as a sentence (see `segments.py`). Everything
-is index arithmetic on whole batches; the arrays of floats are summed elsewhere (see `layers.py`).
+A *segment* is what the encoder sees as one input, such as a sentence (see `segments.py`). This is
+index arithmetic on whole batches; `heads/token_rows.py` sums the rows.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ Ints = NDArray[np.int32]
 
 
 def link_spans(token_spans: NDArray[np.integer], piece_spans: NDArray[np.integer]) -> Ints:
-    """Link every wordpiece with the tokens whose characters it overlaps.
+    """Link each wordpiece with the tokens whose characters it overlaps.
 
     Args:
         token_spans: Start and end character of each token; ascending, not overlapping.
             *Shape:* (tokens, 2)
-        piece_spans: Start and end character of each wordpiece, in the same text. A piece without
-            characters, such as a special token, links with nothing. *Shape:* (wordpieces, 2)
+        piece_spans: Start and end character of each wordpiece in the same text. A wordpiece
+            without characters, such as a special token, has no link. *Shape:* (wordpieces, 2)
 
     Returns:
         Token index and wordpiece index of each link, sorted by token, then by wordpiece.
@@ -37,13 +37,13 @@ def link_spans(token_spans: NDArray[np.integer], piece_spans: NDArray[np.integer
 
 
 def offsets_within(counts: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Count up from 0 within each group: [2, 0, 3] gives [0, 1, 0, 1, 2]."""
+    """Count up from 0 within each group: [2, 0, 3] returns [0, 1, 0, 1, 2]."""
     starts = np.cumsum(counts) - counts
     return np.arange(int(np.sum(counts))) - np.repeat(starts, counts)
 
 
 def indices_per_token(links: Ints, n_tokens: int) -> list[list[int]]:
-    """The links as one list of wordpiece indices a token."""
+    """Turn links into one list of wordpiece indices per token."""
     ends = np.cumsum(np.bincount(links[:, 0], minlength=n_tokens))
     pieces = links[:, 1].tolist()
     starts = [0, *ends[:-1].tolist()]
@@ -51,7 +51,7 @@ def indices_per_token(links: Ints, n_tokens: int) -> list[list[int]]:
 
 
 def links_from_indices(indices: Sequence[Sequence[int]]) -> Ints:
-    """The inverse of `indices_per_token`."""
+    """Turn one list of wordpiece indices per token into links."""
     pairs = [(token, piece) for token, row in enumerate(indices) for piece in sorted(set(row))]
     return np.array(pairs, dtype=np.int32).reshape(-1, 2)
 
@@ -62,16 +62,16 @@ def _no_tokens() -> Ints:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """The alignment of one doc, or of a batch of docs laid end to end.
+    """The alignment of a Doc, or of a batch of Docs laid end to end.
 
     Attributes:
         links: Token index and wordpiece index of each link, sorted by token. *Shape:* (links, 2)
-        segments: First token, end token and number of wordpieces of each segment. Tokens behind
-            the end token, up to the next segment, were truncated. A token that is longer than the
-            encoder takes may be in several segments. *Shape:* (segments, 3)
+        segments: First token, end token (exclusive) and number of wordpieces of each segment.
+            Tokens between the end of a segment and the next segment were truncated. A token that
+            is too long for the encoder may be in several segments. *Shape:* (segments, 3)
         n_tokens: Number of tokens, truncated ones included.
-        unseen: Tokens between the first and the end token of a segment that were truncated all
-            the same, as at the end of the first text of a pair; ascending.
+        unseen: Tokens that were truncated within a segment, such as at the end of the first text
+            of a pair; ascending. *Shape:* (unseen tokens,)
     """
 
     links: Ints
@@ -81,11 +81,12 @@ class Alignment:
 
     @property
     def n_pieces(self) -> int:
+        """Number of wordpieces."""
         return int(self.segments[:, 2].sum())
 
     @classmethod
     def concatenate(cls, alignments: Sequence["Alignment"]) -> "Alignment":
-        """Lay the alignments of several docs end to end."""
+        """Lay the alignments of several Docs end to end."""
         if len(alignments) == 1:
             return alignments[0]
         n_tokens = np.array([each.n_tokens for each in alignments], dtype=np.int32)
@@ -106,11 +107,11 @@ class Alignment:
         return cls(links, segments, int(n_tokens.sum()), unseen)
 
     def shares(self) -> "Shares":
-        """How each wordpiece's row is divided among tokens.
+        """Compute how each wordpiece's row is divided among tokens.
 
-        A wordpiece linked with k tokens gives 1/k of its row to each. One linked with none gives
-        an equal part to every token of its segment. No part of a row is lost or counted twice,
-        so the sum over tokens equals the sum over wordpieces.
+        A wordpiece that is linked with k tokens gives 1/k of its row to each of them. A wordpiece
+        without links gives an equal part to every token of its segment. No part is lost or counted
+        twice, so the sum over tokens equals the sum over wordpieces.
         """
         tokens_of_piece = np.bincount(self.links[:, 1], minlength=self.n_pieces)
         segment_of_piece = np.repeat(np.arange(len(self.segments)), self.segments[:, 2])
@@ -139,18 +140,20 @@ class Alignment:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Indices and weights of the sum that turns wordpiece rows into token rows.
+    """Indices and weights for the sum of wordpiece rows to token rows.
 
     Attributes:
-        pieces, tokens, weights: The links, by token, each with the part of the wordpiece's row
-            that the token gets. *Shape:* (links,)
-        pieces_per_token: *Shape:* (tokens,)
+        pieces: The wordpiece of each link, sorted by token. *Shape:* (links,)
+        tokens: The token of each link. *Shape:* (links,)
+        weights: The part of the wordpiece's row that the token gets. *Shape:* (links,)
+        pieces_per_token: Number of wordpieces linked with each token. *Shape:* (tokens,)
         common_pieces: Wordpieces that all tokens of their segment share.
-        common_per_segment: How many of these each segment has. *Shape:* (segments,)
-        common_weights: One over the number of tokens seen in the segment. *Shape:* (segments,)
-        seen_tokens: Tokens that were not truncated, by segment. One that is in several segments
-            comes once for each.
-        seen_per_segment: *Shape:* (segments,)
+            *Shape:* (common wordpieces,)
+        common_per_segment: Number of common wordpieces in each segment. *Shape:* (segments,)
+        common_weights: 1 / the number of tokens seen in each segment. *Shape:* (segments,)
+        seen_tokens: Tokens that were not truncated, segment by segment; a token in several
+            segments occurs once for each. *Shape:* (seen tokens,)
+        seen_per_segment: Number of tokens seen in each segment. *Shape:* (segments,)
     """
 
     pieces: Ints

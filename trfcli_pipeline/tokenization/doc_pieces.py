@@ -1,23 +1,36 @@
-"""The wordpieces of each Doc of a batch, linked with its tokens."""
+"""From a batch of Docs to wordpieces that are aligned with their tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
+from spacy.tokens import Doc
 
 from trfcli_pipeline.tokenization.alignment import Ints, link_spans
-from trfcli_pipeline.tokenization.segments import Indices, Layout, Rows
+from trfcli_pipeline.tokenization.encodings import Encoding, encode
+from trfcli_pipeline.tokenization.fitting import Rows, fit
+from trfcli_pipeline.tokenization.packing import pack
+from trfcli_pipeline.tokenization.segments import Indices, Layout, Segmentation, lay_out
+
+if TYPE_CHECKING:
+    from trfcli_pipeline.huggingface.types import PreTrainedTokenizerBase
 
 _NO_SPANS: Indices = np.empty((0, 2), np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class DocPieces:
-    """The wordpieces of a Doc, as they are set on its `._.trf_*` attributes.
+    """The wordpieces of a Doc, in the form of its `._.trf_*` attributes.
 
     Attributes:
-        ids, strings, type_ids: Of each wordpiece; type_ids None where all are 0.
-        links, segments, unseen: See `alignment.Alignment`; unseen None where there are none.
+        ids: Id of each wordpiece.
+        strings: String of each wordpiece.
+        type_ids: Token type id of each wordpiece; None if all are 0.
+        links: See `alignment.Alignment`.
+        segments: See `alignment.Alignment`.
+        unseen: See `alignment.Alignment`; None if there are none.
     """
 
     ids: list[int]
@@ -26,6 +39,46 @@ class DocPieces:
     links: Ints
     segments: Ints
     unseen: Ints | None
+
+
+def encode_docs(
+    docs: Sequence[Doc],
+    tokenizer: "PreTrainedTokenizerBase",
+    settings: Segmentation,
+    *,
+    limit: int | None,
+    mistakable: frozenset[int] = frozenset(),
+) -> list[DocPieces]:
+    """Find the wordpieces of a batch of Docs and align them, segment by segment.
+
+    Args:
+        docs: The Docs, at least one.
+        tokenizer: Prepared for `limit` by `pretrained.encode_whole`.
+        settings: How Docs are divided into segments.
+        limit: Maximum number of wordpieces in a segment, special tokens included.
+        mistakable: What `encodings.find_mistakable` returned.
+    """
+
+    def encode_layouts(layouts: Sequence[Layout]) -> list[list[Encoding]]:
+        # One call for the segments of all Docs.
+        texts = [layout.texts() for layout in layouts]
+        flat = [each for own in texts for each in own]
+        encodings = iter(encode(tokenizer, flat, limit, mistakable))
+        return [list(islice(encodings, len(own))) for own in texts]
+
+    layouts = [lay_out(doc, settings) for doc in docs]
+    encodings = encode_layouts(layouts)
+    if settings.segments == "windows":
+        room = None if limit is None else limit - tokenizer.num_special_tokens_to_add()
+        layouts, encodings = pack(layouts, encodings, encode_layouts, room)
+    rows = [
+        fit(layout, own, limit, settings.long_sentences)
+        for layout, own in zip(layouts, encodings, strict=True)
+    ]
+    # Many tokenizers return token type ids even for models that don't use them.
+    typed = "token_type_ids" in tokenizer.model_input_names
+    unknown = (tokenizer.unk_token_id, tokenizer.unk_token or "")
+    return link_docs(layouts, rows, typed=typed, unknown=unknown)
 
 
 def link_docs(
@@ -40,8 +93,8 @@ def link_docs(
     Args:
         layouts: The tokens of each Doc.
         rows: The segments of each Doc, with their wordpieces.
-        typed: Whether the encoder distinguishes the texts of a pair.
-        unknown: Id and string of the piece for what the tokenizer doesn't know.
+        typed: Whether the encoder uses token type ids.
+        unknown: Id and string of the unknown token.
     """
     lengths = [
         np.fromiter(map(len, each.encodings), np.int64, len(each.encodings)) for each in rows
@@ -59,7 +112,7 @@ def link_docs(
                 ids=ids,
                 strings=_strings(own, ids, unknown),
                 type_ids=type_ids if typed and any(type_ids) else None,
-                # Counted from the Doc's own start.
+                # Indices within the Doc.
                 links=(links[link:last_link] - (token, piece)).astype(np.int32),
                 segments=np.stack([own.firsts, own.ends, counts], axis=1).astype(np.int32),
                 unseen=None if own.unseen is None else own.unseen.astype(np.int32),
@@ -70,14 +123,13 @@ def link_docs(
 
 
 def _link(layouts: Sequence[Layout], rows: Sequence[Rows], lengths: Sequence[Indices]) -> Ints:
-    """Link the tokens and wordpieces of all Docs at once, counted over the whole batch.
+    """Link the tokens and wordpieces of all Docs in one go; indices count over the batch.
 
-    The Docs are laid out one behind the other on a common line of characters, where spans of two
-    Docs may touch but don't overlap.
+    We concatenate the texts: then spans of different Docs may touch, but they don't overlap.
     """
     sizes = np.array([len(layout.text) for layout in layouts])
     n_tokens = [len(layout.token_spans) for layout in layouts]
-    line_starts = np.cumsum(sizes) - sizes
+    text_starts = np.cumsum(sizes) - sizes
     token_spans = np.concatenate([_NO_SPANS, *(layout.token_spans for layout in layouts)])
     piece_spans = np.array(
         [span for each in rows for encoding in each.encodings for span in encoding.offsets],
@@ -85,12 +137,12 @@ def _link(layouts: Sequence[Layout], rows: Sequence[Rows], lengths: Sequence[Ind
     ).reshape(-1, 2)
     starts = np.concatenate(
         [
-            np.repeat(each.starts + line_start, own)
-            for each, line_start, own in zip(rows, line_starts, lengths, strict=True)
+            np.repeat(each.starts + text_start, own)
+            for each, text_start, own in zip(rows, text_starts, lengths, strict=True)
         ]
     )
     return link_spans(
-        token_spans + np.repeat(line_starts, n_tokens).reshape(-1, 1),
+        token_spans + np.repeat(text_starts, n_tokens).reshape(-1, 1),
         piece_spans + starts.reshape(-1, 1),
     )
 
@@ -100,7 +152,7 @@ def _strings(rows: Rows, ids: Sequence[int], unknown: tuple[int | None, str]) ->
     unknown_id, unknown_string = unknown
     if unknown_id not in ids:
         return strings
-    # Some tokenizers give the text in place of the unknown token.
+    # Some tokenizers return the text of an unknown piece instead of the unknown token.
     return [
         unknown_string if id_ == unknown_id else string
         for id_, string in zip(ids, strings, strict=True)

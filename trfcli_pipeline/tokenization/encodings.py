@@ -1,4 +1,4 @@
-"""Texts as wordpieces: by tokenizers that say where a piece came from, and by those that don't."""
+"""Encodes texts as wordpieces with offsets, by fast (Rust) and slow (Python) tokenizers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,18 +11,21 @@ from trfcli_pipeline.tokenization.offsets import Span, find_offsets, surfaces
 if TYPE_CHECKING:
     from trfcli_pipeline.huggingface.types import PreTrainedTokenizerBase
 
-# A text, or two that the encoder sees as one row.
+# A text, or a pair of texts that the encoder sees as one input.
 Text = str | tuple[str, str]
 
 
 class Encoding(Protocol):
-    """The wordpieces of a text; as much of `tokenizers.Encoding` as is used.
+    """The wordpieces of a text: the part of `tokenizers.Encoding` that we use.
 
     Attributes:
-        ids, tokens, type_ids: Of each wordpiece.
+        ids: Id of each wordpiece.
+        tokens: String of each wordpiece.
+        type_ids: Token type id of each wordpiece.
         offsets: Start and end character of each wordpiece, in its own text of a pair.
-        sequence_ids: Which text of a pair each wordpiece is from; None for a special token.
-        overflowing: What was cut off, in parts.
+        sequence_ids: The text of a pair that each wordpiece comes from, 0 or 1; None for special
+            tokens.
+        overflowing: What was truncated, in parts.
     """
 
     @property
@@ -42,7 +45,7 @@ class Encoding(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """An `Encoding` that isn't the tokenizer's own."""
+    """An `Encoding` that we put together ourselves."""
 
     ids: list[int]
     tokens: list[str]
@@ -56,7 +59,7 @@ class Pieces:
 
     @classmethod
     def select(cls, encoding: Encoding, indices: Sequence[int]) -> Self:
-        """Some of the wordpieces of an encoding, in the order of the indices."""
+        """Select wordpieces of an encoding, in the order of the indices."""
         ids, tokens, type_ids = encoding.ids, encoding.tokens, encoding.type_ids
         offsets, sequence_ids = encoding.offsets, encoding.sequence_ids
         return cls(
@@ -69,7 +72,7 @@ class Pieces:
 
     @classmethod
     def join(cls, parts: Sequence[Encoding]) -> Self:
-        """The wordpieces of several encodings, one behind the other."""
+        """Concatenate the wordpieces of several encodings."""
         return cls(
             ids=[each for part in parts for each in part.ids],
             tokens=[each for part in parts for each in part.tokens],
@@ -80,9 +83,12 @@ class Pieces:
 
 
 def find_mistakable(tokenizer: "PreTrainedTokenizerBase") -> frozenset[int]:
-    """The ids of special tokens that the tokenizer finds in texts, though it was told not to.
+    """Find the special tokens that the tokenizer recognizes in texts although it shouldn't.
 
-    Unigram models have them among their pieces, and some slow tokenizers never split them.
+    Unigram models have them in their vocabulary, and some slow tokenizers never split them.
+
+    Returns:
+        Their ids.
     """
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
     return frozenset(
@@ -99,13 +105,19 @@ def encode(
     limit: int | None,
     mistakable: frozenset[int] = frozenset(),
 ) -> list[Encoding]:
-    """Find the wordpieces of texts: special tokens included, at most `limit` of each.
+    """Find the wordpieces of texts, special tokens included.
 
-    Text that looks like a special token is text. Of a pair, the longer text is cut first.
+    Text that looks like a special token is treated as text.
 
     Args:
-        tokenizer: Prepared for the same limit by `pretrained.encode_whole`.
+        tokenizer: Prepared for `limit` by `pretrained.encode_whole`.
+        texts: Texts or pairs of texts.
+        limit: Maximum number of wordpieces per text; None for no limit. The longer text of a pair
+            is truncated first.
         mistakable: What `find_mistakable` returned.
+
+    Returns:
+        One encoding per text.
     """
     encodings = _encode(tokenizer, texts, limit)
     if not mistakable:
@@ -123,7 +135,7 @@ def _encode_again(
     encoding: Encoding,
     mistakable: frozenset[int],
 ) -> Encoding:
-    """Encode a text until no piece of it is taken for a special token."""
+    """Encode a text again until none of it is mistaken for a special token."""
     while mistaken := _mistaken(encoding, mistakable):
         disguised = _disguise(text, mistaken)
         if disguised == text:
@@ -134,7 +146,7 @@ def _encode_again(
 
 
 def _mistaken(encoding: Encoding, mistakable: frozenset[int]) -> list[tuple[int, int]]:
-    """Text and first character of each of the text's pieces that is a special token."""
+    """Return text index and first character of each piece mistaken for a special token."""
     if mistakable.isdisjoint(encoding.ids):
         return []
     rows = zip(encoding.ids, encoding.sequence_ids, encoding.offsets, strict=True)
@@ -146,7 +158,7 @@ def _mistaken(encoding: Encoding, mistakable: frozenset[int]) -> list[tuple[int,
 
 
 def _disguise(text: Text, places: Sequence[tuple[int, int]]) -> Text:
-    """Replace characters by one that is in no special token; all others stay where they are."""
+    """Replace the characters at some places by one that no special token contains."""
     parts = [list(part) for part in ((text,) if isinstance(text, str) else text)]
     for sequence, start in places:
         parts[sequence][start] = "\ufffd"
@@ -167,8 +179,8 @@ def _encode(
 
 
 def _encode_pair(backend: Any, texts: tuple[str, str]) -> Encoding:
-    # Each cut to the limit at first: where both texts overflow, their parts would be combined
-    # each with each.
+    # We encode the texts separately first, because encode_batch would combine the overflowing
+    # parts of one text with all those of the other.
     return backend.post_process(*backend.encode_batch(texts, add_special_tokens=False))
 
 
@@ -195,7 +207,7 @@ def _encode_in_python(
 
 
 def _pieces_of(tokenizer: "PreTrainedTokenizerBase", text: str, sequence: int) -> Pieces:
-    """A text's own wordpieces, without special tokens."""
+    """Return the wordpieces of a text without special tokens."""
     tokens = tokenizer.tokenize(text, split_special_tokens=True)
     ids = cast(list[int], tokenizer.convert_tokens_to_ids(tokens))
     return Pieces(
@@ -210,7 +222,7 @@ def _pieces_of(tokenizer: "PreTrainedTokenizerBase", text: str, sequence: int) -
 def _with_special_tokens(
     tokenizer: "PreTrainedTokenizerBase", parts: Sequence[Pieces], rest: Sequence[Encoding]
 ) -> Pieces:
-    # Negative ids stand for the texts' own wordpieces, so that they can be told from the added.
+    # Negative ids stand for the wordpieces of the texts, to tell them from special tokens.
     stand_ins = [[-1 - sequence] * len(part) for sequence, part in enumerate(parts)]
     layout = tokenizer.build_inputs_with_special_tokens(*stand_ins)
     added = [id_ for id_ in layout if id_ >= 0]
@@ -221,7 +233,7 @@ def _with_special_tokens(
         offsets=[(0, 0)] * len(added),
         sequence_ids=[None] * len(added),
     )
-    # Where the next piece of each text, and the next special token, stands among all of them.
+    # The position of the next special token, and of the next wordpiece of each text.
     starts = accumulate([len(special), *map(len, parts[:-1])])
     columns = [count(start) for start in (0, *starts)]
     order = [next(columns[0 if id_ >= 0 else -id_]) for id_ in layout]

@@ -1,7 +1,7 @@
 """The `._.trf_*` attributes of Doc, Span and Token.
 
-What the components compute is kept on the Doc, as lists and plain arrays, so that it survives
-`Doc.to_bytes`. Span and Token look up their part of it, each kind along its own axis.
+The components store their output on the Doc, as lists and plain arrays, so that it survives
+`Doc.to_bytes`. Span and Token look up their part of it along the axis of each attribute.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,12 @@ from typing import Any
 import numpy as np
 from spacy.tokens import Doc, Span, Token
 
-from trfcli_pipeline.tokenization.alignment import Alignment, indices_per_token, links_from_indices
+from trfcli_pipeline.tokenization.alignment import (
+    Alignment,
+    Ints,
+    indices_per_token,
+    links_from_indices,
+)
 
 _BY_PIECE = (
     "trf_word_pieces",
@@ -27,15 +32,15 @@ _BY_SEGMENT = (
     "trf_d_pooler_output",
     "trf_d_all_attentions",
 )
-# The alignment as arrays; `trf_alignment` shows it as lists. See `alignment.Alignment`.
+# The alignment as arrays (see `alignment.Alignment`); `trf_alignment` returns lists.
 _OF_DOC = ("trf_alignment_links", "trf_segments", "trf_unseen_tokens")
 
 
 def install_extensions() -> None:
-    """Register the attributes. Importing the package does it; doing it again is harmless.
+    """Register the attributes. Importing the package does this; repeated calls have no effect.
 
     Raises:
-        ValueError: An attribute of that name is there already, and is somebody else's.
+        ValueError: Another package has registered an attribute of the same name.
     """
     for name in (*_BY_PIECE, *_BY_LAYER, *_BY_SEGMENT, *_OF_DOC):
         _install(Doc, name, default=None)
@@ -49,7 +54,7 @@ def install_extensions() -> None:
 
 
 def doc_alignment(doc: Doc) -> Alignment | None:
-    """The alignment of a Doc's tokens with its wordpieces; None if it has no wordpieces yet."""
+    """Return the alignment of a Doc; None if it has no wordpieces yet."""
     if doc._.trf_segments is None:
         return None
     known = (doc._.trf_alignment_links, doc._.trf_segments, len(doc))
@@ -75,8 +80,8 @@ def _set_doc_alignment(doc: Doc, indices: list[list[int]]) -> None:
     doc._.trf_alignment_links = links_from_indices(indices)
 
 
-def _links_between(doc: Doc, start: int, end: int) -> Any:
-    links = doc._.trf_alignment_links
+def _links_between(doc: Doc, start: int, end: int) -> Ints:
+    links: Ints = doc._.trf_alignment_links
     first, last = np.searchsorted(links[:, 0], [start, end])
     return links[first:last]
 
@@ -99,29 +104,29 @@ def _token_range(part: Span | Token) -> tuple[int, int]:
 
 
 def _piece_slice(part: Span | Token) -> slice:
-    """The wordpieces from the part's first to its last."""
+    """Return the range from the first wordpiece of the part to its last."""
     pieces = _links_between(part.doc, *_token_range(part))[:, 1]
     return slice(int(pieces.min()), int(pieces.max()) + 1) if len(pieces) else slice(0, 0)
 
 
 def _segment_slice(part: Span | Token) -> slice:
-    """The segments that hold a token of the part; a truncated token counts to the one it was in."""
+    """Return the segments of the part's tokens; a truncated token belongs to the one before it."""
     start, end = _token_range(part)
     if start == end:
         return slice(0, 0)
     firsts = part.doc._.trf_segments[:, 0]
-    # A token that was divided is the first of several segments; any other is behind the last
-    # first token ahead of it.
+    # A token that was divided is the first token of several segments. Any other token belongs to
+    # the last segment that starts before it.
     first = min(np.searchsorted(firsts, start), np.searchsorted(firsts, start, side="right") - 1)
     return slice(max(int(first), 0), int(np.searchsorted(firsts, end)))
 
 
 @dataclass(frozen=True, slots=True)
 class _PartOf:
-    """Getter of what a Span or Token has of an attribute of its Doc.
+    """Getter that selects a Span's or Token's part of an attribute of its Doc.
 
-    No function within a function, as these don't pickle: `nlp.pipe` hands the attributes to
-    worker processes, which on most systems are spawned.
+    This is a class because closures don't pickle: `nlp.pipe` sends the attributes to worker
+    processes, which most systems spawn.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Where in a text each wordpiece came from, for tokenizers that don't say."""
+"""Character offsets of wordpieces, for tokenizers that don't return them."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -17,10 +17,15 @@ _WORD = re.compile(r"\S+")
 def surfaces(
     tokenizer: "PreTrainedTokenizerBase", tokens: Sequence[str], ids: Sequence[int]
 ) -> list[str | None]:
-    """The text that each wordpiece stands for, without marks such as `##` or `▁`.
+    """Return the text that each wordpiece stands for, without marks such as `##` or `▁`.
+
+    Args:
+        tokenizer: The tokenizer that the wordpieces come from.
+        tokens: String of each wordpiece.
+        ids: Id of each wordpiece.
 
     Returns:
-        "" for a piece that is a mark and nothing else, None for an unknown one.
+        One text per wordpiece: "" if it is only a mark, None if it is the unknown token.
     """
     known: dict[str, str | None] = {}
     for token, id_ in zip(tokens, ids, strict=True):
@@ -30,28 +35,29 @@ def surfaces(
     return [known[token] for token in tokens]
 
 
-def _surface(tokenizer: "PreTrainedTokenizerBase", ahead: str, token: str) -> str:
-    # Behind another piece, since only there the tokenizer takes the mark of a continuation off.
-    before = tokenizer.convert_tokens_to_string([ahead])
-    both = tokenizer.convert_tokens_to_string([ahead, token])
+def _surface(tokenizer: "PreTrainedTokenizerBase", previous: str, token: str) -> str:
+    # The tokenizer removes the mark of a continuation only after another wordpiece.
+    before = tokenizer.convert_tokens_to_string([previous])
+    both = tokenizer.convert_tokens_to_string([previous, token])
     if not both.startswith(before):
         return tokenizer.convert_tokens_to_string([token]).strip()
     return both.removeprefix(before).strip()
 
 
 def find_offsets(text: str, pieces: Sequence[str | None]) -> list[Span]:
-    """Find the characters that each wordpiece came from.
+    """Find the characters that each wordpiece comes from.
 
-    Characters are matched by spacy-alignments: the shortest difference between text and pieces,
-    whatever the case and the accents. What it can't match, such as unknown pieces, gets the
-    characters between its neighbours: word by word or character by character if there are as
-    many of these as pieces, else all of them.
+    spacy-alignments matches the characters by the shortest edit script between text and
+    wordpieces, ignoring case and accents. Wordpieces without a match, such as unknown ones, get
+    the characters between their neighbors: word by word or character by character if the numbers
+    agree, else all of them.
 
     Args:
+        text: The text.
         pieces: What `surfaces` returned.
 
     Returns:
-        Start and end character of each piece; equal for a piece that stands for no character.
+        Start and end character of each wordpiece; equal if it stands for no character.
     """
     _, matches = get_alignments(list(text), [piece or "" for piece in pieces])
     spans = [(min(chars), max(chars) + 1) if chars else None for chars in matches]
@@ -75,12 +81,12 @@ def _runs_of_none(spans: Sequence[Span | None]) -> Iterator[Span]:
 
 
 def _fill(text: str, left: int, right: int, pieces: Sequence[str | None]) -> list[Span]:
-    """Divide the characters between left and right among the pieces that weren't matched."""
+    """Divide the characters from left to right among wordpieces without a match."""
     words = [(found.start(), found.end()) for found in _WORD.finditer(text, left, right)]
     if not words:
         return [(left, left)] * len(pieces)
     chars = [(i, i + 1) for start, end in words for i in range(start, end)]
-    # Marks come from no character, unless nothing else could have come from these.
+    # A mark stands for no character, unless no other wordpiece could stand for these.
     candidates = [i for i, piece in enumerate(pieces) if piece != ""] or list(range(len(pieces)))
     if len(candidates) == len(words):
         chosen = words

@@ -112,7 +112,7 @@ def train_textcat(
 
     encoder = require_encoder(nlp)
     if not settings.freeze_encoder:
-        encoder.model.check_trainable()
+        encoder.model.shim.check_trainable()
     was = describe_classifier(nlp)
     fix_random_seed(recipe.seed)
     # Adapters start alike everywhere, so before the seed differs.
@@ -145,7 +145,7 @@ def train_textcat(
         label_counts={label: counts[label] for label in data.labels},
         exclusive=recipe.exclusive,
         remarks=found,
-        device=str(encoder.model.device),
+        device=str(encoder.model.shim.device),
         threads=torch.get_num_threads(),
         trf_lr=recipe.trf_lr,
         learn_rate=recipe.learn_rate,
@@ -155,7 +155,7 @@ def train_textcat(
         mean_length=sum(examples.n_pieces) / len(examples),
         segments=segments,
         classifier=classifier_phrase,
-        precision="fp32" if settings.freeze_encoder else encoder.model.precision,
+        precision="fp32" if settings.freeze_encoder else encoder.model.shim.precision,
         methods=methods,
         size_rule=recipe.size_rule,
         rate_rule=recipe.rate_rule,

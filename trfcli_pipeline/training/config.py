@@ -13,13 +13,13 @@ from spacy.util import registry
 from thinc.api import Config, ConfigValidationError, Optimizer
 
 from trfcli_pipeline.data.package_data import shipped_path
-from trfcli_pipeline.errors import DataError, SettingsError
+from trfcli_pipeline.errors import ArgumentError, DataError
 from trfcli_pipeline.heads.architectures import CLASSIFIERS
 
 TEXTCAT, WORDPIECER = "trf_textcat", "trf_wordpiecer"
 _WARMUP_SHARE = 0.1
 # Below this many texts, batches are smaller: a step is cheap, and there are few of them. And a
-# new classifier starts at a linear probe: see `components.textcat_start`.
+# new classifier starts at a linear probe: see `heads/initialization.py`.
 _FEW_TEXTS, _SMALL_BATCH = 500, 16
 # Fewer steps than these don't get the encoder anywhere.
 _LEAST_STEPS = 200
@@ -60,7 +60,7 @@ class TrainingArguments:
         averages: Whether to evaluate and save averages of the weights over the steps.
 
     Raises:
-        SettingsError: Some are about training the encoder, others about not doing so.
+        ArgumentError: Some are about training the encoder, others about not doing so.
     """
 
     config: Path | None = None
@@ -97,7 +97,7 @@ class TrainingArguments:
         }
         asked = [option for option, is_given in of_training.items() if is_given]
         if self.freeze_encoder and asked:
-            raise SettingsError(
+            raise ArgumentError(
                 f"{' and '.join(asked)} can't go with --freeze-encoder, which doesn't train the "
                 "encoder at all",
                 hint="Leave out the one or the other",

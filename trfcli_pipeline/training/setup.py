@@ -6,15 +6,13 @@ from typing import cast
 
 from spacy.language import Language
 from spacy.util import minibatch
+from thinc.types import Floats2d
 
 from trfcli_pipeline.data.batching import make_examples
 from trfcli_pipeline.data.labels import complete_cats
-from trfcli_pipeline.encoder.activations import Floats
 from trfcli_pipeline.encoder.layer_depths import find_layers
-from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.pipeline.components import find_component
+from trfcli_pipeline.pipeline.components import require_component
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
-from trfcli_pipeline.pipeline.textcat_start import start_at_probe, start_at_shares
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
 from trfcli_pipeline.training.config import TEXTCAT, TrainingConfig
@@ -27,23 +25,23 @@ _CHUNK = 32
 
 def prepare_encoder(encoder: TransformersTok2Vec, recipe: TrainingConfig) -> list[str]:
     """Settle how the encoder is trained. Returns what is beyond plain fine-tuning, as phrases."""
-    settings, model = recipe.settings, encoder.model
+    settings, shim = recipe.settings, encoder.model.shim
     methods = []
     if not settings.freeze_encoder:
-        model.prepare_training(
+        shim.prepare_training(
             freeze_layers=settings.freeze_layers,
             lora_rank=settings.lora,
             # The pipeline's own unless something else is asked for.
             precision=None if settings.precision == "auto" else settings.precision,
         )
         if settings.freeze_layers:
-            number = len(find_layers(model.module))
+            number = len(find_layers(shim.module))
             methods.append(f"lowest {settings.freeze_layers} of {number} layers frozen")
         if recipe.layer_decay != 1:
-            find_layers(model.module)
+            find_layers(shim.module)
             methods.append(f"layer decay {recipe.layer_decay:g}")
         if settings.lora:
-            trained = sum(each.numel() for each in model.gradients.weights)
+            trained = sum(each.numel() for each in shim.gradients.weights)
             methods.append(f"LoRA of rank {settings.lora}, {trained:,} weights")
     if recipe.averages:
         methods.append("averaged weights")
@@ -52,11 +50,7 @@ def prepare_encoder(encoder: TransformersTok2Vec, recipe: TrainingConfig) -> lis
 
 def set_segments(nlp: Language, recipe: TrainingConfig) -> str:
     """Have texts divided as the recipe says. Returns what a segment is, as a phrase."""
-    wordpiecer = find_component(nlp, TransformersWordPiecer)
-    if wordpiecer is None:
-        raise PipelineError(
-            "The pipeline has no trf_wordpiecer", hint="Make one: trf init minilm ./model"
-        )
+    wordpiecer = require_component(nlp, TransformersWordPiecer)
     wordpiecer.settings = replace(wordpiecer.settings, **recipe.segmentation)
     nlp.get_pipe_config(wordpiecer.name).update(asdict(wordpiecer.settings))
     match wordpiecer.settings.segments:
@@ -91,15 +85,15 @@ def set_classifier(
     classifier.initialize(None, nlp=nlp, labels=data.labels)
     if recipe.starts_at_probe:
         examples = make_examples(nlp, data.train, data.labels, exclusive=recipe.exclusive)
-        start_at_probe(classifier, _features(nlp, classifier, data), examples)
+        classifier.initialize_from_probe(_features(nlp, classifier, data), examples)
         phrase += ", first fitted to the encoder as it is"
     elif not recipe.exclusive:
         cats = (complete_cats(record, data.labels, recipe.exclusive) for record in data.train)
-        start_at_shares(classifier, cats)
+        classifier.initialize_from_priors(cats)
     return classifier, phrase
 
 
-def _features(nlp: Language, classifier: TransformersTextCategorizer, data: Data) -> Floats:
+def _features(nlp: Language, classifier: TransformersTextCategorizer, data: Data) -> Floats2d:
     """What the classifier reads off the texts' Docs, a few of them at a time."""
     layer = classifier.model.get_ref("features")
     found = []

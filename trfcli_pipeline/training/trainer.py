@@ -132,7 +132,9 @@ class Trainer:
     def tensors(self) -> dict[str, torch.Tensor]:
         """Weights, and what the optimizers remember."""
         tensors = head_state(self.classifier.model, self.recipe.optimizer)
-        return tensors if self.freeze_encoder else tensors | self.encoder.model.adamw.state()
+        if not self.freeze_encoder:
+            tensors |= self.encoder.model.shim.adamw.state_dict()
+        return tensors
 
     def averaged(self) -> AbstractContextManager[None]:
         """Put averages in the place of the weights, where the recipe has them kept."""
@@ -147,7 +149,7 @@ class Trainer:
             self.recipe.optimizer.step_schedules()
         restore_head(self.classifier.model, self.recipe.optimizer, tensors)
         if not self.freeze_encoder:
-            self.encoder.model.adamw.restore(tensors)
+            self.encoder.model.shim.adamw.load_state_dict(tensors)
 
     def _epoch(self) -> list[list[list[int]]]:
         """The batches of each step of the current epoch, as indices of the examples."""
@@ -191,7 +193,7 @@ class Trainer:
             self.encoder.finish_update(optimizer)
         self.classifier.finish_update(optimizer)
         optimizer.step_schedules()
-        return self.ranks.sum(losses[TEXTCAT] / len(step) * share, self.encoder.model.device)
+        return self.ranks.sum(losses[TEXTCAT] / len(step) * share, self.encoder.model.shim.device)
 
     def _gradients(self) -> Iterator[torch.Tensor]:
         """All gradients, in the memory where the optimizers look for them."""

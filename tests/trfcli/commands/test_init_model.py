@@ -121,7 +121,7 @@ def test_existing_output_is_overwritten_only_with_force(
 
     result = run("init", "tiny-bert", "out", "--name", "second")
     assert result.exit_code == 1
-    assert result.stderr == "✘ out: exists\n  Name another directory, or use --force\n"
+    assert result.stderr == "✘ out: exists\n  Use another directory, or --force\n"
     assert digest(workspace) == before
 
     assert run("init", "tiny-bert", "out", "--name", "second", "--force").exit_code == 0
@@ -149,7 +149,7 @@ def test_unknown_name_offline_has_a_hint(run: Run, workspace: Path, digest: Dige
     assert result.exit_code == 1
     assert result.stdout == ""
     problem, advice = result.stderr.splitlines()
-    assert problem.startswith("✘ nobody/no-such-encoder: not in the local cache")
+    assert problem.startswith("✘ nobody/no-such-encoder: can't reach the Hugging Face hub")
     assert advice.startswith("  Use a directory")
     assert "cached" in advice
     assert "trf init minilm" in advice
@@ -160,10 +160,14 @@ def test_unknown_name_offline_has_a_hint(run: Run, workspace: Path, digest: Dige
     ("args", "problem", "advice"),
     [
         (["./nowhere", "out"], "./nowhere: there is no such directory", "trf init minilm"),
-        (["folder", "out"], "folder: is no model's directory", "trf init minilm"),
+        (["folder", "out"], "folder: isn't a model's directory", "trf init minilm"),
         (["folder/notes.txt", "out"], "folder/notes.txt: is a file", "directory"),
         (["model", "out"], "model: is a spaCy pipeline", "trf train-textcat"),
-        (["not a name", "out"], "not a name: neither a directory nor a name", "trf init minilm"),
+        (
+            ["not a name", "out"],
+            "not a name: neither a directory nor a valid",
+            "trf init minilm",
+        ),
         (["tiny-bert", "folder/notes.txt"], "folder/notes.txt: is a file", "directory"),
         (["tiny-bert", "folder", "--force"], "folder: exists and is no spaCy pipeline", "another"),
         (["tiny-bert", "out", "--name", "a b/c"], "'a b/c' can't be part of the name", "letters"),

@@ -5,18 +5,18 @@ from hypothesis import strategies as st
 
 from trfcli_pipeline.encoder.activations import Activations
 
-# No deadline: how long an example takes says more about the machine.
+# No deadline: times depend on the machine.
 quick = settings(max_examples=60, deadline=None)
 
 WIDTH, LAYERS, HEADS = 3, 2, 2
 KINDS = ("pooler_output", "all_hidden_states", "all_attentions")
 
-# The lengths of each segment, doc by doc.
+# The lengths of the segments of each Doc.
 batches = st.lists(st.lists(st.integers(0, 4), max_size=3), min_size=1, max_size=5)
 
 
 def make(lengths: list[int], kinds: set[str], *, is_grad: bool = False) -> Activations:
-    """Activations in which every number is another one."""
+    """Activations with distinct numbers."""
     rng = np.random.default_rng(0)
 
     def floats(*shape: int) -> np.ndarray:
@@ -55,14 +55,14 @@ def assert_equal(one: Activations, other: Activations) -> None:
 
 @quick
 @given(batches, st.sets(st.sampled_from(KINDS)), st.booleans())
-def test_join_undoes_split(docs: list[list[int]], kinds: set[str], is_grad: bool) -> None:
+def test_join_reverses_split(docs: list[list[int]], kinds: set[str], is_grad: bool) -> None:
     whole = make([length for doc in docs for length in doc], kinds, is_grad=is_grad)
     assert_equal(Activations.join(whole.split([len(doc) for doc in docs])), whole)
 
 
 @quick
 @given(batches, st.sets(st.sampled_from(KINDS)))
-def test_split_gives_each_doc_its_part(docs: list[list[int]], kinds: set[str]) -> None:
+def test_split_returns_the_part_of_each_doc(docs: list[list[int]], kinds: set[str]) -> None:
     whole = make([length for doc in docs for length in doc], kinds)
     parts = whole.split([len(doc) for doc in docs])
     assert len(parts) == len(docs)
@@ -83,7 +83,7 @@ def test_split_gives_each_doc_its_part(docs: list[list[int]], kinds: set[str]) -
         assert_equal(part, expected)
 
 
-def test_parts_are_views() -> None:
+def test_the_parts_are_views() -> None:
     whole = make([2, 3], {"pooler_output", "all_hidden_states"})
     first, second = whole.split([1, 1])
     assert np.shares_memory(first.last_hidden_state, whole.last_hidden_state)
@@ -91,11 +91,11 @@ def test_parts_are_views() -> None:
     assert np.shares_memory(second.all_hidden_states[0], whole.all_hidden_states[0])
 
 
-def test_split_of_no_docs() -> None:
+def test_no_docs_have_no_parts() -> None:
     assert make([], set()).split([]) == []
 
 
-def test_an_empty_doc_has_empty_arrays_not_none() -> None:
+def test_an_empty_doc_has_empty_arrays() -> None:
     empty, _ = make([2], set(KINDS)).split([0, 1])
     assert empty.last_hidden_state.shape == (0, WIDTH)
     assert empty.pooler_output.shape == (0, WIDTH)
@@ -105,21 +105,21 @@ def test_an_empty_doc_has_empty_arrays_not_none() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_kind_that_a_part_lacks_is_none_in_the_whole(kind: str) -> None:
+def test_an_output_that_a_part_lacks_is_none_when_joined(kind: str) -> None:
     whole = Activations.join([make([2], set(KINDS)), make([1], set(KINDS) - {kind})])
     assert getattr(whole, kind) is None
     assert all(getattr(whole, other) is not None for other in KINDS if other != kind)
     assert len(whole.last_hidden_state) == 3
 
 
-def test_nothing_can_not_be_joined() -> None:
+def test_joining_an_empty_list_is_an_error() -> None:
     with pytest.raises(ValueError, match="width"):
         Activations.join([])
 
 
 @quick
 @given(batches)
-def test_segments_have_to_be_there(docs: list[list[int]]) -> None:
+def test_too_many_segments_are_an_error(docs: list[list[int]]) -> None:
     whole = make([length for doc in docs for length in doc], set())
     n_segments = sum(map(len, docs))
     with pytest.raises(IndexError):

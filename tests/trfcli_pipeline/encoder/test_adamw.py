@@ -39,8 +39,8 @@ def set_gradients(module: PreTrainedModel, seed: int, *, scale: float = 1.0) -> 
         each.grad = scale * torch.randn(each.shape, generator=generator)
 
 
-def test_rates_fall_from_layer_to_layer(tiny_bert: Path) -> None:
-    """AdamW's first step is the rate, whatever the gradient's size."""
+def test_layer_decay_lowers_the_learning_rate_of_lower_layers(tiny_bert: Path) -> None:
+    """AdamW's first step is as large as the learning rate, whatever the gradient."""
     module = load_plain(tiny_bert)
     before = parameters_of(module)
     set_gradients(module, 0)
@@ -57,12 +57,12 @@ def test_rates_fall_from_layer_to_layer(tiny_bert: Path) -> None:
         assert steps.median().item() == pytest.approx(factor * RATE, rel=1e-2), name
 
 
-def test_without_decay_all_have_one_rate(tiny_bert: Path) -> None:
+def test_all_layers_have_the_same_learning_rate_without_layer_decay(tiny_bert: Path) -> None:
     groups = parameter_groups(load_plain(tiny_bert), 1.0)
     assert [group["rate_factor"] for group in groups] == [1, 1]
 
 
-def test_averages_follow_the_schedule_of_thinc(tiny_bert: Path) -> None:
+def test_averages_follow_thincs_schedule(tiny_bert: Path) -> None:
     module, optimizer = load_plain(tiny_bert), make_optimizer(trf_lr=RATE, use_averages=True)
     adamw, ops = EncoderAdamW(module), NumpyOps()
     averages: dict[str, np.ndarray] = {}
@@ -70,7 +70,7 @@ def test_averages_follow_the_schedule_of_thinc(tiny_bert: Path) -> None:
         set_gradients(module, step)
         adamw.step(optimizer)
         for name, each in parameters_of(module).items():
-            # Thinc's begin with zeros, ours with the weights.
+            # Thinc's averages start at zero, ours at the weights.
             average = averages.setdefault(name, each.numpy().copy())
             ops.update_averages(average, each.numpy(), step)
     own = parameters_of(module)
@@ -82,7 +82,7 @@ def test_averages_follow_the_schedule_of_thinc(tiny_bert: Path) -> None:
         assert torch.equal(each, own[name])
 
 
-def test_without_averages_nothing_takes_their_place(tiny_bert: Path) -> None:
+def test_weights_are_not_replaced_if_no_averages_are_kept(tiny_bert: Path) -> None:
     module = load_plain(tiny_bert)
     adamw = EncoderAdamW(module)
     set_gradients(module, 0)
@@ -92,7 +92,7 @@ def test_without_averages_nothing_takes_their_place(tiny_bert: Path) -> None:
         assert all(torch.equal(each, own[name]) for name, each in module.named_parameters())
 
 
-def test_what_is_frozen_stays(tiny_bert: Path) -> None:
+def test_frozen_parameters_do_not_change(tiny_bert: Path) -> None:
     module = load_plain(tiny_bert)
     module.embeddings.requires_grad_(False)
     adamw = EncoderAdamW(module)
@@ -102,14 +102,14 @@ def test_what_is_frozen_stays(tiny_bert: Path) -> None:
     adamw.step(make_optimizer(trf_lr=RATE, use_averages=True))
     for name, each in module.named_parameters():
         assert torch.equal(each, before[name]) == (not name.startswith("encoder")), name
-    assert not any("embeddings" in name for name in adamw.state())
+    assert not any("embeddings" in name for name in adamw.state_dict())
 
 
 def take_steps(
     module: PreTrainedModel, adamw: EncoderAdamW, optimizer: Optimizer, steps: range
 ) -> None:
     for step in steps:
-        # One that overflows, so that the scale changes.
+        # Step 1 overflows, so that the scale changes.
         set_gradients(module, step, scale=float("inf") if step == 1 else 1e3)
         adamw.step(optimizer)
 
@@ -122,25 +122,25 @@ def take_steps(
         ("fp16", {"use_averages": True}),
     ],
 )
-def test_a_restored_state_goes_on_alike(
+def test_training_continues_exactly_from_a_restored_state(
     tiny_bert: Path, precision: str, settings: dict[str, Any]
 ) -> None:
     optimizer = make_optimizer(trf_lr=RATE, **settings)
     one = load_plain(tiny_bert)
     first = EncoderAdamW(one, precision)
     take_steps(one, first, optimizer, range(3))
-    saved = safetensors.save(first.state())
+    saved = safetensors.save(first.state_dict())
     other = load_plain(tiny_bert)
     second = EncoderAdamW(other, precision)
-    second.restore(safetensors.load(saved))
-    # Nothing is lost if it is saved again at once.
-    assert safetensors.save(second.state()) == saved
+    second.load_state_dict(safetensors.load(saved))
+    # Nothing is lost if the state is saved again before the next step.
+    assert safetensors.save(second.state_dict()) == saved
     for module, adamw in ((one, first), (other, second)):
         take_steps(module, adamw, optimizer, range(3, 6))
-    assert safetensors.save(first.state()) == safetensors.save(second.state())
+    assert safetensors.save(first.state_dict()) == safetensors.save(second.state_dict())
 
 
-def test_a_step_that_overflows_is_left_out(tiny_bert: Path) -> None:
+def test_a_step_is_skipped_if_gradients_overflow(tiny_bert: Path) -> None:
     module = load_plain(tiny_bert)
     adamw, optimizer = EncoderAdamW(module, "fp16"), make_optimizer(trf_lr=RATE)
     before, scale = parameters_of(module), adamw.scaler.get_scale()
@@ -155,8 +155,8 @@ def test_a_step_that_overflows_is_left_out(tiny_bert: Path) -> None:
     assert not any(torch.equal(each, before[name]) for name, each in module.named_parameters())
 
 
-def test_scaled_gradients_make_the_same_step(tiny_bert: Path) -> None:
-    """Clipping included."""
+def test_gradient_scaling_does_not_change_the_step(tiny_bert: Path) -> None:
+    """Gradient clipping included."""
     found = []
     for precision in ("fp32", "fp16"):
         module = load_plain(tiny_bert)
@@ -169,7 +169,7 @@ def test_scaled_gradients_make_the_same_step(tiny_bert: Path) -> None:
         torch.testing.assert_close(found[1][name], each, msg=name)
 
 
-# Steps of the whole encoder
+# Steps after updates of a model
 
 
 def reference_adamw(
@@ -199,16 +199,16 @@ def assert_steps_equal(
     start = parameters_of(plain)
     for _ in range(3):
         update(wrapper, make_input(), scale=scale)
-        gradients = gradients_of(wrapper.module)
+        gradients = gradients_of(wrapper.shim.module)
         for name, each in plain.named_parameters():
             each.grad = gradients[name]
         if clip:
             torch.nn.utils.clip_grad_norm_(plain.parameters(), clip)
         reference.step()
         wrapper.finish_update(optimizer)
-    for name, each in wrapper.module.named_parameters():
+    for name, each in wrapper.shim.module.named_parameters():
         expected = plain.get_parameter(name)
-        # Against the size of the steps: the weights themselves are the larger part.
+        # Compare with the size of the steps, which is small against the weights.
         steps = (expected - start[name]).abs().max().item()
         assert steps > 0, name
         assert (each - expected).abs().max().item() <= 1e-3 * steps + 1e-7, name
@@ -217,7 +217,7 @@ def assert_steps_equal(
 @pytest.mark.parametrize("scale", [1e-4, 1e2])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.5])
 @pytest.mark.parametrize("clip", [1.0, 0.0])
-def test_steps_equal_those_of_adamw(
+def test_steps_equal_torchs_adamw(
     tiny_bert: Path, scale: float, weight_decay: float, clip: float
 ) -> None:
     optimizer = make_optimizer(trf_lr=1e-2, trf_weight_decay=weight_decay, grad_clip=clip)
@@ -226,28 +226,28 @@ def test_steps_equal_those_of_adamw(
     )
 
 
-def test_an_optimizer_that_says_nothing_about_the_encoder(tiny_bert: Path) -> None:
-    # Thinc's own, whose 1e-3 is for heads.
+def test_optimizers_without_encoder_settings_use_the_defaults(tiny_bert: Path) -> None:
+    # The learning rate of Thinc's Adam applies to the heads.
     assert_steps_equal(tiny_bert, Adam(1e-3), lr=5e-5, weight_decay=0.01, clip=1.0, scale=1.0)
 
 
-def test_the_rate_may_change_between_steps(tiny_bert: Path) -> None:
+def test_the_learning_rate_follows_its_schedule(tiny_bert: Path) -> None:
     optimizer = make_optimizer(trf_lr=iter([1e-2, 0.0]), trf_weight_decay=0.5)
     wrapper = load(tiny_bert)
-    before = parameters_of(wrapper.module)
+    before = parameters_of(wrapper.shim.module)
     update(wrapper, make_input())
     wrapper.finish_update(optimizer)
-    between = parameters_of(wrapper.module)
+    between = parameters_of(wrapper.shim.module)
     assert not torch.equal(*(each["embeddings.LayerNorm.bias"] for each in (before, between)))
     optimizer.step_schedules()
     update(wrapper, make_input())
     wrapper.finish_update(optimizer)
-    after = parameters_of(wrapper.module)
+    after = parameters_of(wrapper.shim.module)
     assert all(torch.equal(after[name], each) for name, each in between.items())
 
 
-def test_weight_decay_leaves_biases_and_norms_alone() -> None:
-    """Whatever their shape: XLNet has a bias for each head."""
+def test_weight_decay_does_not_apply_to_biases_and_norms() -> None:
+    """Whatever their shape: XLNet's biases have a row per head."""
     sizes = {"vocab_size": 20, "num_attention_heads": 2, "num_hidden_layers": 1}
     llama = {**sizes, "hidden_size": 8, "intermediate_size": 8}
     xlnet = {"vocab_size": 20, "d_model": 8, "n_head": 2, "n_layer": 1, "d_inner": 8}
@@ -269,14 +269,14 @@ def test_weight_decay_leaves_biases_and_norms_alone() -> None:
         assert not exempt & set(decays["params"])
 
 
-def test_weight_decay_leaves_vectors_alone(tiny_bert: Path) -> None:
+def test_weight_decay_shrinks_only_matrices(tiny_bert: Path) -> None:
     wrapper = load(tiny_bert)
-    before = parameters_of(wrapper.module)
+    before = parameters_of(wrapper.shim.module)
     Y, backprop = wrapper.begin_update(make_input())
-    # No gradients at all, so that decay is the only thing that can move a weight.
+    # With zero gradients, only weight decay changes the weights.
     backprop(make_gradients(Y, []))
     wrapper.finish_update(make_optimizer(trf_lr=0.1, trf_weight_decay=0.5))
-    after = parameters_of(wrapper.module)
+    after = parameters_of(wrapper.shim.module)
     for name, each in before.items():
         if not name.startswith("pooler."):
             factor = 1 - 0.1 * 0.5 if each.ndim > 1 else 1.0
@@ -286,25 +286,25 @@ def test_weight_decay_leaves_vectors_alone(tiny_bert: Path) -> None:
 @pytest.mark.parametrize("words_per_batch", SIZES)
 def test_an_update_takes_one_step(tiny_bert: Path, words_per_batch: int) -> None:
     wrapper = load(tiny_bert, words_per_batch=words_per_batch)
-    before = parameters_of(wrapper.module)
+    before = parameters_of(wrapper.shim.module)
     update(wrapper, make_input())
-    # The first step of Adam moves a weight by the rate, up or down; two would move it further.
+    # Adam's first step changes a weight by the learning rate. Two steps would change it more.
     optimizer = make_optimizer(trf_lr=1e-2, trf_weight_decay=0.0)
     wrapper.finish_update(optimizer)
-    after = parameters_of(wrapper.module)
+    after = parameters_of(wrapper.shim.module)
     largest = max((after[name] - each).abs().max().item() for name, each in before.items())
     assert largest == pytest.approx(1e-2, rel=1e-3)
-    # Its gradients are used up.
-    assert all(each.grad is None for each in wrapper.module.parameters())
+    # The gradients were cleared.
+    assert all(each.grad is None for each in wrapper.shim.module.parameters())
     wrapper.finish_update(optimizer)
-    again = parameters_of(wrapper.module)
+    again = parameters_of(wrapper.shim.module)
     assert all(torch.equal(again[name], each) for name, each in after.items())
 
 
-def test_without_an_update_a_step_changes_nothing(tiny_bert: Path) -> None:
+def test_a_step_without_gradients_changes_nothing(tiny_bert: Path) -> None:
     wrapper = load(tiny_bert)
-    before = parameters_of(wrapper.module)
+    before = parameters_of(wrapper.shim.module)
     wrapper.predict(make_input())
     wrapper.finish_update(make_optimizer(trf_lr=0.1, trf_weight_decay=0.5))
-    after = parameters_of(wrapper.module)
+    after = parameters_of(wrapper.shim.module)
     assert all(torch.equal(after[name], each) for name, each in before.items())

@@ -1,4 +1,3 @@
-import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -12,123 +11,119 @@ from spacy.training import Example
 
 from trfcli_pipeline.encoder.backends import (
     Encoder,
-    Inference,
-    in_torch,
+    InferenceConfig,
+    cast_weights,
     load_encoder,
     save_encoder,
 )
-from trfcli_pipeline.encoder.capabilities import EncoderCapabilities
 from trfcli_pipeline.encoder.model import TransformersWrapper
-from trfcli_pipeline.encoder.openvino_backend import OpenVINOEncoder, convert
+from trfcli_pipeline.encoder.openvino_backend import OpenVINOEncoder
+from trfcli_pipeline.encoder.openvino_export import convert
 from trfcli_pipeline.errors import DeviceError, PipelineError
 from trfcli_pipeline.pipeline.doc_rows import word_pieces
 
 CPU = torch.device("cpu")
 
 
-def plain(path: Path) -> Encoder:
+def load(path: Path) -> Encoder:
     return load_encoder(path, all_hidden_states=False, all_attentions=False, device=CPU)
 
 
 @pytest.fixture(scope="module")
-def in_openvino(tiny_bert: Path) -> Encoder:
-    encoder = plain(tiny_bert)
-    module = convert(encoder.module, encoder.traits, "fp32", all_hidden_states=False, examples=[])
-    return Encoder(module, encoder.traits, Inference("openvino", "fp32"))
-
-
-def test_what_can_be_trained() -> None:
-    assert Inference().is_trainable
-    assert not Inference("torch", "bf16").is_trainable
-    assert not Inference("openvino", "fp32").is_trainable
-
-
-def test_saved_as_it_is_run(tiny_bert: Path, in_openvino: Encoder, tmp_path: Path) -> None:
-    save_encoder(in_openvino, tmp_path / "openvino")
-    found = plain(tmp_path / "openvino")
-    assert isinstance(found.module, OpenVINOEncoder)
-    assert found[1:] == in_openvino[1:]
-    assert not list((tmp_path / "openvino").glob("*.safetensors"))
-
-    half = in_torch(plain(tiny_bert), "bf16")
-    save_encoder(half, tmp_path / "half")
-    found = plain(tmp_path / "half")
-    assert {each.dtype for each in found.module.parameters()} == {torch.bfloat16}
-    assert found[1:] == half[1:]
-    # Rounding to 8 bits of mantissa would look as if padding mattered.
-    assert found.traits.ignores_padding
-
-
-def test_a_plain_encoder_takes_the_place_of_an_optimized_one(
-    tiny_bert: Path, in_openvino: Encoder, tmp_path: Path
-) -> None:
-    save_encoder(in_openvino, tmp_path)
-    save_encoder(plain(tiny_bert), tmp_path)
-    assert plain(tmp_path).inference == Inference()
-
-
-def test_what_it_cannot_give(in_openvino: Encoder, tmp_path: Path) -> None:
-    save_encoder(in_openvino, tmp_path)
-    for setting in ("all_hidden_states", "all_attentions"):
-        model = TransformersWrapper(device="cpu", **{setting: True})
-        with pytest.raises(PipelineError, match=f"optimized without {setting}"):
-            model.load(tmp_path)
-
-
-def test_openvino_runs_on_the_cpu_only(in_openvino: Encoder, tmp_path: Path) -> None:
-    save_encoder(in_openvino, tmp_path)
-    model = TransformersWrapper()
-    model.load(tmp_path)
-    assert model.device == CPU
-    for name in ("auto", "cpu"):
-        model.to(name)
-        assert model.device == CPU
-    with pytest.raises(DeviceError, match="cuda: OpenVINO runs this pipeline's encoder"):
-        model.to("cuda")
-
-
-def test_traits_are_those_of_before(in_openvino: Encoder, tmp_path: Path) -> None:
-    traits = EncoderCapabilities(
-        frozenset({"input_ids"}), width=16, ignores_padding=False, has_types=False
+def openvino_encoder(tiny_bert: Path) -> Encoder:
+    encoder = load(tiny_bert)
+    module = convert(
+        encoder.module, encoder.capabilities, "fp32", all_hidden_states=False, examples=[]
     )
-    save_encoder(in_openvino._replace(traits=traits), tmp_path)
-    assert plain(tmp_path).traits == traits
-    facts = json.loads((tmp_path / "inference.json").read_text())
-    assert facts["parameters"] == plain(tmp_path).module.num_parameters() > 1000
+    return Encoder(module, encoder.capabilities, InferenceConfig("openvino", "fp32"))
+
+
+def test_only_float32_in_torch_is_trainable() -> None:
+    assert InferenceConfig().is_trainable
+    assert not InferenceConfig("torch", "bf16").is_trainable
+    assert not InferenceConfig("openvino", "fp32").is_trainable
+
+
+def test_an_openvino_encoder_is_saved_and_loaded(openvino_encoder: Encoder, tmp_path: Path) -> None:
+    save_encoder(openvino_encoder, tmp_path)
+    loaded = load(tmp_path)
+    assert isinstance(loaded.module, OpenVINOEncoder)
+    assert loaded[1:] == openvino_encoder[1:]
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_a_bfloat16_encoder_is_saved_and_loaded(tiny_bert: Path, tmp_path: Path) -> None:
+    encoder = cast_weights(load(tiny_bert), "bf16")
+    save_encoder(encoder, tmp_path)
+    loaded = load(tmp_path)
+    assert {each.dtype for each in loaded.module.parameters()} == {torch.bfloat16}
+    assert loaded[1:] == encoder[1:]
+    # A trial run in bfloat16 would mistake rounding for an effect of padding.
+    assert loaded.capabilities.ignores_padding
+
+
+def test_a_torch_encoder_may_overwrite_an_openvino_one(
+    tiny_bert: Path, openvino_encoder: Encoder, tmp_path: Path
+) -> None:
+    save_encoder(openvino_encoder, tmp_path)
+    save_encoder(load(tiny_bert), tmp_path)
+    assert load(tmp_path).inference == InferenceConfig()
+
+
+@pytest.mark.parametrize("setting", ["all_hidden_states", "all_attentions"])
+def test_outputs_that_an_openvino_encoder_lacks_are_an_error(
+    openvino_encoder: Encoder, tmp_path: Path, setting: str
+) -> None:
+    save_encoder(openvino_encoder, tmp_path)
+    model = TransformersWrapper(device="cpu", **{setting: True})
+    with pytest.raises(PipelineError, match=f"optimized without {setting}"):
+        model.from_disk(tmp_path)
+
+
+def test_openvino_runs_only_on_the_cpu(openvino_encoder: Encoder, tmp_path: Path) -> None:
+    save_encoder(openvino_encoder, tmp_path)
+    shim = TransformersWrapper().from_disk(tmp_path).shim
+    assert shim.device == CPU
+    for name in ("auto", "cpu"):
+        shim.to(name)
+        assert shim.device == CPU
+    with pytest.raises(DeviceError, match="cuda: this pipeline's encoder runs with OpenVINO"):
+        shim.to("cuda")
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
-def test_training_is_refused(
-    nlp: Language, in_openvino: Encoder, backend: str, make_nlp: Callable[..., Any]
+def test_an_optimized_encoder_cannot_be_trained(
+    nlp: Language, openvino_encoder: Encoder, backend: str
 ) -> None:
     component: Any = nlp.get_pipe("trf_tok2vec")
-    model = component.model
-    model.encoder = in_openvino if backend == "openvino" else in_torch(model.encoder, "bf16")
+    shim = component.model.shim
+    is_openvino = backend == "openvino"
+    shim.encoder = openvino_encoder if is_openvino else cast_weights(shim.encoder, "bf16")
     example = Example.from_dict(nlp.make_doc("I love this film."), {})
     with pytest.raises(PipelineError, match="The encoder can't be trained") as caught:
         nlp.update([example])
-    assert "Train the pipeline that it was made of" in (caught.value.hint or "")
+    assert "Train the original pipeline" in (caught.value.hint or "")
     # It still predicts.
     assert np.isfinite(nlp("I love this film.").tensor).all()
 
 
-def test_bf16_in_torch_gives_nearly_the_same(make_nlp: Callable[..., Language]) -> None:
+def test_bfloat16_in_torch_predicts_nearly_the_same(make_nlp: Callable[..., Language]) -> None:
     nlp = make_nlp(all_hidden_states=True, all_attentions=True)
     model: TransformersWrapper = nlp.get_pipe("trf_tok2vec").model  # type: ignore[attr-defined]
     X = word_pieces(list(nlp.pipe(["I love this film.", "Unbelievable!"])))
-    wanted = model.predict(X)
-    model.encoder = in_torch(model.encoder, "bf16")
-    found = model.predict(X)
-    assert wanted.all_attentions is not None
-    assert found.all_attentions is not None
+    expected = model.predict(X)
+    model.shim.encoder = cast_weights(model.shim.encoder, "bf16")
+    actual = model.predict(X)
+    assert expected.all_attentions is not None
+    assert actual.all_attentions is not None
     pairs = [
-        (found.last_hidden_state, wanted.last_hidden_state),
-        (found.pooler_output, wanted.pooler_output),
-        (found.all_attentions[0], wanted.all_attentions[0]),
+        (actual.last_hidden_state, expected.last_hidden_state),
+        (actual.pooler_output, expected.pooler_output),
+        (actual.all_attentions[0], expected.all_attentions[0]),
     ]
-    for half, whole in pairs:
+    for half, full in pairs:
         assert half.dtype == np.float32
-        np.testing.assert_allclose(half, whole, atol=0.15)
-        assert (half != whole).any()
+        np.testing.assert_allclose(half, full, atol=0.15)
+        assert (half != full).any()
     again = pickle.loads(pickle.dumps(model)).predict(X)
-    np.testing.assert_array_equal(again.last_hidden_state, found.last_hidden_state)
+    np.testing.assert_array_equal(again.last_hidden_state, actual.last_hidden_state)

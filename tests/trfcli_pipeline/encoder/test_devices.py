@@ -27,7 +27,7 @@ ASSUMED_FREE = 2 * 1024**3
 
 @pytest.fixture
 def simulate(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Makes torch report accelerators: none, unless a kind and a count are given."""
+    """Makes torch report this kind and number of accelerators; none by default."""
 
     def simulate(kind: str | None = None, count: int = 0) -> None:
         functions = {
@@ -49,27 +49,29 @@ def no_memory_info(device: torch.device) -> tuple[int, int]:
 
 @pytest.mark.usefixtures("simulate")
 @pytest.mark.parametrize("name", ["auto", "cpu"])
-def test_without_an_accelerator_the_cpu_is_used(name: str) -> None:
+def test_the_cpu_is_used_without_an_accelerator(name: str) -> None:
     assert resolve_device(name) == torch.device("cpu")
     assert resolve_device() == torch.device("cpu")
 
 
 @pytest.mark.parametrize("kind", ["cuda", "mps", "xpu"])
-def test_auto_is_the_accelerator(simulate: Callable[..., None], kind: str) -> None:
+def test_auto_chooses_the_accelerator(simulate: Callable[..., None], kind: str) -> None:
     simulate(kind, 1)
     assert resolve_device() == resolve_device("auto") == torch.device(kind)
 
 
 @pytest.mark.parametrize("name", ["cpu", "cuda", "cuda:0", "cuda:1"])
-def test_a_device_that_is_there_can_be_named(simulate: Callable[..., None], name: str) -> None:
+def test_an_available_device_can_be_chosen_by_name(
+    simulate: Callable[..., None], name: str
+) -> None:
     simulate("cuda", 2)
     assert resolve_device(name) == torch.device(name)
 
 
 @pytest.mark.usefixtures("simulate")
 @pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "CPU", "/dev/nvidia0"])
-def test_a_name_that_torch_does_not_know_is_an_error(name: str) -> None:
-    with pytest.raises(DeviceError, match="not a device that torch knows") as caught:
+def test_an_invalid_name_is_an_error(name: str) -> None:
+    with pytest.raises(DeviceError, match="not a device name") as caught:
         resolve_device(name)
     assert caught.value.message.startswith(f"{name}: ")
     assert "auto" in caught.value.hint
@@ -77,26 +79,28 @@ def test_a_name_that_torch_does_not_know_is_an_error(name: str) -> None:
 
 @pytest.mark.usefixtures("simulate")
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps"])
-def test_a_device_that_is_absent_is_an_error(name: str) -> None:
+def test_a_missing_device_is_an_error(name: str) -> None:
     with pytest.raises(DeviceError, match=f"{name}: this machine has no such device") as caught:
         resolve_device(name)
     assert caught.value.hint == "Use auto or cpu"
 
 
-def test_an_accelerator_of_another_kind_is_an_error(simulate: Callable[..., None]) -> None:
+def test_the_wrong_kind_of_accelerator_is_an_error(simulate: Callable[..., None]) -> None:
     simulate("cuda", 1)
     with pytest.raises(DeviceError, match="mps: this machine has no such device") as caught:
         resolve_device("mps")
     assert caught.value.hint == "Use auto or cuda"
 
 
-def test_a_number_too_high_is_an_error(simulate: Callable[..., None]) -> None:
+def test_a_device_number_that_is_too_high_is_an_error(simulate: Callable[..., None]) -> None:
     simulate("cuda", 2)
-    with pytest.raises(DeviceError, match="cuda:2: this machine has 2 of these, counted from 0"):
+    with pytest.raises(
+        DeviceError, match="cuda:2: this machine has only 2 of these, numbered from 0"
+    ):
         resolve_device("cuda:2")
 
 
-def test_free_bytes_of_an_accelerator_are_those_of_this_one(
+def test_free_bytes_are_read_for_the_given_accelerator(
     simulate: Callable[..., None],
 ) -> None:
     simulate("cuda", 2)
@@ -104,7 +108,7 @@ def test_free_bytes_of_an_accelerator_are_those_of_this_one(
     assert free_bytes(torch.device("cuda:1")) == FREE + 1
 
 
-def test_what_torch_holds_without_use_is_free(
+def test_memory_cached_by_torch_counts_as_free(
     simulate: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulate("cuda", 2)
@@ -113,16 +117,16 @@ def test_what_torch_holds_without_use_is_free(
     assert free_bytes(torch.device("cuda:1")) == FREE + 1 + 3001
 
 
-def test_free_bytes_are_assumed_where_torch_does_not_say(
+def test_free_bytes_have_a_default_if_torch_cannot_tell(
     simulate: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As of "mps" in several versions of torch.
+    # As for MPS in some versions of torch.
     simulate("mps", 1)
     monkeypatch.setattr(torch.accelerator, "get_memory_info", no_memory_info)
     assert free_bytes(torch.device("mps")) == ASSUMED_FREE
 
 
-def test_free_bytes_of_the_cpu_count_what_caches_hold(
+def test_free_bytes_of_the_cpu_include_the_file_cache(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     meminfo = tmp_path / "meminfo"
@@ -131,14 +135,14 @@ def test_free_bytes_of_the_cpu_count_what_caches_hold(
     assert free_bytes(torch.device("cpu")) == 4_096_000
 
 
-def test_free_bytes_of_the_cpu_are_assumed_where_the_system_does_not_say(
+def test_free_bytes_of_the_cpu_have_a_default(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(devices, "_MEMINFO", tmp_path / "meminfo")
     assert free_bytes(torch.device("cpu")) == ASSUMED_FREE
 
 
-def test_free_bytes_of_this_machine_are_fewer_than_it_has() -> None:
+def test_free_bytes_of_this_machine_are_plausible() -> None:
     assert 0 < free_bytes(torch.device("cpu")) < 2**50
 
 
@@ -152,22 +156,22 @@ def test_free_bytes_of_this_machine_are_fewer_than_it_has() -> None:
         (ValueError("memory"), False),
     ],
 )
-def test_errors_that_say_that_memory_ran_out(error: Exception, expected: bool) -> None:
+def test_out_of_memory_errors_are_recognized(error: Exception, expected: bool) -> None:
     assert is_out_of_memory(error) == expected
 
 
-def test_the_error_of_a_cpu_without_memory_is_known() -> None:
+def test_a_real_out_of_memory_error_is_recognized() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**55)
     assert is_out_of_memory(caught.value)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="Others hold nothing, or their own")
-def test_freed_memory_goes_back_to_the_system() -> None:
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has malloc_trim")
+def test_freed_memory_is_returned_to_the_system() -> None:
     def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    # Small enough to come from the heap; the gaps between those that are kept stay in it.
+    # Small enough to be allocated on the heap, with gaps between the blocks that are kept.
     blocks = [b"x" * 50_000 + bytes([n % 256]) for n in range(2000)]
     kept = blocks[::2]
     del blocks
@@ -180,11 +184,11 @@ def test_freed_memory_goes_back_to_the_system() -> None:
 @pytest.mark.parametrize(
     ("system", "is_opened"), [("darwin", False), ("win32", False), ("linux", True)]
 )
-def test_another_c_library_has_no_heap_to_trim(
+def test_other_c_libraries_are_not_trimmed(
     monkeypatch: pytest.MonkeyPatch, system: str, is_opened: bool
 ) -> None:
     opened: list[None] = []
-    # As on musl: a library without the function.
+    # Like musl, a library without the function.
     monkeypatch.setattr(devices.ctypes, "CDLL", opened.append)
     monkeypatch.setattr(sys, "platform", system)
     devices._malloc_trim.cache_clear()
@@ -196,7 +200,7 @@ def test_another_c_library_has_no_heap_to_trim(
     assert opened == ([None] if is_opened else [])
 
 
-def test_the_cache_of_an_accelerator_is_emptied(
+def test_only_the_cache_of_an_accelerator_is_emptied(
     simulate: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulate("cuda", 1)
@@ -208,20 +212,20 @@ def test_the_cache_of_an_accelerator_is_emptied(
     assert emptied
 
 
-def test_graph_bytes_follow_the_formula() -> None:
-    # BERT-base, one row of 512: s b h (34 + 5 a s / h) bytes a layer in 16 bits (Korthikanti et
-    # al. 2022), so twice that in float32.
+def test_graph_bytes_follow_the_published_formula() -> None:
+    # One row of 512 in BERT-base: s b h (34 + 5 a s / h) bytes per layer in 16 bits (Korthikanti
+    # et al. 2022), and twice that in float32.
     s, h, a, layers = 512, 768, 12, 12
     row = s * graph_bytes_per_piece(layers=layers, width=h, heads=a, length=s)
     assert row == 2 * layers * s * h * (34 + 5 * a * s / h)
 
 
-def test_installed_version() -> None:
+def test_the_installed_version_is_found() -> None:
     assert installed_version("spacy") == version("spacy")
     assert installed_version("no-such-distribution") is None
 
 
-def test_peak_memory_grows_and_stays() -> None:
+def test_peak_memory_never_falls() -> None:
     before = peak_bytes()
     if before is None:
         assert platform.system() != "Linux"
@@ -233,7 +237,7 @@ def test_peak_memory_grows_and_stays() -> None:
     assert peak_bytes() == after
 
 
-def test_peak_memory_is_unknown_where_the_system_does_not_say(
+def test_peak_memory_is_none_if_the_system_does_not_report_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(devices, "_STATUS", tmp_path / "status")

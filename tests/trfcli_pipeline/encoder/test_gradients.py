@@ -1,7 +1,12 @@
 import pytest
 import torch
 
-from trfcli_pipeline.encoder.gradients import Found, Gradients, add_up, sparse_embeddings
+from trfcli_pipeline.encoder.gradients import (
+    GradientAccumulator,
+    WeightGradients,
+    add_gradients,
+    sparse_embeddings,
+)
 
 
 class Tiny(torch.nn.Module):
@@ -21,8 +26,8 @@ def module() -> Tiny:
     return Tiny()
 
 
-def backward(module: Tiny, ids: list[list[int]]) -> Found:
-    weights = Gradients(module).weights
+def backward(module: Tiny, ids: list[list[int]]) -> WeightGradients:
+    weights = GradientAccumulator(module).weights
     with sparse_embeddings(module):
         loss = module(torch.tensor(ids))
     return list(torch.autograd.grad(loss, weights, allow_unused=True))
@@ -32,7 +37,7 @@ BATCHES = [[[1, 2, 2], [3, 0, 0]], [[2, 19, 1]], [[5, 5, 5]]]
 
 
 def dense(module: Tiny) -> dict[str, torch.Tensor | None]:
-    """What autograd itself leaves in each `grad`."""
+    """The gradients that autograd accumulates by itself."""
     module.zero_grad()
     sum(module(torch.tensor(ids)) for ids in BATCHES).backward()
     found = {name: each.grad for name, each in module.named_parameters()}
@@ -40,7 +45,7 @@ def dense(module: Tiny) -> dict[str, torch.Tensor | None]:
     return found
 
 
-def check(module: Tiny, expected: dict[str, torch.Tensor | None]) -> None:
+def assert_gradients_equal(module: Tiny, expected: dict[str, torch.Tensor | None]) -> None:
     for name, each in module.named_parameters():
         if expected[name] is None:
             assert each.grad is None
@@ -49,47 +54,46 @@ def check(module: Tiny, expected: dict[str, torch.Tensor | None]) -> None:
             torch.testing.assert_close(each.grad, expected[name])
 
 
-def test_sparse_gradients_add_up_to_dense_ones(module: Tiny) -> None:
+def test_sparse_gradients_sum_to_dense_ones(module: Tiny) -> None:
     expected = dense(module)
-    gradients = Gradients(module)
+    gradients = GradientAccumulator(module)
     for ids in BATCHES:
         gradients.add(backward(module, ids))
-    check(module, expected)
+    assert_gradients_equal(module, expected)
 
 
-def test_each_step_starts_from_nothing(module: Tiny) -> None:
+def test_each_step_starts_from_zero_in_the_same_buffer(module: Tiny) -> None:
     expected = dense(module)
-    gradients = Gradients(module)
+    gradients = GradientAccumulator(module)
     arrays = set()
     for _ in range(3):
         for ids in BATCHES:
             gradients.add(backward(module, ids))
-        check(module, expected)
+        assert_gradients_equal(module, expected)
         arrays.add(module.rows.weight.grad.data_ptr())
         module.zero_grad(set_to_none=True)
-    # The large array is the same in each step.
     assert len(arrays) == 1
 
 
-def test_totals_of_several_passes(module: Tiny) -> None:
+def test_gradients_of_several_passes_can_be_summed_first(module: Tiny) -> None:
     expected = dense(module)
-    total: Found = [None] * len(Gradients(module).weights)
+    total: WeightGradients = [None] * len(GradientAccumulator(module).weights)
     for ids in BATCHES:
-        add_up(total, backward(module, ids))
-    Gradients(module).add(total)
-    check(module, expected)
+        add_gradients(total, backward(module, ids))
+    GradientAccumulator(module).add(total)
+    assert_gradients_equal(module, expected)
 
 
-def test_weights_that_are_not_trained_get_none(module: Tiny) -> None:
+def test_frozen_weights_get_no_gradient(module: Tiny) -> None:
     expected = dense(module) | {"rows.weight": None}
     module.rows.weight.requires_grad = False
-    gradients = Gradients(module)
+    gradients = GradientAccumulator(module)
     for ids in BATCHES:
         gradients.add(backward(module, ids))
-    check(module, expected)
+    assert_gradients_equal(module, expected)
 
 
-def test_embeddings_are_sparse_for_a_while_only(module: Tiny) -> None:
+def test_embeddings_are_sparse_only_inside_the_context(module: Tiny) -> None:
     with sparse_embeddings(module):
         assert module.rows.sparse
     assert not module.rows.sparse

@@ -8,7 +8,7 @@ from transformers import AutoModel, PreTrainedModel
 from trfcli_pipeline.encoder.layer_depths import find_layers, freeze_lowest, parameter_depths
 from trfcli_pipeline.errors import EncoderError
 
-# Those whose embeddings and layers are put together in ways of their own.
+# Families with different structures of embeddings and layers.
 FAMILIES = [
     *("bert", "distilbert", "electra", "mpnet", "convbert", "gpt2", "modernbert", "xlnet"),
     *("deberta-v2", "fnet", "canine"),
@@ -29,7 +29,7 @@ def gradients(module: PreTrainedModel) -> dict[str, torch.Tensor]:
     return {name: each.grad for name, each in module.named_parameters() if each.grad is not None}
 
 
-def test_layers_are_found(module: PreTrainedModel) -> None:
+def test_layers_and_depths_are_found(module: PreTrainedModel) -> None:
     layers = find_layers(module)
     assert len(layers) == 2
     depths = parameter_depths(module)
@@ -39,14 +39,14 @@ def test_layers_are_found(module: PreTrainedModel) -> None:
     outside = depths.keys() - set(layers.parameters())
     assert {depths[each] for each in outside} <= {0, 2}
     for name, each in module.named_parameters():
-        # Whatever is looked up is at the bottom.
+        # All embeddings are below the layers.
         if "embedding" in name and each in outside and "projection" not in name:
             assert depths[each] == 0 or "mask_emb" in name, name
         if name.startswith(("pooler", "ln_f", "final_norm")):
             assert depths[each] == 2, name
 
 
-def test_nothing_below_what_is_trained_takes_part(module: PreTrainedModel) -> None:
+def test_the_backward_pass_ends_at_the_frozen_layers(module: PreTrainedModel) -> None:
     expected = gradients(module)
     freeze_lowest(module, 1)
     seen: list[bool] = []
@@ -59,7 +59,7 @@ def test_nothing_below_what_is_trained_takes_part(module: PreTrainedModel) -> No
         )
     found = gradients(module)
     assert seen == [False, True]
-    # What is trained has the gradients that it would have anyway.
+    # The gradients of the trained layers are the same as without frozen layers.
     assert found.keys() < expected.keys()
     for name, gradient in found.items():
         torch.testing.assert_close(gradient, expected[name])
@@ -67,7 +67,7 @@ def test_nothing_below_what_is_trained_takes_part(module: PreTrainedModel) -> No
     assert {name for name in expected if name in trained} == found.keys()
 
 
-def test_dropout_draws_nothing(tiny_bert: Path) -> None:
+def test_finding_depths_draws_no_random_numbers(tiny_bert: Path) -> None:
     module = AutoModel.from_pretrained(tiny_bert).train()
     before = torch.get_rng_state()
     parameter_depths(module)
@@ -75,16 +75,16 @@ def test_dropout_draws_nothing(tiny_bert: Path) -> None:
     assert all(part.training for part in module.modules())
 
 
-def test_layers_that_share_their_weights_are_none(family_encoder: Callable[[str], Path]) -> None:
+def test_layers_that_share_weights_are_an_error(family_encoder: Callable[[str], Path]) -> None:
     module = AutoModel.from_pretrained(family_encoder("albert"))
-    with pytest.raises(EncoderError, match="albert: has no layers of its own"):
+    with pytest.raises(EncoderError, match="albert: has no separate weights"):
         freeze_lowest(module, 1)
 
 
 @pytest.mark.parametrize("number", [2, 3])
-def test_something_has_to_be_left(tiny_bert: Path, number: int) -> None:
+def test_freezing_all_layers_is_an_error(tiny_bert: Path, number: int) -> None:
     module = AutoModel.from_pretrained(tiny_bert)
-    with pytest.raises(EncoderError, match=f"has 2 layers, so {number} can't") as caught:
+    with pytest.raises(EncoderError, match=f"can't freeze {number} layers of 2") as caught:
         freeze_lowest(module, number)
     assert "--freeze-encoder" in caught.value.hint
     assert all(each.requires_grad for each in module.parameters())

@@ -6,6 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModel
+from wrapped import load as load_wrapper
+from wrapped import make_gradients, parameters_of
 
 from trfcli_pipeline.encoder.activations import Activations
 from trfcli_pipeline.encoder.lora import add_adapters, merged
@@ -14,33 +16,24 @@ from trfcli_pipeline.encoder.padding import WordPieces
 from trfcli_pipeline.errors import EncoderError
 from trfcli_pipeline.pipeline.optimizer import make_optimizer
 
+FILE = "model.safetensors"
 LENGTHS = [7, 12, 0, 30, 3, 12]
 INPUT = WordPieces(
     ids=np.random.default_rng(0).integers(5, 100, sum(LENGTHS)),
     lengths=np.array(LENGTHS, dtype=np.int32),
-    type_ids=None,
 )
-FILE = "model.safetensors"
-
-
-@pytest.fixture(params=["tiny_bert", "tiny_gpt2"])
-def encoder(request: pytest.FixtureRequest) -> Path:
-    """One with linear layers, one whose layers are transposed."""
-    return request.getfixturevalue(request.param)
 
 
 def load(path: Path, *, words_per_batch: int = 2000, rank: int | None = 4) -> TransformersWrapper:
-    wrapper = TransformersWrapper(device="cpu", words_per_batch=words_per_batch)
-    wrapper.load(path)
+    wrapper = load_wrapper(path, words_per_batch=words_per_batch)
     torch.manual_seed(0)
-    wrapper.prepare_training(lora_rank=rank)
+    wrapper.shim.prepare_training(lora_rank=rank)
     return wrapper
 
 
 def update(wrapper: TransformersWrapper) -> Activations:
     Y, backprop = wrapper.begin_update(INPUT)
-    gradient = np.random.default_rng(1).normal(size=Y.last_hidden_state.shape).astype("f")
-    backprop(Activations(gradient, None, None, None, lengths=Y.lengths, is_grad=True))
+    backprop(make_gradients(Y, ["last_hidden_state"]))
     return Y
 
 
@@ -50,7 +43,7 @@ def train(wrapper: TransformersWrapper) -> None:
         wrapper.finish_update(make_optimizer(trf_lr=1e-2))
 
 
-def test_adapters_change_nothing_at_first(encoder: Path) -> None:
+def test_new_adapters_do_not_change_the_output(encoder: Path) -> None:
     plain, adapted = load(encoder, rank=None), load(encoder)
     hidden = [each.predict(INPUT).last_hidden_state for each in (plain, adapted)]
     assert np.array_equal(*hidden)
@@ -59,24 +52,23 @@ def test_adapters_change_nothing_at_first(encoder: Path) -> None:
 
 def test_only_adapters_are_trained(encoder: Path) -> None:
     wrapper = load(encoder)
-    before = {name: each.detach().clone() for name, each in wrapper.module.named_parameters()}
+    before = parameters_of(wrapper.shim.module)
     train(wrapper)
     trained = {
         name
-        for name, each in wrapper.module.named_parameters()
+        for name, each in wrapper.shim.module.named_parameters()
         if not torch.equal(each, before[name])
     }
-    # What isn't used at all, such as the pooler, isn't changed either.
     assert trained
     assert all(".lora_" in name for name in trained)
-    assert not any(".lora_" not in name for name, _ in wrapper.adamw._trained())
+    assert not any(".lora_" not in name for name, _ in wrapper.shim.adamw._trained())
 
 
-def test_what_is_saved_is_an_ordinary_encoder(encoder: Path, tmp_path: Path) -> None:
+def test_adapters_are_merged_when_saving(encoder: Path, tmp_path: Path) -> None:
     wrapper = load(encoder)
     train(wrapper)
     expected = wrapper.predict(INPUT).last_hidden_state
-    own = {name: each.detach().clone() for name, each in wrapper.module.named_parameters()}
+    own = parameters_of(wrapper.shim.module)
     wrapper.to_disk(tmp_path)
     before, after = load_file(encoder / FILE), load_file(tmp_path / FILE)
     assert before.keys() == after.keys()
@@ -85,17 +77,17 @@ def test_what_is_saved_is_an_ordinary_encoder(encoder: Path, tmp_path: Path) -> 
     assert all(after[name].ndim == 2 for name in changed)
     assert not any("embedding" in name or "wte" in name for name in changed)
     assert not (tmp_path / "adapter_config.json").exists()
-    # Predicted with what is saved, to the last bit.
+    # The saved encoder predicts bit-equal.
     assert np.array_equal(load(tmp_path, rank=None).predict(INPUT).last_hidden_state, expected)
     copy = TransformersWrapper(device="cpu").from_bytes(wrapper.to_bytes())
     assert np.array_equal(copy.predict(INPUT).last_hidden_state, expected)
-    # And training goes on with the very weights from before.
-    for name, each in wrapper.module.named_parameters():
+    # Saving doesn't change the weights that are trained.
+    for name, each in wrapper.shim.module.named_parameters():
         assert torch.equal(each, own[name]), name
     np.testing.assert_allclose(update(wrapper).last_hidden_state, expected, atol=1e-4)
 
 
-def test_sub_batches_give_the_same_gradients(
+def test_gradients_do_not_depend_on_sub_batches(
     encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = []
@@ -104,15 +96,19 @@ def test_sub_batches_give_the_same_gradients(
         train(wrapper)
         update(wrapper)
         found.append(
-            [each.grad.clone() for each in wrapper.module.parameters() if each.grad is not None]
+            [
+                each.grad.clone()
+                for each in wrapper.shim.module.parameters()
+                if each.grad is not None
+            ]
         )
-        # The second time, with no graphs kept.
+        # The second time, recompute all sub-batches.
         monkeypatch.setattr("trfcli_pipeline.encoder.updates.graph_budget", lambda device: 0)
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
-def test_adapters_come_back_after_an_error(tiny_bert: Path) -> None:
+def test_adapters_are_restored_after_an_error(tiny_bert: Path) -> None:
     module = AutoModel.from_pretrained(tiny_bert)
     adapters = add_adapters(module, 2)
     names = [name for name, _ in module.named_parameters()]
@@ -123,15 +119,15 @@ def test_adapters_come_back_after_an_error(tiny_bert: Path) -> None:
     assert [name for name, _ in module.named_parameters()] == names
 
 
-def test_without_peft_there_is_advice(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_peft_is_an_error(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(EncoderError, match="needs peft") as caught:
         load(tiny_bert)
     assert caught.value.hint == 'pip install "trfcli[lora]"'
 
 
-def test_an_encoder_without_linear_layers(tiny_bert: Path) -> None:
+def test_an_encoder_without_linear_layers_is_an_error(tiny_bert: Path) -> None:
     module = AutoModel.from_pretrained(tiny_bert)
     module.encoder, module.pooler = torch.nn.ModuleList(), None
-    with pytest.raises(EncoderError, match="bert: can't be trained by LoRA"):
+    with pytest.raises(EncoderError, match="bert: can't be trained with LoRA"):
         add_adapters(module, 2)

@@ -23,6 +23,7 @@ from wrapped import (
     plain_model,
     run_plain,
     simulate_memory,
+    split,
     update,
 )
 
@@ -54,7 +55,7 @@ def test_outputs_equal_those_of_the_plain_model(encoder: Path, words_per_batch: 
 
 
 @pytest.mark.parametrize("name", ["tiny_bert_without_pooler", "tiny_gpt2"])
-def test_without_trained_pooler_there_is_no_pooler_output(
+def test_pooler_output_is_none_without_a_trained_pooler(
     request: pytest.FixtureRequest, name: str
 ) -> None:
     wrapper = load(request.getfixturevalue(name))
@@ -90,7 +91,7 @@ def test_hidden_states_and_attentions_equal_those_of_the_plain_model(
 
 
 @pytest.mark.parametrize("kind", ["all_hidden_states", "all_attentions"])
-def test_only_what_was_asked_for_is_returned(tiny_bert: Path, kind: str) -> None:
+def test_only_requested_outputs_are_returned(tiny_bert: Path, kind: str) -> None:
     Y = load(tiny_bert, **{kind: True}).predict(make_input())
     assert getattr(Y, kind) is not None
     (other,) = ALL.keys() - {kind}
@@ -98,7 +99,9 @@ def test_only_what_was_asked_for_is_returned(tiny_bert: Path, kind: str) -> None
 
 
 @pytest.mark.parametrize("words_per_batch", [0, 50])
-def test_type_ids_reach_a_model_that_has_them(tiny_bert: Path, words_per_batch: int) -> None:
+def test_token_type_ids_are_passed_to_a_model_that_has_them(
+    tiny_bert: Path, words_per_batch: int
+) -> None:
     X = make_input(type_ids=True)
     wrapper = load(tiny_bert, words_per_batch=words_per_batch)
     Y = wrapper.predict(X)
@@ -109,7 +112,7 @@ def test_type_ids_reach_a_model_that_has_them(tiny_bert: Path, words_per_batch: 
 
 
 @pytest.mark.parametrize("lengths", [[], [0], [0, 0, 0]])
-def test_an_input_without_wordpieces(tiny_bert: Path, lengths: list[int]) -> None:
+def test_a_batch_without_wordpieces_gives_empty_arrays(tiny_bert: Path, lengths: list[int]) -> None:
     X = make_input(lengths)
     wrapper = load(tiny_bert, **ALL)
     Y, backprop = wrapper.begin_update(X)
@@ -121,34 +124,14 @@ def test_an_input_without_wordpieces(tiny_bert: Path, lengths: list[int]) -> Non
             lengths
         )
     backprop(make_gradients(Y, KINDS))
-    assert not any(each.any() for each in gradients_of(wrapper.module).values())
+    assert not any(each.any() for each in gradients_of(wrapper.shim.module).values())
 
 
-@pytest.mark.parametrize("words_per_batch", SIZES)
-def test_sub_batches_keep_to_their_size(tiny_bert: Path, words_per_batch: int) -> None:
-    batches = list(load(tiny_bert, words_per_batch=words_per_batch).sub_batches(make_input()))
-    filled = [segment for segment, length in enumerate(LENGTHS) if length]
-    assert sorted(int(i) for batch in batches for i in batch.segments) == filled
-    assert words_per_batch or len(batches) == 1
-    for batch in batches:
-        rows, longest = batch.inputs["input_ids"].shape
-        assert longest == max(LENGTHS[i] for i in batch.segments)
-        assert rows == 1 or not words_per_batch or rows * longest <= words_per_batch
-
-
-def test_a_mask_is_passed_where_there_is_padding_and_nowhere_else(tiny_bert: Path) -> None:
-    wrapper = load(tiny_bert)
-    (padded,) = wrapper.sub_batches(make_input([2, 3]))
-    assert padded.inputs["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
-    (full,) = wrapper.sub_batches(make_input([3, 0, 3]))
-    assert "attention_mask" not in full.inputs
-
-
-def test_words_per_batch_can_be_changed(tiny_bert: Path) -> None:
+def test_words_per_batch_can_be_changed_later(tiny_bert: Path) -> None:
     wrapper = load(tiny_bert, words_per_batch=0)
-    assert len(list(wrapper.sub_batches(make_input()))) == 1
+    assert len(list(split(wrapper, make_input()))) == 1
     wrapper.attrs["words_per_batch"] = 1
-    assert len(list(wrapper.sub_batches(make_input()))) == sum(map(bool, LENGTHS))
+    assert len(list(split(wrapper, make_input()))) == sum(map(bool, LENGTHS))
 
 
 def test_a_prediction_has_no_backward_pass(tiny_bert: Path) -> None:
@@ -159,7 +142,7 @@ def test_a_prediction_has_no_backward_pass(tiny_bert: Path) -> None:
 
 @pytest.mark.parametrize("words_per_batch", [0, 200, "auto"])
 @pytest.mark.parametrize("room", [64, 100, 130, 1000])
-def test_a_prediction_goes_on_with_less_where_memory_runs_out(
+def test_a_prediction_succeeds_after_memory_ran_out(
     encoder: Path, monkeypatch: pytest.MonkeyPatch, words_per_batch: int | str, room: int
 ) -> None:
     expected = load(encoder, **ALL).predict(make_input())
@@ -172,7 +155,7 @@ def test_a_prediction_goes_on_with_less_where_memory_runs_out(
             one, other = getattr(Y, kind), getattr(expected, kind)
             for a, b in zip([] if one is None else one, [] if one is None else other, strict=True):
                 np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
-    # By then, it knows what fits.
+    # The second prediction doesn't try what didn't fit.
     assert max(size for size, _ in tried[before:]) <= room
 
 
@@ -185,7 +168,7 @@ def test_a_segment_that_does_not_fit_is_an_error(
         with pytest.raises(PipelineError, match="for a segment of 64 wordpieces") as caught:
             run(make_input())
         assert "max_length" in caught.value.hint
-    # What fits is encoded all the same.
+    # Other segments still fit.
     assert wrapper.predict(make_input([3, 60])).last_hidden_state.any(axis=1).all()
 
 
@@ -201,22 +184,22 @@ def test_equal_segments_are_encoded_once(
     wrapper = load(encoder, words_per_batch=words_per_batch, **ALL)
     expected = wrapper.begin_update(X)[0]
     rows: list[int] = []
-    encode = wrapper.encode
+    encode = wrapper.shim.encode
 
     def counting(batch: Any) -> Any:
         rows.extend(batch.segments.tolist())
         return encode(batch)
 
-    monkeypatch.setattr(wrapper, "encode", counting)
+    monkeypatch.setattr(wrapper.shim, "encode", counting)
     Y = wrapper.predict(X)
     assert sorted(rows) == [0, 1, 4]
     for kind in KINDS:
         one, other = getattr(Y, kind), getattr(expected, kind)
         for a, b in zip([] if one is None else one, [] if one is None else other, strict=True):
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
-    # Copies are nobody else's arrays.
+    # Duplicates don't share arrays.
     assert not np.shares_memory(Y.all_attentions[0], Y.all_attentions[3])
-    # An update needs them all.
+    # An update encodes all of them.
     rows.clear()
     wrapper.begin_update(X)
     assert sorted(rows) == [0, 1, 3, 4, 5]
@@ -225,22 +208,26 @@ def test_equal_segments_are_encoded_once(
 # Saving and loading
 
 
-def via_bytes(wrapper: TransformersWrapper, path: Path, **settings: Any) -> TransformersWrapper:
+def reload_from_bytes(
+    wrapper: TransformersWrapper, path: Path, **settings: Any
+) -> TransformersWrapper:
     return TransformersWrapper(device="cpu", **settings).from_bytes(wrapper.to_bytes())
 
 
-def via_disk(wrapper: TransformersWrapper, path: Path, **settings: Any) -> TransformersWrapper:
+def reload_from_disk(
+    wrapper: TransformersWrapper, path: Path, **settings: Any
+) -> TransformersWrapper:
     wrapper.to_disk(path / "saved")
     return TransformersWrapper(device="cpu", **settings).from_disk(path / "saved")
 
 
-@pytest.mark.parametrize("copy", [via_bytes, via_disk])
+@pytest.mark.parametrize("reload", [reload_from_bytes, reload_from_disk])
 @pytest.mark.parametrize("name", ["tiny_bert", "tiny_bert_without_pooler", "tiny_gpt2"])
-def test_saving_and_loading_keeps_every_bit(
+def test_a_saved_model_predicts_bit_equal(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     name: str,
-    copy: Callable[..., TransformersWrapper],
+    reload: Callable[..., TransformersWrapper],
 ) -> None:
     path = request.getfixturevalue(name)
     wrapper = load(path, **ALL)
@@ -248,11 +235,13 @@ def test_saving_and_loading_keeps_every_bit(
     set_dropout_rate(wrapper, 0.3)
     update(wrapper, make_input())
     wrapper.finish_update(make_optimizer(trf_lr=1e-2))
-    loaded = copy(wrapper, tmp_path, **ALL)
-    assert loaded.is_loaded
+    loaded = reload(wrapper, tmp_path, **ALL)
+    assert loaded.shim.is_loaded
     assert loaded.get_dim("nO") == WIDTH
     for (key, one), (other_key, other) in zip(
-        wrapper.module.state_dict().items(), loaded.module.state_dict().items(), strict=True
+        wrapper.shim.module.state_dict().items(),
+        loaded.shim.module.state_dict().items(),
+        strict=True,
     ):
         assert key == other_key
         assert torch.equal(one, other)
@@ -265,30 +254,31 @@ def test_weights_are_saved_as_safetensors_only(tiny_bert: Path, tmp_path: Path) 
     load(tiny_bert).to_disk(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "config.json",
+        "inference.json",
         "model.safetensors",
     ]
 
 
-def test_loading_other_weights_forgets_the_optimizers_state(tiny_bert: Path) -> None:
+def test_loading_weights_resets_the_optimizer(tiny_bert: Path) -> None:
     wrapper, fresh = load(tiny_bert), load(tiny_bert)
     for _ in range(2):
         update(wrapper, make_input())
         wrapper.finish_update(make_optimizer(trf_lr=1e-2))
-    wrapper.load(tiny_bert)
+    wrapper.from_disk(tiny_bert)
     for each in (wrapper, fresh):
         update(each, make_input(), scale=-0.1)
         each.finish_update(make_optimizer(trf_lr=1e-2))
-    for name, each in parameters_of(fresh.module).items():
-        torch.testing.assert_close(wrapper.module.get_parameter(name), each)
+    for name, each in parameters_of(fresh.shim.module).items():
+        torch.testing.assert_close(wrapper.shim.module.get_parameter(name), each)
 
 
-# What is not there
+# Errors
 
 
 @pytest.mark.parametrize(
     "use",
     [
-        lambda wrapper: wrapper.module,
+        lambda wrapper: wrapper.shim.module,
         lambda wrapper: wrapper.predict(make_input()),
         lambda wrapper: wrapper.begin_update(make_input()),
         lambda wrapper: wrapper.finish_update(make_optimizer()),
@@ -297,25 +287,27 @@ def test_loading_other_weights_forgets_the_optimizers_state(tiny_bert: Path) -> 
     ],
     ids=["module", "predict", "begin_update", "finish_update", "to_bytes", "to_disk"],
 )
-def test_without_weights_there_is_an_error(use: Callable[[TransformersWrapper], Any]) -> None:
+def test_using_a_model_without_weights_is_an_error(
+    use: Callable[[TransformersWrapper], Any],
+) -> None:
     wrapper = TransformersWrapper(device="cpu")
-    assert not wrapper.is_loaded
+    assert not wrapper.shim.is_loaded
     with pytest.raises(PipelineError, match="weights aren't loaded") as caught:
         use(wrapper)
     assert "nlp.initialize()" in caught.value.hint
 
 
-def test_a_device_that_is_not_there_is_an_error(tiny_bert: Path) -> None:
+def test_an_unknown_device_is_an_error(tiny_bert: Path) -> None:
     with pytest.raises(DeviceError, match="abacus"):
         TransformersWrapper(device="abacus")
     wrapper = load(tiny_bert)
     with pytest.raises(DeviceError, match="abacus"):
-        wrapper.to("abacus")
-    assert wrapper.device == torch.device("cpu")
+        wrapper.shim.to("abacus")
+    assert wrapper.shim.device == torch.device("cpu")
 
 
-def test_moving_keeps_the_weights(tiny_bert: Path) -> None:
+def test_moving_to_a_device_keeps_the_weights(tiny_bert: Path) -> None:
     wrapper = load(tiny_bert)
     predicted = wrapper.predict(make_input())
-    wrapper.to("cpu")
+    wrapper.shim.to("cpu")
     assert_bit_equal(wrapper.predict(make_input()), predicted)

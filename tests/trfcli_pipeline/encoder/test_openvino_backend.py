@@ -1,5 +1,4 @@
 import multiprocessing
-import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 from spacy.language import Language
+from wrapped import split
 
 from trfcli_pipeline.encoder import openvino_backend
-from trfcli_pipeline.encoder.backends import Encoder, Inference
+from trfcli_pipeline.encoder.backends import Encoder, InferenceConfig
 from trfcli_pipeline.encoder.model import TransformersWrapper
-from trfcli_pipeline.encoder.openvino_backend import OpenVINOEncoder, convert
+from trfcli_pipeline.encoder.openvino_backend import OpenVINOEncoder
+from trfcli_pipeline.encoder.openvino_export import convert
 from trfcli_pipeline.encoder.padding import WordPieces
 from trfcli_pipeline.errors import EncoderError, PipelineError
 from trfcli_pipeline.pipeline.doc_rows import word_pieces
@@ -28,72 +29,74 @@ TEXTS = [
 ]
 
 
-def encoded(nlp: Language) -> tuple[TransformersWrapper, WordPieces]:
-    """The pipeline's encoder, and something for it to encode."""
+def model_and_input(nlp: Language) -> tuple[TransformersWrapper, WordPieces]:
+    """The pipeline's model, and its input for TEXTS."""
     return nlp.get_pipe("trf_tok2vec").model, word_pieces(list(nlp.pipe(TEXTS)))
 
 
 def converted(
     model: TransformersWrapper, X: WordPieces, precision: Any = "fp32"
 ) -> TransformersWrapper:
-    """A copy that OpenVINO runs."""
-    found = pickle.loads(pickle.dumps(model))
+    """A copy that runs with OpenVINO."""
+    found = model.copy()
     encoder = convert(
-        model.module,
-        model.encoder.traits,
+        model.shim.module,
+        model.shim.encoder.capabilities,
         precision,
-        all_hidden_states=model.all_hidden_states,
-        examples=[batch.inputs for batch in model.sub_batches(X)],
+        all_hidden_states=model.shim.all_hidden_states,
+        examples=[batch.inputs for batch in split(model, X)],
     )
-    found.encoder = Encoder(encoder, model.encoder.traits, Inference("openvino", precision))
+    found.shim.encoder = Encoder(
+        encoder, model.shim.encoder.capabilities, InferenceConfig("openvino", precision)
+    )
     return found
 
 
 @pytest.fixture(scope="module")
 def encoder(tiny_bert: Path) -> OpenVINOEncoder:
     model = TransformersWrapper(device="cpu")
-    model.load(tiny_bert)
-    traits = model.encoder.traits
-    return convert(model.module, traits, "fp32", all_hidden_states=False, examples=[])
+    model.from_disk(tiny_bert)
+    capabilities = model.shim.encoder.capabilities
+    return convert(model.shim.module, capabilities, "fp32", all_hidden_states=False, examples=[])
 
 
 def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
 
 
-# Position ids of different kinds, relative positions, no mask, neighbours past the mask
+# Absolute and relative positions, no mask, and neighbors past the mask
 @pytest.mark.parametrize("family", ["bert", "roberta", "deberta-v2", "fnet", "convbert"])
-def test_fp32_gives_what_torch_gives(
+def test_fp32_gives_the_same_results_as_torch(
     make_nlp: Callable[..., Language], family_encoder: Callable[[str], Path], family: str
 ) -> None:
-    model, X = encoded(make_nlp(family_encoder(family), all_hidden_states=True))
-    wanted, found = model.predict(X), converted(model, X).predict(X)
-    np.testing.assert_allclose(found.last_hidden_state, wanted.last_hidden_state, atol=1e-4)
-    assert wanted.all_hidden_states is not None
+    model, X = model_and_input(make_nlp(family_encoder(family), all_hidden_states=True))
+    expected, found = model.predict(X), converted(model, X).predict(X)
+    np.testing.assert_allclose(found.last_hidden_state, expected.last_hidden_state, atol=1e-4)
+    assert expected.all_hidden_states is not None
     assert found.all_hidden_states is not None
-    for layer, other in zip(found.all_hidden_states, wanted.all_hidden_states, strict=True):
+    for layer, other in zip(found.all_hidden_states, expected.all_hidden_states, strict=True):
         np.testing.assert_allclose(layer, other, atol=1e-4)
-    assert (wanted.pooler_output is None) == (found.pooler_output is None)
-    if wanted.pooler_output is not None:
-        np.testing.assert_allclose(found.pooler_output, wanted.pooler_output, atol=1e-4)
+    assert (expected.pooler_output is None) == (found.pooler_output is None)
+    if expected.pooler_output is not None:
+        np.testing.assert_allclose(found.pooler_output, expected.pooler_output, atol=1e-4)
 
 
 @pytest.mark.parametrize(("precision", "least"), [("int8", 0.99), ("bf16", 0.999)])
-def test_fewer_bits_give_nearly_the_same_in_less_space(
+def test_reduced_precision_is_smaller_and_nearly_as_exact(
     nlp: Language, precision: str, least: float
 ) -> None:
-    model, X = encoded(nlp)
-    wanted, reduced = model.predict(X), converted(model, X, precision)
+    model, X = model_and_input(nlp)
+    expected, reduced = model.predict(X), converted(model, X, precision)
     found = reduced.predict(X)
-    assert cosines(found.last_hidden_state, wanted.last_hidden_state).mean() >= least
-    assert (found.last_hidden_state != wanted.last_hidden_state).any()
-    n_bytes = len(reduced.module.files["openvino_model.bin"])
-    assert n_bytes < 4 * model.module.num_parameters() * 0.6
-    assert reduced.module.num_parameters() == model.module.num_parameters()
+    assert cosines(found.last_hidden_state, expected.last_hidden_state).mean() >= least
+    assert (found.last_hidden_state != expected.last_hidden_state).any()
+    n_bytes = len(reduced.shim.module.files["openvino_model.bin"])
+    assert n_bytes < 4 * model.shim.module.num_parameters() * 0.6
+    assert reduced.shim.module.num_parameters() == model.shim.module.num_parameters()
 
 
-def test_a_segment_gives_the_same_alone_as_among_others(nlp: Language) -> None:
-    model, X = encoded(nlp)
+def test_a_segment_gives_the_same_result_alone_and_in_a_batch(nlp: Language) -> None:
+    model, X = model_and_input(nlp)
     model = converted(model, X)
     together = model.predict(X).last_hidden_state
     ends = np.cumsum(X.lengths)
@@ -103,7 +106,7 @@ def test_a_segment_gives_the_same_alone_as_among_others(nlp: Language) -> None:
         np.testing.assert_allclose(alone, together[start:end], atol=1e-4)
 
 
-def test_threads_have_streams_of_their_own(encoder: OpenVINOEncoder) -> None:
+def test_threads_do_not_mix_up_their_results(encoder: OpenVINOEncoder) -> None:
     encoder = OpenVINOEncoder(encoder.config, "fp32", 1, encoder.files)
     encoder.n_streams = 2
     inputs = [torch.full((1, 2 + length % 5), length + 5) for length in range(40)]
@@ -138,19 +141,19 @@ for each in threads:
 """
 
 
-def test_the_first_calls_of_two_threads_do_not_wait_for_each_other(
+def test_the_first_calls_of_two_threads_do_not_deadlock(
     encoder: OpenVINOEncoder, tmp_path: Path
 ) -> None:
-    """Only the first ones of a process could."""
+    """Only the first calls in a process could."""
     encoder.save_pretrained(tmp_path)
     command = [sys.executable, "-c", FIRST_AT_ONCE, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
 
 
-def test_a_fork_can_use_what_its_parent_used(encoder: OpenVINOEncoder) -> None:
+def test_an_encoder_can_be_used_in_a_forked_process(encoder: OpenVINOEncoder) -> None:
     ids = torch.arange(5, 12)[None]
-    wanted = encoder(input_ids=ids).last_hidden_state
+    expected = encoder(input_ids=ids).last_hidden_state
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
 
@@ -161,13 +164,13 @@ def test_a_fork_can_use_what_its_parent_used(encoder: OpenVINOEncoder) -> None:
     process.start()
     try:
         assert ours.poll(60)
-        np.testing.assert_array_equal(ours.recv(), wanted.numpy())
+        np.testing.assert_array_equal(ours.recv(), expected.numpy())
     finally:
         process.kill()
         process.join()
 
 
-def test_saved_files_can_be_deleted(encoder: OpenVINOEncoder, tmp_path: Path) -> None:
+def test_files_can_be_overwritten_after_loading(encoder: OpenVINOEncoder, tmp_path: Path) -> None:
     encoder.save_pretrained(tmp_path)
     found = OpenVINOEncoder.from_pretrained(tmp_path, "fp32", encoder.num_parameters())
     for path in tmp_path.iterdir():
@@ -178,7 +181,7 @@ def test_saved_files_can_be_deleted(encoder: OpenVINOEncoder, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("damage", ["missing", "not XML"])
-def test_damaged_files(encoder: OpenVINOEncoder, tmp_path: Path, damage: str) -> None:
+def test_damaged_files_are_an_error(encoder: OpenVINOEncoder, tmp_path: Path, damage: str) -> None:
     encoder.save_pretrained(tmp_path)
     graph = tmp_path / "openvino_model.xml"
     graph.unlink()
@@ -188,26 +191,26 @@ def test_damaged_files(encoder: OpenVINOEncoder, tmp_path: Path, damage: str) ->
         OpenVINOEncoder.from_pretrained(tmp_path, "fp32", 1)
 
 
-def test_what_cannot_be_converted_is_no_silent_mistake(
+def test_an_encoder_with_other_results_after_conversion_is_an_error(
     make_nlp: Callable[..., Language], tiny_gpt2: Path
 ) -> None:
-    model, X = encoded(make_nlp(tiny_gpt2))
-    with pytest.raises(EncoderError, match="gpt2: computes something else"):
+    model, X = model_and_input(make_nlp(tiny_gpt2))
+    with pytest.raises(EncoderError, match="gpt2: gives other results"):
         converted(model, X)
 
 
-def test_openvino_is_not_installed(
+def test_a_missing_openvino_is_an_error(
     encoder: OpenVINOEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder.save_pretrained(tmp_path)
-    openvino_backend._core.cache_clear()
+    openvino_backend.openvino_core.cache_clear()
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(PipelineError, match="OpenVINO isn't installed") as caught:
+    with pytest.raises(PipelineError, match="needs OpenVINO, which isn't installed") as caught:
         OpenVINOEncoder.from_pretrained(tmp_path, "fp32", 1)
     assert 'pip install "trfcli[openvino]"' in (caught.value.hint or "")
 
 
 @pytest.mark.usefixtures("encoder")
-def test_nothing_is_reported_to_anybody() -> None:
+def test_telemetry_is_disabled() -> None:
     assert sys.modules["openvino_telemetry"] is None
     assert "unittest.mock" in type(sys.modules["nncf"].telemetry.telemetry).__module__

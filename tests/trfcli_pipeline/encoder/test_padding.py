@@ -3,17 +3,23 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trfcli_pipeline.encoder.padding import WordPieces, divide, find_originals, pad, pad_rows
+from trfcli_pipeline.encoder.padding import (
+    WordPieces,
+    first_occurrences,
+    group_segments,
+    pad,
+    pad_rows,
+)
 
 CPU = torch.device("cpu")
 LENGTHS = st.lists(st.integers(0, 40), max_size=30).map(lambda each: np.array(each, np.int32))
 
 
 @given(LENGTHS, st.integers(0, 200), st.booleans())
-def test_each_segment_is_in_one_sub_batch(
+def test_every_segment_is_in_exactly_one_sub_batch(
     lengths: np.ndarray, words_per_batch: int, ignores_padding: bool
 ) -> None:
-    groups = list(divide(lengths, words_per_batch, ignores_padding=ignores_padding))
+    groups = list(group_segments(lengths, words_per_batch, ignores_padding=ignores_padding))
     together = [segment for group in groups for segment in group.tolist()]
     assert sorted(together) == np.flatnonzero(lengths).tolist()
     for group in groups:
@@ -25,12 +31,12 @@ def test_each_segment_is_in_one_sub_batch(
 
 
 @given(LENGTHS.filter(lambda each: bool(each.any())), st.booleans())
-def test_padding_loses_nothing(lengths: np.ndarray, typed: bool) -> None:
+def test_padded_rows_contain_all_wordpieces(lengths: np.ndarray, typed: bool) -> None:
     n_pieces = int(lengths.sum())
     ids = np.arange(100, 100 + n_pieces)
     X = WordPieces(ids, lengths, np.arange(n_pieces) if typed else None)
     rows = np.random.default_rng(0).random((n_pieces, 3), dtype=np.float32)
-    for segments in divide(lengths, 50, ignores_padding=True):
+    for segments in group_segments(lengths, 50, ignores_padding=True):
         batch = pad(X, segments, 7, CPU)
         padded = batch.inputs["input_ids"]
         assert padded.shape == (len(segments), lengths[segments].max())
@@ -39,9 +45,8 @@ def test_padding_loses_nothing(lengths: np.ndarray, typed: bool) -> None:
         for row, segment in enumerate(segments):
             start = lengths[:segment].sum()
             own = ids[start : start + lengths[segment]]
-            # On the right.
+            # Padding is on the right.
             assert padded[row, : len(own)].tolist() == own.tolist()
-        # No mask where there is nothing to mask.
         assert ("attention_mask" in batch.inputs) == (not bool(batch.mask.all()))
         assert ("token_type_ids" in batch.inputs) == typed
         laid_out = pad_rows(rows, batch)
@@ -50,9 +55,7 @@ def test_padding_loses_nothing(lengths: np.ndarray, typed: bool) -> None:
 
 
 @given(LENGTHS.filter(lambda each: bool(each.any())), st.booleans())
-def test_the_halves_of_a_sub_batch_are_what_padding_makes_of_them(
-    lengths: np.ndarray, typed: bool
-) -> None:
+def test_the_halves_of_a_sub_batch_are_padded_anew(lengths: np.ndarray, typed: bool) -> None:
     n_pieces = int(lengths.sum())
     X = WordPieces(np.arange(n_pieces), lengths, np.arange(n_pieces) if typed else None)
     batch = pad(X, np.flatnonzero(lengths), 7, CPU)
@@ -70,14 +73,14 @@ def test_the_halves_of_a_sub_batch_are_what_padding_makes_of_them(
 
 
 @given(st.lists(st.sampled_from([(), (1,), (1, 2), (2, 1), (1, 2, 3)]), max_size=12))
-def test_originals_are_the_first_of_their_kind(segments: list[tuple[int, ...]]) -> None:
+def test_duplicates_point_to_the_first_occurrence(segments: list[tuple[int, ...]]) -> None:
     X = WordPieces(
         ids=np.array([each for segment in segments for each in segment], np.int64),
         lengths=np.array([len(segment) for segment in segments], np.int32),
     )
-    assert find_originals(X).tolist() == [segments.index(segment) for segment in segments]
+    assert first_occurrences(X).tolist() == [segments.index(segment) for segment in segments]
 
 
-def test_segments_of_other_types_are_no_duplicates() -> None:
+def test_segments_with_other_token_types_are_no_duplicates() -> None:
     X = WordPieces(np.array([1, 2, 1, 2, 1, 2]), np.array([2, 2, 2], "i"), np.array([0] * 5 + [1]))
-    assert find_originals(X).tolist() == [0, 0, 2]
+    assert first_occurrences(X).tolist() == [0, 0, 2]

@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from wrapped import ALL, KINDS, load, make_gradients
 
 from trfcli_pipeline.encoder.activations import Activations
 from trfcli_pipeline.encoder.model import TransformersWrapper
 from trfcli_pipeline.encoder.padding import WordPieces
 from trfcli_pipeline.encoder.precision import (
-    bound_kernels,
-    make_scaler,
+    limit_kernel_caches,
+    make_grad_scaler,
     resolve_precision,
     to_float32,
 )
@@ -22,12 +23,13 @@ LENGTHS = [7, 12, 0, 30, 3]
 INPUT = WordPieces(
     ids=np.random.default_rng(0).integers(5, 100, sum(LENGTHS)),
     lengths=np.array(LENGTHS, dtype=np.int32),
-    type_ids=None,
 )
 
 
 @pytest.mark.parametrize("has_it", [True, False])
-def test_what_auto_means(monkeypatch: pytest.MonkeyPatch, has_it: bool) -> None:
+def test_auto_is_bf16_on_gpus_that_support_it(
+    monkeypatch: pytest.MonkeyPatch, has_it: bool
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_it)
     assert resolve_precision("auto", CUDA) == ("bf16" if has_it else "fp32")
     assert resolve_precision("auto", torch.device("mps")) == "fp32"
@@ -42,7 +44,7 @@ def test_what_auto_means(monkeypatch: pytest.MonkeyPatch, has_it: bool) -> None:
         ({}, "fp32"),
     ],
 )
-def test_what_auto_means_on_a_cpu(
+def test_auto_is_bf16_on_cpus_with_bfloat16_instructions(
     monkeypatch: pytest.MonkeyPatch, found: dict[str, bool], expected: str
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
@@ -50,28 +52,28 @@ def test_what_auto_means_on_a_cpu(
     assert resolve_precision("fp32", CPU) == "fp32"
 
 
-def test_a_torch_that_does_not_know_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_is_fp32_if_torch_does_not_know_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities")
     assert resolve_precision("auto", CPU) == "fp32"
 
 
-def test_kernels_are_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernel_caches_are_limited_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")
     for name in names:
-        # Set first, so that it is put back in the end.
+        # Set first, so that monkeypatch restores it.
         monkeypatch.setenv(name, "0")
         monkeypatch.delenv(name)
-    bound_kernels(CUDA)
+    limit_kernel_caches(CUDA)
     assert not any(name in os.environ for name in names)
     monkeypatch.setenv(names[1], "7")
-    bound_kernels(CPU)
+    limit_kernel_caches(CPU)
     assert 0 < int(os.environ[names[0]]) < 100
-    # The user's own setting stays.
+    # The user's own setting is kept.
     assert os.environ[names[1]] == "7"
 
 
 @pytest.mark.parametrize("name", ["fp32", "bf16", "fp16"])
-def test_what_is_asked_for_is_taken(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_supported_precision_is_used(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_precision(name, CPU) == name
     monkeypatch.setattr(torch.amp, "is_autocast_available", lambda device_type: False)
     if name == "fp32":
@@ -81,53 +83,41 @@ def test_what_is_asked_for_is_taken(name: str, monkeypatch: pytest.MonkeyPatch) 
             resolve_precision(name, CPU)
 
 
-def test_other_names_are_wrong() -> None:
-    with pytest.raises(PipelineError, match="precision: can't be 'half'"):
+def test_an_unknown_precision_is_an_error() -> None:
+    with pytest.raises(PipelineError, match="precision: unknown value 'half'"):
         resolve_precision("half", CPU)
 
 
-def test_only_fp16_needs_a_scaler() -> None:
+def test_gradients_are_scaled_only_in_fp16() -> None:
     values = [torch.ones(2), torch.ones(3)]
     for name in ("fp32", "bf16"):
-        scaled = make_scaler(name, CPU).scale(values)
+        scaled = make_grad_scaler(name, CPU).scale(values)
         assert all(one is other for one, other in zip(scaled, values, strict=True))
-    assert make_scaler("fp16", CPU).scale(values)[0].tolist() == [2.0**16] * 2
+    assert make_grad_scaler("fp16", CPU).scale(values)[0].tolist() == [2.0**16] * 2
 
 
-def test_outputs_of_all_kinds_become_float32() -> None:
+def test_tensors_and_tuples_are_converted_to_float32() -> None:
     half = torch.ones(2, dtype=torch.bfloat16)
     assert to_float32(half).dtype == torch.float32
     assert [each.dtype for each in to_float32((half, half))] == [torch.float32] * 2
     assert to_float32(None) is None
 
 
-def random_like(value: Any, generator: np.random.Generator) -> Any:
-    if isinstance(value, list):
-        return [random_like(each, generator) for each in value]
-    # As small as those of a batch's mean loss: in fp16, others would overflow once scaled.
-    return generator.normal(scale=1e-2, size=value.shape).astype("f")
-
-
 def train(path: Path, precision: str, **settings: Any) -> tuple[Activations, torch.Tensor]:
-    """Outputs and the gradients of the weights, in one row, as the optimizer sees them."""
-    wrapper = TransformersWrapper(
-        device="cpu", all_hidden_states=True, all_attentions=True, **settings
-    )
-    wrapper.load(path)
-    wrapper.prepare_training(precision=precision)
+    """The outputs, and the flattened gradients of the weights before scaling."""
+    wrapper = load(path, **ALL, **settings)
+    wrapper.shim.prepare_training(precision=precision)
     Y, backprop = wrapper.begin_update(INPUT)
-    generator = np.random.default_rng(1)
-    kinds = ("last_hidden_state", "pooler_output", "all_hidden_states", "all_attentions")
-    gradients = {kind: random_like(getattr(Y, kind), generator) for kind in kinds}
-    backprop(Activations(**gradients, lengths=Y.lengths, is_grad=True))
-    scale = wrapper.adamw.scaler.get_scale()
-    found = [each.grad.flatten() / scale for each in wrapper.module.parameters()]
+    # As small as with a mean loss: larger ones would overflow in fp16 when scaled.
+    backprop(make_gradients(Y, KINDS, scale=1e-2))
+    scale = wrapper.shim.adamw.scaler.get_scale()
+    found = [each.grad.flatten() / scale for each in wrapper.shim.module.parameters()]
     return Y, torch.cat(found)
 
 
 @pytest.mark.parametrize("keeps_graphs", [True, False])
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.1), ("fp16", 0.02)])
-def test_gradients_are_those_of_float32_but_for_rounding(
+def test_gradients_equal_those_in_float32_up_to_rounding(
     tiny_bert: Path,
     monkeypatch: pytest.MonkeyPatch,
     precision: str,
@@ -146,31 +136,29 @@ def test_gradients_are_those_of_float32_but_for_rounding(
         assert not np.array_equal(getattr(Y, kind), getattr(exact, kind))
 
 
-def test_predictions_stay_exact(tiny_bert: Path) -> None:
+def test_predictions_are_always_in_float32(tiny_bert: Path) -> None:
     found = []
     for precision in ("fp32", "bf16"):
-        wrapper = TransformersWrapper(device="cpu")
-        wrapper.load(tiny_bert)
-        wrapper.prepare_training(precision=precision)
+        wrapper = load(tiny_bert)
+        wrapper.shim.prepare_training(precision=precision)
         found.append(wrapper.predict(INPUT).last_hidden_state)
     assert np.array_equal(*found)
 
 
-def test_the_precision_can_be_a_setting_of_the_model(tiny_bert: Path) -> None:
-    wrapper = TransformersWrapper(device="cpu", precision="bf16")
-    wrapper.load(tiny_bert)
-    wrapper.prepare_training()
-    assert wrapper.precision == "bf16"
-    with pytest.raises(PipelineError, match="precision: can't be 'half'"):
-        wrapper.prepare_training(precision="half")
-    with pytest.raises(PipelineError, match="precision: can't be 'half'"):
+def test_the_precision_may_be_set_in_the_model(tiny_bert: Path) -> None:
+    wrapper = load(tiny_bert, precision="bf16")
+    wrapper.shim.prepare_training()
+    assert wrapper.shim.precision == "bf16"
+    with pytest.raises(PipelineError, match="precision: unknown value 'half'"):
+        wrapper.shim.prepare_training(precision="half")
+    with pytest.raises(PipelineError, match="precision: unknown value 'half'"):
         TransformersWrapper(precision="half")
 
 
 def attentions_used(wrapper: TransformersWrapper, n_pieces: int) -> list[str]:
-    """The attention of each forward pass of an update and of a prediction."""
+    """The attention implementations of an update and a prediction."""
     used = []
-    hook = wrapper.module.register_forward_pre_hook(
+    hook = wrapper.shim.module.register_forward_pre_hook(
         lambda module, _: used.append(module.config._attn_implementation)
     )
     X = WordPieces(np.full(n_pieces, 7), np.array([n_pieces], dtype=np.int32))
@@ -181,25 +169,23 @@ def attentions_used(wrapper: TransformersWrapper, n_pieces: int) -> list[str]:
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_short_rows_are_trained_with_attention_by_matrix_products(
+def test_short_rows_are_trained_with_eager_attention(
     tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, precision: str
 ) -> None:
-    monkeypatch.setattr("trfcli_pipeline.encoder.precision._FEW_PIECES", 20)
-    wrapper = TransformersWrapper(device="cpu", precision=precision)
-    wrapper.load(tiny_bert)
+    monkeypatch.setattr("trfcli_pipeline.encoder.precision._EAGER_ATTENTION_PIECES", 20)
+    wrapper = load(tiny_bert, precision=precision)
     assert attentions_used(wrapper, 20) == ["eager", "sdpa"]
     assert attentions_used(wrapper, 21) == ["sdpa", "sdpa"]
 
 
-def test_float32_leaves_attention_alone(tiny_bert: Path) -> None:
-    wrapper = TransformersWrapper(device="cpu")
-    wrapper.load(tiny_bert)
+def test_training_in_float32_uses_sdpa(tiny_bert: Path) -> None:
+    wrapper = load(tiny_bert)
     assert attentions_used(wrapper, 10) == ["sdpa", "sdpa"]
 
 
 def n_conversions(wrapper: TransformersWrapper) -> int:
-    """How often an update's forward pass converts a weight of a layer to bfloat16."""
-    shape = list(wrapper.module.encoder.layer[0].intermediate.dense.weight.shape)
+    """Count how often an update's forward pass converts one kind of weight to bfloat16."""
+    shape = list(wrapper.shim.module.encoder.layer[0].intermediate.dense.weight.shape)
     with torch.profiler.profile(
         activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True
     ) as profile:
@@ -211,12 +197,9 @@ def n_conversions(wrapper: TransformersWrapper) -> int:
     )
 
 
-def test_weights_are_converted_once_for_all_sub_batches(tiny_bert: Path) -> None:
+def test_weights_are_converted_once_per_update(tiny_bert: Path) -> None:
     found = []
     for words_per_batch in (0, 1):
-        wrapper = TransformersWrapper(
-            device="cpu", precision="bf16", words_per_batch=words_per_batch
-        )
-        wrapper.load(tiny_bert)
+        wrapper = load(tiny_bert, precision="bf16", words_per_batch=words_per_batch)
         found.append(n_conversions(wrapper))
     assert found == [2, 2]

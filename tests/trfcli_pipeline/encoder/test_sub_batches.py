@@ -1,131 +1,97 @@
-from collections.abc import Iterator
-from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+import torch
+from wrapped import LENGTHS, SIZES, load, make_input, simulate_memory, split
 
-from trfcli_pipeline.encoder.sub_batches import AUTO, check_words_per_batch, group_by_length
-from trfcli_pipeline.errors import PipelineError
-
-# No deadline: how long an example takes says more about the machine.
-quick = settings(max_examples=60, deadline=None)
-
-row_lengths = st.lists(st.integers(0, 60), max_size=40)
+from trfcli_pipeline.encoder.model import TransformersWrapper
+from trfcli_pipeline.encoder.shim import TransformersShim
+from trfcli_pipeline.encoder.sub_batches import sub_batch_size
 
 
-@quick
-@given(row_lengths, st.integers(0, 200))
-def test_every_row_is_in_exactly_one_group(lengths: list[int], words_per_batch: int) -> None:
-    groups = group_by_length(lengths, words_per_batch)
-    assert sorted(row for group in groups for row in group.tolist()) == list(range(len(lengths)))
-    assert all(len(group) for group in groups)
+@pytest.mark.parametrize("words_per_batch", SIZES)
+def test_sub_batches_stay_within_words_per_batch(tiny_bert: Path, words_per_batch: int) -> None:
+    batches = split(load(tiny_bert, words_per_batch=words_per_batch), make_input())
+    filled = [segment for segment, length in enumerate(LENGTHS) if length]
+    assert sorted(int(i) for batch in batches for i in batch.segments) == filled
+    assert words_per_batch or len(batches) == 1
+    for batch in batches:
+        rows, longest = batch.inputs["input_ids"].shape
+        assert longest == max(LENGTHS[i] for i in batch.segments)
+        assert rows == 1 or not words_per_batch or rows * longest <= words_per_batch
 
 
-@quick
-@given(row_lengths, st.integers(1, 200))
-def test_a_padded_group_fits_or_has_one_row(lengths: list[int], words_per_batch: int) -> None:
-    for group in group_by_length(lengths, words_per_batch):
-        longest = max(lengths[row] for row in group)
-        assert len(group) == 1 or len(group) * longest <= words_per_batch
+def test_only_padded_sub_batches_have_an_attention_mask(tiny_bert: Path) -> None:
+    wrapper = load(tiny_bert)
+    (padded,) = split(wrapper, make_input([2, 3]))
+    assert padded.inputs["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
+    (full,) = split(wrapper, make_input([3, 0, 3]))
+    assert "attention_mask" not in full.inputs
 
 
-def cost(lengths: list[int], sizes: tuple[int, ...]) -> int:
-    """Of groups of so many rows, the longest rows first: padded wordpieces, and 100 for a call."""
-    rows = sorted((max(length, 1) for length in lengths), reverse=True)
-    starts = [sum(sizes[:i]) for i in range(len(sizes))]
-    return sum(100 + size * rows[start] for size, start in zip(sizes, starts, strict=True))
+def simulate_device(
+    wrapper: TransformersWrapper, monkeypatch: pytest.MonkeyPatch, kind: str, free: int
+) -> None:
+    """Pretend that the encoder is on such a device, with this many free bytes."""
+    monkeypatch.setattr("trfcli_pipeline.encoder.memory_budget.free_bytes", lambda device: free)
+    wrapper.shim.device = torch.device(kind)
 
 
-def all_sizes(n_rows: int) -> Iterator[tuple[int, ...]]:
-    """All ways to divide rows, without changing their order."""
-    for cuts in product([False, True], repeat=n_rows - 1):
-        ends = [i + 1 for i, cut in enumerate(cuts) if cut] + [n_rows]
-        yield tuple(end - start for start, end in zip([0, *ends], ends, strict=False))
+def automatic_size(wrapper: TransformersWrapper, *, is_train: bool) -> int:
+    lengths = np.full(10**5, 10, np.int32)
+    return sub_batch_size(wrapper.shim, lengths, "auto", is_train=is_train)
 
 
-@quick
-@given(st.lists(st.integers(0, 200), min_size=1, max_size=8), st.integers(1, 900))
-def test_no_other_groups_cost_less(lengths: list[int], words_per_batch: int) -> None:
-    rows = sorted(lengths, reverse=True)
-    found = tuple(len(group) for group in group_by_length(lengths, words_per_batch))
-    fitting = [
-        sizes
-        for sizes in all_sizes(len(lengths))
-        if all(
-            size == 1 or size * rows[sum(sizes[:i])] <= words_per_batch
-            for i, size in enumerate(sizes)
-        )
-    ]
-    assert cost(lengths, found) == min(cost(lengths, sizes) for sizes in fitting)
+def test_automatic_sub_batches_depend_on_the_free_memory(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrapper = load(tiny_bert)
+    sizes = {}
+    for free in (10**6, 2 * 10**6, 10**12):
+        simulate_device(wrapper, monkeypatch, "cuda", free)
+        sizes[free] = [automatic_size(wrapper, is_train=is_train) for is_train in (False, True)]
+    # A layer takes 2 (34 x 16 + 5 x 4 x 10) bytes per wordpiece. Graphs keep both layers.
+    assert sizes[10**6] == [10**6 // 4 // 1488, 10**6 // 4 // 2976]
+    assert sizes[2 * 10**6] == [2 * 10**6 // 4 // 1488, 2 * 10**6 // 4 // 2976]
+    # Larger sub-batches would gain nothing.
+    assert sizes[10**12] == [2**15, 2**15]
 
 
-def test_a_group_ends_where_rows_get_much_shorter() -> None:
-    lengths = [100] * 3 + [80, 40, 40]
-    assert [group.tolist() for group in group_by_length(lengths, 2000)] == [[0, 1, 2, 3], [4, 5]]
+@pytest.mark.parametrize("setting", ["all_hidden_states", "all_attentions"])
+def test_automatic_sub_batches_leave_room_for_the_outputs_of_all_layers(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    wrapper = load(tiny_bert, **{setting: True})
+    simulate_device(wrapper, monkeypatch, "cuda", 10**6)
+    assert automatic_size(wrapper, is_train=False) == automatic_size(wrapper, is_train=True)
 
 
-def test_few_wordpieces_stay_together_whatever_their_lengths() -> None:
-    assert [len(group) for group in group_by_length([50, 1, 1], 2000)] == [3]
+@pytest.mark.parametrize("n_streams", [1, 2])
+def test_automatic_sub_batches_are_small_on_a_cpu(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, n_streams: int
+) -> None:
+    wrapper = load(tiny_bert)
+    simulate_device(wrapper, monkeypatch, "cpu", 10**12)
+    monkeypatch.setattr(TransformersShim, "n_streams", n_streams)
+    assert automatic_size(wrapper, is_train=False) == 1024
+    # Smaller still if the streams don't have enough memory together.
+    simulate_device(wrapper, monkeypatch, "cpu", 10**6)
+    assert automatic_size(wrapper, is_train=False) == 10**6 // 4 // n_streams // 1488
 
 
-def test_rows_of_one_length_fill_their_groups() -> None:
-    assert [len(group) for group in group_by_length([2] * 8, 6)] == [3, 3, 2]
-
-
-@quick
-@given(row_lengths, st.integers(0, 200))
-def test_rows_come_longest_first_and_stable(lengths: list[int], words_per_batch: int) -> None:
-    order = [row for group in group_by_length(lengths, words_per_batch) for row in group.tolist()]
-    assert order == sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
-
-
-@quick
-@given(row_lengths.filter(bool))
-def test_0_puts_all_rows_into_one_group(lengths: list[int]) -> None:
-    assert len(group_by_length(lengths, 0)) == 1
-
-
-def test_the_budget_may_be_used_up_to_the_last_wordpiece() -> None:
-    assert [len(group) for group in group_by_length([5, 5, 5], 10)] == [2, 1]
-    assert [len(group) for group in group_by_length([5, 5, 5], 9)] == [1, 1, 1]
-
-
-def test_padding_counts() -> None:
-    # 6 + 1 wordpieces are within 7, but two rows of 6 are not.
-    assert [group.tolist() for group in group_by_length([1, 6], 7)] == [[1], [0]]
-
-
-def test_a_row_longer_than_the_budget_goes_alone() -> None:
-    groups = group_by_length([3, 100, 3], 10)
-    assert [group.tolist() for group in groups] == [[1], [0, 2]]
-
-
-@pytest.mark.parametrize("words_per_batch", [0, 1, 2000])
-def test_no_rows_give_no_groups(words_per_batch: int) -> None:
-    assert group_by_length([], words_per_batch) == []
-
-
-@pytest.mark.parametrize("lengths", [[], [1, 2]])
-def test_a_negative_budget_is_an_error(lengths: list[int]) -> None:
-    with pytest.raises(ValueError, match="0 or more, got -1"):
-        group_by_length(lengths, -1)
-
-
-def test_groups_index_arrays() -> None:
-    lengths = np.array([2, 9, 4], dtype=np.int32)
-    (group,) = group_by_length(lengths, 0)
-    assert lengths[group].tolist() == [9, 4, 2]
-
-
-@pytest.mark.parametrize("value", [0, 1, 2000, AUTO])
-def test_numbers_and_auto_are_settings(value: int | str) -> None:
-    check_words_per_batch(value)
-
-
-@pytest.mark.parametrize("value", [-1, 1.5, True, None, "", "Auto", "2000"])
-def test_other_settings_are_errors(value: object) -> None:
-    with pytest.raises(PipelineError, match=f"words_per_batch: can't be {value!r}") as caught:
-        check_words_per_batch(value)
-    assert '"auto"' in caught.value.hint
+def test_automatic_sub_batches_remember_what_did_not_fit(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrapper = load(tiny_bert, words_per_batch="auto")
+    simulate_memory(wrapper, monkeypatch, room=100, graphs=70)
+    wrapper.predict(make_input())
+    assert 50 <= automatic_size(wrapper, is_train=False) <= 100
+    # Updates need more memory, and have a limit of their own.
+    assert automatic_size(wrapper, is_train=True) == 1024
+    wrapper.begin_update(make_input())
+    assert 32 <= automatic_size(wrapper, is_train=True) <= 70
+    assert 50 <= automatic_size(wrapper, is_train=False) <= 100
+    # The limits don't apply to another device.
+    wrapper.shim.to("cpu")
+    assert automatic_size(wrapper, is_train=False) == 1024

@@ -23,12 +23,12 @@ def threads_of_torch(_: int) -> tuple[str, int]:
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_each_stream_has_one_thread_of_torch() -> None:
+def test_each_stream_uses_one_torch_thread() -> None:
     found = list(run_streams(threads_of_torch, range(50), 2))
     assert len(found) == 50
     assert {number for _, number in found} == {1}
     assert threading.current_thread().name not in {name for name, _ in found}
-    # The caller keeps its own, and so do threads that start later.
+    # The setting of the caller and of later threads is unchanged.
     assert torch.get_num_threads() == 2
     later: list[int] = []
     thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
@@ -38,12 +38,12 @@ def test_each_stream_has_one_thread_of_torch() -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_results_come_in_the_order_of_the_items() -> None:
+def test_results_are_in_the_order_of_the_items() -> None:
     first = threading.Event()
 
     def work(item: int) -> int:
         if item == 0:
-            # The second is done before the first.
+            # Finishes after the second item.
             assert first.wait(timeout=20)
         first.set()
         return item * item
@@ -52,13 +52,13 @@ def test_results_come_in_the_order_of_the_items() -> None:
 
 
 @pytest.mark.parametrize(("n_items", "n_streams"), [(1, 2), (3, 1)])
-def test_little_work_stays_in_the_callers_thread(n_items: int, n_streams: int) -> None:
+def test_a_single_item_or_stream_runs_in_the_callers_thread(n_items: int, n_streams: int) -> None:
     found = {name for name, _ in run_streams(threads_of_torch, range(n_items), n_streams)}
     assert found == {threading.current_thread().name}
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_an_error_reaches_the_caller() -> None:
+def test_errors_are_raised_in_the_caller() -> None:
     def work(item: int) -> int:
         if item == 3:
             raise MemoryError("too much")
@@ -70,13 +70,13 @@ def test_an_error_reaches_the_caller() -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_as_many_streams_as_threads_on_a_cpu_only() -> None:
+def test_streams_equal_torch_threads_on_a_cpu() -> None:
     assert count_streams(CPU) == 2
     assert count_streams(torch.device("cuda")) == 1
 
 
 def _in_a_fork(results: "multiprocessing.Queue[list[int]]") -> None:
-    # Large enough for torch to divide it among its threads, whatever has been asked before.
+    # Large enough for torch to use several threads.
     total = int(torch.ones(1000, 1000).matmul(torch.ones(1000, 1000))[0, 0])
     streams = count_streams(CPU)
     results.put([total, streams, sum(run_streams(abs, [-1, -2], streams))])
@@ -84,7 +84,7 @@ def _in_a_fork(results: "multiprocessing.Queue[list[int]]") -> None:
 
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_fork_has_one_stream() -> None:
+def test_a_forked_process_has_one_stream() -> None:
     list(run_streams(abs, [-1, -2], 2))
     torch.ones(1000, 1000).matmul(torch.ones(1000, 1000))
     context = multiprocessing.get_context("fork")

@@ -19,6 +19,7 @@ from wrapped import (
     plain_gradients,
     plain_model,
     simulate_memory,
+    split,
     update,
 )
 
@@ -28,11 +29,11 @@ from trfcli_pipeline.errors import PipelineError
 
 
 def limit_graphs(monkeypatch: pytest.MonkeyPatch, budget: int) -> None:
-    """Let the graphs of an update take no more than so many bytes."""
+    """Limit the graphs of an update to this many bytes."""
     monkeypatch.setattr("trfcli_pipeline.encoder.updates.graph_budget", lambda device: budget)
 
 
-# Gradients
+# GradientAccumulator
 
 
 @pytest.mark.parametrize(
@@ -51,11 +52,11 @@ def test_gradients_equal_those_of_the_plain_model(
     d_Y = make_gradients(Y, kinds)
     backprop(d_Y)
     expected = plain_gradients(plain_model(encoder, attentions=True), X, d_Y)
-    assert_gradients_close(gradients_of(wrapper.module), expected)
+    assert_gradients_close(gradients_of(wrapper.shim.module), expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradients_of_one_kind_of_output(tiny_bert: Path, kind: str) -> None:
+def test_gradients_may_come_from_one_output_only(tiny_bert: Path, kind: str) -> None:
     X = make_input()
     attentions = kind == "all_attentions"
     wrapper = load(
@@ -68,19 +69,19 @@ def test_gradients_of_one_kind_of_output(tiny_bert: Path, kind: str) -> None:
     d_Y = make_gradients(Y, [kind])
     backprop(d_Y)
     expected = plain_gradients(plain_model(tiny_bert, attentions=attentions), X, d_Y)
-    assert_gradients_close(gradients_of(wrapper.module), expected)
+    assert_gradients_close(gradients_of(wrapper.shim.module), expected)
 
 
-def test_gradients_gather_until_the_step(tiny_bert: Path) -> None:
+def test_gradients_accumulate_until_the_step(tiny_bert: Path) -> None:
     wrapper = load(tiny_bert)
     update(wrapper, make_input())
-    once = gradients_of(wrapper.module)
+    once = gradients_of(wrapper.shim.module)
     update(wrapper, make_input())
     twice = {name: 2 * each for name, each in once.items()}
-    assert_gradients_close(gradients_of(wrapper.module), twice)
+    assert_gradients_close(gradients_of(wrapper.shim.module), twice)
 
 
-def test_a_prediction_between_the_two_halves_of_an_update_changes_nothing(
+def test_a_prediction_between_forward_and_backward_pass_changes_nothing(
     tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit_graphs(monkeypatch, 0)
@@ -93,14 +94,14 @@ def test_a_prediction_between_the_two_halves_of_an_update_changes_nothing(
         if predict_between:
             wrapper.predict(make_input())
         backprop(make_gradients(Y, ["last_hidden_state"]))
-        gradients.append(gradients_of(wrapper.module))
+        gradients.append(gradients_of(wrapper.shim.module))
     assert_gradients_close(gradients[1], gradients[0], tolerance=1e-6)
 
 
 # Dropout
 
 
-def test_without_dropout_an_update_gives_what_a_prediction_gives(encoder: Path) -> None:
+def test_an_update_without_dropout_gives_the_outputs_of_a_prediction(encoder: Path) -> None:
     wrapper = load(encoder, words_per_batch=50)
     predicted = wrapper.predict(make_input())
     for rate in (None, 0.0):
@@ -113,7 +114,7 @@ def test_without_dropout_an_update_gives_what_a_prediction_gives(encoder: Path) 
         )
 
 
-def test_dropout_holds_in_updates_only(encoder: Path) -> None:
+def test_dropout_applies_only_to_updates(encoder: Path) -> None:
     wrapper = load(encoder)
     predicted = wrapper.predict(make_input())
     set_dropout_rate(wrapper, 0.3)
@@ -123,7 +124,9 @@ def test_dropout_holds_in_updates_only(encoder: Path) -> None:
     assert_bit_equal(wrapper.predict(make_input()), predicted)
 
 
-def test_the_rate_replaces_that_of_layers_that_have_one(tiny_bert: Path, tmp_path: Path) -> None:
+def test_the_dropout_rate_applies_only_to_layers_with_dropout(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "encoder"
     shutil.copytree(tiny_bert, path)
     config = json.loads((path / "config.json").read_text())
@@ -134,7 +137,7 @@ def test_the_rate_replaces_that_of_layers_that_have_one(tiny_bert: Path, tmp_pat
     wrapper.begin_update(make_input())
     rates = {
         ".".join(name.split(".")[-2:]): part.p
-        for name, part in wrapper.module.named_modules()
+        for name, part in wrapper.shim.module.named_modules()
         if isinstance(part, torch.nn.Dropout)
     }
     assert rates == {"embeddings.dropout": 0.5, "self.dropout": 0.0, "output.dropout": 0.5}
@@ -144,24 +147,24 @@ def test_the_rate_replaces_that_of_layers_that_have_one(tiny_bert: Path, tmp_pat
 
 
 def count_calls(wrapper: TransformersWrapper, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Gathers, for every sub-batch encoded from now on, whether a graph was recorded."""
+    """Record for each sub-batch encoded from now on whether it has a graph."""
     calls: list[bool] = []
-    encode = wrapper.encode
+    encode = wrapper.shim.encode
 
     def counting(batch: Any) -> Any:
         calls.append(torch.is_grad_enabled())
         return encode(batch)
 
-    monkeypatch.setattr(wrapper, "encode", counting)
+    monkeypatch.setattr(wrapper.shim, "encode", counting)
     return calls
 
 
 @pytest.mark.parametrize("n_fitting", [0, 1, 3, None])
-def test_what_does_not_fit_is_encoded_again(
+def test_sub_batches_whose_graphs_do_not_fit_are_recomputed(
     tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, n_fitting: int | None
 ) -> None:
     wrapper = load(tiny_bert, words_per_batch=50)
-    sizes = [graph_bytes(wrapper, batch) for batch in wrapper.sub_batches(make_input())]
+    sizes = [graph_bytes(wrapper.shim, batch) for batch in split(wrapper, make_input())]
     assert len(sizes) > 3
     n = len(sizes)
     fitting = n if n_fitting is None else n_fitting
@@ -176,7 +179,7 @@ def test_what_does_not_fit_is_encoded_again(
 @pytest.mark.parametrize(
     ("words_per_batch", "n_fitting"), [(0, 0), (7, 0), (7, 2), (50, 2), (2000, 0)]
 )
-def test_dropout_falls_on_the_same_units_when_encoded_again(
+def test_recomputing_drops_the_same_units(
     encoder: Path, monkeypatch: pytest.MonkeyPatch, words_per_batch: int, n_fitting: int
 ) -> None:
     X = make_input()
@@ -185,24 +188,24 @@ def test_dropout_falls_on_the_same_units_when_encoded_again(
         wrapper = load(encoder, words_per_batch=words_per_batch)
         set_dropout_rate(wrapper, 0.3)
         if not room:
-            sizes = [graph_bytes(wrapper, batch) for batch in wrapper.sub_batches(X)]
+            sizes = [graph_bytes(wrapper.shim, batch) for batch in split(wrapper, X)]
             limit_graphs(monkeypatch, sum(sizes[:n_fitting]) + 1 if n_fitting else 0)
         torch.manual_seed(7)
         Y, backprop = wrapper.begin_update(X)
-        # The heads draw random numbers too.
+        # The heads also draw random numbers.
         torch.rand(5)
         state = torch.get_rng_state()
         backprop(make_gradients(Y, ["last_hidden_state"]))
         assert torch.equal(torch.get_rng_state(), state)
         outputs.append(Y.last_hidden_state)
-        gradients.append(gradients_of(wrapper.module))
+        gradients.append(gradients_of(wrapper.shim.module))
     np.testing.assert_allclose(outputs[0], outputs[1], rtol=0, atol=1e-6)
     assert_gradients_close(gradients[1], gradients[0], tolerance=1e-6)
 
 
 @pytest.mark.parametrize("words_per_batch", [0, 50, 200, "auto"])
 @pytest.mark.parametrize(("room", "graphs"), [(64, 64), (130, 64), (1000, 64), (1000, 130)])
-def test_an_update_goes_on_with_less_where_memory_runs_out(
+def test_an_update_succeeds_after_memory_ran_out(
     encoder: Path,
     monkeypatch: pytest.MonkeyPatch,
     words_per_batch: int | str,
@@ -213,19 +216,19 @@ def test_an_update_goes_on_with_less_where_memory_runs_out(
     wrapper = load(encoder, words_per_batch=words_per_batch, **ALL)
     tried = simulate_memory(wrapper, monkeypatch, room=room, graphs=graphs)
     for _ in range(2):
-        wrapper.module.zero_grad()
+        wrapper.shim.module.zero_grad()
         Y, backprop = wrapper.begin_update(X)
         d_Y = make_gradients(Y, [kind for kind in KINDS if getattr(Y, kind) is not None])
         backprop(d_Y)
         expected = plain_gradients(plain_model(encoder, attentions=True), X, d_Y)
-        assert_gradients_close(gradients_of(wrapper.module), expected)
+        assert_gradients_close(gradients_of(wrapper.shim.module), expected)
     assert any(with_graph and size > graphs for size, with_graph in tried) == (
         words_per_batch == 0 or (words_per_batch != 50 and graphs == 64)
     )
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_memory_that_runs_out_in_the_backward_pass_counts_no_gradient_twice(
+def test_no_gradient_counts_twice_if_memory_runs_out_in_the_backward_pass(
     tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, dropout: float
 ) -> None:
     X = make_input()
@@ -238,7 +241,7 @@ def test_memory_that_runs_out_in_the_backward_pass_counts_no_gradient_twice(
     def limited(outputs: Any, *arguments: Any, **options: Any) -> Any:
         found = grad(outputs, *arguments, **options)
         if outputs[0].shape[:2].numel() > 64:
-            # After all of the work.
+            # After the gradients were computed.
             failed.append(outputs[0].shape[:2].numel())
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return found
@@ -251,12 +254,12 @@ def test_memory_that_runs_out_in_the_backward_pass_counts_no_gradient_twice(
         state = torch.get_rng_state()
         backprop(make_gradients(Y, ["last_hidden_state", "pooler_output"]))
         assert torch.equal(torch.get_rng_state(), state)
-        expected.append(gradients_of(wrapper.module))
-        wrapper.module.zero_grad()
+        expected.append(gradients_of(wrapper.shim.module))
+        wrapper.shim.module.zero_grad()
     assert len(failed) > 1
     assert failed == sorted(failed, reverse=True)
     if dropout:
-        # Other units were dropped in the parts than in the whole.
+        # The parts drop other units than the whole.
         norms = [sum(float(each.norm()) ** 2 for each in which.values()) for which in expected]
         assert norms[1] == pytest.approx(norms[0], rel=0.5)
     else:
@@ -267,7 +270,7 @@ def test_an_update_that_fails_leaves_no_gradient(
     tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrapper = load(tiny_bert, words_per_batch=50)
-    # Each sub-batch goes backward on its own.
+    # Each sub-batch has its own backward pass.
     limit_graphs(monkeypatch, 0)
     Y, backprop = wrapper.begin_update(make_input())
     grad = torch.autograd.grad
@@ -283,4 +286,4 @@ def test_an_update_that_fails_leaves_no_gradient(
     monkeypatch.setattr(torch.autograd, "grad", failing)
     with pytest.raises(PipelineError, match="not enough memory"):
         backprop(make_gradients(Y, ["last_hidden_state"]))
-    assert not any(each.any() for each in gradients_of(wrapper.module).values())
+    assert not any(each.any() for each in gradients_of(wrapper.shim.module).values())

@@ -12,8 +12,13 @@ from thinc.api import Linear, Model, chain, reduce_mean, set_dropout_rate
 
 import trfcli_pipeline  # noqa: F401  (registers the attributes)
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.heads.architectures import CLASSIFIERS, POOLINGS, make_classifier, set_width
-from trfcli_pipeline.heads.layers import pooler_outputs
+from trfcli_pipeline.heads.architectures import (
+    CLASSIFIERS,
+    POOLINGS,
+    bind_encoder,
+    make_classifier,
+)
+from trfcli_pipeline.heads.doc_features import pooler_outputs
 
 WIDTH = 4
 CLASS_ID = 101
@@ -31,7 +36,7 @@ OURS = [
 
 
 def make_docs(*lengths: list[int]) -> list[Doc]:
-    """Docs with sentences of so many wordpieces, each the only token's."""
+    """Create Docs with sentences of a single token and the given numbers of wordpieces."""
     rng = np.random.default_rng(0)
     docs = []
     for doc_lengths in lengths or ([3], [2]):
@@ -52,7 +57,7 @@ def token_sums(doc: Doc) -> np.ndarray:
 
 
 def sentences(doc: Doc) -> list[np.ndarray]:
-    """The rows of each sentence."""
+    """Return the rows of each sentence."""
     if not len(doc):
         return []
     ends = np.cumsum(doc._.trf_segments[:, 2])
@@ -78,7 +83,7 @@ def test_every_short_name_has_an_entry_point() -> None:
 
 
 @pytest.mark.parametrize("entry_point", OURS, ids=[each.name for each in OURS])
-def test_every_entry_point_makes_what_the_registry_makes(entry_point: Any) -> None:
+def test_every_entry_point_creates_the_registered_architecture(entry_point: Any) -> None:
     make_model: Callable[..., Model] = entry_point.load()
     assert registry.architectures.get(entry_point.name) is make_model
     model = make_model(exclusive_classes=True, nO=3, nI=WIDTH)
@@ -96,7 +101,7 @@ def test_every_entry_point_works_in_a_config(entry_point: Any) -> None:
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_an_untrained_classifier_prefers_no_class(name: str) -> None:
+def test_an_untrained_classifier_scores_all_classes_equally(name: str) -> None:
     assert make(name).predict(make_docs()) == pytest.approx(np.full((2, 3), 1 / 3))
     scores = make(name, exclusive_classes=False).predict(make_docs())
     assert scores == pytest.approx(np.full((2, 3), 0.5))
@@ -121,7 +126,7 @@ def test_scores_are_probabilities_of_the_features(name: str, exclusive: bool) ->
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_dropout_holds_in_training_only(name: str) -> None:
+def test_dropout_applies_only_in_training(name: str) -> None:
     model = make(name)
     set_weights(model)
     docs = make_docs()
@@ -144,7 +149,7 @@ def register(monkeypatch: pytest.MonkeyPatch, make_theirs: Callable[..., Model])
     return name
 
 
-def test_an_architecture_of_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_architecture_of_another_package_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     def make_theirs(exclusive_classes: bool, pooling: str, nO: int | None, nI: int | None) -> Model:
         features, output = chain(pooler_outputs(), reduce_mean()), Linear(nO, nI)
         model = chain(features, output)
@@ -159,12 +164,12 @@ def test_an_architecture_of_somebody_else(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("name", ["spacy.TextCatBOW.v3", "spacy.TextCatEnsemble.v2", TOKEN_VECTORS])
 def test_an_architecture_of_another_kind_is_an_error(name: str) -> None:
-    with pytest.raises(PipelineError, match=f"{name}: not an architecture of trf_textcat") as e:
+    with pytest.raises(PipelineError, match=f"{name}: not an architecture for trf_textcat") as e:
         make_classifier(name, True)
     assert all(known in e.value.hint for known in CLASSIFIERS)
 
 
-def test_an_architecture_without_the_layers_that_are_needed_is_an_error(
+def test_an_architecture_without_the_required_references_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def make_theirs(**options: Any) -> Model:
@@ -177,7 +182,7 @@ def test_an_architecture_without_the_layers_that_are_needed_is_an_error(
 # --- pooling over segments ---
 
 
-def test_an_unknown_pooling_is_an_error_that_names_the_known() -> None:
+def test_an_unknown_pooling_is_an_error_that_lists_the_known_ones() -> None:
     for name in CLASSIFIERS:
         with pytest.raises(PipelineError, match="median: no such pooling") as caught:
             make_classifier(name, True, "median")
@@ -208,8 +213,8 @@ def test_segments_are_pooled(name: str, pooling: str) -> None:
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_gradients_are_those_of_finite_differences(name: str, pooling: str) -> None:
-    """Of the activations and of the parameters, through the whole classifier up to the logits."""
+def test_gradients_equal_finite_differences(name: str, pooling: str) -> None:
+    """Check activations and parameters, through the whole classifier up to the logits."""
     docs = make_docs([3, 1, 2], [], [2])
     model = make(name, pooling=pooling)
     set_weights(model)
@@ -239,7 +244,7 @@ def test_gradients_are_those_of_finite_differences(name: str, pooling: str) -> N
 
 
 def assert_gradient(loss: Callable[[], float], values: np.ndarray, gradient: np.ndarray) -> None:
-    """Compare with central differences, moving one value at a time, in place."""
+    """Compare with central differences, changing one value at a time in place."""
     step = 1e-2
     for index in np.ndindex(values.shape):
         before = values[index]
@@ -260,7 +265,14 @@ def test_a_batch_of_empty_docs_has_no_features(name: str, pooling: str) -> None:
 
 def test_the_width_can_be_set_later() -> None:
     model = make_classifier("softmax_last_hidden", True, "attention", nO=3)
-    set_width(model, WIDTH)
+    bind_encoder(
+        model,
+        "softmax_last_hidden",
+        width=WIDTH,
+        class_token_id=None,
+        has_pooler=False,
+        kept={"last_hidden_state"},
+    )
     model.initialize()
     assert model.predict(make_docs()).shape == (2, 3)
 
@@ -276,7 +288,7 @@ def test_token_vectors_have_an_entry_point() -> None:
 
 
 @pytest.mark.parametrize("name", ["softmax", "", "trfcli.SoftmaxLastHidden.v0"])
-def test_an_unknown_name_is_an_error_that_names_the_known(name: str) -> None:
+def test_an_unknown_architecture_is_an_error_that_lists_the_known_ones(name: str) -> None:
     with pytest.raises(PipelineError, match="no such architecture") as caught:
         make_classifier(name, True)
     assert caught.value.message.startswith(f"{name}: ")

@@ -14,7 +14,7 @@ TEXTS, LABELS = 5, 3
 
 
 def make_case(seed: int, *, exclusive: bool) -> dict[str, np.ndarray]:
-    """Logits, truths and weights; of the last text nothing is known."""
+    """Create logits, truths and weights; no label of the last text is known."""
     rng = np.random.default_rng(seed)
     if exclusive:
         truths = np.eye(LABELS)[rng.integers(0, LABELS, TEXTS)]
@@ -36,8 +36,8 @@ def loss_of(case: dict[str, np.ndarray], gamma: float, *, exclusive: bool) -> tu
     options = {"weights": case["weights"], "gamma": gamma}
     if exclusive:
         scores = logits.softmax(dim=1).numpy()
-        return exclusive_loss(np, scores, case["truths"], **options)
-    return multilabel_loss(np, logits.sigmoid().numpy(), case["truths"], case["known"], **options)
+        return exclusive_loss(scores, case["truths"], **options)
+    return multilabel_loss(logits.sigmoid().numpy(), case["truths"], case["known"], **options)
 
 
 @quick
@@ -76,7 +76,7 @@ def test_the_multilabel_loss_is_torchs_binary_cross_entropy(seed: int) -> None:
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 5.0])
 @pytest.mark.parametrize("exclusive", [True, False])
-def test_gradients_are_those_of_finite_differences(exclusive: bool, gamma: float) -> None:
+def test_gradients_equal_finite_differences(exclusive: bool, gamma: float) -> None:
     case = make_case(0, exclusive=exclusive)
     _, gradient = loss_of(case, gamma, exclusive=exclusive)
     step = 1e-5
@@ -91,7 +91,7 @@ def test_gradients_are_those_of_finite_differences(exclusive: bool, gamma: float
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
-def test_the_focal_term_makes_what_is_right_count_for_less(exclusive: bool) -> None:
+def test_the_focal_term_down_weights_correct_texts(exclusive: bool) -> None:
     case = make_case(0, exclusive=exclusive)
     case["truths"] = case["truths"].round()
     case["weights"][:] = 1.0
@@ -110,11 +110,11 @@ def test_certain_scores_have_finite_losses(exclusive: bool, gamma: float) -> Non
     truths = np.array([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]], dtype="f")
     options = {"weights": case["weights"].astype("f"), "gamma": gamma}
     if exclusive:
-        loss, gradient = exclusive_loss(np, scores, truths, **options)
+        loss, gradient = exclusive_loss(scores, truths, **options)
     else:
-        loss, gradient = multilabel_loss(np, scores, truths, np.ones_like(truths), **options)
+        loss, gradient = multilabel_loss(scores, truths, np.ones_like(truths), **options)
     assert 0 < loss < 100
     assert np.isfinite(gradient).all()
     assert gradient.dtype == np.float32
-    # What is right and certain asks for nothing.
+    # Certain and correct scores have no gradient.
     np.testing.assert_allclose(gradient[1], 0.0, atol=1e-6)

@@ -10,8 +10,6 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertForMaskedLM,
-    IBertConfig,
-    RobertaConfig,
     T5Config,
 )
 from transformers.utils import logging as transformers_logging
@@ -22,7 +20,7 @@ from trfcli_pipeline.huggingface import pretrained
 # --- tokenizers ---
 
 
-def test_truncation_and_padding_of_the_files_are_switched_off(
+def test_truncation_and_padding_in_tokenizer_files_are_disabled(
     tiny_bert: Path, tmp_path: Path
 ) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
@@ -46,7 +44,7 @@ def test_text_that_looks_like_a_special_token_is_text(tiny_bert: Path, text: str
     assert encoding.ids[-1] == tokenizer.sep_token_id
     named = {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.mask_token_id}
     assert not (named | {tokenizer.pad_token_id}) & set(encoding.ids[1:-1])
-    # Brackets and names have pieces of their own.
+    # Brackets and names are separate wordpieces.
     assert len(encoding.ids) - 2 >= 3
 
 
@@ -89,19 +87,21 @@ def test_half_a_pooler_is_left_out(tiny_bert: Path, tmp_path: Path) -> None:
     assert pretrained.load_encoder(tmp_path).pooler is None
 
 
-def test_other_missing_weights_are_an_error(tiny_bert: Path, tmp_path: Path) -> None:
+def test_missing_weights_other_than_the_pooler_are_an_error(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
     _without(tiny_bert, tmp_path, "encoder.layer.1.output.dense.weight")
     with pytest.raises(EncoderError, match=r"missing \(1, such as encoder\.layer\.1\.output"):
         pretrained.load_encoder(tmp_path)
 
 
-def test_no_weights_at_all_are_an_error(tiny_bert: Path, tmp_path: Path) -> None:
+def test_missing_weights_are_an_error(tiny_bert: Path, tmp_path: Path) -> None:
     shutil.copy(tiny_bert / "config.json", tmp_path)
     with pytest.raises(EncoderError, match="can't load the encoder"):
         pretrained.load_encoder(tmp_path)
 
 
-def test_weights_cut_short_are_an_error(tiny_bert: Path, tmp_path: Path) -> None:
+def test_truncated_weights_are_an_error(tiny_bert: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_bert, tmp_path, dirs_exist_ok=True)
     weights = (tiny_bert / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(weights[: len(weights) // 2])
@@ -109,7 +109,7 @@ def test_weights_cut_short_are_an_error(tiny_bert: Path, tmp_path: Path) -> None
         pretrained.load_encoder(tmp_path)
 
 
-def test_an_unknown_kind_of_model_is_an_error(tmp_path: Path) -> None:
+def test_an_unknown_model_type_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "no-such-model"}')
     with pytest.raises(EncoderError, match="can't load the encoder"):
         pretrained.load_encoder(tmp_path)
@@ -137,7 +137,7 @@ def test_a_bfloat16_checkpoint_is_loaded_in_float32(tiny_bert: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("shards", [1, 3])
-def test_weights_of_torch_are_loaded(tiny_bert: Path, tmp_path: Path, shards: int) -> None:
+def test_pytorch_weights_are_loaded(tiny_bert: Path, tmp_path: Path, shards: int) -> None:
     weights = load_file(tiny_bert / "model.safetensors")
     shutil.copy(tiny_bert / "config.json", tmp_path)
     keys = sorted(weights)
@@ -160,13 +160,13 @@ class Harmful:
         return (open, ("harmful", "w"))
 
 
-def test_nothing_but_weights_is_taken_from_a_pickle(
+def test_a_pickle_with_more_than_weights_is_refused(
     tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy(tiny_bert / "config.json", tmp_path)
     torch.save({"embeddings.word_embeddings.weight": Harmful()}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(EncoderError, match="its file holds more than weights"):
+    with pytest.raises(EncoderError, match="its file contains more than weights"):
         pretrained.load_encoder(tmp_path)
     assert not (tmp_path / "harmful").exists()
 
@@ -181,71 +181,6 @@ def test_a_checkpoint_with_a_head_is_loaded_without_it(tiny_bert: Path, tmp_path
     assert module.pooler is None
     expected = model.bert.state_dict()
     assert all(torch.equal(value, expected[key]) for key, value in module.state_dict().items())
-
-
-# --- configs without a model type ---
-
-
-def old_layout(tiny_bert: Path, path: Path, **facts: object) -> Path:
-    """pytorch_model.bin, vocab.txt and a config that doesn't say what it is of."""
-    path.mkdir(parents=True)
-    weights = load_file(tiny_bert / "model.safetensors")
-    torch.save({f"bert.{key}": value for key, value in weights.items()}, path / "pytorch_model.bin")
-    vocab = AutoTokenizer.from_pretrained(tiny_bert).get_vocab()
-    (path / "vocab.txt").write_text("\n".join(sorted(vocab, key=vocab.__getitem__)), "utf-8")
-    config = json.loads((tiny_bert / "config.json").read_text())
-    for key in ("model_type", "architectures", "dtype", "transformers_version"):
-        config.pop(key, None)
-    (path / "config.json").write_text(json.dumps(config | facts))
-    return path
-
-
-@pytest.mark.parametrize(
-    ("folder", "facts"),
-    [
-        ("scibert-scivocab-uncased", {}),
-        ("SciBERT/files", {}),
-        ("albert/scibert", {}),
-        ("matscibert_files", {}),
-        ("files", {"architectures": ["BertForMaskedLM"]}),
-        ("albert/files", {"architectures": ["BertModel"]}),
-    ],
-)
-def test_the_kind_of_model_is_found_out(
-    tiny_bert: Path, tmp_path: Path, folder: str, facts: dict[str, object]
-) -> None:
-    path = old_layout(tiny_bert, tmp_path / folder, **facts)
-    module = pretrained.load_encoder(path)
-    expected = AutoModel.from_pretrained(tiny_bert).state_dict()
-    assert all(torch.equal(value, expected[key]) for key, value in module.state_dict().items())
-    tokenizer = pretrained.load_tokenizer(path)
-    text = "I love Zürich's cafés"
-    assert (
-        tokenizer(text)["input_ids"] == AutoTokenizer.from_pretrained(tiny_bert)(text)["input_ids"]
-    )
-    assert pretrained.max_length(path, tokenizer) == 64
-    module.save_pretrained(tmp_path / "saved")
-    assert json.loads((tmp_path / "saved" / "config.json").read_text())["model_type"] == "bert"
-
-
-def test_of_two_kinds_in_a_name_the_longer_is_meant(tiny_bert: Path, tmp_path: Path) -> None:
-    path = old_layout(tiny_bert, tmp_path / "bioroberta-base")
-    tokenizer = pretrained.load_tokenizer(tiny_bert)
-    # RoBERTa numbers positions from behind the padding's.
-    assert pretrained.max_length(path, tokenizer) < pretrained.max_length(tiny_bert, tokenizer)
-
-
-@pytest.mark.parametrize("facts", [{}, {"architectures": ["NoSuchModel"]}])
-def test_a_kind_of_model_that_cannot_be_told_is_an_error(
-    tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory, facts: dict[str, object]
-) -> None:
-    # Not in tmp_path, which has the name of the test in it.
-    path = old_layout(tiny_bert, tmp_path_factory.mktemp("x") / "y", **facts)
-    for use in (pretrained.load_encoder, pretrained.load_tokenizer):
-        with pytest.raises(EncoderError, match="doesn't say what kind of model it is") as caught:
-            use(path)
-        assert caught.value.hint is not None
-        assert '"model_type": "bert"' in caught.value.hint
 
 
 def test_code_from_a_checkpoint_is_not_run(tiny_bert: Path, tmp_path: Path) -> None:
@@ -264,7 +199,7 @@ def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
         pretrained.load_encoder(tmp_path)
 
 
-def test_attentions_come_from_a_model_that_was_loaded_for_them(tiny_bert: Path) -> None:
+def test_a_model_loaded_for_attentions_returns_them(tiny_bert: Path) -> None:
     module = pretrained.load_encoder(tiny_bert, all_attentions=True)
     with torch.inference_mode():
         output = module(torch.tensor([[2, 7, 3]]), output_attentions=True)
@@ -281,59 +216,10 @@ def test_describe_config(tiny_bert: Path) -> None:
     }
 
 
-# --- max_length ---
-
-
-def test_max_length_is_the_least_of_tokenizer_and_model(tiny_bert: Path, tiny_gpt2: Path) -> None:
-    for path in (tiny_bert, tiny_gpt2):
-        tokenizer = pretrained.load_tokenizer(path)
-        assert pretrained.max_length(path, tokenizer) == 64
-        tokenizer.model_max_length = int(1e30)
-        assert pretrained.max_length(path, tokenizer) == 64
-        assert 32 < pretrained.max_length(path, tokenizer, exact=False) < 64
-        tokenizer.model_max_length = 32
-        assert pretrained.max_length(path, tokenizer, exact=False) == 32
-        assert pretrained.max_length(path, tokenizer) == 32
-
-
-# I-BERT has embeddings of a class of its own.
-@pytest.mark.parametrize("kind", [RobertaConfig, IBertConfig])
-def test_max_length_leaves_out_the_positions_up_to_padding(
-    tiny_bert: Path, tmp_path: Path, kind: type[RobertaConfig] | type[IBertConfig]
-) -> None:
-    config = kind(
-        vocab_size=300,
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=66,
-        pad_token_id=1,
-    )
-    config.save_pretrained(tmp_path)
-    tokenizer = pretrained.load_tokenizer(tiny_bert)
-    tokenizer.model_max_length = int(1e30)
-    limit = pretrained.max_length(tmp_path, tokenizer)
-    assert limit == pretrained.max_length(tmp_path, tokenizer, exact=False) == 64
-    model = AutoModel.from_config(config).eval()
-    with torch.inference_mode():
-        model(torch.full((1, limit), 5))
-        with pytest.raises((IndexError, RuntimeError)):
-            model(torch.full((1, limit + 1), 5))
-
-
-def test_max_length_of_a_model_without_a_limit(tiny_bert: Path, tmp_path: Path) -> None:
-    fields = {"model_type": "xlnet", "d_model": 8, "n_layer": 1, "n_head": 2, "vocab_size": 10}
-    (tmp_path / "config.json").write_text(json.dumps(fields))
-    tokenizer = pretrained.load_tokenizer(tiny_bert)
-    tokenizer.model_max_length = int(1e30)
-    assert pretrained.max_length(tmp_path, tokenizer) is None
-
-
 # --- files ---
 
 
-def test_files_of_a_tokenizer_survive_the_way_there_and_back(tiny_bert: Path) -> None:
+def test_files_of_a_tokenizer_survive_a_round_trip(tiny_bert: Path) -> None:
     tokenizer = pretrained.load_tokenizer(tiny_bert)
     files = pretrained.to_files(tokenizer.save_pretrained)
     assert "tokenizer.json" in files

@@ -16,7 +16,7 @@ ROOM = 20
 
 
 class Component:
-    """Notes what it gets, and fails at Docs with the word "bad"."""
+    """Records its batches, and fails for Docs with the word "bad"."""
 
     name = "component"
 
@@ -50,7 +50,7 @@ def doc_of(*words: str) -> Doc:
 
 
 @given(st.lists(st.integers(0, 30), max_size=40), st.integers(2, 50))
-def test_buffers_are_bounded_whatever_the_batch_size(lengths: list[int], batch_size: int) -> None:
+def test_buffers_are_bounded_with_any_batch_size(lengths: list[int], batch_size: int) -> None:
     component = Component()
     docs = [doc_of(*["a"] * length) for length in lengths]
     found = list(pipe_buffers(component, iter(docs), component.annotate, batch_size))
@@ -73,7 +73,7 @@ def test_docs_come_out_one_by_one_with_a_batch_size_of_one() -> None:
     assert [(doc.text.strip(), len(taken)) for doc in results] == [("a", 1), ("b", 2), ("c", 3)]
 
 
-def test_a_stream_is_not_read_ahead_of_what_is_asked_for() -> None:
+def test_a_stream_is_not_read_ahead() -> None:
     component = Component()
 
     def endless() -> Iterator[Doc]:
@@ -95,7 +95,7 @@ def test_only_the_batch_that_fails_is_lost() -> None:
     assert [[text.strip() for text in batch] for batch in component.failed] == [["c", "bad"]]
 
 
-def test_the_error_is_raised_once_what_is_ahead_of_it_came_out() -> None:
+def test_an_error_is_raised_after_the_docs_before_it_are_yielded() -> None:
     component = Component()
     component.handler = spacy.util.raise_error
     results = pipe_buffers(component, map(doc_of, ["a", "b", "bad", "d"]), component.annotate, 2)
@@ -111,14 +111,14 @@ def test_sentences_of_many_docs_are_sorted_into_sub_batches_together(
     for words_per_batch, expected in ((200, True), (0, False)):
         nlp = make_nlp(words_per_batch=words_per_batch)
         model = nlp.get_pipe("trf_tok2vec").model
-        encode = model.encode
+        encode = model.shim.encode
         shapes: list[tuple[int, int]] = []
 
         def noting(batch: Any, encode: Any = encode, shapes: list[Any] = shapes) -> Any:
             shapes.append(tuple(batch.mask.shape))
             return encode(batch)
 
-        monkeypatch.setattr(model, "encode", noting)
+        monkeypatch.setattr(model.shim, "encode", noting)
         lengths = [len(doc) for doc in nlp.pipe(texts, batch_size=2)]
         assert lengths == [1 + 7 * i % 20 for i in range(100)]
         assert any(rows > 2 for rows, _ in shapes) == expected

@@ -37,7 +37,7 @@ def test_check_free(tmp_path: Path, saved: Path) -> None:
 
 
 @pytest.mark.parametrize("force", [True, False])
-def test_what_is_no_pipeline_is_never_replaced(tmp_path: Path, force: bool) -> None:
+def test_other_files_are_never_replaced(tmp_path: Path, force: bool) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "one.jpg").touch()
     with pytest.raises(OutputError, match="no spaCy pipeline"):
@@ -52,7 +52,7 @@ def test_what_is_no_pipeline_is_never_replaced(tmp_path: Path, force: bool) -> N
 
 def test_a_pipeline_is_loaded(saved: Path) -> None:
     nlp = load_pipeline(str(saved), device="cpu")
-    assert nlp.get_pipe("trf_tok2vec").model.device.type == "cpu"
+    assert nlp.get_pipe("trf_tok2vec").model.shim.device.type == "cpu"
     nlp = load_pipeline(str(saved), exclude=["trf_tok2vec"])
     assert nlp.pipe_names == ["sentencizer", "trf_wordpiecer"]
 
@@ -63,16 +63,16 @@ def test_the_home_directory_is_expanded(saved: Path, monkeypatch: pytest.MonkeyP
     assert is_pipeline("~/model")
 
 
-def test_an_unknown_device_shows_before_anything_is_loaded(tmp_path: Path) -> None:
+def test_an_unknown_device_is_reported_before_loading(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="abacus"):
         load_pipeline(str(tmp_path / "absent"), device="abacus")
 
 
-def test_what_is_no_pipeline_is_an_error(tmp_path: Path, tiny_bert: Path) -> None:
+def test_anything_but_a_pipeline_is_an_error(tmp_path: Path, tiny_bert: Path) -> None:
     (tmp_path / "file").touch()
     cases = {
-        str(tmp_path / "absent"): "no such directory, and no installed pipeline",
-        "no_such_package": "no such directory, and no installed pipeline",
+        str(tmp_path / "absent"): "no such directory, and no such pipeline is installed",
+        "no_such_package": "no such directory, and no such pipeline is installed",
         str(tmp_path / "file"): "is a file",
         str(tmp_path): "is no spaCy pipeline",
         str(tiny_bert): "is no spaCy pipeline",

@@ -25,13 +25,13 @@ def test_the_default_rates() -> None:
     assert optimizer.averages is None
 
 
-def test_the_entry_point_is_what_the_registry_gives() -> None:
+def test_the_entry_point_is_registered() -> None:
     (entry_point,) = entry_points(group="thinc_optimizers", name=NAME)
     assert entry_point.load() is make_optimizer
     assert registry.optimizers.get(NAME) is make_optimizer
 
 
-def test_it_can_be_set_in_a_config() -> None:
+def test_the_optimizer_can_be_set_in_a_config() -> None:
     config = Config().from_str(
         f"""
         [optimizer]
@@ -55,13 +55,13 @@ def test_it_can_be_set_in_a_config() -> None:
     assert optimizer.averages == {}
 
 
-def test_the_heads_rate_does_not_change_the_encoders() -> None:
+def test_the_learning_rate_of_heads_does_not_affect_the_encoder() -> None:
     assert make_optimizer(learn_rate=0.5).trf_lr == 5e-5
     assert make_optimizer(trf_lr=0.5).learn_rate == 1e-3
 
 
 @pytest.mark.parametrize("name", ["learn_rate", "trf_lr", "trf_weight_decay"])
-def test_rates_may_follow_schedules(name: str) -> None:
+def test_learning_rates_can_be_schedules(name: str) -> None:
     optimizer = make_optimizer(**{name: iter([0.3, 0.2, 0.1])})
     seen = [getattr(optimizer, name)]
     for _ in range(2):
@@ -97,7 +97,7 @@ def test_a_rate_that_is_neither_number_nor_schedule_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("grad_clip", [0.0, 0.1, 1.0])
-def test_heads_are_trained_as_by_thincs_adam(grad_clip: float) -> None:
+def test_heads_are_trained_by_thincs_adam(grad_clip: float) -> None:
     ours = make_optimizer(learn_rate=0.01, grad_clip=grad_clip)
     thincs = Adam(0.01, grad_clip=grad_clip, use_averages=False)
     rng = np.random.default_rng(0)

@@ -13,7 +13,7 @@ from trfcli_pipeline.tokenization.alignment import (
     offsets_within,
 )
 
-# No deadline: how long an example takes says more about the machine.
+# No deadline: the duration of an example depends on the machine.
 quick = settings(max_examples=60, deadline=None)
 
 Spans = list[tuple[int, int]]
@@ -21,7 +21,7 @@ Spans = list[tuple[int, int]]
 
 @st.composite
 def token_spans(draw: st.DrawFn) -> Spans:
-    """Tokens as spaCy gives them: never empty, in order, with or without space between them."""
+    """Tokens as spaCy creates them: not empty, in order, with or without spaces between."""
     spans, start = [], 0
     for gap, size in draw(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 5)), max_size=8)):
         spans.append((start + gap, start + gap + size))
@@ -29,7 +29,7 @@ def token_spans(draw: st.DrawFn) -> Spans:
     return spans
 
 
-# In any order, overlapping, empty, and beyond the last token: what tokenizers give.
+# Tokenizers return spans in any order, overlapping, empty, and past the last token.
 piece_spans = st.lists(
     st.tuples(st.integers(0, 40), st.integers(0, 8)).map(lambda x: (x[0], x[0] + x[1])),
     max_size=12,
@@ -38,7 +38,7 @@ piece_spans = st.lists(
 
 @st.composite
 def alignments(draw: st.DrawFn) -> Alignment:
-    """Of one Doc, with wordpieces linked with several, one or no tokens, and truncated tokens."""
+    """Alignments with wordpieces of several, one or no tokens, and with truncated tokens."""
     links: list[tuple[int, int]] = []
     segments: list[tuple[int, int, int]] = []
     token = piece = 0
@@ -108,7 +108,7 @@ def test_links_to_lists_and_back(alignment: Alignment) -> None:
     np.testing.assert_array_equal(links_from_indices(indices), alignment.links)
 
 
-def test_lists_are_sorted_and_cleared_of_repetitions() -> None:
+def test_lists_are_sorted_and_deduplicated() -> None:
     assert links_from_indices([[3, 1, 3], [], [0]]).tolist() == [[0, 1], [0, 3], [2, 0]]
 
 
@@ -211,7 +211,7 @@ def test_three_tokens_of_a_wordpiece_and_three_wordpieces_of_a_token(
 
 
 def test_tokens_in_the_middle_of_a_segment_may_be_unseen() -> None:
-    # A pair: two tokens of each text, the separator between them; the second of each is cut off.
+    # A pair of two tokens each, with the separator between; the second of each is truncated.
     links = np.array([[0, 1], [3, 3]], dtype=np.int32)
     segments = np.array([[0, 4, 5]], dtype=np.int32)
     pair = Alignment(links, segments, 5, np.array([1], dtype=np.int32))

@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 
 from trfcli_pipeline.tokenization.doc_pieces import DocPieces, link_docs
 from trfcli_pipeline.tokenization.encodings import Pieces
-from trfcli_pipeline.tokenization.segments import Layout, Rows
+from trfcli_pipeline.tokenization.fitting import Rows
+from trfcli_pipeline.tokenization.segments import Layout
 
 Span = tuple[int, int]
 
 
 def pieces(*spans: Span, ids: list[int] | None = None, type_ids: list[int] | None = None) -> Pieces:
-    """Wordpieces at these characters; (0, 0) is a special token."""
+    """Create wordpieces with the given spans; (0, 0) is a special token."""
     ids = list(range(10, 10 + len(spans))) if ids is None else ids
     return Pieces(
         ids=ids,
@@ -25,7 +26,7 @@ def pieces(*spans: Span, ids: list[int] | None = None, type_ids: list[int] | Non
 
 
 def laid_out(text: str, *encodings: Pieces, firsts: tuple[int, ...] = (0,)) -> tuple[Layout, Rows]:
-    """A Doc whose tokens are the words of the text, with its segments."""
+    """Create a layout whose tokens are the words of the text."""
     spans = np.array([word.span() for word in re.finditer(r"\S+", text)], np.int64).reshape(-1, 2)
     layout = Layout(text, spans, np.array(firsts, np.int64))
     return layout, Rows(encodings, layout.firsts, layout.ends, layout.starts)
@@ -42,7 +43,7 @@ def link(*docs: tuple[Layout, Rows], **options: Any) -> list[DocPieces]:
 
 
 def overlaps(layout: Layout, rows: Rows) -> list[list[int]]:
-    """The links by comparing every token with every wordpiece."""
+    """Link by comparing every token with every wordpiece."""
     spans = [
         (start + int(first), end + int(first))
         for encoding, first in zip(rows.encodings, rows.starts, strict=True)
@@ -114,13 +115,13 @@ def test_the_unknown_piece_has_the_string_of_the_tokenizer() -> None:
     assert second.strings == ["piece 10"]
 
 
-def test_type_ids_are_there_where_they_say_something() -> None:
+def test_type_ids_are_set_only_if_they_differ() -> None:
     pair = laid_out("a b", pieces((0, 1), (2, 3), type_ids=[0, 1]))
     assert [each.type_ids for each in link(pair, LOVE)] == [[0, 1], None]
     assert [each.type_ids for each in link(pair, LOVE, typed=False)] == [None, None]
 
 
-def test_unseen_tokens_are_handed_on() -> None:
+def test_unseen_tokens_are_returned() -> None:
     layout, rows = LOVE
     cut = Rows(rows.encodings, rows.firsts, rows.ends, rows.starts, np.array([1], np.int64))
     first, second = link((layout, cut), FILMS)

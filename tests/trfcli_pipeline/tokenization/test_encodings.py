@@ -39,7 +39,7 @@ def test_slow_tokenizers_encode_as_they_do(slow: Path, limit: int | None) -> Non
         assert len(encoding.offsets) == len(encoding)
 
 
-def test_what_overflows_is_kept(slow: Path) -> None:
+def test_overflowing_wordpieces_are_kept(slow: Path) -> None:
     tokenizer = pretrained.load_tokenizer(slow)
     text = "I love this film, it is great fun."
     (whole,), (cut,) = (encode(tokenizer, [text], limit) for limit in (None, 6))
@@ -70,7 +70,7 @@ def test_special_tokens_in_a_text_are_text(
 
 @settings(max_examples=30, deadline=None)
 @given(texts=st.lists(st.text(max_size=20) | st.tuples(st.text(max_size=9), st.text(max_size=9))))
-def test_texts_and_pairs_keep_their_order(
+def test_texts_and_pairs_are_returned_in_order(
     family_encoder: Callable[[str], Path], texts: list[Any]
 ) -> None:
     tokenizer = pretrained.load_tokenizer(family_encoder("roberta"))
@@ -80,8 +80,8 @@ def test_texts_and_pairs_keep_their_order(
     ]
 
 
-def test_long_pairs_take_no_room(family_encoder: Callable[[str], Path]) -> None:
-    # The tokenizer's own way would combine what overflows of one text with each part of the other.
+def test_long_pairs_need_no_memory(family_encoder: Callable[[str], Path]) -> None:
+    # encode_batch would combine the overflow of one text with every part of the other.
     tokenizer = pretrained.load_tokenizer(family_encoder("bert"))
     pretrained.encode_whole(tokenizer, 8)
     (encoding,) = encode(tokenizer, [("apple " * 20_000, "pie " * 20_000)], 8)

@@ -33,7 +33,7 @@ PARTS = [
     (4, 5, slice(0, 0), slice(1, 2)),
     (0, 3, slice(1, 4), slice(0, 1)),
     (3, 5, slice(6, 7), slice(1, 2)),
-    # Special tokens in between belong to it.
+    # Special tokens in between are included.
     (1, 4, slice(2, 7), slice(0, 2)),
     (0, 5, slice(1, 7), slice(0, 2)),
     (2, 2, slice(0, 0), slice(0, 0)),
@@ -47,7 +47,7 @@ def make_plain_doc() -> Doc:
 
 @pytest.fixture
 def doc() -> Doc:
-    """A Doc with a value of every kind; no number comes twice."""
+    """Create a Doc with a value of every kind; all numbers are distinct."""
     doc = make_plain_doc()
     numbers = iter(range(1000))
 
@@ -69,7 +69,7 @@ def doc() -> Doc:
 
 
 def parts_of(doc: Doc, start: int, end: int) -> list[Span | Token]:
-    """A span, and the token too if it is of one only."""
+    """Return a span, and its token if there is only one."""
     return [doc[start:end], doc[start]] if end == start + 1 else [doc[start:end]]
 
 
@@ -93,7 +93,7 @@ def test_spans_and_tokens_see_their_part_of_each_kind(
             assert_same(part._.get(name), doc._.get(name)[segments])
 
 
-def test_all_attentions_are_there_under_their_old_name(doc: Doc) -> None:
+def test_all_attentions_are_available_under_their_old_name(doc: Doc) -> None:
     assert doc._.all_attentions is doc._.trf_all_attentions
     assert_same(doc[3]._.all_attentions, doc._.trf_all_attentions[1:])
     assert_same(doc[0:3]._.all_attentions, doc._.trf_all_attentions[:1])
@@ -104,7 +104,7 @@ def test_alignment_of_doc_span_and_token(doc: Doc) -> None:
     assert [token._.trf_alignment for token in doc] == ALIGNMENT
     for start in range(len(doc) + 1):
         for end in range(start, len(doc) + 1):
-            # Indices count from the start of the Doc everywhere.
+            # Indices always count from the start of the Doc.
             assert doc[start:end]._.trf_alignment == ALIGNMENT[start:end]
 
 
@@ -120,7 +120,7 @@ def test_setting_the_alignment_sets_the_links() -> None:
 
 
 @pytest.mark.parametrize("name", OF_PARTS)
-def test_before_the_components_ran_everything_is_none(name: str) -> None:
+def test_attributes_are_none_before_the_components_run(name: str) -> None:
     doc = make_plain_doc()
     assert doc._.get(name) is None
     assert doc[1]._.get(name) is None
@@ -128,7 +128,7 @@ def test_before_the_components_ran_everything_is_none(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*BY_LAYER, *BY_SEGMENT, "all_attentions"])
-def test_what_was_not_asked_for_is_none_on_parts_too(doc: Doc, name: str) -> None:
+def test_missing_activations_are_none_on_spans_and_tokens(doc: Doc, name: str) -> None:
     doc._.set("trf_all_attentions" if name == "all_attentions" else name, None)
     assert doc[1]._.get(name) is None
     assert doc[0:4]._.get(name) is None
@@ -162,7 +162,7 @@ def registered() -> list[dict[str, Any]]:
     ]
 
 
-def test_installing_twice_is_harmless() -> None:
+def test_installing_twice_has_no_effect() -> None:
     before = registered()
     assert all("trf_alignment" in extensions for extensions in before)
     install_extensions()
@@ -171,7 +171,7 @@ def test_installing_twice_is_harmless() -> None:
 
 @pytest.mark.parametrize("owner", ["doc", "span", "token"])
 @pytest.mark.parametrize("name", ["trf_pooler_output", "trf_alignment", "all_attentions"])
-def test_an_attribute_of_somebody_else_is_not_overwritten(
+def test_an_attribute_of_another_package_is_not_overwritten(
     monkeypatch: pytest.MonkeyPatch, owner: str, name: str
 ) -> None:
     extensions = getattr(Underscore, f"{owner}_extensions")

@@ -141,5 +141,5 @@ def test_options_that_exclude_each_other_are_wrong_usage(
 
 def test_layers_that_are_not_there(workspace: Path, check_failure: CheckFailure) -> None:
     options = ["--freeze-layers", "2"]
-    problem = "bert: has 2 layers, so 2 can't stay as they are while it is trained"
+    problem = "bert: can't freeze 2 layers of 2: none would be left to train"
     check_failure(["train", "model", "train.jsonl", *options], problem, "--freeze-encoder")

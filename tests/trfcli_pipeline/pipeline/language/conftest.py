@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from languages import as_of_spacy_3, examples
+from languages import examples, make_like_spacy_3
 from spacy.language import Language
 
 from trfcli_pipeline.pipeline.optimizer import make_optimizer
@@ -11,7 +11,7 @@ from trfcli_pipeline.pipeline.optimizer import make_optimizer
 
 @pytest.fixture(scope="session")
 def trained(tiny_bert: Path) -> Language:
-    nlp = as_of_spacy_3(str(tiny_bert))
+    nlp = make_like_spacy_3(str(tiny_bert))
     for _ in range(2):
         nlp.update(examples(nlp), sgd=make_optimizer())
     return nlp

@@ -1,4 +1,4 @@
-"""Two ways of building a pipeline."""
+"""The two ways of building a pipeline."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import spacy
 from directories import snapshot
-from languages import DATA, TEXTS, as_of_spacy_2, as_of_spacy_3, examples, predictions
+from languages import DATA, TEXTS, examples, make_like_spacy_2, make_like_spacy_3, predictions
 from spacy.tokens import Doc
 from spacy.training import Example
 
@@ -19,9 +19,9 @@ from trfcli_pipeline import (
 from trfcli_pipeline.pipeline.optimizer import make_optimizer
 
 
-def test_both_ways_of_building_a_pipeline_give_the_same(tiny_bert: Path, tmp_path: Path) -> None:
+def test_both_ways_of_building_a_pipeline_agree(tiny_bert: Path, tmp_path: Path) -> None:
     name = str(tiny_bert)
-    old, new = as_of_spacy_2(name), as_of_spacy_3(name, spacy.blank("trf"))
+    old, new = make_like_spacy_2(name), make_like_spacy_3(name, spacy.blank("trf"))
     assert old.pipe_names == ["sentencizer", "trf_wordpiecer", "trf_tok2vec", "trf_textcat"]
     assert old.config == new.config
     assert old.meta == new.meta
@@ -35,13 +35,13 @@ def test_both_ways_of_building_a_pipeline_give_the_same(tiny_bert: Path, tmp_pat
     assert old.to_bytes() == new.to_bytes()
 
 
-def test_the_name_of_the_encoder_can_be_said_once(tiny_bert: Path) -> None:
+def test_trf_name_can_be_given_once(tiny_bert: Path) -> None:
     nlp = TransformersLanguage(trf_name=str(tiny_bert), meta={"lang": "xx"})
     nlp.add_pipe("sentencizer")
     nlp.add_pipe("trf_wordpiecer")
     nlp.add_pipe("trf_tok2vec")
     nlp.initialize()
-    expected = as_of_spacy_3(str(tiny_bert))(TEXTS[0])
+    expected = make_like_spacy_3(str(tiny_bert))(TEXTS[0])
     np.testing.assert_array_equal(nlp(TEXTS[0]).tensor, expected.tensor)
 
 
@@ -57,14 +57,14 @@ def test_components_built_by_hand_can_be_placed_and_named(tiny_bert: Path) -> No
     assert nlp.get_pipe_config("encoder")["words_per_batch"] == 50
     assert nlp.get_pipe_meta("pieces").factory == "trf_wordpiecer"
     assert nlp("I love it. I hate it.")._.trf_pooler_output.shape[0] == 2
-    # They know their new names: losses go by them, and so does looking for sentences.
+    # The components know their new names, which losses and sentence setters depend on.
     eg = Example.from_dict(nlp.make_doc("I love it. I hate it."), {})
     assert nlp.update([eg], annotates=["encoder"], sgd=False) == {"encoder": 0.0}
     wordpiecer.update([eg])
     assert len(eg.predicted._.trf_segments) == 2
 
 
-def test_a_component_of_unknown_origin_is_refused() -> None:
+def test_a_component_without_a_factory_is_refused() -> None:
     nlp = TransformersLanguage()
 
     def unknown(doc: Doc) -> Doc:

@@ -1,4 +1,4 @@
-"""Pipelines and Docs in other processes, as bytes and in copies."""
+"""Pipelines and Docs in other processes, as bytes and as copies."""
 
 import faulthandler
 import multiprocessing
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import spacy
 import torch
-from languages import TEXTS, as_of_spacy_3, examples, predictions
+from languages import TEXTS, examples, make_like_spacy_3, predictions
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 from spacy.tokens.underscore import Underscore
@@ -18,14 +18,14 @@ from spacy.tokens.underscore import Underscore
 from trfcli_pipeline import TransformersLanguage
 from trfcli_pipeline.pipeline.optimizer import make_optimizer
 
-# spaCy says so whenever a Doc with hooks is written; the rows that they use are written.
+# spaCy warns whenever a Doc with hooks is saved; the rows that our hooks use are saved.
 hooks_are_not_saved = pytest.mark.filterwarnings(r"ignore:\[W109\]:UserWarning")
 
 
 @hooks_are_not_saved
-def test_several_processes_give_what_one_gives(trained: Language) -> None:
+def test_several_processes_equal_one(trained: Language) -> None:
     assert multiprocessing.get_start_method() == "fork"
-    # A forked process that waits for its parent's threads would wait forever.
+    # A forked process would wait forever for the threads of its parent.
     torch.set_num_threads(2)
     faulthandler.dump_traceback_later(60, exit=True)
     alone = list(trained.pipe(TEXTS * 20))[: len(TEXTS)]
@@ -40,7 +40,7 @@ def test_several_processes_give_what_one_gives(trained: Language) -> None:
 
 
 @hooks_are_not_saved
-def test_spawned_processes_give_what_one_gives(trained: Language) -> None:
+def test_spawned_processes_equal_one(trained: Language) -> None:
     alone = list(trained.pipe(TEXTS))
     before = multiprocessing.get_start_method()
     multiprocessing.set_start_method("spawn", force=True)
@@ -56,7 +56,7 @@ def test_spawned_processes_give_what_one_gives(trained: Language) -> None:
         assert one._.trf_alignment == other._.trf_alignment
 
 
-def test_what_spawned_processes_are_given_can_be_pickled(make_nlp: Callable[..., Language]) -> None:
+def test_attributes_can_be_pickled_for_spawned_processes(make_nlp: Callable[..., Language]) -> None:
     nlp = make_nlp(all_hidden_states=True)
     doc = nlp("a [SEP] b.")
     state = Underscore.get_state()
@@ -84,8 +84,8 @@ def same_activations(one: Doc, other: Doc) -> bool:
     return one.cats == other.cats
 
 
-def test_a_pipeline_can_be_pickled_while_a_step_is_due(tiny_bert: Path) -> None:
-    nlp = as_of_spacy_3(str(tiny_bert), spacy.blank("xx"))
+def test_a_pipeline_can_be_pickled_while_a_step_is_pending(tiny_bert: Path) -> None:
+    nlp = make_like_spacy_3(str(tiny_bert), spacy.blank("xx"))
     nlp.update(examples(nlp), sgd=make_optimizer())
     again = pickle.loads(pickle.dumps(nlp))
     assert predictions(again) == predictions(nlp)
@@ -97,7 +97,7 @@ def test_a_doc_keeps_its_activations_as_bytes(trained: Language, text: str) -> N
     doc = trained(text)
     again = Doc(trained.vocab).from_bytes(doc.to_bytes())
     assert same_activations(doc, again)
-    # The hooks are gone, but spaCy's own ways lead to the same rows.
+    # The hooks are lost, but spaCy's defaults use the same rows.
     for token, expected in zip(again, doc, strict=True):
         np.testing.assert_array_equal(token.vector, expected.vector)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import spacy
 import srsly
-from languages import TEXTS, as_of_spacy_3, examples, predictions
+from languages import TEXTS, examples, make_like_spacy_3, predictions
 from spacy import registry
 from spacy.language import Language
 
@@ -41,7 +41,7 @@ def test_a_saved_pipeline_needs_neither_network_nor_encoder(
 ) -> None:
     encoder = tmp_path / "encoder"
     shutil.copytree(tiny_bert, encoder)
-    nlp = as_of_spacy_3(str(encoder))
+    nlp = make_like_spacy_3(str(encoder))
     nlp.update(examples(nlp), sgd=make_optimizer())
     nlp.to_disk(tmp_path / "model")
     expected = [
@@ -57,7 +57,7 @@ def test_a_saved_pipeline_needs_neither_network_nor_encoder(
 
 
 def test_each_process_saves_the_same_bytes(trained: Language, tmp_path: Path) -> None:
-    # spaCy's sentencizer has a set of characters, whose order is each process's own.
+    # spaCy's sentencizer has a set of characters, whose order differs between processes.
     trained.to_disk(tmp_path / "once")
     again = spacy.load(tmp_path / "once")
     again.to_disk(tmp_path / "again")
@@ -68,7 +68,7 @@ def test_each_process_saves_the_same_bytes(trained: Language, tmp_path: Path) ->
         assert settings["punct_chars"] == sorted(settings["punct_chars"])
 
 
-def test_saving_says_nothing(
+def test_saving_prints_nothing(
     trained: Language, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     trained.to_disk(tmp_path)

@@ -1,4 +1,4 @@
-"""The underlying language, and meta data."""
+"""The underlying language and the meta data."""
 
 from functools import cache
 from importlib.metadata import version
@@ -28,7 +28,7 @@ blank = cache(spacy.blank)
 
 
 def is_like_blank(nlp: Language, lang: str) -> bool:
-    """Whether the pipeline reads text as spaCy does for the language."""
+    """Check that the pipeline processes text like spaCy's own for the language."""
     text = TEXT_OF[lang]
     one, other = nlp.make_doc(text), blank(lang).make_doc(text)
     assert nlp.lang == "trf"
@@ -64,7 +64,7 @@ def test_noun_chunks_are_those_of_the_language() -> None:
             )
             chunks[lang, nlp.lang] = [chunk.text for chunk in doc.noun_chunks]
     assert chunks["en", "trf"] == chunks["en", "en"] == ["the dog"]
-    # "oa" is the German name of an object.
+    # "oa" is a German dependency label.
     assert chunks["de", "trf"] == chunks["de", "de"]
     assert "Katze" in chunks["de", "trf"]
 
@@ -98,7 +98,7 @@ def test_the_language_survives(tmp_path: Path, lang: str, way: str) -> None:
     assert again.config["nlp"]["lang"] == "trf"
     if way != "config alone":
         assert again.meta["name"] == "mine"
-    # And once more, from what came back.
+    # A second round trip.
     again.to_disk(tmp_path / "again")
     assert is_like_blank(spacy.load(tmp_path / "again"), lang)
 
@@ -124,7 +124,7 @@ def test_a_vocab_of_another_language_is_refused() -> None:
         TransformersLanguage(spacy.blank("de").vocab, meta={"lang": "en"})
 
 
-def test_blank() -> None:
+def test_blank_creates_the_language() -> None:
     nlp = spacy.blank("trf")
     assert isinstance(nlp, TransformersLanguage)
     assert is_like_blank(nlp, "en")
@@ -163,7 +163,7 @@ def test_requirements_name_this_package_once(tmp_path: Path) -> None:
     assert f">={major}.{minor}" in requirement
 
 
-def test_requirements_of_others_are_kept() -> None:
+def test_other_requirements_are_kept() -> None:
     nlp = TransformersLanguage(meta={"requirements": ["other>=1", "trfcli==0.0.1"]})
     assert nlp.meta["requirements"] == ["other>=1", "trfcli==0.0.1"]
     nlp = TransformersLanguage(meta={"requirements": ["other>=1"]})

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from languages import DATA, as_of_spacy_3, examples, predictions
+from languages import DATA, examples, make_like_spacy_3, predictions
 from spacy.language import Language
 from spacy.training import Example
 from thinc.api import Adam
@@ -15,7 +15,7 @@ from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer, make_optim
 
 @pytest.mark.parametrize("kind", ["texts", "docs", "generators"])
 def test_update_takes_texts_with_annotations(tiny_bert: Path, kind: str) -> None:
-    old, new = (as_of_spacy_3(str(tiny_bert)) for _ in range(2))
+    old, new = (make_like_spacy_3(str(tiny_bert)) for _ in range(2))
     texts: Any = [text for text, _ in DATA]
     annotations: Any = [{"cats": cats} for _, cats in DATA]
     if kind == "docs":
@@ -35,7 +35,7 @@ def test_update_needs_an_annotation_for_each_text(trained: Language) -> None:
 
 
 def test_update_leaves_the_examples_as_they_are(tiny_bert: Path) -> None:
-    nlp = as_of_spacy_3(str(tiny_bert))
+    nlp = make_like_spacy_3(str(tiny_bert))
     batch = examples(nlp)
     nlp.update(batch, sgd=make_optimizer())
     for eg in batch:
@@ -51,10 +51,10 @@ def test_update_with_no_examples_does_nothing(trained: Language) -> None:
 
 
 def test_an_excluded_head_takes_no_step(tiny_bert: Path) -> None:
-    nlp = as_of_spacy_3(str(tiny_bert))
+    nlp = make_like_spacy_3(str(tiny_bert))
     output = nlp.get_pipe("trf_textcat").model.get_ref("output_layer")
     nlp.update(examples(nlp), sgd=False)
-    # There is a gradient from before, which isn't to be used now.
+    # An earlier update has left a gradient, which must not be used now.
     assert output.get_grad("W").any()
     nlp.update(examples(nlp), sgd=make_optimizer(), exclude=["trf_textcat"])
     assert not output.get_param("W").any()
@@ -63,7 +63,7 @@ def test_an_excluded_head_takes_no_step(tiny_bert: Path) -> None:
 
 
 def test_update_without_an_optimizer_uses_the_pipelines_own(tiny_bert: Path) -> None:
-    nlp = as_of_spacy_3(str(tiny_bert))
+    nlp = make_like_spacy_3(str(tiny_bert))
     before = predictions(nlp)
     nlp.update(examples(nlp))
     assert isinstance(nlp._optimizer, TransformersOptimizer)
@@ -95,15 +95,15 @@ def test_the_optimizer_may_have_variables_of_the_config() -> None:
     assert optimizer.trf_lr == config["training"]["dropout"]
 
 
-def test_resume_training_keeps_what_was_learnt(trained: Language) -> None:
+def test_resume_training_keeps_the_weights(trained: Language) -> None:
     before = predictions(trained)
     assert isinstance(trained.resume_training(), TransformersOptimizer)
     assert predictions(trained) == before
 
 
 def test_other_components_train_on_the_encoder(tiny_bert: Path) -> None:
-    """With the tagger's own tok2vec beside it, both get their updates."""
-    nlp = as_of_spacy_3(str(tiny_bert))
+    """A tagger with its own tok2vec is updated, too."""
+    nlp = make_like_spacy_3(str(tiny_bert))
     tagger = nlp.add_pipe("tagger")
     batch = [Example.from_dict(nlp.make_doc("I love"), {"tags": ["A", "B"], "cats": DATA[0][1]})]
     tagger.initialize(lambda: batch, nlp=nlp)

@@ -1,4 +1,4 @@
-"""What an encoder can serve, and what it can't."""
+"""Architectures that an encoder supports, and errors for the others."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from trfcli_pipeline.errors import PipelineError
         ),
     ],
 )
-def test_an_architecture_that_the_encoder_cannot_serve(
+def test_an_architecture_that_the_encoder_does_not_support_is_an_error(
     request: pytest.FixtureRequest,
     encoder: str,
     architecture: str,
@@ -42,14 +42,14 @@ def test_an_architecture_that_the_encoder_cannot_serve(
         assert make(path, architecture=name)("I love it").cats.keys() == set(LABELS)
 
 
-def test_an_unknown_architecture() -> None:
+def test_an_unknown_architecture_is_an_error() -> None:
     with pytest.raises(PipelineError, match="cnn: no such architecture") as caught:
         spacy.blank("xx").add_pipe("trf_textcat", config={"architecture": "cnn"})
     assert caught.value.hint is not None
     assert all(name in caught.value.hint for name in ARCHITECTURES)
 
 
-def test_the_encoder_has_to_be_there() -> None:
+def test_a_missing_encoder_is_an_error() -> None:
     nlp = spacy.blank("xx")
     textcat = nlp.add_pipe("trf_textcat")
     textcat.add_label("A")
@@ -57,7 +57,7 @@ def test_the_encoder_has_to_be_there() -> None:
         nlp.initialize()
 
 
-def test_activations_have_to_be_there(exclusive: Language) -> None:
+def test_missing_activations_are_an_error(exclusive: Language) -> None:
     with pytest.raises(PipelineError, match="has no token vectors"):
         exclusive.get_pipe("trf_textcat")(exclusive.make_doc("I love it"))
 
@@ -70,10 +70,12 @@ def test_activations_have_to_be_there(exclusive: Language) -> None:
         ({"architecture": LAST_HIDDEN, "pooling": "max"}, "last_hidden_state"),
     ],
 )
-def test_an_architecture_needs_what_it_reads_to_be_kept(
+def test_an_architecture_requires_keep_to_include_what_it_reads(
     tiny_bert: Path, config: dict[str, str], kind: str
 ) -> None:
-    with pytest.raises(PipelineError, match=f"trf_tok2vec doesn't keep the {kind}") as caught:
+    with pytest.raises(
+        PipelineError, match=f"reads {kind}, which trf_tok2vec doesn't keep"
+    ) as caught:
         make(tiny_bert, keep="tensor", **config)
     assert f'keep = ["{kind}"]' in caught.value.hint
     assert make(tiny_bert, keep=[kind], **config)("I love it").cats.keys() == set(LABELS)

@@ -1,4 +1,4 @@
-"""Where labels come from, and which can not be."""
+"""Labels: where they come from, and which are invalid."""
 
 from pathlib import Path
 
@@ -43,20 +43,20 @@ def test_too_few_labels_are_an_error(
     textcat = nlp.add_pipe("trf_textcat", config={"exclusive_classes": exclusive_classes})
     for label in labels:
         textcat.add_label(label)
-    with pytest.raises(DataError, match=f"{len(labels)} labels, but it takes at least"):
+    with pytest.raises(DataError, match=f"or more labels, got {len(labels)}"):
         nlp.initialize()
 
 
 @pytest.mark.parametrize(
     ("fixture", "cats", "message"),
     [
-        ("exclusive", {"FRUIT": 1.0, "DOG": 1.0}, "several of them hold"),
+        ("exclusive", {"FRUIT": 1.0, "DOG": 1.0}, "several apply"),
         ("exclusive", {"FRUIT": 2.0}, "numbers from 0 to 1"),
         ("multilabel", {"FRUIT": -1.0}, "numbers from 0 to 1"),
         ("multilabel", {"FRUIT": float("nan")}, "numbers from 0 to 1"),
     ],
 )
-def test_impossible_cats_are_an_error(
+def test_invalid_cats_are_an_error(
     request: pytest.FixtureRequest, fixture: str, cats: dict[str, float], message: str
 ) -> None:
     nlp = request.getfixturevalue(fixture)
@@ -67,7 +67,7 @@ def test_impossible_cats_are_an_error(
 def test_an_unknown_positive_label_is_an_error(tiny_bert: Path) -> None:
     nlp = make(tiny_bert, exclusive_classes=True)
     textcat = nlp.get_pipe("trf_textcat")
-    with pytest.raises(DataError, match="CAT: the positive label is none of"):
+    with pytest.raises(PipelineError, match="positive_label names an unknown label: CAT"):
         textcat.initialize(None, nlp=nlp, positive_label="CAT")
     with pytest.raises(PipelineError, match="needs the pipeline"):
         textcat.initialize(None)

@@ -1,4 +1,4 @@
-"""The loss and its gradient, against torch; see test_losses.py for weights and focal term."""
+"""The loss and its gradient, compared with torch; see test_losses.py for the focal term."""
 
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ def test_an_example_without_an_exclusive_label_has_no_gradient(exclusive: Langua
 
 
 @pytest.mark.parametrize("fixture", ["exclusive", "multilabel"])
-def test_the_loss_is_finite_where_a_score_is_wrong_and_certain(
+def test_the_loss_is_finite_for_certain_wrong_scores(
     request: pytest.FixtureRequest, fixture: str
 ) -> None:
     nlp = request.getfixturevalue(fixture)
@@ -98,7 +98,7 @@ def test_a_batch_without_labels_has_no_loss(multilabel: Language) -> None:
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("exclusive_classes", [True, False])
-def test_the_gradient_reaches_the_docs_as_by_autograd(
+def test_gradients_on_the_docs_equal_autograd(
     tiny_bert: Path, architecture: str, exclusive_classes: bool
 ) -> None:
     nlp = make(tiny_bert, architecture=architecture, exclusive_classes=exclusive_classes)
@@ -161,6 +161,6 @@ def test_the_loss_follows_the_settings(
 
 
 def test_class_weights_of_unknown_labels_are_an_error(tiny_bert: Path) -> None:
-    with pytest.raises(PipelineError, match="class_weights names CAT, which is no label") as e:
+    with pytest.raises(PipelineError, match="class_weights names an unknown label: CAT") as e:
         make(tiny_bert, class_weights={"CAT": 2.0})
     assert all(label in e.value.hint for label in LABELS)

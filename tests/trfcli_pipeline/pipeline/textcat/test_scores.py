@@ -1,4 +1,4 @@
-"""What is predicted, and from which scores on a label counts."""
+"""Predicted scores and decision thresholds."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from trfcli_pipeline.errors import PipelineError
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("exclusive_classes", [True, False])
-def test_scores_are_those_of_the_features(
+def test_scores_follow_from_the_features(
     tiny_bert: Path, architecture: str, exclusive_classes: bool
 ) -> None:
     nlp = make(tiny_bert, architecture=architecture, exclusive_classes=exclusive_classes)
@@ -52,18 +52,18 @@ def test_multilabel_scores_are_independent(multilabel: Language) -> None:
 
 
 @pytest.mark.parametrize("fixture", ["exclusive", "multilabel"])
-def test_an_empty_doc_has_the_scores_of_no_features(
+def test_an_empty_doc_has_the_scores_of_zero_features(
     request: pytest.FixtureRequest, fixture: str
 ) -> None:
     nlp = request.getfixturevalue(fixture)
     chance = pytest.approx(1 / len(LABELS) if fixture == "exclusive" else 0.5)
-    # Among other Docs, among its like, and alone.
+    # Among other Docs, among empty Docs, and alone.
     assert [list(nlp.pipe(TEXTS))[3].cats] == [dict.fromkeys(LABELS, chance)]
     assert [doc.cats for doc in nlp.pipe(["", ""])] == [dict.fromkeys(LABELS, chance)] * 2
     assert nlp("").cats == dict.fromkeys(LABELS, chance)
 
 
-def test_the_threshold_decides_what_is_predicted(tiny_bert: Path) -> None:
+def test_the_threshold_applies(tiny_bert: Path) -> None:
     found = []
     for threshold in (0.0, 0.9999):
         nlp = make(tiny_bert, weights=False, exclusive_classes=False, threshold=threshold)
@@ -79,7 +79,7 @@ def test_thresholds_of_single_labels(tiny_bert: Path, tmp_path: Path) -> None:
     examples = with_cats(nlp, *map(one_hot, (0, 1, 2)))
     plain = nlp.evaluate(examples)
     docs = list(nlp.pipe(TEXTS[:3]))
-    # Each of these lies between the first and the second score of its label.
+    # Each is between the lowest and the second lowest score of its label.
     chosen = {
         label: round(float(np.mean(sorted(doc.cats[label] for doc in docs)[:2])), 6)
         for label in ("FRUIT", "FILM")
@@ -88,10 +88,10 @@ def test_thresholds_of_single_labels(tiny_bert: Path, tmp_path: Path) -> None:
     scores = nlp.evaluate(examples)
     for index, label in enumerate(LABELS):
         threshold = chosen.get(label, 0.4)
-        said = [doc.cats[label] >= threshold for doc in docs]
-        tp = int(said[index])
+        predicted = [doc.cats[label] >= threshold for doc in docs]
+        tp = int(predicted[index])
         found = scores["cats_f_per_type"][label]
-        assert found["p"] == (tp / sum(said) if any(said) else 0.0)
+        assert found["p"] == (tp / sum(predicted) if any(predicted) else 0.0)
         assert found["r"] == tp
     assert scores["cats_macro_auc"] == plain["cats_macro_auc"]
     nlp.to_disk(tmp_path)
@@ -114,14 +114,14 @@ def test_a_score_at_its_threshold_counts(tiny_bert: Path) -> None:
 
 
 @pytest.mark.parametrize("values", [{"CAT": 0.5}, {"DOG": 0.0}, {"DOG": 1.0}, {"DOG": -1}])
-def test_impossible_thresholds_are_an_error(multilabel: Language, values: dict[str, float]) -> None:
+def test_invalid_thresholds_are_an_error(multilabel: Language, values: dict[str, float]) -> None:
     textcat = multilabel.get_pipe("trf_textcat")
     with pytest.raises(PipelineError, match="thresholds"):
         textcat.thresholds = values
     assert textcat.thresholds == {}
 
 
-def test_thresholds_mean_nothing_for_exclusive_labels(tiny_bert: Path) -> None:
+def test_thresholds_do_not_affect_exclusive_labels(tiny_bert: Path) -> None:
     nlp = make(tiny_bert, exclusive_classes=True)
     examples = with_cats(nlp, *map(one_hot, (0, 1, 2)))
     before = nlp.evaluate(examples)

@@ -14,7 +14,9 @@ from trfcli_pipeline.pipeline.optimizer import make_optimizer
 
 
 @pytest.mark.parametrize("exclusive_classes", [True, False])
-def test_it_learns_together_with_the_encoder(tiny_bert: Path, exclusive_classes: bool) -> None:
+def test_the_classifier_trains_together_with_the_encoder(
+    tiny_bert: Path, exclusive_classes: bool
+) -> None:
     fix_random_seed(0)
     nlp = make(tiny_bert, "FRUIT", "FILM", weights=False, exclusive_classes=exclusive_classes)
     before = nlp.get_pipe("trf_tok2vec").to_bytes()
@@ -86,7 +88,7 @@ def test_settings_are_in_the_config_and_saved(tiny_bert: Path, tmp_path: Path) -
         assert one.cats == other.cats
 
 
-def test_model_makes_a_classifier() -> None:
+def test_model_creates_a_classifier() -> None:
     model = TransformersTextCategorizer.Model(3, 16, exclusive_classes=True)
     assert model.get_ref("output_layer").get_param("W").shape == (3, 16)
     assert model.has_ref("features")

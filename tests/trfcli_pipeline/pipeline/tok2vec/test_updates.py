@@ -1,70 +1,17 @@
-"""What an update of trf_tok2vec does, and when."""
+"""Updates of trf_tok2vec: backward passes and optimizer steps."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import spacy
 import torch
 from classifiers import DATA, encoder_weights, examples, make, multilingual, same
+from encoder_gradients import gradients
 from spacy.language import Language
-from spacy.tokens import Doc
-from spacy.training import Example
-from torch.optim.optimizer import register_optimizer_step_post_hook
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel
 
-from trfcli_pipeline.encoder.activations import KINDS
 from trfcli_pipeline.pipeline.optimizer import default_optimizer, make_optimizer
-
-GRADIENTS = tuple(f"trf_d_{kind}" for kind in KINDS)
-
-
-@pytest.fixture(scope="module")
-def bert(tiny_bert: Path) -> Language:
-    return make(multilingual(), tiny_bert)
-
-
-def gradients(nlp: Language) -> dict[str, torch.Tensor | None]:
-    module = nlp.get_pipe("trf_tok2vec").transformers_model
-    return {
-        name: None if each.grad is None else each.grad.clone()
-        for name, each in module.named_parameters()
-    }
-
-
-@pytest.fixture
-def trf(tiny_bert: Path) -> Language:
-    return make(multilingual(), tiny_bert, "textcat")
-
-
-@pytest.fixture
-def plain(tiny_bert: Path) -> Language:
-    return make(spacy.blank("xx"), tiny_bert, "textcat")
-
-
-@pytest.fixture
-def steps() -> Iterator[list[int]]:
-    """Grows by one with each step of a torch optimizer."""
-    taken: list[int] = []
-    hook = register_optimizer_step_post_hook(lambda *_: taken.append(1))
-    yield taken
-    hook.remove()
-
-
-@pytest.fixture
-def backward_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by one with each backward pass of torch."""
-    passes: list[int] = []
-    backward = torch.autograd.grad
-
-    def count(*args: Any, **kwargs: Any) -> Any:
-        passes.append(1)
-        return backward(*args, **kwargs)
-
-    monkeypatch.setattr(torch.autograd, "grad", count)
-    return passes
 
 
 def test_an_update_is_one_step(trf: Language, steps: list[int], backward_passes: list[int]) -> None:
@@ -81,7 +28,7 @@ def test_an_update_is_one_step(trf: Language, steps: list[int], backward_passes:
         assert not any(grad is not None for grad in gradients(trf).values())
 
 
-def test_an_update_is_one_step_whatever_the_sub_batches(
+def test_an_update_is_one_step_with_any_sub_batches(
     tiny_bert: Path, steps: list[int], backward_passes: list[int]
 ) -> None:
     found = []
@@ -92,7 +39,7 @@ def test_an_update_is_one_step_whatever_the_sub_batches(
         found.append(gradients(nlp))
         nlp.get_pipe("trf_tok2vec").finish_update(default_optimizer())
     assert len(steps) == 2
-    # Five sentences, each on its own, go backward together.
+    # All sub-batches share one backward pass.
     assert len(backward_passes) == 1 + 1
     for key, value in found[0].items():
         torch.testing.assert_close(found[1][key], value, atol=1e-6, rtol=1e-3)
@@ -118,12 +65,12 @@ def test_several_heads_share_a_backward_pass(
 
 
 @pytest.mark.parametrize("completion", ["update", "predict", "pipe", "to_disk", "to_bytes"])
-def test_in_another_language_a_step_is_completed_before_it_matters(
+def test_a_plain_language_completes_a_step_before_it_matters(
     trf: Language, plain: Language, tmp_path: Path, steps: list[int], completion: str
 ) -> None:
     for nlp in (trf, plain):
         nlp.update(examples(nlp), sgd=default_optimizer())
-    # The plain Language takes the step that is due only now.
+    # The plain Language takes its pending step only now.
     assert len(steps) == 1
     assert not same(encoder_weights(trf), encoder_weights(plain))
     match completion:
@@ -143,7 +90,7 @@ def test_in_another_language_a_step_is_completed_before_it_matters(
     assert same(encoder_weights(trf), encoder_weights(plain))
 
 
-def test_in_another_language_training_gives_the_same_weights(
+def test_training_in_a_plain_language_gives_the_same_weights(
     trf: Language, plain: Language, steps: list[int]
 ) -> None:
     for nlp in (trf, plain):
@@ -185,113 +132,15 @@ def test_without_an_optimizer_gradients_accumulate(trf: Language, steps: list[in
     assert not same(encoder_weights(trf), before)
 
 
-class Observer:
-    """A component that looks at the Docs of an update, and keeps them."""
-
-    def __init__(self) -> None:
-        self.docs: list[Doc] = []
-        self.seen: list[dict[str, Any]] = []
-
-    def __call__(self, doc: Doc) -> Doc:
-        return doc
-
-    def update(self, examples: list[Example], **_: Any) -> None:
-        self.docs = [eg.predicted for eg in examples]
-        self.seen = [{name: doc._.get(name) for name in GRADIENTS} for doc in self.docs]
-
-
-@Language.factory("test_tok2vec_observer")
-def make_observer(nlp: Language, name: str) -> Observer:
-    return Observer()
-
-
 @pytest.mark.parametrize("lang", ["trf", "xx"])
-def test_gradients_are_on_the_doc_only_during_an_update(tiny_bert: Path, lang: str) -> None:
-    nlp = make(spacy.blank(lang), tiny_bert, "textcat")
-    early = nlp.add_pipe("test_tok2vec_observer", name="early", before="textcat")
-    late = nlp.add_pipe("test_tok2vec_observer", name="late")
-    nlp.update(examples(nlp), sgd=default_optimizer())
-    assert len(early.docs) == len(late.docs) == len(DATA)
-    for doc, before, after in zip(late.docs, early.seen, late.seen, strict=True):
-        shape = doc._.trf_last_hidden_state.shape
-        assert before["trf_d_last_hidden_state"].shape == shape
-        assert not before["trf_d_last_hidden_state"].any()
-        assert after["trf_d_last_hidden_state"].any()
-        assert after["trf_d_pooler_output"].shape == doc._.trf_pooler_output.shape
-        assert after["trf_d_all_hidden_states"] is None
-        assert after["trf_d_all_attentions"] is None
-    nlp.get_pipe("trf_tok2vec").complete_update()
-    assert all(doc._.get(name) is None for doc in late.docs for name in GRADIENTS)
-    assert all(nlp("I love it.")._.get(name) is None for name in GRADIENTS)
-
-
-def test_an_update_has_all_activations_whatever_is_kept(tiny_bert: Path) -> None:
-    nlp = make(multilingual(), tiny_bert, "textcat", keep="tensor")
-    observer = nlp.add_pipe("test_tok2vec_observer")
-    nlp.update(examples(nlp), sgd=default_optimizer())
-    for doc, seen in zip(observer.docs, observer.seen, strict=True):
-        assert doc._.trf_last_hidden_state.shape == seen["trf_d_last_hidden_state"].shape
-        assert doc._.trf_pooler_output.shape == seen["trf_d_pooler_output"].shape
-
-
-class Adder:
-    """A head of one's own: wants the last hidden states to grow, and the poolers' to shrink."""
-
-    def __call__(self, doc: Doc) -> Doc:
-        return doc
-
-    def update(self, examples: list[Example], **_: Any) -> None:
-        for eg in examples:
-            doc = eg.predicted
-            doc._.trf_d_last_hidden_state -= 1.0
-            doc._.trf_d_pooler_output = doc._.trf_d_pooler_output + 1.0
-
-
-@Language.factory("test_tok2vec_adder")
-def make_adder(nlp: Language, name: str) -> Adder:
-    return Adder()
-
-
-@pytest.mark.parametrize("lang", ["trf", "xx"])
-def test_a_component_of_ones_own_can_train_the_encoder(tiny_bert: Path, lang: str) -> None:
-    nlp = make(spacy.blank(lang), tiny_bert)
-    nlp.add_pipe("test_tok2vec_adder")
-    nlp.update(examples(nlp), sgd=False)
-    nlp.get_pipe("trf_tok2vec").complete_update()
-    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
-    plain = AutoModel.from_pretrained(tiny_bert).eval()
-    for text, _ in DATA:
-        for sentence in nlp(text).sents:
-            output = plain(**tokenizer(sentence.text, return_tensors="pt"))
-            (output.pooler_output.sum() - output.last_hidden_state.sum()).backward()
-    expected = dict(plain.named_parameters())
-    found = gradients(nlp)
-    norm = torch.cat([each.grad.flatten() for each in expected.values()]).norm()
-    for name, each in found.items():
-        assert (each - expected[name].grad).norm() <= 1e-5 * norm, name
-
-
-@pytest.mark.parametrize("lang", ["trf", "xx"])
-def test_an_encoder_that_annotates_trains_all_the_same(
-    tiny_bert: Path, lang: str, steps: list[int]
-) -> None:
-    """As with spaCy's setting annotating_components."""
+def test_an_annotating_encoder_trains(tiny_bert: Path, lang: str, steps: list[int]) -> None:
+    """Like with spaCy's setting annotating_components."""
     nlp = make(spacy.blank(lang), tiny_bert, "textcat")
     before = encoder_weights(nlp)
     nlp.update(examples(nlp), sgd=default_optimizer(), annotates=["trf_tok2vec"])
     nlp.get_pipe("trf_tok2vec").complete_update()
     assert len(steps) == 1
     assert not same(before, encoder_weights(nlp))
-
-
-def test_a_gradient_that_is_added_in_place_counts(trf: Language, steps: list[int]) -> None:
-    tok2vec = trf.get_pipe("trf_tok2vec")
-    batch = examples(trf)
-    trf.get_pipe("trf_wordpiecer").update(batch)
-    tok2vec.update(batch)
-    batch[0].predicted._.trf_d_last_hidden_state[0] += 1.0
-    tok2vec.finish_update(default_optimizer())
-    assert len(steps) == 1
 
 
 def test_an_update_without_heads_changes_nothing(bert: Language, steps: list[int]) -> None:
@@ -303,7 +152,7 @@ def test_an_update_without_heads_changes_nothing(bert: Language, steps: list[int
     assert same(before, encoder_weights(bert))
 
 
-def test_an_update_with_nothing_changes_nothing(trf: Language, steps: list[int]) -> None:
+def test_an_empty_update_changes_nothing(trf: Language, steps: list[int]) -> None:
     tok2vec = trf.get_pipe("trf_tok2vec")
     assert tok2vec.update([], sgd=default_optimizer()) == {"trf_tok2vec": 0.0}
     assert not steps
@@ -311,7 +160,7 @@ def test_an_update_with_nothing_changes_nothing(trf: Language, steps: list[int])
 
 @pytest.mark.parametrize("head_rate", [0.0, 0.01])
 @pytest.mark.parametrize("encoder_rate", [0.0, 0.001])
-def test_encoder_and_heads_have_rates_of_their_own(
+def test_encoder_and_heads_have_separate_learning_rates(
     trf: Language, encoder_rate: float, head_rate: float
 ) -> None:
     output = trf.get_pipe("textcat").model.get_ref("output_layer")
@@ -322,7 +171,7 @@ def test_encoder_and_heads_have_rates_of_their_own(
 
 
 @pytest.mark.parametrize("lang", ["trf", "xx"])
-def test_an_excluded_encoder_stays_as_it_is(tiny_bert: Path, lang: str, steps: list[int]) -> None:
+def test_an_excluded_encoder_is_not_changed(tiny_bert: Path, lang: str, steps: list[int]) -> None:
     nlp = make(spacy.blank(lang), tiny_bert, "textcat")
     before = nlp.get_pipe("trf_tok2vec").to_bytes()
     annotates = [] if lang == "trf" else ["trf_tok2vec"]
@@ -339,7 +188,7 @@ def test_an_excluded_encoder_stays_as_it_is(tiny_bert: Path, lang: str, steps: l
     assert nlp.get_pipe("trf_tok2vec").to_bytes() == before
 
 
-def test_training_with_dropout_can_be_repeated(tiny_bert: Path) -> None:
+def test_training_with_dropout_is_reproducible(tiny_bert: Path) -> None:
     weights = []
     for _ in range(2):
         nlp = make(multilingual(), tiny_bert, "textcat")
@@ -347,7 +196,7 @@ def test_training_with_dropout_can_be_repeated(tiny_bert: Path) -> None:
         nlp.update(examples(nlp), sgd=default_optimizer(), drop=0.3)
         weights.append(encoder_weights(nlp))
     assert same(*weights)
-    # It is off again for predictions.
+    # Predictions don't use dropout.
     np.testing.assert_array_equal(nlp("I love it.").tensor, nlp("I love it.").tensor)
     nlp = make(multilingual(), tiny_bert, "textcat")
     nlp.update(examples(nlp), sgd=default_optimizer(), drop=0.0)

@@ -1,21 +1,14 @@
-"""Where a new classifier starts from."""
+"""Initial weights of a new classifier."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from textcats import (
-    LABELS,
-    TEXTS,
-    make,
-    with_cats,
-)
-
-from trfcli_pipeline.pipeline.textcat_start import start_at_probe
+from textcats import LABELS, TEXTS, make, with_cats
 
 
-def test_labels_that_are_not_exclusive_start_at_their_shares(tiny_bert: Path) -> None:
+def test_multilabel_classifiers_start_at_the_frequency_of_each_label(tiny_bert: Path) -> None:
     nlp = make(tiny_bert, *LABELS, "RARE", "UNKNOWN", weights=False)
     cats: list[dict[str, float]] = [{"FRUIT": 1.0, "DOG": 0.0, "RARE": 0.0}] * 3
     cats += [{"FRUIT": 0.0, "FILM": 1.0}, {"DOG": 1.0, "FILM": 0.0, "RARE": 0.0}]
@@ -26,20 +19,20 @@ def test_labels_that_are_not_exclusive_start_at_their_shares(tiny_bert: Path) ->
         assert nlp(text).cats == {label: pytest.approx(expected[label]) for label in expected}
 
 
-def test_a_new_classifier_finds_all_labels_equally_likely(tiny_bert: Path) -> None:
+def test_exclusive_labels_start_equally_likely(tiny_bert: Path) -> None:
     nlp = make(tiny_bert, weights=False, exclusive_classes=True)
     assert nlp(TEXTS[0]).cats == dict.fromkeys(LABELS, pytest.approx(1 / 3))
 
 
 @pytest.mark.parametrize("exclusive_classes", [True, False])
-def test_a_probe_fits_what_is_known(tiny_bert: Path, exclusive_classes: bool) -> None:
+def test_the_probe_fits_the_known_labels(tiny_bert: Path, exclusive_classes: bool) -> None:
     nlp = make(tiny_bert, weights=False, exclusive_classes=exclusive_classes)
     textcat = nlp.get_pipe("trf_textcat")
     cats: list[dict[str, float]] = [
-        {label: float(label == holding) for label in LABELS} for holding in LABELS
+        {label: float(label == gold) for label in LABELS} for gold in LABELS
     ]
     examples = with_cats(nlp, *cats)
-    # Only part of what is known, where labels aren't exclusive.
+    # If labels aren't exclusive, only one of them is known here.
     examples += with_cats(nlp, {} if exclusive_classes else {"FRUIT": 1.0})
     docs = list(nlp.pipe([example.text for example in examples]))
     features = textcat.model.get_ref("features").predict(docs)
@@ -48,7 +41,7 @@ def test_a_probe_fits_what_is_known(tiny_bert: Path, exclusive_classes: bool) ->
         return float(textcat.get_loss(examples, textcat.predict(docs))[0])
 
     before = loss()
-    start_at_probe(textcat, features, examples)
+    textcat.initialize_from_probe(features, examples)
     assert loss() < before
     output = textcat.model.get_ref("output_layer")
     best = output.get_param("W").copy()

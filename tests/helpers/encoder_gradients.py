@@ -1,0 +1,13 @@
+"""The gradients of an encoder."""
+
+import torch
+from spacy.language import Language
+
+
+def gradients(nlp: Language) -> dict[str, torch.Tensor | None]:
+    """Return copies of the gradients of the encoder's parameters."""
+    module = nlp.get_pipe("trf_tok2vec").transformers_model
+    return {
+        name: None if each.grad is None else each.grad.clone()
+        for name, each in module.named_parameters()
+    }

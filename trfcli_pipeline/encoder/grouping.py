@@ -1,0 +1,78 @@
+"""Group rows of similar length, so that batches need little padding."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trfcli_pipeline.errors import PipelineError
+
+# The `words_per_batch` that depends on the free memory.
+AUTO = "auto"
+# The overhead of one call of the encoder, as the number of wordpieces encoded in the same time.
+_CALL_OVERHEAD = 100
+
+
+def check_words_per_batch(value: object) -> None:
+    """Validate the setting `words_per_batch`.
+
+    Raises:
+        PipelineError: It is neither "auto" nor a number of wordpieces.
+    """
+    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if value != AUTO and not is_number:
+        raise PipelineError(
+            f"words_per_batch: invalid value {value!r}",
+            hint='Use a number of wordpieces, 0 for no limit, or "auto" for as many as fit',
+        )
+
+
+def group_by_length(
+    lengths: Sequence[int] | NDArray[np.integer], words_per_batch: int
+) -> list[NDArray[np.intp]]:
+    """Group rows so that each group, padded to its longest row, stays within a budget.
+
+    The groups are runs of the rows in order of falling length, chosen to minimize the total
+    time: the padded wordpieces plus an overhead per call. The longest rows come first, so that a
+    group that doesn't fit in memory fails at once instead of at the end.
+
+    Args:
+        lengths: Number of wordpieces in each row. *Shape:* (rows,)
+        words_per_batch: Maximum size of a group in wordpieces, padding included: rows x longest
+            row. A longer row forms a group of its own. 0 puts all rows into one group.
+
+    Returns:
+        The row indices of each group. Every row is in exactly one group.
+    """
+    if words_per_batch < 0:
+        raise ValueError(f"words_per_batch must be 0 or more, got {words_per_batch}")
+    sizes = np.asarray(lengths, dtype=np.int64)
+    if not sizes.size:
+        return []
+    # A stable sort keeps rows of equal length in order, which makes runs reproducible.
+    order = np.argsort(-sizes, kind="stable")
+    if not words_per_batch:
+        return [order]
+    falling = sizes[order].tolist()
+    n_rows = len(falling)
+    # Dynamic programming from the last row: the lowest cost of all rows from each one on, and
+    # the end of the group that starts there.
+    costs = np.zeros(n_rows + 1)
+    ends = [0] * n_rows
+    for start in reversed(range(n_rows)):
+        longest = falling[start]
+        fitting = max(words_per_batch // longest, 1) if longest else n_rows
+        most = min(fitting, n_rows - start)
+        # The costs with a group of one row, of two rows, ...
+        candidates = (
+            longest * np.arange(1, most + 1) + _CALL_OVERHEAD + costs[start + 1 : start + most + 1]
+        )
+        # Of equal costs, take the fullest group.
+        n_best = most - int(candidates[::-1].argmin())
+        costs[start], ends[start] = candidates[n_best - 1], start + n_best
+    groups = []
+    start = 0
+    while start < n_rows:
+        groups.append(order[start : ends[start]])
+        start = ends[start]
+    return groups

@@ -1,0 +1,281 @@
+"""The shim: how the torch encoder lives in a Thinc model."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import srsly
+import torch
+from thinc.api import Optimizer
+from thinc.shims import Shim
+
+from trfcli_pipeline.encoder.adamw import EncoderAdamW
+from trfcli_pipeline.encoder.backends import Encoder, InferenceConfig, load_encoder, save_encoder
+from trfcli_pipeline.encoder.capabilities import EncoderCapabilities, call_options
+from trfcli_pipeline.encoder.gradients import GradientAccumulator, sparse_embeddings
+from trfcli_pipeline.encoder.layer_depths import freeze_lowest
+from trfcli_pipeline.encoder.lora import LoraAdapter, add_adapters, merged
+from trfcli_pipeline.encoder.out_of_memory import MemoryGuard
+from trfcli_pipeline.encoder.padding import SubBatch
+from trfcli_pipeline.encoder.precision import (
+    autocast,
+    check_precision,
+    eager_attention_if_faster,
+    limit_kernel_caches,
+    resolve_precision,
+    to_float32,
+)
+from trfcli_pipeline.encoder.threads import count_streams
+from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.huggingface import pretrained
+
+if TYPE_CHECKING:
+    from trfcli_pipeline.huggingface.types import PreTrainedModel
+
+
+class TransformersShim(Shim):
+    """Holds the encoder's torch module and everything about it that Thinc doesn't know.
+
+    It runs single sub-batches. `prediction.predict` and `updates.begin_update` use it to encode
+    whole batches.
+
+    Args:
+        device: Where the encoder runs; see `devices.resolve_device`.
+        all_hidden_states: Whether to return the output of every layer.
+        all_attentions: Whether to return the attentions.
+        precision: Training precision; see `precision.resolve_precision`. Predictions and saved
+            weights are always in float32.
+
+    Attributes:
+        capabilities: What the encoder accepts and returns.
+        inference: The backend that runs it, and the precision of predictions.
+        adapters: LoRA adapters, which are trained instead of the encoder's own weights.
+        gradients: The gradients that were accumulated since the last step.
+        predicting, updating: Guards against running out of memory.
+
+    Raises:
+        PipelineError: `precision` is unknown.
+        DeviceError: There is no such device.
+    """
+
+    def __init__(
+        self,
+        *,
+        device: str = "auto",
+        all_hidden_states: bool = False,
+        all_attentions: bool = False,
+        precision: str = "fp32",
+    ) -> None:
+        check_precision(precision)
+        super().__init__(None)
+        self.capabilities = EncoderCapabilities()
+        self.inference = InferenceConfig()
+        self.all_hidden_states = all_hidden_states
+        self.all_attentions = all_attentions
+        self.adapters: list[LoraAdapter] = []
+        self._precision = precision
+        # Dropout layers with a rate above 0. Those with rate 0 stay off.
+        self._dropouts: list[torch.nn.Dropout] = []
+        self._use_device(device)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            "device": str(self.device),
+            "all_hidden_states": self.all_hidden_states,
+            "all_attentions": self.all_attentions,
+            "precision": self._precision,
+        }
+
+    @property
+    def is_loaded(self) -> bool:
+        return self._model is not None
+
+    @property
+    def module(self) -> "PreTrainedModel":
+        """The torch module, or the `OpenVINOEncoder` that replaces it.
+
+        Raises:
+            PipelineError: No weights are loaded yet.
+        """
+        if self._model is None:
+            raise PipelineError(
+                "The encoder's weights aren't loaded yet",
+                hint="Call nlp.initialize(), or create the component with from_pretrained",
+            )
+        return self._model
+
+    @property
+    def encoder(self) -> Encoder:
+        """The module, its capabilities and how it runs. Assign to replace the encoder."""
+        return Encoder(self.module, self.capabilities, self.inference)
+
+    @encoder.setter
+    def encoder(self, encoder: Encoder) -> None:
+        self._model, self.capabilities, self.inference = encoder
+        if self.inference.backend != "torch":
+            self._use_device("auto")
+        self.gradients = GradientAccumulator(encoder.module)
+        self._optimizer = None
+        self.adapters = []
+        self._dropouts = [
+            part
+            for part in encoder.module.modules()
+            if isinstance(part, torch.nn.Dropout) and part.p
+        ]
+
+    @property
+    def precision(self) -> str:
+        """The training precision. Raises a DeviceError if the device doesn't support it."""
+        return resolve_precision(self._precision, self.device)
+
+    @property
+    def adamw(self) -> EncoderAdamW:
+        """The optimizer of the encoder's weights."""
+        if self._optimizer is None:
+            self._optimizer = EncoderAdamW(self.module, self.precision)
+        return self._optimizer
+
+    @property
+    def n_streams(self) -> int:
+        """Number of sub-batches to predict at once."""
+        return count_streams(self.device)
+
+    def encode(self, batch: SubBatch) -> Any:
+        """Run the encoder on a sub-batch. Returns transformers' ModelOutput."""
+        options = call_options(
+            self.capabilities.arguments,
+            output_hidden_states=self.all_hidden_states,
+            output_attentions=self.all_attentions,
+        )
+        return self.module(**batch.inputs, **options)
+
+    @contextmanager
+    def training_context(self) -> Iterator[None]:
+        """Context for the forward passes of an update, but not for its backward passes."""
+        with sparse_embeddings(self.module), autocast(self.precision, self.device):
+            yield
+
+    def encode_for_training(self, batch: SubBatch) -> Any:
+        """Run the encoder on a sub-batch in the training precision, inside `training_context`.
+
+        The outputs are converted to float32.
+        """
+        with eager_attention_if_faster(self.module, self.precision, batch.mask.shape[1]):
+            output = self.encode(batch)
+        for kind, values in output.items():
+            output[kind] = to_float32(values)
+        return output
+
+    def set_dropout(self, rate: float) -> None:
+        """Set the rate of the dropout layers; 0.0 switches the module to evaluation mode."""
+        self.module.train(rate > 0)
+        for part in self._dropouts:
+            part.p = rate
+
+    def check_trainable(self) -> None:
+        """Raise a PipelineError if the encoder was optimized for inference."""
+        if not self.inference.is_trainable:
+            backend, precision = self.inference.backend, self.inference.precision
+            raise PipelineError(
+                f"The encoder can't be trained: it was optimized for inference "
+                f"({precision}, {backend})",
+                hint="Train the original pipeline, and optimize the result",
+            )
+
+    def prepare_training(
+        self,
+        *,
+        freeze_layers: int = 0,
+        lora_rank: int | None = None,
+        precision: str | None = None,
+    ) -> None:
+        """Choose which weights are trained, and how, before the first update.
+
+        Args:
+            freeze_layers: Number of lowest layers to freeze, with the embeddings.
+            lora_rank: Rank of LoRA adapters; None to train the encoder's own weights.
+            precision: Training precision; None to keep the current setting.
+
+        Raises:
+            PipelineError: No weights are loaded yet, or the precision is unknown.
+            DeviceError: The device doesn't support the precision.
+            EncoderError: peft isn't installed, or the encoder lacks suitable layers.
+        """
+        if precision is not None:
+            resolve_precision(precision, self.device)
+            self._precision = precision
+        if lora_rank is not None:
+            self.adapters = add_adapters(self.module, lora_rank)
+        if freeze_layers:
+            freeze_lowest(self.module, freeze_layers)
+        self._optimizer = None
+
+    def finish_update(self, optimizer: Optimizer) -> None:
+        """Take one AdamW step with the accumulated gradients, and clear them."""
+        self.adamw.step(optimizer)
+
+    @contextmanager
+    def use_params(self, params: Mapping[Any, Any]) -> Iterator[None]:
+        """Replace the weights by their averages inside the context.
+
+        Args:
+            params: Thinc's averages, which don't include the encoder's weights.
+        """
+        with self.adamw.averaged():
+            yield
+
+    def copy(self) -> Self:
+        """An independent copy, with optimizer state, LoRA adapters and gradients."""
+        copied = copy.deepcopy(self)
+        if self.is_loaded:
+            # torch copies parameters without their gradients.
+            pairs = zip(self.module.parameters(), copied.module.parameters(), strict=True)
+            for own, other in pairs:
+                other.grad = None if own.grad is None else own.grad.clone()
+        return copied
+
+    def to(self, device: str) -> None:
+        """Move the encoder to another device. The optimizer starts afresh."""
+        self._use_device(device)
+        if self._model is not None:
+            torch.nn.Module.to(self._model, self.device)
+            self._optimizer = None
+            self.gradients = GradientAccumulator(self._model)
+
+    def to_device(self, device_type: str, device_id: int) -> None:
+        """Move the encoder with the rest of a Thinc model, to "cpu" or "gpu"."""
+        self.to("cpu" if device_type == "cpu" else f"cuda:{device_id}")
+
+    def to_disk(self, path: Path | str) -> None:
+        """Write an encoder in Hugging Face's format to a directory."""
+        with merged(self.adapters):
+            pretrained.save(partial(save_encoder, self.encoder), Path(path))
+
+    def from_disk(self, path: Path | str) -> Self:
+        """Load weights from a directory in Hugging Face's format, or that `to_disk` wrote."""
+        # Must be set before anything runs, and loading may make trial runs.
+        limit_kernel_caches(self.device)
+        self.encoder = load_encoder(
+            Path(path),
+            all_hidden_states=self.all_hidden_states,
+            all_attentions=self.all_attentions,
+            device=self.device,
+        )
+        return self
+
+    def to_bytes(self) -> bytes:
+        with merged(self.adapters):
+            return srsly.msgpack_dumps(pretrained.to_files(partial(save_encoder, self.encoder)))
+
+    def from_bytes(self, data: bytes) -> Self:
+        with pretrained.from_files(srsly.msgpack_loads(data)) as path:
+            return self.from_disk(path)
+
+    def _use_device(self, name: str) -> None:
+        self.device = self.inference.resolve_device(name)
+        self.predicting, self.updating = MemoryGuard(self.device), MemoryGuard(self.device)

@@ -1,0 +1,49 @@
+"""Gradients on the Doc: heads add theirs, the encoder's backward pass collects them."""
+
+import numpy as np
+from numpy.typing import NDArray
+from spacy.tokens import Doc
+from thinc.types import Floats2d
+
+from trfcli_pipeline.errors import PipelineError
+
+HIDDEN = "trf_last_hidden_state"
+POOLER = "trf_pooler_output"
+
+
+def add_gradient(doc: Doc, name: str, index: slice | NDArray[np.intp], gradient: Floats2d) -> None:
+    """Add to the gradient of one of a Doc's activations.
+
+    Does nothing unless an update of the encoder is running, for example if it is frozen.
+
+    Args:
+        doc: The Doc that the head read.
+        name: Attribute of the activation, such as "trf_last_hidden_state".
+        index: The rows that the gradient is for: a slice, or an array of distinct indices.
+        gradient: *Shape:* (rows, width), or (width,) for the same gradient in every row.
+    """
+    if not takes_gradient(doc, name):
+        return
+    # We replace the array: the encoder recognizes by its identity that a head has been here.
+    total = doc._.get(_gradient_of(name)).copy()
+    total[index] += gradient
+    doc._.set(_gradient_of(name), total)
+
+
+def takes_gradient(doc: Doc, name: str) -> bool:
+    """Check whether the encoder is waiting for gradients of one of the Doc's activations."""
+    return doc._.get(_gradient_of(name)) is not None
+
+
+def missing_activation(name: str) -> PipelineError:
+    """Create the error for a Doc that lacks what a head reads."""
+    return PipelineError(
+        f"A Doc has no {name}",
+        hint="The pipeline needs trf_wordpiecer and trf_tok2vec before this component. The "
+        "`keep` setting of trf_tok2vec must include what this component reads. If trf_tok2vec is "
+        "frozen, add it to annotating_components",
+    )
+
+
+def _gradient_of(name: str) -> str:
+    return name.replace("trf_", "trf_d_", 1)

@@ -1,0 +1,80 @@
+"""Initial output weights of a classifier."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+# float64 features, logits and weights.
+Matrix = NDArray[np.float64]
+# Maps logits to the loss, summed over the texts, and its gradient. *Shapes:* (texts, classes)
+Loss = Callable[[Matrix], tuple[float, Matrix]]
+
+# Rarer labels start at this probability: lower ones would take long to rise.
+_MIN_PRIOR = 0.01
+_MAX_ITERATIONS = 200
+
+
+def prior_bias(cats: Iterable[Mapping[str, float]], labels: Sequence[str]) -> NDArray[np.float64]:
+    """Compute the output bias that predicts each label at its frequency.
+
+    If most labels are rare, a classifier that starts at 0.5 for each spends its first hundreds of
+    steps on learning just that (Lin et al. 2017, "Focal Loss for Dense Object Detection",
+    section 3.3).
+
+    Args:
+        cats: The labels of each text with 1.0 or 0.0; labels that are left out are unknown.
+        labels: The labels of the classifier. One that no text mentions has a prior of 0.5.
+
+    Returns:
+        The log-odds of each label's prior. *Shape:* (labels,)
+    """
+    positive, known = Counter[str](), Counter[str]()
+    for each in cats:
+        positive.update(each)
+        known.update(each.keys())
+    priors = np.array([positive[label] / known[label] if known[label] else 0.5 for label in labels])
+    priors = priors.clip(_MIN_PRIOR, 1 - _MIN_PRIOR)
+    return np.log(priors / (1 - priors))
+
+
+def linear_probe_weights(
+    features: Matrix, loss: Loss, n_classes: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Fit a linear classifier to the features of a frozen encoder (a linear probe).
+
+    Fine-tuning from there changes the encoder less and generalizes better from few texts (Kumar et
+    al. 2022, "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution").
+
+    The loss is penalized by half the squared norm of the weights, for features scaled to a mean
+    norm of 1 so that the penalty means the same for every encoder. With a cross-entropy this is
+    scikit-learn's LogisticRegression with C = 1.
+
+    Args:
+        features: *Shape:* (texts, width)
+        loss: The loss of logits.
+        n_classes: Number of classes.
+
+    Returns:
+        Weights and bias. *Shapes:* (classes, width) and (classes,)
+    """
+    # scipy.optimize is slow to import, and most runs don't need it.
+    from scipy.optimize import minimize
+
+    features = np.asarray(features, dtype="float64")
+    scale = float(np.linalg.norm(features, axis=1).mean()) or 1.0
+    scaled = features / scale
+    shape = (n_classes, features.shape[1])
+
+    def objective(flat: Matrix) -> tuple[float, Matrix]:
+        weights, bias = flat[:-n_classes].reshape(shape), flat[-n_classes:]
+        value, d_logits = loss(scaled @ weights.T + bias)
+        gradient = np.concatenate([(d_logits.T @ scaled + weights).ravel(), d_logits.sum(axis=0)])
+        return value + 0.5 * float((weights**2).sum()), gradient
+
+    start = np.zeros(shape[0] * shape[1] + n_classes)
+    options = {"maxiter": _MAX_ITERATIONS}
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x
+    weights, bias = found[:-n_classes].reshape(shape) / scale, found[-n_classes:]
+    return weights.astype("float32"), bias.astype("float32")
