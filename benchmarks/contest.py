@@ -1,6 +1,8 @@
-"""What the contestants share: each runs one function in a process of its own, and says one line.
+"""Shared by all contestants. Each runs one function in its own process, and prints a line of JSON.
 
 usage: with_NAME.py FUNCTION '{"argument": value, ...}'
+
+This module must not import trfcli: spacy-transformers runs in an environment without it.
 """
 
 import json
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from spacy.language import Language
 
-# Before anything imports these: no contestant may ask a server.
+# Set before anything imports the hub's client: no contestant may wait for a server.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 Labelled = list[tuple[str, list[str]]]
@@ -26,48 +28,57 @@ _PACKAGES = ("trfcli", "spacy", "spacy-transformers", "transformers", "torch", "
 
 
 def main(*functions: Callable[..., dict[str, Any]]) -> None:
-    """Run the function that the command line names, and print what it returns, as JSON."""
+    """Run the function named on the command line, and print its result as JSON."""
     import torch
 
     name, arguments = sys.argv[1:]
     threads = os.environ.get("OMP_NUM_THREADS")
     if threads is not None:
         torch.set_num_threads(int(threads))
-    found = next(each for each in functions if each.__name__ == name)(**json.loads(arguments))
-    print(json.dumps({**found, "threads": torch.get_num_threads(), "versions": versions()}))
+    result = next(each for each in functions if each.__name__ == name)(**json.loads(arguments))
+    print(json.dumps({**result, "threads": torch.get_num_threads(), "versions": versions()}))
 
 
 def read_texts(path: str, limit: int | None) -> list[str]:
-    """Texts of a JSONL file, in an order that is random but always the same."""
+    """Read the texts of a JSONL file, in random order with a fixed seed."""
     texts = [row["text"] for row in _rows(Path(path))]
     random.Random(0).shuffle(texts)
     return texts[:limit]
 
 
 def read_labelled(data: str, part: str) -> Labelled:
-    """Texts with their labels, from DATA/PART.jsonl."""
+    """Read texts and their labels from DATA/PART.jsonl."""
     return [(row["text"], row["labels"]) for row in _rows(Path(data) / f"{part}.jsonl")]
 
 
 def n_words(texts: list[str]) -> int:
-    """Words between whitespace: a count that no contestant's tokenizer has a say in."""
+    """Count the words between whitespace, which doesn't depend on a contestant's tokenizer."""
     return sum(len(text.split()) for text in texts)
 
 
 def peak_mb() -> float:
-    """The most memory that this process has had so far, in MB (10⁶ bytes)."""
+    """Peak memory of this process so far, in MB (10⁶ bytes)."""
     (kilobytes,) = re.findall(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
     return int(kilobytes) * 1024 / 1e6
+
+
+def encoding_result(texts: list[str], seconds: float) -> dict[str, float]:
+    """Metrics of running an encoder on texts."""
+    return {
+        "words_per_s": n_words(texts) / seconds,
+        "seconds": seconds,
+        "peak_mb": peak_mb(),
+    }
 
 
 def update_speed(
     nlp: "Language", data: str, limit: int | None, batch_size: int, learn_rate: float | None = None
 ) -> dict[str, float]:
-    """Texts per second of `nlp.update`, on the training texts of a data set.
+    """Measure texts per second of `nlp.update` on the training set of a data set.
 
     Args:
-        nlp: A pipeline with a classifier of exclusive labels, to be initialised.
-        learn_rate: Of all components; by default what the pipeline's optimizer says.
+        nlp: A pipeline with an exclusive classifier that isn't initialized yet.
+        learn_rate: Learning rate of all components, by default that of the pipeline's optimizer.
     """
     from spacy.training import Example
     from spacy.util import minibatch
@@ -86,15 +97,11 @@ def update_speed(
     if learn_rate is not None:
         optimizer.learn_rate = learn_rate
     nlp.update(examples[:batch_size], sgd=optimizer)
-    watch = Stopwatch()
+    start = time.perf_counter()
     for batch in minibatch(examples, batch_size):
         nlp.update(batch, sgd=optimizer, drop=0.1)
-    watch.stop()
-    return {
-        "texts_per_s": len(texts) / watch.seconds,
-        "seconds": watch.seconds,
-        "peak_mb": peak_mb(),
-    }
+    seconds = time.perf_counter() - start
+    return {"texts_per_s": len(texts) / seconds, "seconds": seconds, "peak_mb": peak_mb()}
 
 
 def versions() -> dict[str, str]:
@@ -105,20 +112,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-class Stopwatch:
-    """Adds up the time between `start` and `stop`."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.start()
-
-    def start(self) -> None:
-        self._since = time.perf_counter()
-
-    def stop(self) -> None:
-        self.seconds += time.perf_counter() - self._since
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -1,8 +1,8 @@
-"""Writes the tables of BENCHMARKS.md from what `run.py` has put down.
+"""Write the tables of BENCHMARKS.md from the results of `run.py`.
 
 usage: report.py RESULTS.jsonl ... BENCHMARKS.md
 
-What stands in that file from the heading "What was tried" on is kept as it is.
+The file is kept as it is from the heading "What was tried" on.
 """
 
 import json
@@ -16,20 +16,20 @@ Line = dict[str, Any]
 
 
 class Column(NamedTuple):
-    """A figure of the tables: its title, its name in the results, and its format."""
+    """A column of a table: its title, the name of a metric in the results, and its format."""
 
     title: str
-    figure: str
+    metric: str
     form: str = ",.0f"
 
 
 class Table(NamedTuple):
-    """A table: of each contestant, the medians of some figures.
+    """A table with the medians of some metrics for each contestant.
 
     Attributes:
-        note: How the figures come about.
-        ratios: Figures, and the contestant by whose median that of each is divided; None for the
-            first.
+        note: How the metrics are measured.
+        ratios: Metrics, each with the contestant whose median is the divisor; None for the first
+            contestant of the results.
     """
 
     title: str
@@ -41,26 +41,27 @@ class Table(NamedTuple):
 _STRIDED, _SENTENCES = "spacy-transformers, strided", "spacy-transformers, sentences"
 _PLAIN = "plain transformers"
 _SCORES = (
-    Column("accuracy or micro F, %", "score", ".1f"),
-    Column("macro F, %", "macro_f", ".1f"),
+    Column("accuracy or micro F (%)", "score", ".1f"),
+    Column("macro F (%)", "macro_f", ".1f"),
 )
 _TRAINING = (
-    Column("seconds of training", "train_s", ",.1f"),
+    Column("training time (s)", "train_s", ",.1f"),
     Column("texts", "texts"),
     Column("epochs", "epochs"),
-    Column("peak memory, MB", "peak_mb"),
+    Column("peak memory (MB)", "peak_mb"),
 )
 TABLES = {
     "encode": Table(
         "Running a pipeline",
-        "Whole pipelines. Words are those between whitespace, memory is that of the process. "
-        "Bookkeeping is the share of what is neither tokenizer nor encoder nor another component. "
-        "The encoder alone has no tokenizing, no aligning and no Docs in it.",
+        "Whole pipelines. Words are separated by whitespace; memory is that of the whole process. "
+        "Bookkeeping is the share of time that is spent neither in a tokenizer nor in the encoder "
+        'nor in another component, for example on the alignment. "Encoder alone" times only the '
+        "forward passes, without tokenization, alignment, or Docs.",
         (
             Column("words/s", "words_per_s"),
             Column("seconds", "seconds", ",.1f"),
-            Column("peak memory, MB", "peak_mb"),
-            Column("bookkeeping, %", "bookkeeping", ".1f"),
+            Column("peak memory (MB)", "peak_mb"),
+            Column("bookkeeping (%)", "bookkeeping", ".1f"),
         ),
         (
             ("words_per_s", _STRIDED),
@@ -73,28 +74,30 @@ TABLES = {
     ),
     "train": Table(
         "Training steps",
-        "An encoder with a text classifier: `nlp.update` with dropout 0.1, which is what "
-        "spacy-transformers has, and the steps of `trf train-textcat`.",
-        (Column("texts/s", "texts_per_s", ",.1f"), Column("peak memory, MB", "peak_mb")),
+        "An encoder and a text classifier are trained by `nlp.update` with dropout 0.1, the way "
+        "spacy-transformers trains, and by `trf train-textcat`.",
+        (Column("texts/s", "texts_per_s", ",.1f"), Column("peak memory (MB)", "peak_mb")),
         (("texts_per_s", "spacy-transformers"),),
     ),
     "start": Table(
         "Starting and loading",
-        "Whole processes.",
+        "Wall-clock time of whole processes.",
         (Column("seconds", "seconds", ".2f"),),
         (("seconds", "import spacy"), ("seconds", "import spacy, AutoModel.from_pretrained")),
     ),
     "textcat": Table(
         "Fine-tuning",
-        "Scores on the test texts; a seed a round. The time is that of the training steps alone. "
-        "`trf` holds a tenth of the texts out for dev where the data has no dev texts.",
+        "Scores on the test set, one seed per round. The time covers the training steps only. "
+        "Where the data has no dev set, `trf` holds out a tenth of the training set.",
         (*_SCORES, *_TRAINING),
         (("train_s", _PLAIN), ("peak_mb", _PLAIN)),
     ),
     "few-shot": Table(
-        "Few texts", "Scores on the test texts, a draw a round.", (*_SCORES, *_TRAINING)
+        "Few texts",
+        "Scores on the test set, one draw of training texts per round.",
+        (*_SCORES, *_TRAINING),
     ),
-    "score": Table("Trained pipelines", "Scores on the test texts.", _SCORES),
+    "score": Table("Trained pipelines", "Scores on the test set.", _SCORES),
 }
 _BY_HAND = "\n## What was tried"
 _PERCENTAGES = ("accuracy", "micro_f", "macro_f", "bookkeeping")
@@ -102,7 +105,7 @@ _PERCENTAGES = ("accuracy", "micro_f", "macro_f", "bookkeeping")
 
 def main(results: Sequence[str], output: Path) -> None:
     if output.suffix != ".md":
-        # Or results would be replaced where the tables' name was forgotten.
+        # Otherwise a forgotten name would overwrite the results.
         sys.exit(f"{output}: the last argument is the .md file to write")
     lines = [
         json.loads(line)
@@ -118,14 +121,17 @@ def main(results: Sequence[str], output: Path) -> None:
 
 
 def by_hand(text: str) -> str:
-    """The part of the file that nobody has generated."""
+    """Return the part of the file that was written by hand."""
     _, heading, rest = text.partition(_BY_HAND)
     return heading + rest
 
 
 def report(lines: Sequence[Line]) -> Iterator[str]:
     yield "# Benchmarks\n"
-    yield "Medians, with the lowest and the highest in brackets; `benchmarks/run.py` measures."
+    yield (
+        "All values are medians, with the lowest and the highest in parentheses. They are measured "
+        "by `benchmarks/run.py`."
+    )
     for name, table in TABLES.items():
         own = [each for each in lines if each["benchmark"] == name]
         if own:
@@ -150,18 +156,18 @@ def section(table: Table, lines: Sequence[Line]) -> Iterator[str]:
 
 def rows(table: Table, lines: Sequence[Line]) -> Iterator[str]:
     names = distinct(each["contestant"] for each in lines)
-    columns = [each for each in table.columns if any(each.figure in line for line in lines)]
-    titles = {each.figure: each.title for each in columns}
+    columns = [each for each in table.columns if any(each.metric in line for line in lines)]
+    titles = {each.metric: each.title for each in columns}
     ratios = [
-        (figure, baseline or names[0])
-        for figure, baseline in table.ratios
-        if figure in titles and baseline in (None, *names)
+        (metric, baseline or names[0])
+        for metric, baseline in table.ratios
+        if metric in titles and baseline in (None, *names)
     ]
     yield row(
         [
             "",
             *(each.title for each in columns),
-            *(f"{titles[figure]} ÷ {baseline}" for figure, baseline in ratios),
+            *(f"{titles[metric]} ÷ {baseline}" for metric, baseline in ratios),
         ]
     )
     yield row(["---", *["---:"] * (len(columns) + len(ratios))])
@@ -169,8 +175,8 @@ def rows(table: Table, lines: Sequence[Line]) -> Iterator[str]:
     for name, own in of.items():
         cells = [cell(own, each) for each in columns]
         cells += [
-            f"{median(own, figure) / median(of[baseline], figure):.2f}"
-            for figure, baseline in ratios
+            f"{median(own, metric) / median(of[baseline], metric):.2f}"
+            for metric, baseline in ratios
         ]
         yield row([name, *cells])
 
@@ -180,7 +186,7 @@ def row(cells: Iterable[str]) -> str:
 
 
 def setting(lines: Sequence[Line]) -> Iterator[str]:
-    """Where it was measured, and with which versions."""
+    """List the machines and the versions of the packages."""
     yield "\n## Machine and versions\n"
     for each in distinct(
         json.dumps([line["machine"], line["threads"]]) for line in lines if "machine" in line
@@ -198,12 +204,12 @@ def distinct(values: Iterable[Any]) -> list[Any]:
     return list(dict.fromkeys(values))
 
 
-def median(lines: Sequence[Line], figure: str) -> float:
-    return statistics.median(each[figure] for each in lines)
+def median(lines: Sequence[Line], metric: str) -> float:
+    return statistics.median(each[metric] for each in lines)
 
 
 def cell(lines: Sequence[Line], column: Column) -> str:
-    values = [each[column.figure] for each in lines if column.figure in each]
+    values = [each[column.metric] for each in lines if column.metric in each]
     if not values:
         return ""
     middle, low, high = (

@@ -1,5 +1,6 @@
-"""What else runs a transformer in spaCy: spacy-transformers, in an environment of its own."""
+"""spacy-transformers as a contestant. It runs in an environment of its own."""
 
+import time
 from typing import Any
 
 import contest
@@ -7,13 +8,13 @@ import spacy
 from spacy.language import Language
 
 _SPANS = {
-    # The defaults of its documentation.
+    # The default in its documentation.
     "strided": {
         "@span_getters": "spacy-transformers.strided_spans.v1",
         "window": 128,
         "stride": 96,
     },
-    # The same work as ours.
+    # The same segments as ours.
     "sentences": {"@span_getters": "spacy-transformers.sent_spans.v1"},
     "doc": {"@span_getters": "spacy-transformers.doc_spans.v1"},
 }
@@ -26,19 +27,14 @@ def encode(
     nlp.initialize()
     found = contest.read_texts(texts, limit)
     list(nlp.pipe(found[:20]))
-    watch = contest.Stopwatch()
+    start = time.perf_counter()
     for _ in nlp.pipe(found, batch_size=batch_size):
         pass
-    watch.stop()
-    return {
-        "words_per_s": contest.n_words(found) / watch.seconds,
-        "seconds": watch.seconds,
-        "peak_mb": contest.peak_mb(),
-    }
+    return contest.encoding_result(found, time.perf_counter() - start)
 
 
 def train(encoder: str, data: str, limit: int | None, batch_size: int) -> dict[str, Any]:
-    """Updates of the encoder together with spaCy's own classifier."""
+    """Update an encoder together with spaCy's own classifier."""
     nlp = _pipeline(encoder, "doc")
     listener = {
         "@architectures": "spacy-transformers.TransformerListener.v1",

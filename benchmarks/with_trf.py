@@ -1,26 +1,25 @@
-"""What this project does."""
+"""This project as a contestant."""
 
 import math
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import contest
 import spacy
 
-from trfcli_pipeline.data.records import read_records
-from trfcli_pipeline.evaluation.classifier import find_classifier, gold_cats
-from trfcli_pipeline.evaluation.evaluate import evaluate
-from trfcli_pipeline.pipeline.loading import load_pipeline
-from trfcli_pipeline.tasks import benchmark
-from trfcli_pipeline.training import Planned, Stepped, TrainingArguments, train_textcat
+from trfcli_pipeline.tasks.evaluate import evaluate
+from trfcli_pipeline.tasks.speed import measure_pipeline
+from trfcli_pipeline.training import Event, Planned, Stepped, TrainingArguments, train_textcat
 
 
 def encode(
     model: str, texts: str, limit: int | None, batch_size: int, copies: int = 1
 ) -> dict[str, Any]:
     found = contest.read_texts(texts, limit) * copies
-    measured = benchmark.measure(model, found, batch_size=batch_size)
+    measured = measure_pipeline(model, found, batch_size=batch_size)
     return {
         "words_per_s": contest.n_words(found) / measured.seconds,
         "seconds": measured.seconds,
@@ -30,7 +29,7 @@ def encode(
 
 
 def train(encoder: str, data: str, limit: int | None, batch_size: int) -> dict[str, Any]:
-    """Updates of the encoder together with our classifier."""
+    """Update an encoder together with our classifier."""
     nlp = spacy.blank("trf")
     nlp.add_pipe("sentencizer")
     nlp.add_pipe("trf_wordpiecer", config={"trf_name": encoder, "segments": "windows"})
@@ -40,26 +39,19 @@ def train(encoder: str, data: str, limit: int | None, batch_size: int) -> dict[s
 
 
 def train_command(model: str, data: str, limit: int | None, batch_size: int) -> dict[str, Any]:
-    """One epoch of `trf train-textcat`: its batches of like length, without dropout."""
+    """Run one epoch of `trf train-textcat`: batches of similar length, no dropout."""
     arguments = TrainingArguments(
         epochs=1, batch_size=batch_size, max_texts=limit, checkpoint_every=0
     )
-    watch, n_texts = contest.Stopwatch(), 0
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "model")
-        texts = f"{data}/train.jsonl"
-        for event in train_textcat(model, texts, output=output, arguments=arguments):
-            match event:
-                case Planned():
-                    n_texts = event.train_texts
-                    watch.seconds = 0.0
-                case Stepped():
-                    watch.stop()
-            watch.start()
+        plan, seconds = _time_steps(
+            train_textcat(model, f"{data}/train.jsonl", output=output, arguments=arguments)
+        )
     return {
-        "texts": n_texts,
-        "texts_per_s": n_texts / watch.seconds,
-        "seconds": watch.seconds,
+        "texts": plan.train_texts,
+        "texts_per_s": plan.train_texts / seconds,
+        "seconds": seconds,
         "peak_mb": contest.peak_mb(),
     }
 
@@ -73,45 +65,46 @@ def textcat(
     batch_size: int | None,
     limit: int | None,
 ) -> dict[str, Any]:
-    """Train as `trf train-textcat` does, and score on the test texts.
-
-    The time is that of the steps: reading, evaluations on dev and saving are left out.
-    """
+    """Train as `trf train-textcat` does, and score on the test set."""
     dev = Path(data) / "dev.jsonl"
-    events = train_textcat(
-        model,
-        f"{data}/train.jsonl",
-        dev=str(dev) if dev.exists() else None,
-        output=Path(output),
-        arguments=TrainingArguments(
-            seed=seed, epochs=epochs, batch_size=batch_size, max_texts=limit
-        ),
+    arguments = TrainingArguments(seed=seed, epochs=epochs, batch_size=batch_size, max_texts=limit)
+    plan, seconds = _time_steps(
+        train_textcat(
+            model,
+            f"{data}/train.jsonl",
+            dev=str(dev) if dev.exists() else None,
+            output=Path(output),
+            arguments=arguments,
+        )
     )
-    figures: dict[str, Any] = {}
-    watch = contest.Stopwatch()
-    for event in events:
-        match event:
-            case Planned():
-                batches = math.ceil(event.train_texts / event.batch_size)
-                figures = {"texts": event.train_texts, "epochs": event.steps // batches}
-                watch.seconds = 0.0
-            case Stepped():
-                watch.stop()
-        watch.start()
-    figures |= {"train_s": watch.seconds, "peak_mb": contest.peak_mb()}
-    return {**score(output, data), **figures}
+    metrics = {
+        "texts": plan.train_texts,
+        "epochs": plan.steps // math.ceil(plan.train_texts / plan.batch_size),
+        "train_s": seconds,
+        "peak_mb": contest.peak_mb(),
+    }
+    return {**score(output, data), **metrics}
 
 
 def score(model: str, data: str) -> dict[str, Any]:
-    """Score a trained pipeline on the test texts."""
-    path = f"{data}/test.jsonl"
-    records = read_records(path, labelled=True)
-    nlp = load_pipeline(model)
-    classifier = find_classifier(nlp)
-    gold = gold_cats(records, classifier, name=path)
-    result = evaluate(nlp, [record.text for record in records], gold)
-    main = {"accuracy": result.accuracy} if classifier.exclusive else {"micro_f": result.micro_f}
-    return {**main, "macro_f": result.macro_f}
+    """Score a trained pipeline on the test set."""
+    result, _ = evaluate(model, f"{data}/test.jsonl", batch_size=128)
+    main = "accuracy" if result.exclusive_classes else "micro_f"
+    return {main: getattr(result, main), "macro_f": result.macro_f}
+
+
+def _time_steps(events: Iterator[Event]) -> tuple[Planned, float]:
+    """Run a training, and return its plan and the seconds of its steps.
+
+    Reading, evaluation on the dev set, and saving don't count.
+    """
+    plan = next(event for event in events if isinstance(event, Planned))
+    seconds, start = 0.0, time.perf_counter()
+    for event in events:
+        if isinstance(event, Stepped):
+            seconds += time.perf_counter() - start
+        start = time.perf_counter()
+    return plan, seconds
 
 
 if __name__ == "__main__":

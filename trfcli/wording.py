@@ -8,6 +8,11 @@ def thousands(number: float) -> str:
     return f"{number:,.0f}"
 
 
+def decimal(number: float, digits: int = 3, *, sign: str = "") -> str:
+    """0.98712 -> 0.987, -0.0004 -> 0.000 rather than -0.000; with sign="+" 0.5 -> +0.500"""
+    return f"{round(number, digits) + 0.0:{sign}.{digits}f}"
+
+
 def percent(share: float) -> str:
     """0.8664 -> 86.6 %"""
     return f"{100 * share:.1f} %"

@@ -1,4 +1,4 @@
-"""The benchmarks are programs beside each other, which find each other as such."""
+"""The benchmarks are scripts that import each other from their own directory."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture(autouse=True)
-def as_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+def import_as_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    # What importing them sets for their own process.
+    # Importing them sets this variable; restore it afterwards.
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -1,4 +1,4 @@
-"""The contestants do what they say, with tiny encoders."""
+"""The contestants, run with tiny encoders."""
 
 import importlib
 import json
@@ -11,14 +11,14 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from trfcli_pipeline.pipeline.loading import init_pipeline
+from trfcli_pipeline.tasks.init_model import init_model
 
 PHRASES = {"GOOD": "it is great fun", "BAD": "a terrible bore, hate"}
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> str:
-    """A data set, whose texts are also there as such."""
+    """A directory with a small data set."""
     for part, size in (("train", 16), ("test", 6)):
         rows = [
             {"text": f"{phrase} {number}. I love dogs!", "labels": [label]}
@@ -32,7 +32,7 @@ def data(tmp_path: Path) -> str:
 
 @pytest.fixture
 def model(tiny_bert: Path, tmp_path: Path) -> str:
-    init_pipeline(str(tiny_bert), tmp_path / "model")
+    init_model(str(tiny_bert), tmp_path / "model")
     return str(tmp_path / "model")
 
 
@@ -40,7 +40,7 @@ def function(module: str, name: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def test_all_see_the_same_texts(data: str) -> None:
+def test_all_contestants_get_the_same_texts(data: str) -> None:
     read_texts = function("contest", "read_texts")
     path = f"{data}/train.jsonl"
     random.seed(1)
@@ -50,7 +50,9 @@ def test_all_see_the_same_texts(data: str) -> None:
     assert len(set(found)) == 5
 
 
-def test_encoding(data: str, model: str, tiny_bert: Path) -> None:
+def test_encoding_counts_words_independently_of_the_tokenizer(
+    data: str, model: str, tiny_bert: Path
+) -> None:
     texts = {"texts": f"{data}/train.jsonl", "limit": 8}
     ours = function("with_trf", "encode")(model=model, batch_size=4, **texts)
     twice = function("with_trf", "encode")(model=model, batch_size=4, copies=2, **texts)
@@ -63,18 +65,20 @@ def test_encoding(data: str, model: str, tiny_bert: Path) -> None:
     assert 0 < ours["bookkeeping"] < 1
 
 
-def test_updates(data: str, tiny_bert: Path) -> None:
+def test_update_speed_counts_all_texts(data: str, tiny_bert: Path) -> None:
     found = function("with_trf", "train")(encoder=str(tiny_bert), data=data, limit=12, batch_size=4)
     assert found["texts_per_s"] * found["seconds"] == pytest.approx(12)
 
 
-def test_the_steps_of_the_command(data: str, model: str) -> None:
+def test_train_command_times_its_steps(data: str, model: str) -> None:
     found = function("with_trf", "train_command")(model=model, data=data, limit=12, batch_size=4)
     assert found["texts_per_s"] > 0
     assert found["texts"] == 12
 
 
-def test_fine_tuning(data: str, model: str, tiny_bert: Path, tmp_path: Path) -> None:
+def test_fine_tuning_trains_and_scores(
+    data: str, model: str, tiny_bert: Path, tmp_path: Path
+) -> None:
     budget = {"data": data, "seed": 0, "batch_size": 4, "limit": None}
     plain = function("with_transformers", "textcat")(
         encoder=str(tiny_bert), epochs=10, learn_rate=2e-3, **budget
@@ -90,14 +94,14 @@ def test_fine_tuning(data: str, model: str, tiny_bert: Path, tmp_path: Path) -> 
     assert score["accuracy"] == ours["accuracy"]
 
 
-def test_groups_hold_all_rows_within_the_budget() -> None:
+def test_groups_contain_all_rows_within_the_budget() -> None:
     rows = [[0] * length for length in (1, 2, 2, 5, 9, 30, 31)]
     groups = list(function("with_transformers", "_groups")(rows, 20))
     assert [row for group in groups for row in group] == rows
     assert all(len(group) == 1 or len(group) * len(group[-1]) <= 20 for group in groups)
 
 
-def test_batches_hold_every_text_once() -> None:
+def test_batches_contain_every_text_once() -> None:
     rows = [[0] * length for length in range(1, 71)]
     batches = function("with_transformers", "_shuffled")(rows, 4)
     assert sorted(i for batch in batches for i in batch) == list(range(70))
@@ -105,23 +109,23 @@ def test_batches_hold_every_text_once() -> None:
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
-def test_scores_are_those_of_scikit_learn(exclusive: bool) -> None:
+def test_scores_equal_those_of_scikit_learn(exclusive: bool) -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(40, 3)).astype(np.float32)
     gold = np.eye(3, dtype=np.float32)[rng.integers(3, size=40)]
-    said = logits > 0
+    predicted = logits > 0
     if exclusive:
-        said = np.eye(3)[logits.argmax(axis=1)]
+        predicted = np.eye(3)[logits.argmax(axis=1)]
     else:
         gold[rng.random(gold.shape) < 0.3] = 1
     found = function("with_transformers", "_scores")(logits, gold, exclusive)
-    assert found["macro_f"] == pytest.approx(f1_score(gold, said, average="macro"))
-    # Of exclusive labels, micro F is the accuracy.
+    assert found["macro_f"] == pytest.approx(f1_score(gold, predicted, average="macro"))
+    # With exclusive labels, micro F equals the accuracy.
     main = found["accuracy" if exclusive else "micro_f"]
-    assert main == pytest.approx(f1_score(gold, said, average="micro"))
+    assert main == pytest.approx(f1_score(gold, predicted, average="micro"))
 
 
-def test_padding(tiny_bert: Path) -> None:
+def test_padding_is_masked(tiny_bert: Path) -> None:
     transformers = importlib.import_module("transformers")
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_bert)
     found = function("with_transformers", "_pad")(tokenizer, [[5, 6, 7], [8]])

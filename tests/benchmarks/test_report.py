@@ -8,8 +8,8 @@ import pytest
 PLAIN = "plain transformers"
 
 
-def line(contestant: str, **figures: Any) -> dict[str, Any]:
-    return {"benchmark": "textcat", "contestant": contestant, "data": "films", **figures}
+def line(contestant: str, **metrics: Any) -> dict[str, Any]:
+    return {"benchmark": "textcat", "contestant": contestant, "data": "films", **metrics}
 
 
 RESULTS = [
@@ -34,12 +34,12 @@ def write(tmp_path: Path) -> Path:
     return results
 
 
-def test_medians_ranges_and_ratios(write: Path, tmp_path: Path) -> None:
+def test_tables_have_medians_ranges_and_ratios(write: Path, tmp_path: Path) -> None:
     importlib.import_module("report").main([str(write)], tmp_path / "B.md")
     text = (tmp_path / "B.md").read_text()
     rows = [each for each in text.splitlines() if each.startswith("|")]
     assert rows == [
-        f"|  | accuracy or micro F, % | seconds of training | seconds of training ÷ {PLAIN} |",
+        f"|  | accuracy or micro F (%) | training time (s) | training time (s) ÷ {PLAIN} |",
         "| --- | ---: | ---: | ---: |",
         "| trf | 90.0 (80.0–95.0) | 2.0 (1.0–4.0) | 0.50 |",
         f"| {PLAIN} | 85.0 | 4.0 | 1.00 |",
@@ -47,11 +47,11 @@ def test_medians_ranges_and_ratios(write: Path, tmp_path: Path) -> None:
     assert "films, 3 rounds:" in text
     assert "```\npython run.py textcat films\n```" in text
     assert "- CPU, 2 cores, 8.0 GB, Linux; 2 threads\n- torch 2.13.0\n" in text
-    # There are no results for these.
+    # There are no results for this table.
     assert "## Few texts" not in text
 
 
-def test_what_is_written_by_hand_stays(write: Path, tmp_path: Path) -> None:
+def test_text_written_by_hand_is_kept(write: Path, tmp_path: Path) -> None:
     output = tmp_path / "B.md"
     output.write_text("# Old\n\nold tables\n\n## What was tried and did not help\n\nThis.\n")
     for _ in range(2):
@@ -62,7 +62,7 @@ def test_what_is_written_by_hand_stays(write: Path, tmp_path: Path) -> None:
         assert text.endswith("\n- torch 2.13.0\n\n## What was tried and did not help\n\nThis.\n")
 
 
-def test_results_are_not_replaced(write: Path) -> None:
+def test_results_are_not_overwritten(write: Path) -> None:
     before = write.read_text()
     with pytest.raises(SystemExit, match="the last argument is the "):
         importlib.import_module("report").main([], write)

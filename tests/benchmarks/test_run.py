@@ -15,7 +15,7 @@ def run() -> Any:
 
 @pytest.fixture
 def runner(run: Any, tmp_path: Path, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A runner whose contestants answer at once."""
+    """A runner that starts no process."""
     options = Namespace(
         benchmark="encode",
         spacy_transformers="python-of-others",
@@ -52,14 +52,14 @@ def test_contestants_take_turns(run: Any, runner: Any) -> None:
     assert others == {"spacy-transformers, strided", "spacy-transformers, sentences"}
 
 
-def test_without_the_environment_of_others(run: Any, runner: Any) -> None:
+def test_spacy_transformers_is_skipped_without_an_environment(run: Any, runner: Any) -> None:
     runner.rival_python = None
     run.train(runner, Namespace(data="d", limit=20, batch_size=8, rounds=1))
     names = [line["contestant"] for line in written(runner)]
     assert names == ["trf train-textcat", "trf, nlp.update"]
 
 
-def test_the_machine_is_written_down_but_not_its_paths(
+def test_machine_is_noted_without_absolute_paths(
     runner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.argv", ["benchmarks/run.py", "train", "/home/me/data/trec6"])
@@ -69,7 +69,7 @@ def test_the_machine_is_written_down_but_not_its_paths(
     assert line["machine"]["cores"] > 0
 
 
-def test_few_texts_of_each_label(run: Any, tmp_path: Path) -> None:
+def test_draws_have_few_texts_per_label(run: Any, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     rows = [{"text": f"{label} {n}", "labels": [label]} for n in range(20) for label in "ABC"]
@@ -87,12 +87,14 @@ def test_few_texts_of_each_label(run: Any, tmp_path: Path) -> None:
     assert texts[0] != texts[1]
 
 
-def test_limits(run: Any) -> None:
+def test_data_may_have_a_limit(run: Any) -> None:
     assert run._with_limit("data/trec6") == ("data/trec6", None)
     assert run._with_limit("data/trec6=300") == ("data/trec6", 300)
 
 
-def test_failures_say_what_failed(run: Any, runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failures_show_the_error_and_the_command(
+    run: Any, runner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.undo()
     with pytest.raises(SystemExit, match=r"(?s)oh dear.*failed: .*-c 'raise SystemExit"):
         runner._start([run.sys.executable, "-c", "raise SystemExit('oh dear')"])

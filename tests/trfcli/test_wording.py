@@ -8,6 +8,10 @@ from trfcli import wording
     [
         (wording.thousands(4517), "4,517"),
         (wording.percent(0.8664), "86.6 %"),
+        (wording.decimal(0.98712), "0.987"),
+        (wording.decimal(-0.0004), "0.000"),
+        (wording.decimal(-0.0004, sign="+"), "+0.000"),
+        (wording.decimal(-0.254, 2, sign="+"), "-0.25"),
         (wording.megabytes(87.3), "87 MB"),
         (wording.megabytes(0.42), "0.4 MB"),
         (wording.megabytes(1340), "1.3 GB"),

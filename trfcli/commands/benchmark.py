@@ -1,4 +1,4 @@
-"""`trf benchmark`: how fast a pipeline is, part by part, and how much memory it takes."""
+"""`trf benchmark`: measure the speed and memory of a pipeline."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,16 +11,16 @@ from trfcli.options import BatchSizeOption, DeviceOption, JsonOption, ModelArgum
 if TYPE_CHECKING:
     from trfcli_pipeline.tasks.benchmark import Benchmark, Spread
 
-_FIGURES = {
+_METRICS = {
     "words_per_second": ("words/s", ",.0f"),
     "texts_per_second": ("texts/s", ",.1f"),
-    "load_seconds": ("seconds to load it", ",.2f"),
-    "start_seconds": ("seconds from the start of Python", ",.2f"),
-    "peak_megabytes": ("peak memory, MB", ",.0f"),
+    "load_seconds": ("seconds to load", ",.2f"),
+    "start_seconds": ("seconds to start and load", ",.2f"),
+    "peak_megabytes": ("peak memory (MB)", ",.0f"),
 }
 _WORK = {
-    "wordpieces": "tokenizer of the encoder",
-    "encoder": "forward pass of the encoder",
+    "wordpieces": "wordpiece tokenizer",
+    "encoder": "forward pass",
     "bookkeeping": "alignment and bookkeeping",
 }
 
@@ -32,7 +32,7 @@ def benchmark(
         typer.Argument(
             metavar="DATA",
             help="Texts; - for JSONL on stdin.",
-            show_default="556 text messages",
+            show_default="556 SMS messages",
         ),
     ] = None,
     against: Annotated[
@@ -40,41 +40,45 @@ def benchmark(
         typer.Option(
             "--against",
             metavar="MODEL",
-            help="Another pipeline, measured in turn with the first.",
+            help="A second pipeline to compare with.",
             show_default=False,
         ),
     ] = None,
     rounds: Annotated[
         int,
-        typer.Option(
-            "--rounds", "-r", metavar="N", min=1, help="Measurements, each in a new process."
-        ),
+        typer.Option("--rounds", "-r", metavar="N", min=1, help="Measurements of each pipeline."),
     ] = 5,
     max_texts: Annotated[
         int | None,
         typer.Option(
-            "--max-texts", metavar="N", min=1, help="So many texts at most.", show_default=False
+            "--max-texts",
+            metavar="N",
+            min=1,
+            help="Use only the first N texts.",
+            show_default="all",
         ),
     ] = None,
     as_json: JsonOption = False,
-    device: DeviceOption = "auto",
     batch_size: BatchSizeOption = None,
+    device: DeviceOption = "auto",
 ) -> None:
-    """Measure how fast a pipeline is, part by part, and how much memory it takes.
+    """Measure the speed of a pipeline and of each component, and its peak memory.
 
     Example:
       trf benchmark ./model
-      trf benchmark ./model texts.jsonl --against en_core_web_sm
+      trf benchmark ./model --against en_core_web_sm
     """
-    from itertools import islice
-
-    from trfcli_pipeline.data.records import iter_records
     from trfcli_pipeline.tasks import benchmark as task
 
-    records = iter_records(data or task.DEFAULT_TEXTS, labelled=False)
-    texts = [record.text for record in islice(records, max_texts)]
     models = [model] if against is None else [model, against]
-    events = task.benchmark(models, texts, rounds=rounds, batch_size=batch_size, device=device)
+    events = task.benchmark(
+        models,
+        data or task.DEFAULT_TEXTS,
+        max_texts=max_texts,
+        rounds=rounds,
+        batch_size=batch_size,
+        device=device,
+    )
     with console.progress(rounds * len(models), "measuring", unit="rounds") as bar:
         measurements = []
         for measurement in events:
@@ -94,21 +98,21 @@ def benchmark(
 
 
 def show(results: "Sequence[Benchmark]") -> None:
-    """Print the figures of the whole pipelines side by side, and the parts of each."""
+    """Print the metrics of the pipelines side by side, and the parts of each."""
     first = results[0].measurements[0]
     console.data_line(
         f"{wording.plural(first.n_texts, 'text')}, {wording.plural(first.n_words, 'word')}; "
         f"{first.device}, {wording.plural(first.threads, 'thread')}, "
         f"{wording.plural(len(results[0].measurements), 'round')}"
     )
-    show_figures(results)
+    show_metrics(results)
     for result in results:
         console.data("" if len(results) == 1 else f"\n {result.model}")
         show_parts(result)
 
 
-def show_figures(results: "Sequence[Benchmark]") -> None:
-    """Print medians and ranges; of two pipelines also the ratio of the medians."""
+def show_metrics(results: "Sequence[Benchmark]") -> None:
+    """Print medians and ranges, and for two pipelines the ratio of the medians."""
     names = [""] if len(results) == 1 else [each.model for each in results]
     headers = [""]
     for name in names:
@@ -117,10 +121,10 @@ def show_figures(results: "Sequence[Benchmark]") -> None:
     if ratios:
         headers.append("ratio")
     rows = []
-    for name, (title, form) in _FIGURES.items():
+    for name, (title, form) in _METRICS.items():
         row = [title]
         for result in results:
-            row += _cells(result.figures().get(name), form)
+            row += _cells(result.metrics().get(name), form)
         if ratios:
             row.append(f"{ratios[name]:.2f}" if name in ratios else "")
         if any(row[1:]):
@@ -129,7 +133,7 @@ def show_figures(results: "Sequence[Benchmark]") -> None:
 
 
 def show_parts(result: "Benchmark") -> None:
-    """Print how fast each part is by itself, and its share in the time of all."""
+    """Print the speed of each part by itself, and its share of the total time."""
     parts, work = result.parts(), result.work()
     first = result.measurements[0]
     total = sum(each.median for each in parts.values())

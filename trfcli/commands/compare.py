@@ -1,10 +1,9 @@
-"""`trf compare`: whether two pipelines' text classifiers are really different."""
+"""`trf compare`: compare the text classifiers of two pipelines."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from trfcli import console, wording
-from trfcli.commands.evaluate import answer, excerpt, joined
 from trfcli.options import (
     BatchSizeOption,
     DataArgument,
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from trfcli_pipeline.evaluation.comparison import Comparison
     from trfcli_pipeline.evaluation.results import Mistake
 
-_SHOWN_TEXTS = 3
+_SHOWN_MISTAKES = 3
 _NAMES = {"accuracy": "accuracy", "cats_macro_f": "macro F", "cats_micro_f": "micro F"}
 
 
@@ -29,38 +28,19 @@ def compare(
     data: DataArgument,
     as_json: JsonOption = False,
     threshold: ThresholdOption = None,
-    device: DeviceOption = "auto",
     batch_size: BatchSizeOption = None,
+    device: DeviceOption = "auto",
 ) -> None:
-    """Tell whether two pipelines' text classifiers are really different on labelled texts.
+    """Test whether two pipelines' text classifiers differ significantly.
 
     Example:
       trf compare ./model ./trained test.jsonl
     """
-    from trfcli_pipeline.data.records import read_records
-    from trfcli_pipeline.evaluation import comparison
-    from trfcli_pipeline.evaluation import evaluate as scoring
-    from trfcli_pipeline.evaluation.classifier import find_classifier, gold_cats
-    from trfcli_pipeline.pipeline.loading import load_pipeline
+    from trfcli_pipeline.tasks import compare as task
 
-    records = read_records(data, labelled=True)
-    pipelines = [load_pipeline(model, device=device) for model in (a, b)]
-    classifiers = [find_classifier(nlp) for nlp in pipelines]
-    comparison.check_comparable(*classifiers)
-    gold = gold_cats(records, classifiers[0], name=data)
-    of_a, of_b = (
-        scoring.evaluate(
-            nlp,
-            [record.text for record in records],
-            gold,
-            component=classifier.name,
-            labels=classifiers[0].labels,
-            threshold=threshold,
-            batch_size=batch_size or nlp.batch_size,
-        )
-        for nlp, classifier in zip(pipelines, classifiers, strict=True)
+    result, records = task.compare(
+        a, b, data, threshold=threshold, device=device, batch_size=batch_size
     )
-    result = comparison.Comparison(of_a, of_b)
     if as_json:
         found = result.as_json()
         for key in ("only_a", "only_b"):
@@ -71,80 +51,82 @@ def compare(
 
 
 def show(result: "Comparison", records: "Sequence[Record]") -> None:
-    """Print the figures of both, what speaks for a difference, and texts that tell them apart."""
+    """Print the scores of both, their significance, and texts that only one gets right."""
+    from trfcli.rendering.mistakes import print_mistakes
+
     speeds = [wording.thousands(each.speed or 0) for each in (result.a, result.b)]
     console.data_line(
         f"{wording.plural(result.a.n_texts, 'text')}; words/s: A {speeds[0]}, B {speeds[1]}"
     )
     console.data_table(
-        ("", "A", "B", "B - A", "95 % interval", "p"),
+        ("", "A", "B", "B - A", "95% CI", "bootstrap p"),
         [
             (
                 _NAMES[name],
                 f"{each.a:.3f}",
                 f"{each.b:.3f}",
-                f"{each.value:+.3f}",
-                "{:+.3f} to {:+.3f}".format(*each.interval),
+                wording.decimal(each.value, sign="+"),
+                " to ".join(wording.decimal(end, sign="+") for end in each.interval),
                 p_value(each.p_value),
             )
             for name, each in result.differences.items()
         ],
     )
     console.data_line(
-        f"Right: both {wording.thousands(result.n_both)}, "
+        f"Correct: both {wording.thousands(result.n_both)}, "
         f"only A {wording.thousands(len(result.only_a))}, "
         f"only B {wording.thousands(len(result.only_b))}, "
-        f"neither {wording.thousands(result.n_neither)}; "
-        f"McNemar's exact test: p {p_value(result.mcnemar)}"
+        f"neither {wording.thousands(result.n_neither)} "
+        f"(McNemar's exact test: {p_equation(result.mcnemar)})"
     )
     console.data_line(verdict(result))
-    show_texts("Only A is right", result.only_a, result.b.mistakes, "B", records)
-    show_texts("Only B is right", result.only_b, result.a.mistakes, "A", records)
+    only_a = most_confident(result.b.mistakes, result.only_a)
+    print_mistakes("Only A is correct", only_a, records, model="B")
+    only_b = most_confident(result.a.mistakes, result.only_b)
+    print_mistakes("Only B is correct", only_b, records, model="A")
 
 
-def show_texts(
-    title: str,
-    places: Sequence[int],
-    mistakes: "Sequence[Mistake]",
-    wrong: str,
-    records: "Sequence[Record]",
-) -> None:
-    """Print texts that one has right, those first where the other is surest."""
+def most_confident(mistakes: "Sequence[Mistake]", places: Sequence[int]) -> "list[Mistake]":
+    """Choose the mistakes with the highest scores among the texts at some places."""
     chosen = set(places)
-    shown = [each for each in reversed(mistakes) if each.index in chosen][:_SHOWN_TEXTS]
-    if shown:
-        console.data_line(f"{title}:")
-    for mistake in shown:
-        record = records[mistake.index]
-        console.data_line(
-            f'line {record.line} "{excerpt(record.text)}" is {joined(mistake.gold)}, '
-            f"{wrong} said {answer(mistake)}",
-            indent=2,
-        )
+    return [each for each in reversed(mistakes) if each.index in chosen][:_SHOWN_MISTAKES]
 
 
 def verdict(result: "Comparison") -> str:
-    """One sentence: which is better, in what, or that it can't be told."""
-    better = result.better
-    won = {
-        name: [_NAMES[figure] for figure, winner in better.items() if winner == name]
-        for name in ("A", "B")
-    }
-    if won["A"] and won["B"]:
+    """Say for each metric which pipeline scores higher, or that the difference isn't significant.
+
+    McNemar's test decides on accuracy, the bootstrap on macro F.
+    """
+    from trfcli_pipeline.evaluation.comparison import SIGNIFICANCE
+
+    macro_f = result.differences["cats_macro_f"].p_value
+    if not any(result.better.values()):
         return (
-            f"They are really different: A is better in {' and '.join(won['A'])}, "
-            f"B in {' and '.join(won['B'])}."
+            f"No significant difference in accuracy ({p_equation(result.mcnemar)}) "
+            f"or macro F ({p_equation(macro_f)})."
         )
-    open_figures = [_NAMES[figure] for figure, winner in better.items() if winner is None]
-    for name, figures in won.items():
-        if figures:
-            rest = f"; in {open_figures[0]} they may be equal" if open_figures else ""
-            return f"{name} is really better in {' and '.join(figures)}{rest}."
-    return (
-        f"No real difference shows on {wording.plural(result.a.n_scored, 'text')}: "
-        "what there is may be chance."
-    )
+    p_values = {"accuracy": result.mcnemar, "cats_macro_f": macro_f}
+    # With two tests, one p-value just below the level is likely to be chance (Bonferroni).
+    is_weak = min(p_values.values()) >= SIGNIFICANCE / len(p_values)
+    tests = {
+        "accuracy": "McNemar's test on accuracy",
+        "cats_macro_f": "the bootstrap test on macro F",
+    }
+    sentences = []
+    for name, winner in sorted(result.better.items(), key=lambda each: each[1] is None):
+        p = p_equation(p_values[name])
+        if winner is not None:
+            sentences.append(f"{winner} scores higher in {_NAMES[name]} ({p}).")
+        elif is_weak:
+            sentences.append(f"The evidence is weak: {tests[name]} gives {p}.")
+        else:
+            sentences.append(f"The difference in {_NAMES[name]} is not significant ({p}).")
+    return " ".join(sentences)
 
 
 def p_value(value: float) -> str:
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def p_equation(value: float) -> str:
+    return f"p {p_value(value)}" if value < 0.001 else f"p = {p_value(value)}"

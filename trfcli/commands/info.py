@@ -1,49 +1,37 @@
-"""`trf info`: what this machine and a pipeline are made of."""
+"""`trf info`: show versions, devices, memory, and the parts of a pipeline."""
 
 from typing import Annotated, Any
 
-import typer
-
 from trfcli import console, wording
-from trfcli.options import JsonOption
+from trfcli.options import JsonOption, pipeline_argument
 
 Pairs = list[tuple[str, str]]
 
 
 def info(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="MODEL",
-            help="Directory of a pipeline, or the name of an installed one.",
-            show_default=False,
-        ),
-    ] = None,
+    model: Annotated[str | None, pipeline_argument(metavar="MODEL")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show versions, devices and memory, and what a pipeline is made of.
+    """Show versions, devices and memory, and what a pipeline contains.
 
     Example:
       trf info
       trf info ./model --json
     """
-    from trfcli_pipeline.encoder.devices import describe_machine
-    from trfcli_pipeline.pipeline.loading import describe_pipeline, load_pipeline
+    from trfcli_pipeline.tasks import info as task
 
-    described: dict[str, Any] = describe_machine()
-    if model is not None:
-        described["model"] = describe_pipeline(load_pipeline(model))
+    found = task.info(model)
     if as_json:
-        console.data_json(described)
+        console.data_json(found)
         return
-    console.data_table(("", ""), machine_pairs(described), left=2)
+    console.data_table(("", ""), machine_pairs(found), left=2)
     if model is not None:
         console.data("")
-        console.data_table(("", ""), model_pairs(described["model"]), left=2)
+        console.data_table(("", ""), model_pairs(found["model"]), left=2)
 
 
 def machine_pairs(machine: dict[str, Any]) -> Pairs:
-    """Names and values, in the order in which they are shown."""
+    """List names and values in the order in which they are shown."""
     pairs = [("python", str(machine["python"]))]
     for package, version in machine["versions"].items():
         pairs.append((package, version or "not installed"))
@@ -56,7 +44,7 @@ def machine_pairs(machine: dict[str, Any]) -> Pairs:
 
 
 def model_pairs(model: dict[str, Any]) -> Pairs:
-    """Names and values, in the order in which they are shown."""
+    """List names and values in the order in which they are shown."""
     pairs = [
         ("pipeline", f"{model['name']} {model['version']}"),
         ("language", model["lang"]),
@@ -70,7 +58,7 @@ def model_pairs(model: dict[str, Any]) -> Pairs:
     if model["requirements"]:
         pairs.append(("requires", ", ".join(model["requirements"])))
     for name, score in model["performance"].items():
-        # Scores per label are for `trf evaluate`.
+        # Scores per label would take too much space here.
         if isinstance(score, int | float):
             pairs.append((name, f"{score:.3f}"))
     return pairs
@@ -78,12 +66,11 @@ def model_pairs(model: dict[str, Any]) -> Pairs:
 
 def describe_device(device: dict[str, Any], default: str) -> str:
     parts = [device["name"]]
-    # That of the CPU is the machine's, which has a line of its own.
+    # The memory of the CPU has a line of its own.
     if device["type"] != "cpu" and device["memory_gb"] is not None:
         parts.append(f"{device['memory_gb']:.1f} GB")
-    if device["name"] in (default, f"{default}:0"):
-        parts.append("used unless --device says otherwise")
-    return ", ".join(parts)
+    is_default = device["name"] in (default, f"{default}:0")
+    return ", ".join(parts) + (" (default)" if is_default else "")
 
 
 def describe_encoder(encoder: dict[str, Any]) -> str:
@@ -96,13 +83,13 @@ def describe_encoder(encoder: dict[str, Any]) -> str:
     if encoder["max_length"] is not None:
         parts.append(f"up to {encoder['max_length']} wordpieces")
     if (encoder["backend"], encoder["precision"]) != ("torch", "fp32"):
-        parts.append(f"{encoder['precision']}, run by {encoder['backend']}")
+        parts.append(f"{encoder['precision']} with {encoder['backend']}")
     return f"{encoder['name']} ({', '.join(parts)})"
 
 
 def describe_component(component: dict[str, Any]) -> str:
     name, factory, labels = component["name"], component["factory"], component["labels"]
-    made_by = "" if name == factory else f" ({factory})"
+    title = name if name == factory else f"{name} ({factory})"
     if not labels:
-        return f"{name}{made_by}"
-    return f"{name}{made_by}, {wording.plural(len(labels), 'label')}: {wording.enumeration(labels)}"
+        return title
+    return f"{title}, {wording.plural(len(labels), 'label')}: {wording.enumeration(labels)}"

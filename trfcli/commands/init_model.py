@@ -1,5 +1,6 @@
-"""`trf init-model`: from a pretrained encoder to a spaCy pipeline."""
+"""`trf init-model`: create a spaCy pipeline from a pretrained encoder."""
 
+import shlex
 from typing import Annotated, Any
 
 import typer
@@ -18,11 +19,11 @@ def parse_words_per_batch(value: str) -> int | str:
 
 
 def init_model(
-    name: Annotated[
+    encoder: Annotated[
         str,
         typer.Argument(
             metavar="NAME",
-            help="A hub id, a directory with a model's files, or minilm, the packaged encoder.",
+            help="Hub id, directory of a model, or minilm, the packaged encoder.",
             show_default=False,
         ),
     ],
@@ -30,57 +31,56 @@ def init_model(
     lang: Annotated[
         str, typer.Option("--lang", "-l", metavar="CODE", help="Language of the texts.")
     ] = "en",
-    pipeline_name: Annotated[
+    name: Annotated[
         str | None,
         typer.Option(
             "--name",
             metavar="NAME",
-            help="Name of the pipeline; by default trf_ and the encoder's.",
-            show_default=False,
+            help="Name of the pipeline.",
+            show_default="trf_ + encoder",
         ),
+    ] = None,
+    force: ForceOption = False,
+    revision: Annotated[
+        str | None,
+        typer.Option(metavar="REV", help="Branch, tag or commit on the hub.", show_default="main"),
     ] = None,
     words_per_batch: Annotated[
         Any,
         typer.Option(
             parser=parse_words_per_batch,
             metavar="N",
-            help="Wordpieces that are encoded together, padding included; 0 for no limit, auto "
-            "for as many as fit.",
-            show_default="2000",
+            help="Wordpieces to encode at once, padding included; 0: no limit, auto: as many as "
+            "fit in memory.",
         ),
-    ] = None,
-    revision: Annotated[
-        str | None,
-        typer.Option(metavar="REV", help="Branch, tag or commit on the hub.", show_default=False),
-    ] = None,
-    force: ForceOption = False,
+    ] = "2000",
 ) -> None:
-    """Make a spaCy pipeline around a pretrained transformer.
+    """Create a spaCy pipeline from a pretrained transformer.
 
     Example:
       trf init minilm ./model
       trf init bert-base-german-cased ./model --lang de
     """
     from trfcli_pipeline.data.files import directory_bytes
-    from trfcli_pipeline.pipeline.loading import init_pipeline
+    from trfcli_pipeline.tasks import init_model as task
 
-    nlp, encoder = init_pipeline(
-        name,
+    nlp, facts = task.init_model(
+        encoder,
         out,
         lang=lang,
-        pipeline=pipeline_name,
+        name=name,
         words_per_batch=words_per_batch,
         revision=revision,
         force=force,
     )
     console.good(
-        f"Loaded {encoder['name']} ({encoder['model_type']}, {encoder['layers']} layers, "
-        f"width {encoder['width']}, {wording.millions(encoder['parameters'])} parameters) "
-        f"from {encoder['source']}"
+        f"Loaded {facts['name']} ({facts['model_type']}, {facts['layers']} layers, "
+        f"width {facts['width']}, {wording.millions(facts['parameters'])} parameters) "
+        f"from {facts['source']}"
     )
     size = wording.megabytes(directory_bytes(out) / 1e6)
     console.good(
         f"Saved {nlp.meta['lang']}_{nlp.meta['name']} to {out} ({size}): "
         f"{', '.join(nlp.pipe_names)}"
     )
-    console.hint(f"Next: trf train-textcat {out} train.jsonl")
+    console.hint(f"Next: trf train-textcat {shlex.quote(str(out))} train.jsonl")

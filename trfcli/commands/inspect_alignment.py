@@ -1,4 +1,4 @@
-"""`trf inspect-alignment`: which wordpieces belong to which tokens."""
+"""`trf inspect-alignment`: show how the tokens of a text are aligned with wordpieces."""
 
 import sys
 from typing import Annotated
@@ -13,23 +13,22 @@ def inspect_alignment(
     text: Annotated[
         str,
         typer.Argument(
-            metavar="TEXT", help="The text itself, or - to read it from stdin.", show_default=False
+            metavar="TEXT", help="The text, or - to read it from stdin.", show_default=False
         ),
     ],
     model: Annotated[
-        str | None,
+        str,
         typer.Option(
             "--model",
             "-m",
             metavar="MODEL",
             envvar="TRF_MODEL",
-            help="A pipeline or encoder, by directory or name; by default the packaged encoder.",
-            show_default=False,
+            help="Directory or name of a pipeline or encoder.",
         ),
-    ] = None,
+    ] = "minilm",
     as_json: JsonOption = False,
 ) -> None:
-    """Show which wordpieces belong to which tokens, and with what share.
+    """Show which wordpieces each token is aligned with, and its share of them.
 
     Example:
       trf inspect "Zürich's cafés reopened. Unbelievable!"
@@ -55,11 +54,11 @@ def inspect_alignment(
 
 
 def read_stdin() -> str:
-    """The text on stdin, without the newline that `echo` and editors put at its end."""
+    """Read the text on stdin, without the newline that `echo` and editors add at the end."""
     from trfcli_pipeline.errors import DataError
 
     if sys.stdin.isatty():
-        console.info("Type or paste a text; Ctrl-D on a line of its own ends it")
+        console.info("Type or paste a text, then press Ctrl-D on an empty line")
     content = sys.stdin.buffer.read()
     try:
         text = content.decode("utf-8-sig")

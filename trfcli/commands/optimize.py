@@ -1,6 +1,6 @@
-"""`trf optimize`: of a pipeline, one that predicts faster."""
+"""`trf optimize`: quantize a pipeline for faster CPU inference."""
 
-from dataclasses import asdict
+import shlex
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -9,7 +9,7 @@ from trfcli import console, wording
 from trfcli.options import ForceOption, JsonOption, ModelArgument, OutArgument
 
 if TYPE_CHECKING:
-    from trfcli_pipeline.tasks.optimize import Measured, Started
+    from trfcli_pipeline.tasks.optimize import Compared, Sampled
 
 
 def optimize(
@@ -20,21 +20,16 @@ def optimize(
         typer.Option(
             "--calibrate",
             metavar="DATA",
-            help="Real texts, to calibrate on and to measure with, by their score if they are "
-            "labelled.",
+            help="Typical texts to calibrate on, such as the training set.",
             show_default=False,
         ),
     ],
-    precision: Annotated[
-        Literal["int8", "bf16", "fp32"], typer.Option(help="What the encoder computes in.")
-    ] = "int8",
-    backend: Annotated[
-        Literal["openvino", "torch"], typer.Option(help="What runs it.")
-    ] = "openvino",
     dev: Annotated[
         str | None,
         typer.Option(
-            metavar="DATA", help="Labelled texts to measure with instead.", show_default=False
+            metavar="DATA",
+            help="Labeled texts to compare both pipelines on.",
+            show_default="as --calibrate",
         ),
     ] = None,
     max_loss: Annotated[
@@ -42,15 +37,23 @@ def optimize(
         typer.Option(
             metavar="POINTS",
             min=0,
-            help="What it may cost at most: of 100 points of accuracy, or macro F of labels that "
-            "don't exclude each other; of the cosine of rows without labels.",
-            show_default="0.5 of a score, 1 of the cosine",
+            help="Largest drop allowed, in points of accuracy (multi-label: macro F); without "
+            "labels, of 100 x cosine.",
+            show_default="0.5; cosine: 1",
         ),
     ] = None,
-    as_json: JsonOption = False,
+    precision: Annotated[
+        Literal["int8", "bf16", "fp32"],
+        typer.Option(metavar="TYPE", help="Number format of the encoder: int8, bf16 or fp32."),
+    ] = "int8",
+    backend: Annotated[
+        Literal["openvino", "torch"],
+        typer.Option(metavar="NAME", help="Library that runs the encoder: openvino or torch."),
+    ] = "openvino",
     force: ForceOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Make of a pipeline one that predicts faster on a CPU, in fewer bits, unless that costs much.
+    """Quantize a pipeline for faster CPU inference, unless accuracy drops too far.
 
     Example:
       trf optimize ./model ./fast --calibrate train.jsonl --dev dev.jsonl
@@ -70,55 +73,51 @@ def optimize(
     )
     for event in events:
         match event:
-            case task.Started():
-                describe_start(event, calibrate, calibrate if dev is None else dev)
-            case task.Measured():
+            case task.Sampled():
+                describe_sample(event, calibrate, calibrate if dev is None else dev)
+            case task.Compared():
                 if as_json:
-                    console.data_json(asdict(event))
+                    console.data_json(event.as_json())
                 else:
                     console.data_table(("", "before", "after", ""), table_rows(event))
-            case task.Finished():
+            case task.Saved():
                 size = wording.megabytes(event.size / 1e6)
                 console.good(f"Saved {event.name} to {out} ({size}): {', '.join(event.components)}")
-                console.hint(f"Next: trf package {out} ./out")
+                console.hint(f"Next: trf package {shlex.quote(str(out))} ./out")
 
 
-def describe_start(started: "Started", calibrate: str, measured: str) -> None:
-    """Say what is calibrated and measured on."""
-    if started.segments:
-        number = wording.plural(started.segments, "segment")
+def describe_sample(sampled: "Sampled", calibrate: str, dev: str) -> None:
+    """Say which texts the encoder is calibrated and compared on."""
+    if sampled.segments:
+        number = wording.plural(sampled.segments, "segment")
         console.info(f"Calibrating on {number} of {calibrate}")
-    texts = wording.plural(started.texts, "text")
-    if started.texts < started.all_texts:
-        texts = f"{texts} of {wording.thousands(started.all_texts)}"
-    console.info(f"Measuring on {texts} of {measured}")
+    texts = wording.plural(sampled.all_texts, "text")
+    if sampled.texts < sampled.all_texts:
+        texts = f"{wording.thousands(sampled.texts)} of {texts}"
+    console.info(f"Comparing both pipelines on {texts} of {dev}")
 
 
-def table_rows(measured: "Measured") -> list[tuple[str, str, str, str]]:
-    """What is measured, before and after, and how the two compare."""
-    before, after = measured.before, measured.after
+def table_rows(compared: "Compared") -> list[tuple[str, str, str, str]]:
+    """List each metric before and after, and how it changed."""
+    before, after = compared.before, compared.after
     rows = [
         (
             "words/s",
             wording.thousands(before.speed),
             wording.thousands(after.speed),
-            f"{after.speed / before.speed:.2f} ×",
+            f"{after.speed / before.speed:.2f}×",
         ),
         (
             "size",
             wording.megabytes(before.size / 1e6),
             wording.megabytes(after.size / 1e6),
-            f"{after.size / before.size:.2f} ×",
+            f"{after.size / before.size:.2f}×",
         ),
     ]
     if before.score is not None and after.score is not None:
+        change = wording.decimal(-compared.loss, 2, sign="+")
         rows.append(
-            (
-                measured.figure,
-                f"{before.score:.3f}",
-                f"{after.score:.3f}",
-                f"{-measured.loss:+.2f} points",
-            )
+            (compared.metric, f"{before.score:.3f}", f"{after.score:.3f}", f"{change} points")
         )
-    rows.append(("cosine of rows", "", f"{measured.cosine:.4f}", ""))
+    rows.append(("cosine of vectors", "", f"{compared.cosine:.4f}", ""))
     return rows

@@ -1,8 +1,6 @@
 """Devices and their memory."""
 
 import ctypes
-import os
-import platform
 import re
 import sys
 from functools import cache
@@ -55,7 +53,7 @@ def resolve_device(name: str = "auto") -> torch.device:
 def free_bytes(device: torch.device) -> int:
     """Free memory on the device, in bytes. On a CPU, this includes the file cache."""
     if device.type != "cpu":
-        memory = _accelerator_memory(device)
+        memory = accelerator_memory(device)
         return _ASSUMED_FREE_BYTES if memory is None else memory[0] + _cached_bytes(device)
     if _MEMINFO.exists():
         found = re.search(r"^MemAvailable:\s*(\d+) kB$", _MEMINFO.read_text(), re.MULTILINE)
@@ -118,40 +116,11 @@ def graph_bytes_per_piece(*, layers: int, width: int, heads: int, length: int) -
     return 2 * layers * (34 * width + 5 * heads * length)
 
 
-def describe_machine() -> dict[str, Any]:
-    """Versions, devices, threads and memory (GB = 10⁹ bytes), for people to read."""
-    names = ("trfcli", "spacy", "thinc", "torch", "transformers", "tokenizers")
-    devices = []
-    if _has_accelerator():
-        kind = torch.accelerator.current_accelerator()
-        for index in range(torch.accelerator.device_count()):
-            device = torch.device(f"{kind}:{index}")
-            memory_info = _accelerator_memory(device)
-            devices.append(
-                {
-                    "name": str(device),
-                    "type": device.type,
-                    "memory_gb": None if memory_info is None else round(memory_info[1] / 1e9, 1),
-                }
-            )
-    pages = _sysconf("SC_PHYS_PAGES")
-    memory = round(pages * _sysconf("SC_PAGE_SIZE") / 1e9, 1) if pages else None
-    devices.append({"name": "cpu", "type": "cpu", "memory_gb": memory})
-    return {
-        "python": platform.python_version(),
-        "versions": {name: installed_version(name) for name in names},
-        "device": str(resolve_device()),
-        "devices": devices,
-        "threads": torch.get_num_threads(),
-        "memory_gb": memory,
-    }
-
-
 def _has_accelerator() -> bool:
     return torch.accelerator.is_available()
 
 
-def _accelerator_memory(device: torch.device) -> tuple[int, int] | None:
+def accelerator_memory(device: torch.device) -> tuple[int, int] | None:
     """Free and total memory in bytes; None if torch can't tell, as for MPS in some versions."""
     try:
         free, total = torch.accelerator.get_memory_info(device)
@@ -167,11 +136,6 @@ def _cached_bytes(device: torch.device) -> int:
         return int(reserved - torch.accelerator.memory_allocated(device))
     except RuntimeError:
         return 0
-
-
-def _sysconf(name: str) -> int:
-    # Windows has no sysconf, macOS lacks some of the names.
-    return os.sysconf(name) if name in getattr(os, "sysconf_names", {}) else 0
 
 
 def installed_version(distribution: str) -> str | None:

@@ -1,4 +1,4 @@
-"""How a text's tokens and wordpieces are aligned, as plain values."""
+"""Align the tokens of a text with wordpieces, as plain values."""
 
 from typing import Any
 
@@ -11,26 +11,25 @@ from trfcli_pipeline.pipeline.loading import is_pipeline, load_pipeline
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
 from trfcli_pipeline.tokenization.extensions import doc_alignment
 
-DEFAULT_ENCODER = "minilm"
 
-
-def inspect_alignment(text: str, model: str | None = None) -> dict[str, Any]:
+def inspect_alignment(text: str, model: str = "minilm") -> dict[str, Any]:
     """Align the tokens of a text with a model's wordpieces.
 
     Args:
-        text: The text.
-        model: A pipeline, or an encoder; by default the packaged encoder. Of either, only the
-            tokenizers are used.
+        text: The text. Lone surrogates are replaced.
+        model: Directory or name of a pipeline or encoder. Only its tokenizers are loaded.
 
     Returns:
-        "text"; "sentences", the start and end character of each; "tokens" with "i", "text",
-        "start", "end", "wordpieces" (indices) and "truncated"; "wordpieces" with "i", "id",
-        "text", "special", "unknown" and "tokens" (indices). Indices count over the whole text.
+        A dict with four keys. "text". "sentences": the start and end character of each. "tokens":
+        dicts with "i", "text", "start", "end", "wordpieces" (indices) and "truncated".
+        "wordpieces": dicts with "i", "id", "text", "special", "unknown" and "tokens" (indices). All
+        indices count over the whole text.
 
     Raises:
-        EncoderError, PipelineError: There is no such model, or it has no wordpieces.
+        EncoderError: The encoder can't be found or used.
+        PipelineError: The pipeline can't be loaded or has no trf_wordpiecer.
     """
-    text, model = without_surrogates(text), model or DEFAULT_ENCODER
+    text = without_surrogates(text)
     nlp, wordpiecer = _tokenizing_pipeline(model)
     doc = nlp(text)
     tokenizer = wordpiecer.tokenizer
@@ -61,7 +60,7 @@ def inspect_alignment(text: str, model: str | None = None) -> dict[str, Any]:
                 "i": i,
                 "id": id_,
                 "text": string,
-                # An unknown piece is a special token that stands for text.
+                # The unknown piece is a special token, but it represents text.
                 "special": id_ in special and id_ != tokenizer.unk_token_id,
                 "unknown": id_ == tokenizer.unk_token_id,
                 "tokens": tokens,
@@ -74,7 +73,7 @@ def inspect_alignment(text: str, model: str | None = None) -> dict[str, Any]:
 
 
 def _tokenizing_pipeline(model: str) -> tuple[Language, TransformersWordPiecer]:
-    """Create or load a pipeline that finds sentences and wordpieces, without an encoder."""
+    """Load or create a pipeline up to its wordpiecer, without an encoder."""
     if is_pipeline(model):
         nlp = load_pipeline(model, exclude=["trf_tok2vec"])
     else:

@@ -1,4 +1,4 @@
-"""Makes of a pipeline one that predicts faster, and measures what that costs."""
+"""Quantize a pipeline's encoder for faster inference on a CPU."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,30 +26,36 @@ from trfcli_pipeline.pipeline.doc_rows import word_pieces
 from trfcli_pipeline.pipeline.language import DISTRIBUTION
 from trfcli_pipeline.pipeline.loading import (
     check_free,
+    check_pipeline,
     describe_encoder,
     load_pipeline,
     require_encoder,
 )
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
-from trfcli_pipeline.tasks.measuring import Measured, choose_sample, evenly, measure
+from trfcli_pipeline.tasks.before_after import (
+    Compared,
+    choose_sample,
+    compare_pipelines,
+    evenly,
+)
 
-__all__ = ["MAX_LOSS", "Event", "Finished", "Measured", "Started", "optimize"]
+__all__ = ["MAX_LOSS", "Compared", "Event", "Sampled", "Saved", "optimize"]
 
-# In points, hundredths of the figure: of a score, and of the cosine of rows where there is none.
+# In points: hundredths of the score, or of the cosine where texts have no labels.
 MAX_LOSS = {"accuracy": 0.5, "macro F": 0.5, "cosine": 1.0}
 
-# More than these don't change the ranges of activations much.
+# More segments hardly change the ranges of activations.
 _CALIBRATION_SEGMENTS = 300
 _CALIBRATION_PIECES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
-    """The first event: both files were read.
+class Sampled:
+    """The first event: the texts to calibrate and compare on were chosen.
 
     Attributes:
-        segments: Segments that int8 is calibrated on; 0 for other precisions.
-        texts: Texts that are measured on, of `all_texts` that there are.
+        segments: Number of segments to calibrate int8 on; 0 for other precisions.
+        texts: Number of texts to compare on, out of `all_texts`.
     """
 
     segments: int
@@ -58,15 +64,21 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """The last event: the pipeline is in its place. Its size in bytes, and its name."""
+class Saved:
+    """The last event: the optimized pipeline was saved.
+
+    Attributes:
+        name: Full name of the pipeline, with its language.
+        components: Names of its components.
+        size: Its size in bytes.
+    """
 
     name: str
     components: Sequence[str]
     size: int
 
 
-Event = Started | Measured | Finished
+Event = Sampled | Compared | Saved
 
 
 def optimize(
@@ -80,47 +92,51 @@ def optimize(
     max_loss: float | None = None,
     force: bool = False,
 ) -> Iterator[Event]:
-    """Make of a pipeline one whose encoder predicts faster, and save it.
+    """Replace a pipeline's encoder by a faster one, and save the pipeline if it is still accurate.
 
-    Everything else is as it was: components, attributes, alignment. It can't be trained.
+    Components, attributes and alignment stay the same. The optimized pipeline can't be trained.
 
     Args:
         model: Directory or name of a pipeline.
-        output: The directory to make.
+        output: The directory to save to.
         calibrate: A data file of any format; "-" is JSONL on stdin. int8 fits the ranges of
-            activations to these texts, and they are what speed and loss are measured on. Where
-            they have labels, all of them the pipeline's, its score is.
-        dev: Labelled texts to measure on instead.
-        max_loss: Points (hundredths) that may be lost; by default as `MAX_LOSS` has it.
-        force: Replace a pipeline that is there.
+            activations to these texts. Without `dev`, they are also what the two pipelines are
+            compared on: by their score if the classifier knows all labels of the file, else by the
+            cosine of their vectors.
+        precision: Number format of the encoder's weights and activations.
+        backend: Library that runs the encoder.
+        dev: Labeled texts to compare on instead.
+        max_loss: Highest acceptable drop of score or cosine in points (hundredths), by default
+            `MAX_LOSS`.
+        force: Overwrite an existing pipeline.
 
     Raises:
-        PipelineError: The pipeline can't be optimized like that, or it loses too much. Then
-            nothing is written.
-        DataError, EncoderError, OutputError: Something can't be used.
+        PipelineError: The pipeline can't be optimized with these options, or it lost too much.
+            Nothing is written then.
+        DataError: A record can't be read, or its labels don't fit the classifier.
+        OutputError: The output exists and `force` isn't set, or it can't be written.
     """
     if backend == "torch" and precision == "int8":
-        raise PipelineError(
-            "torch has no int8 that is worth its loss", hint="Use --backend openvino"
-        )
+        raise PipelineError("int8 needs the OpenVINO backend", hint="Use --backend openvino")
     check_free(output, force=force)
     if Path(model).expanduser().resolve() == output.resolve():
         raise OutputError(
-            f"{output}: is the pipeline itself, which can't be trained any further then",
+            f"{output}: is the input pipeline, which could no longer be trained",
             hint="Name another directory",
         )
+    check_pipeline(model)
+    records = read_records(calibrate, labelled=False)
     before, after = (load_pipeline(model, device="cpu") for _ in range(2))
     old, new = require_encoder(before), require_encoder(after)
     was = old.model.shim.inference
     if was != InferenceConfig():
         raise PipelineError(
-            f"{model}: was optimized already ({was.precision}, {was.backend})",
-            hint="Optimize the pipeline that it was made of",
+            f"{model}: is already optimized ({was.precision}, {was.backend})",
+            hint="Optimize the original pipeline",
         )
-    records = read_records(calibrate, labelled=False)
     sample = choose_sample(before, calibrate, records, dev)
     examples = _examples(before, old, records) if precision == "int8" else []
-    yield Started(len(examples), len(sample.texts), sample.of)
+    yield Sampled(len(examples), len(sample.texts), sample.total)
 
     inference = InferenceConfig(backend, precision)
     _replace_encoder(new, inference, examples)
@@ -131,37 +147,37 @@ def optimize(
         _require_extra(meta, "openvino")
     with staged_directory(output) as staging:
         after.to_disk(staging)
-        measured = measure(before, load_pipeline(str(staging), device="cpu"), sample)
-        yield measured
-        allowed = MAX_LOSS[measured.figure] if max_loss is None else max_loss
-        # Said so that it holds for NaN, too.
-        if not measured.loss <= allowed:
+        compared = compare_pipelines(before, load_pipeline(str(staging), device="cpu"), sample)
+        yield compared
+        allowed = MAX_LOSS[compared.metric] if max_loss is None else max_loss
+        # `not <=` in place of `>`, to refuse NaN too.
+        if not compared.loss <= allowed:
             raise PipelineError(
-                f"{precision} costs {measured.loss:.2f} points of {measured.figure}, more than "
-                f"{allowed:g}; nothing was written",
-                hint="Allow more with --max-loss, or use another --precision",
+                f"{precision} lowers {compared.metric} by {compared.loss:.2f} points, "
+                f"more than the {allowed:g} allowed; nothing was written",
+                hint="Raise --max-loss, or use another --precision",
             )
         meta["trf"]["inference"] = {
             **asdict(inference),
             "texts": len(sample.texts),
-            "figure": measured.figure,
-            "loss": measured.loss,
-            "cosine": measured.cosine,
+            "figure": compared.metric,
+            "loss": compared.loss,
+            "cosine": compared.cosine,
         }
         srsly.write_json(staging / "meta.json", meta)
-    yield Finished(f"{meta['lang']}_{meta['name']}", after.pipe_names, directory_bytes(output))
+    yield Saved(f"{meta['lang']}_{meta['name']}", after.pipe_names, directory_bytes(output))
 
 
 def _examples(
     nlp: Language, encoder: TransformersTok2Vec, records: Sequence[Record]
 ) -> list[dict[str, torch.Tensor]]:
-    """The encoder's input for some segments of the texts, each a row without padding."""
+    """Choose segments of the texts, and return the encoder's input for each, without padding."""
     texts = [record.text for record in evenly(records, _CALIBRATION_SEGMENTS)]
-    ahead = nlp.pipe_names[: nlp.pipe_names.index(encoder.name)]
-    with nlp.select_pipes(enable=ahead):
+    before = nlp.pipe_names[: nlp.pipe_names.index(encoder.name)]
+    with nlp.select_pipes(enable=before):
         X = word_pieces(list(nlp.pipe(texts)))
     filled = evenly(np.flatnonzero(X.lengths).tolist(), _CALIBRATION_SEGMENTS)
-    # At least one, however long it is.
+    # Take at least one segment, even if it is too long.
     n_chosen = int(np.searchsorted(np.cumsum(X.lengths[filled]), _CALIBRATION_PIECES)) + 1
     padding = pad_id(encoder.model.shim.module)
     device = torch.device("cpu")
@@ -180,7 +196,7 @@ def _replace_encoder(
         return
     if shim.all_attentions:
         raise PipelineError(
-            "OpenVINO gives no attentions, and the pipeline is to keep them",
+            "OpenVINO can't return attentions, and the pipeline keeps them",
             hint="Set all_attentions = false in the config of trf_tok2vec",
         )
     module = convert(
@@ -195,7 +211,7 @@ def _replace_encoder(
 
 
 def _require_extra(meta: dict[str, Any], extra: str) -> None:
-    """List this package among the requirements, with an extra."""
+    """Add an extra of this package to the requirements."""
     requirements = [Requirement(each) for each in meta.get("requirements", [])]
     own = next((each for each in requirements if each.name == DISTRIBUTION), None)
     if own is None:

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from trfcli_pipeline.pipeline.loading import init_pipeline
 from trfcli_pipeline.tasks.annotate import (
     AnnotationFinished,
     AnnotationStarted,
     BatchAnnotated,
     Event,
 )
+from trfcli_pipeline.tasks.init_model import init_model
 
 Run = Callable[..., Result]
 CheckFailure = Callable[[list[str], str, str | None], None]
@@ -31,7 +31,7 @@ TEXTS = [{"text": f"I love film {number}!", "id": number} for number in range(10
 def model(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
     """A pipeline with an untrained classifier."""
     path = tmp_path_factory.mktemp("models") / "model"
-    nlp, _ = init_pipeline(str(tiny_bert), path)
+    nlp, _ = init_model(str(tiny_bert), path)
     textcat: Any = nlp.add_pipe("trf_textcat", config={"exclusive_classes": True})
     textcat.initialize(None, nlp=nlp, labels=["BAD", "GOOD"])
     nlp.to_disk(path)

@@ -2,7 +2,8 @@ import json
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import spacy
@@ -10,11 +11,12 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from typer.testing import Result
 
-from trfcli.commands.compare import p_value
+from trfcli.commands.compare import p_equation, p_value, verdict
+from trfcli_pipeline.evaluation.comparison import Comparison
 
 Run = Callable[..., Result]
 
-FIGURES = ("accuracy", "cats_macro_f")
+METRICS = ("accuracy", "cats_macro_f")
 
 
 @Language.factory("test_compare_words", default_config={"words": {}, "exclusive_classes": True})
@@ -25,7 +27,7 @@ def make_words(
 
 
 class WordClassifier:
-    """Gives a text the label of the first word that it knows."""
+    """Predicts the label of the first known word."""
 
     def __init__(self, words: dict[str, str], exclusive_classes: bool) -> None:
         self.words = words
@@ -39,7 +41,7 @@ class WordClassifier:
         return doc
 
     def to_disk(self, path: Path, *, exclude: Iterable[str] = ()) -> None:
-        """Nothing: all is in the config."""
+        """Save nothing: the config has it all."""
 
     def from_disk(self, path: Path, *, exclude: Iterable[str] = ()) -> "WordClassifier":
         return self
@@ -50,7 +52,7 @@ WORDS = {"ham": "HAM", "spam": "SPAM", "eggs": "HAM", "toast": "SPAM"}
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Pipelines that know all words, mistake some, have other labels, or several for a text."""
+    """Pipelines that know all words, get some wrong, have other labels, or are multi-label."""
     monkeypatch.setattr(
         "trfcli_pipeline.evaluation.classifier.TEXT_CLASSIFIERS", ("test_compare_words",)
     )
@@ -71,30 +73,32 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_different(run: Run, workspace: Path) -> None:
+def test_significant_difference(run: Run, workspace: Path) -> None:
     result = run("compare", "some", "all", "test.jsonl")
     assert result.exit_code == 0
     assert result.stderr == ""
-    first, header, accuracy, macro_f, counts, verdict, *texts = result.stdout.splitlines()
+    first, header, accuracy, macro_f, counts, stated, *texts = result.stdout.splitlines()
     assert first.startswith(" 40 texts; words/s: A ")
-    assert header.split() == ["A", "B", "B", "-", "A", "95", "%", "interval", "p"]
+    assert header.split() == ["A", "B", "B", "-", "A", "95%", "CI", "bootstrap", "p"]
     assert accuracy.split()[:4] == ["accuracy", "0.750", "1.000", "+0.250"]
     assert macro_f.split()[:2] == ["macro", "F"]
     assert counts == (
-        " Right: both 30, only A 0, only B 10, neither 0; McNemar's exact test: p 0.002"
+        " Correct: both 30, only A 0, only B 10, neither 0 (McNemar's exact test: p = 0.002)"
     )
-    assert verdict == " B is really better in accuracy and macro F."
-    assert texts[0] == " Only B is right:"
+    assert stated == (
+        " B scores higher in accuracy (p = 0.002). B scores higher in macro F (p < 0.001)."
+    )
+    assert texts[0] == " Only B is correct:"
     assert len(texts) == 4
-    # Lines without a record count too, so that an editor finds the text.
-    assert '  line 41 "toast 9" is SPAM, A said HAM 0.80' in texts
+    # Empty lines count: the number is the one that an editor shows.
+    assert '  line 41 "toast 9" is SPAM, A predicted HAM 0.80' in texts
 
 
-def test_not_different(run: Run, workspace: Path) -> None:
+def test_no_significant_difference(run: Run, workspace: Path) -> None:
     result = run("compare", "all", "all", "test.jsonl")
-    *_, counts, verdict = result.stdout.splitlines()
-    assert counts.startswith(" Right: both 40, only A 0, only B 0, neither 0; ")
-    assert verdict == " No real difference shows on 40 texts: what there is may be chance."
+    *_, counts, stated = result.stdout.splitlines()
+    assert counts.startswith(" Correct: both 40, only A 0, only B 0, neither 0 ")
+    assert stated == (" No significant difference in accuracy (p = 1.000) or macro F (p = 1.000).")
 
 
 def test_json(run: Run, workspace: Path) -> None:
@@ -104,25 +108,25 @@ def test_json(run: Run, workspace: Path) -> None:
     found = json.loads(result.stdout)
     assert (found["a"], found["b"], found["data"]) == ("all", "some", "test.jsonl")
     assert (found["n_texts"], found["n_scored"]) == (40, 40)
-    assert list(found["differences"]) == list(FIGURES)
+    assert list(found["differences"]) == list(METRICS)
     accuracy = found["differences"]["accuracy"]
     assert (accuracy["a"], accuracy["b"], accuracy["difference"]) == (1.0, 0.75, -0.25)
     low, high = accuracy["interval"]
     assert low < -0.25 < high < 0
-    assert found["better"] == dict.fromkeys(FIGURES, "A")
+    assert found["better"] == dict.fromkeys(METRICS, "A")
     assert found["mcnemar_p_value"] == pytest.approx(2 / 2**10)
     assert found["lines_only_a"] == list(range(5, 42, 4))
     assert found["lines_only_b"] == []
-    assert found["verdict"] == "A is really better in accuracy and macro F."
+    assert found["verdict"].startswith("A scores higher in accuracy (p = 0.002).")
 
 
-def test_threshold_is_for_both(run: Run, workspace: Path) -> None:
+def test_threshold_applies_to_both(run: Run, workspace: Path) -> None:
     shutil.copytree("several", "several too")
     args = ("compare", "several", "several too", "test.jsonl", "--json")
     assert json.loads(run(*args).stdout)["differences"]["accuracy"]["a"] == 1.0
     strict = json.loads(run(*args, "--threshold", "0.9").stdout)["differences"]
     assert (strict["accuracy"]["a"], strict["accuracy"]["b"]) == (0.0, 0.0)
-    assert list(strict) == [*FIGURES, "cats_micro_f"]
+    assert list(strict) == [*METRICS, "cats_micro_f"]
 
 
 def test_data_from_stdin(run: Run, workspace: Path) -> None:
@@ -141,7 +145,7 @@ def test_data_from_stdin(run: Run, workspace: Path) -> None:
     ],
     ids=" ".join,
 )
-def test_models_that_cannot_be_compared(
+def test_pipelines_with_other_labels_are_refused(
     run: Run, workspace: Path, args: tuple[str, str], problem: str
 ) -> None:
     result = run("compare", *args, "test.jsonl")
@@ -150,7 +154,7 @@ def test_models_that_cannot_be_compared(
     assert result.stderr.startswith(problem)
 
 
-def test_labels_that_the_models_do_not_know(run: Run, workspace: Path) -> None:
+def test_labels_unknown_to_the_pipelines_are_refused(run: Run, workspace: Path) -> None:
     (workspace / "new.jsonl").write_text('{"text": "ham", "label": "JAM"}\n')
     result = run("compare", "all", "some", "new.jsonl")
     assert result.exit_code == 1
@@ -166,5 +170,45 @@ def test_wrong_usage_exits_with_2(run: Run, workspace: Path) -> None:
         assert "Usage: trf compare" in result.stderr
 
 
-def test_small_p_values_are_not_called_zero() -> None:
-    assert [p_value(p) for p in (0.0002, 0.0336, 1)] == ["<0.001", "0.034", "1.000"]
+def test_small_p_values_are_not_rounded_to_zero() -> None:
+    assert [p_value(p) for p in (0.0002, 0.0336, 1)] == ["< 0.001", "0.034", "1.000"]
+    assert [p_equation(p) for p in (0.0002, 0.0336)] == ["p < 0.001", "p = 0.034"]
+
+
+@pytest.mark.parametrize(
+    ("mcnemar", "macro_f", "better", "stated"),
+    [
+        (
+            *(0.125, 0.046, (None, "B")),
+            "B scores higher in macro F (p = 0.046). "
+            "The evidence is weak: McNemar's test on accuracy gives p = 0.125.",
+        ),
+        (
+            *(0.03, 0.2, ("A", None)),
+            "A scores higher in accuracy (p = 0.030). "
+            "The evidence is weak: the bootstrap test on macro F gives p = 0.200.",
+        ),
+        (
+            *(0.6, 0.0005, (None, "B")),
+            "B scores higher in macro F (p < 0.001). "
+            "The difference in accuracy is not significant (p = 0.600).",
+        ),
+        (
+            *(0.01, 0.02, ("A", "B")),
+            "A scores higher in accuracy (p = 0.010). B scores higher in macro F (p = 0.020).",
+        ),
+        (
+            *(0.21, 0.34, (None, None)),
+            "No significant difference in accuracy (p = 0.210) or macro F (p = 0.340).",
+        ),
+    ],
+)
+def test_verdict_has_a_sentence_for_each_metric(
+    mcnemar: float, macro_f: float, better: tuple[str | None, str | None], stated: str
+) -> None:
+    result = SimpleNamespace(
+        mcnemar=mcnemar,
+        differences={"cats_macro_f": SimpleNamespace(p_value=macro_f)},
+        better=dict(zip(METRICS, better, strict=True)),
+    )
+    assert verdict(cast("Comparison", result)) == stated

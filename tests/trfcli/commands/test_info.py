@@ -50,23 +50,15 @@ MODEL: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def library(monkeypatch: pytest.MonkeyPatch) -> None:
-    def describe_machine() -> dict[str, Any]:
-        return dict(MACHINE)
-
-    def load_pipeline(model: str) -> str:
-        if model != "model":
+    def info(model: str | None) -> dict[str, Any]:
+        if model not in (None, "model"):
             raise PipelineError(f"{model}: no such directory or package")
-        return "a pipeline"
+        return dict(MACHINE) if model is None else {**MACHINE, "model": MODEL}
 
-    def describe_pipeline(nlp: str) -> dict[str, Any]:
-        return dict(MODEL)
-
-    monkeypatch.setattr("trfcli_pipeline.encoder.devices.describe_machine", describe_machine)
-    monkeypatch.setattr("trfcli_pipeline.pipeline.loading.load_pipeline", load_pipeline)
-    monkeypatch.setattr("trfcli_pipeline.pipeline.loading.describe_pipeline", describe_pipeline)
+    monkeypatch.setattr("trfcli_pipeline.tasks.info.info", info)
 
 
-def test_machine(run: Run) -> None:
+def test_machine_is_described(run: Run) -> None:
     result = run("info")
     assert result.exit_code == 0
     assert result.stderr == ""
@@ -75,7 +67,7 @@ def test_machine(run: Run) -> None:
         " trfcli    not installed",
         " spacy     3.8.18",
         " torch     2.13.0",
-        " device    cuda:0, 24.0 GB, used unless --device says otherwise",
+        " device    cuda:0, 24.0 GB (default)",
         " device    cuda:1",
         " device    cpu",
         " threads   2",
@@ -83,7 +75,7 @@ def test_machine(run: Run) -> None:
     ]
 
 
-def test_model(run: Run) -> None:
+def test_model_is_described_after_the_machine(run: Run) -> None:
     result = run("info", "model")
     assert result.exit_code == 0
     assert result.stdout.partition("\n\n")[2].splitlines() == [
@@ -100,41 +92,41 @@ def test_model(run: Run) -> None:
     ]
 
 
-def test_json(run: Run) -> None:
+def test_json_has_the_model_only_if_one_is_given(run: Run) -> None:
     assert json.loads(run("info", "--json").stdout) == MACHINE
     assert json.loads(run("info", "model", "--json").stdout) == {**MACHINE, "model": MODEL}
 
 
-def test_model_that_is_not_there(run: Run) -> None:
+def test_unknown_model_is_one_line(run: Run) -> None:
     result = run("info", "nowhere")
     assert result.exit_code == 1
     assert result.stdout == ""
     assert result.stderr == "✘ nowhere: no such directory or package\n"
 
 
-def test_only_the_default_device_is_said_to_be_used() -> None:
+def test_only_the_default_device_is_marked() -> None:
     first, second, cpu = MACHINE["devices"]
-    assert "used" in describe_device(first, "cuda")
-    assert "used" not in describe_device(second, "cuda")
-    assert "used" not in describe_device(cpu, "cuda")
-    assert "used" in describe_device(cpu, "cpu")
+    assert "default" in describe_device(first, "cuda")
+    assert "default" not in describe_device(second, "cuda")
+    assert "default" not in describe_device(cpu, "cuda")
+    assert "default" in describe_device(cpu, "cpu")
 
 
 def test_unknown_memory_is_left_out() -> None:
     assert "memory" not in dict(machine_pairs({**MACHINE, "memory_gb": None}))
 
 
-def test_pipeline_without_encoder_or_requirements() -> None:
+def test_missing_encoder_and_requirements_are_left_out() -> None:
     pairs = dict(model_pairs({**MODEL, "encoder": None, "requirements": []}))
     assert "encoder" not in pairs and "requires" not in pairs
 
 
-def test_encoder_without_maximum_length() -> None:
+def test_unknown_maximum_length_is_left_out() -> None:
     encoder = {**MODEL["encoder"], "max_length": None}
     assert "up to" not in dict(model_pairs({**MODEL, "encoder": encoder}))["encoder"]
 
 
-def test_encoder_that_was_optimized() -> None:
+def test_optimized_encoder_names_precision_and_backend() -> None:
     encoder = {**MODEL["encoder"], "backend": "openvino", "precision": "int8"}
     found = dict(model_pairs({**MODEL, "encoder": encoder}))["encoder"]
-    assert found.endswith("up to 512 wordpieces, int8, run by openvino)")
+    assert found.endswith("up to 512 wordpieces, int8 with openvino)")

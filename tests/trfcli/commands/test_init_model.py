@@ -9,7 +9,7 @@ from spacy.language import Language
 from typer.testing import Result
 
 from trfcli_pipeline.errors import EncoderError
-from trfcli_pipeline.pipeline import loading
+from trfcli_pipeline.tasks import init_model as task
 
 Run = Callable[..., Result]
 CheckFailure = Callable[[list[str], str, str | None], None]
@@ -18,7 +18,7 @@ Digest = Callable[[Path], str]
 
 @pytest.fixture
 def workspace(tmp_path: Path, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current directory, with what a command must leave alone in it."""
+    """The current directory, with files and folders that the command must not touch."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny-bert").symlink_to(tiny_bert)
     (tmp_path / "folder").mkdir()
@@ -32,7 +32,7 @@ def load(path: str) -> Language:
     return spacy.load(Path(path))
 
 
-def test_says_what_was_loaded_and_saved_and_what_is_next(run: Run, workspace: Path) -> None:
+def test_messages_name_encoder_output_and_next_command(run: Run, workspace: Path) -> None:
     result = run("init", "tiny-bert", "out")
     assert result.exit_code == 0
     assert result.stdout == ""
@@ -46,7 +46,7 @@ def test_says_what_was_loaded_and_saved_and_what_is_next(run: Run, workspace: Pa
     assert following == "  Next: trf train-textcat out train.jsonl"
 
 
-def test_quiet_says_nothing(run: Run, workspace: Path) -> None:
+def test_quiet_prints_nothing(run: Run, workspace: Path) -> None:
     result = run("init", "tiny-bert", "out", "--quiet")
     assert result.exit_code == 0
     assert result.output == ""
@@ -78,7 +78,7 @@ def test_options_reach_the_saved_pipeline(run: Run, workspace: Path) -> None:
     assert nlp.config["components"]["trf_tok2vec"]["words_per_batch"] == 123
 
 
-def test_words_per_batch_by_default_without_limit_and_automatic(run: Run, workspace: Path) -> None:
+def test_words_per_batch_is_a_number_or_auto(run: Run, workspace: Path) -> None:
     saved = {}
     for value in (None, "0", "auto"):
         options = [] if value is None else ["--words-per-batch", value]
@@ -88,9 +88,7 @@ def test_words_per_batch_by_default_without_limit_and_automatic(run: Run, worksp
 
 
 @pytest.mark.parametrize("value", ["-1", "many", "1.5", ""])
-def test_words_per_batch_that_is_no_number_is_a_usage_error(
-    run: Run, workspace: Path, value: str
-) -> None:
+def test_other_words_per_batch_is_a_usage_error(run: Run, workspace: Path, value: str) -> None:
     result = run("init", "tiny-bert", "out", "--words-per-batch", value)
     assert result.exit_code == 2
     assert f"{value!r} is neither auto nor" in result.stderr
@@ -105,16 +103,16 @@ def test_short_options(run: Run, workspace: Path) -> None:
 def test_revision_reaches_the_library(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
 
-    def init_pipeline(name: str, output: Path, **options: Any) -> None:
+    def init_model(encoder: str, output: Path, **options: Any) -> None:
         seen.update(options)
         raise EncoderError("enough")
 
-    monkeypatch.setattr(loading, "init_pipeline", init_pipeline)
+    monkeypatch.setattr(task, "init_model", init_model)
     assert run("init", "name", "out", "--revision", "v1.0").stderr == "✘ enough\n"
     assert seen["revision"] == "v1.0"
 
 
-def test_output_that_exists_is_replaced_with_force_only(
+def test_existing_output_is_overwritten_only_with_force(
     run: Run, workspace: Path, digest: Digest
 ) -> None:
     assert run("init", "tiny-bert", "out", "--name", "first").exit_code == 0
@@ -132,6 +130,11 @@ def test_output_that_exists_is_replaced_with_force_only(
     assert sorted(path.name for path in workspace.iterdir()) == [
         *("folder", "model", "out", "tiny-bert")
     ]
+
+
+def test_next_command_is_quoted_for_the_shell(run: Run, workspace: Path) -> None:
+    result = run("init", "tiny-bert", "my model")
+    assert result.stderr.endswith("  Next: trf train-textcat 'my model' train.jsonl\n")
 
 
 def test_empty_directory_needs_no_force(run: Run, workspace: Path) -> None:
@@ -169,11 +172,11 @@ def test_unknown_name_offline_has_a_hint(run: Run, workspace: Path, digest: Dige
         (["tiny-bert", "folder", "--force"], "folder: exists and is no spaCy pipeline", "another"),
         (["tiny-bert", "out", "--name", "a b/c"], "'a b/c' can't be part of the name", "letters"),
         (["tiny-bert", "out", "--name", ""], "'' can't be part of the name", "letters"),
-        (["tiny-bert", "out", "--lang", "qqq"], "qqq: spaCy can't make", None),
+        (["tiny-bert", "out", "--lang", "qqq"], "qqq: spaCy can't create", None),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_wrong_input_is_one_line_and_changes_nothing(
+def test_unusable_input_is_one_line_and_changes_nothing(
     check_failure: CheckFailure, workspace: Path, args: list[str], problem: str, advice: str | None
 ) -> None:
     check_failure(["init", *args], problem, advice)

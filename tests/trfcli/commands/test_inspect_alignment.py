@@ -11,11 +11,11 @@ Report = dict[str, Any]
 
 
 @pytest.fixture
-def calls(inspection: ModuleType, cafes: Report) -> list[tuple[str, str | None]]:
-    """What the library was asked for."""
+def calls(inspection: ModuleType, cafes: Report) -> list[tuple[str, str]]:
+    """Calls of the library."""
     asked = []
 
-    def inspect_alignment(text: str, model: str | None) -> Report:
+    def inspect_alignment(text: str, model: str) -> Report:
         asked.append((text, model))
         return cafes
 
@@ -29,10 +29,10 @@ def test_prints_the_alignment_on_stdout(run: Run, calls: list[Any]) -> None:
     assert result.stderr == ""
     assert "         Zürich   's ─   cafés ───   .\n" in result.stdout
     assert result.stdout.endswith(" sentence.\n")
-    assert calls == [("Zürich's cafés.", None)]
+    assert calls == [("Zürich's cafés.", "minilm")]
 
 
-def test_alias_does_the_same(run: Run, calls: list[Any]) -> None:
+def test_short_name_runs_the_same_command(run: Run, calls: list[Any]) -> None:
     assert run("inspect", "x").stdout == run("inspect-alignment", "x").stdout != ""
 
 
@@ -42,21 +42,21 @@ def test_json_is_the_report(run: Run, calls: list[Any], cafes: Report) -> None:
     assert result.stderr == ""
 
 
-def test_quiet_keeps_what_was_asked_for(run: Run, calls: list[Any]) -> None:
+def test_quiet_still_prints_the_alignment(run: Run, calls: list[Any]) -> None:
     assert run("inspect", "x", "-q").stdout == run("inspect", "x").stdout != ""
 
 
 @pytest.mark.parametrize(
     ("args", "env", "model"),
     [
-        ([], {}, None),
+        ([], {}, "minilm"),
         (["-m", "minilm"], {}, "minilm"),
         ([], {"TRF_MODEL": "./model"}, "./model"),
         (["--model", "minilm"], {"TRF_MODEL": "./model"}, "minilm"),
     ],
 )
 def test_model_from_option_or_environment(
-    run: Run, calls: list[Any], args: list[str], env: dict[str, str], model: str | None
+    run: Run, calls: list[Any], args: list[str], env: dict[str, str], model: str
 ) -> None:
     run("inspect", "x", *args, env=env)
     assert calls == [("x", model)]
@@ -74,11 +74,13 @@ def test_model_from_option_or_environment(
 )
 def test_dash_reads_stdin(run: Run, calls: list[Any], content: bytes, text: str) -> None:
     assert run("inspect", "-", input=content).exit_code == 0
-    assert calls == [(text, None)]
+    assert calls == [(text, "minilm")]
 
 
 @pytest.mark.parametrize(("args", "content"), [([""], b""), (["-"], b""), (["-"], b"\n")])
-def test_nothing_to_inspect(run: Run, calls: list[Any], args: list[str], content: bytes) -> None:
+def test_empty_text_is_an_error(
+    run: Run, calls: list[Any], args: list[str], content: bytes
+) -> None:
     result = run("inspect", *args, input=content)
     assert result.exit_code == 1
     assert result.stdout == ""
@@ -86,12 +88,12 @@ def test_nothing_to_inspect(run: Run, calls: list[Any], args: list[str], content
     assert calls == []
 
 
-def test_stdin_in_another_encoding(run: Run, calls: list[Any]) -> None:
+def test_stdin_must_be_utf8(run: Run, calls: list[Any]) -> None:
     result = run("inspect", "-", input="Café".encode("latin1"))
     assert result.exit_code == 1
     assert result.stderr.startswith("✘ stdin, byte 3: not valid UTF-8\n  ")
 
 
-def test_width_of_the_terminal(run: Run, calls: list[Any]) -> None:
+def test_drawing_fits_the_width_of_the_terminal(run: Run, calls: list[Any]) -> None:
     narrow = run("inspect", "x", env={"COLUMNS": "24"}).stdout
     assert max(map(len, narrow.splitlines())) <= 24

@@ -8,7 +8,7 @@ import spacy
 from typer.testing import Result
 
 from trfcli.commands.optimize import table_rows
-from trfcli_pipeline.tasks.measuring import Figures, Measured
+from trfcli_pipeline.tasks.before_after import Compared, Metrics
 
 Run = Callable[..., Result]
 
@@ -26,12 +26,12 @@ def workspace(
     return tmp_path
 
 
-def test_int8_by_openvino_unless_told_otherwise(run: Run, workspace: Path) -> None:
+def test_default_is_int8_with_openvino(run: Run, workspace: Path) -> None:
     result = run("optimize", "model", "fast", "--calibrate", "texts.jsonl")
     assert result.exit_code == 0, result.output
-    calibrating, measuring, saved, following = result.stderr.splitlines()
+    calibrating, comparing, saved, following = result.stderr.splitlines()
     assert calibrating == "ℹ Calibrating on 2 segments of texts.jsonl"
-    assert measuring == "ℹ Measuring on 2 texts of texts.jsonl"
+    assert comparing == "ℹ Comparing both pipelines on 2 texts of texts.jsonl"
     assert saved.startswith("✔ Saved en_pipeline to fast (")
     assert saved.endswith("): sentencizer, trf_wordpiecer, trf_tok2vec")
     assert following == "  Next: trf package fast ./out"
@@ -39,10 +39,10 @@ def test_int8_by_openvino_unless_told_otherwise(run: Run, workspace: Path) -> No
     assert header == ["before", "after"]
     assert [row[0] for row in rows] == ["words/s", "size", "cosine"]
     info = run("info", "fast")
-    assert "int8, run by openvino)" in info.stdout
+    assert "int8 with openvino)" in info.stdout
 
 
-def test_json(run: Run, workspace: Path) -> None:
+def test_json_has_the_comparison(run: Run, workspace: Path) -> None:
     options = ("--calibrate", "-", "--backend", "torch", "--precision", "bf16", "--json")
     lines = (workspace / "texts.jsonl").read_bytes()
     result = run("optimize", "model", "fast", *options, input=lines)
@@ -53,14 +53,14 @@ def test_json(run: Run, workspace: Path) -> None:
     assert spacy.load("fast").pipe_names == ["sentencizer", "trf_wordpiecer", "trf_tok2vec"]
 
 
-def test_too_much_is_lost(run: Run, workspace: Path) -> None:
+def test_too_large_a_loss_writes_nothing(run: Run, workspace: Path) -> None:
     options = ("--backend", "torch", "--precision", "bf16", "--max-loss", "0")
     result = run("optimize", "model", "fast", "--calibrate", "texts.jsonl", *options)
     assert result.exit_code == 1
-    assert "cosine of rows" in result.stdout
-    assert "✘ bf16 costs 0." in result.stderr
-    assert "points of cosine, more than 0; nothing was written\n" in result.stderr
-    assert "  Allow more with --max-loss" in result.stderr
+    assert "cosine of vectors" in result.stdout
+    assert "✘ bf16 lowers cosine by 0." in result.stderr
+    assert " points, more than the 0 allowed; nothing was written\n" in result.stderr
+    assert "  Raise --max-loss" in result.stderr
     assert sorted(path.name for path in workspace.iterdir()) == ["model", "texts.jsonl"]
 
 
@@ -74,14 +74,14 @@ def test_too_much_is_lost(run: Run, workspace: Path) -> None:
         ),
         (
             ["model", "model", "--calibrate", "texts.jsonl", "-f"],
-            "is the pipeline itself",
+            "is the input pipeline",
             "another",
         ),
         (["model", "model", "--calibrate", "texts.jsonl"], "model: exists", "--force"),
         (["model", "fast", "--calibrate", "none.jsonl"], "none.jsonl: no such file", ""),
         (
             ["model", "fast", "--calibrate", "texts.jsonl", "--backend", "torch"],
-            "torch has no int8",
+            "int8 needs the OpenVINO backend",
             "--backend openvino",
         ),
         (
@@ -93,7 +93,7 @@ def test_too_much_is_lost(run: Run, workspace: Path) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 @pytest.mark.usefixtures("workspace")
-def test_what_is_refused(
+def test_refusals_are_one_line_and_change_nothing(
     check_failure: Callable[..., None], args: list[str], problem: str, advice: str | None
 ) -> None:
     check_failure(["optimize", *args], problem, advice)
@@ -110,17 +110,17 @@ def test_wrong_usage_exits_with_2(run: Run, workspace: Path) -> None:
         assert "Usage: trf optimize" in result.stderr
 
 
-def test_table() -> None:
-    measured = Measured(
-        Figures(4000.0, 92_000_000, 0.962),
-        Figures(10_000.0, 23_000_000, 0.958),
+def test_table_shows_each_metric_before_and_after() -> None:
+    compared = Compared(
+        Metrics(4000.0, 92_000_000, 0.962),
+        Metrics(10_000.0, 23_000_000, 0.958),
         cosine=0.99616,
-        figure="accuracy",
+        metric="accuracy",
         loss=0.4,
     )
-    assert table_rows(measured) == [
-        ("words/s", "4,000", "10,000", "2.50 ×"),
-        ("size", "92 MB", "23 MB", "0.25 ×"),
+    assert table_rows(compared) == [
+        ("words/s", "4,000", "10,000", "2.50×"),
+        ("size", "92 MB", "23 MB", "0.25×"),
         ("accuracy", "0.962", "0.958", "-0.40 points"),
-        ("cosine of rows", "", "0.9962", ""),
+        ("cosine of vectors", "", "0.9962", ""),
     ]

@@ -11,7 +11,7 @@ import pytest
 import spacy
 from typer.testing import Result
 
-from trfcli_pipeline.pipeline.loading import init_pipeline
+from trfcli_pipeline.tasks.init_model import init_model
 
 Run = Callable[..., Result]
 CheckFailure = Callable[[list[str], str, str | None], None]
@@ -21,7 +21,7 @@ Digest = Callable[[Path], str]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
     path = tmp_path_factory.mktemp("pipelines") / "model"
-    init_pipeline(str(tiny_bert), path, pipeline="tiny")
+    init_model(str(tiny_bert), path, name="tiny")
     return path
 
 

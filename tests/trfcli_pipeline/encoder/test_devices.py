@@ -10,7 +10,6 @@ import torch
 
 from trfcli_pipeline.encoder import devices
 from trfcli_pipeline.encoder.devices import (
-    describe_machine,
     empty_cache,
     free_bytes,
     graph_bytes_per_piece,
@@ -143,17 +142,6 @@ def test_free_bytes_of_the_cpu_have_a_default(
     assert free_bytes(torch.device("cpu")) == ASSUMED_FREE
 
 
-@pytest.mark.parametrize(
-    ("known", "memory"), [({"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2_000_000}, 8.2), ({}, None)]
-)
-def test_the_total_memory_is_described_if_known(
-    monkeypatch: pytest.MonkeyPatch, known: dict[str, int], memory: float | None
-) -> None:
-    monkeypatch.setattr(os, "sysconf_names", known, raising=False)
-    monkeypatch.setattr(os, "sysconf", known.get, raising=False)
-    assert describe_machine()["memory_gb"] == memory
-
-
 def test_free_bytes_of_this_machine_are_plausible() -> None:
     assert 0 < free_bytes(torch.device("cpu")) < 2**50
 
@@ -230,41 +218,6 @@ def test_graph_bytes_follow_the_published_formula() -> None:
     s, h, a, layers = 512, 768, 12, 12
     row = s * graph_bytes_per_piece(layers=layers, width=h, heads=a, length=s)
     assert row == 2 * layers * s * h * (34 + 5 * a * s / h)
-
-
-@pytest.mark.usefixtures("simulate")
-def test_a_machine_without_accelerators_is_described() -> None:
-    machine = describe_machine()
-    assert set(machine) == {"python", "versions", "device", "devices", "threads", "memory_gb"}
-    assert machine["python"] == platform.python_version()
-    assert machine["versions"]["torch"] == version("torch")
-    assert None not in machine["versions"].values()
-    assert machine["device"] == "cpu"
-    assert machine["threads"] == torch.get_num_threads()
-    assert machine["devices"] == [{"name": "cpu", "type": "cpu", "memory_gb": machine["memory_gb"]}]
-
-
-def test_a_machine_with_accelerators_is_described(simulate: Callable[..., None]) -> None:
-    simulate("cuda", 2)
-    machine = describe_machine()
-    assert machine["device"] == "cuda"
-    assert machine["devices"][:-1] == [
-        {"name": "cuda:0", "type": "cuda", "memory_gb": 24.0},
-        {"name": "cuda:1", "type": "cuda", "memory_gb": 24.0},
-    ]
-    assert machine["devices"][-1]["name"] == "cpu"
-
-
-def test_an_accelerator_of_unknown_memory_is_described(
-    simulate: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    simulate("mps", 1)
-    monkeypatch.setattr(torch.accelerator, "get_memory_info", no_memory_info)
-    assert describe_machine()["devices"][0] == {
-        "name": "mps:0",
-        "type": "mps",
-        "memory_gb": None,
-    }
 
 
 def test_the_installed_version_is_found() -> None:

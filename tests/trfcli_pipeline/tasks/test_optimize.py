@@ -13,10 +13,11 @@ from packaging.requirements import Requirement
 from spacy.language import Language
 
 from trfcli_pipeline.errors import DataError, OutputError, PipelineError
-from trfcli_pipeline.pipeline.loading import describe_pipeline, load_pipeline
-from trfcli_pipeline.tasks import measuring
+from trfcli_pipeline.pipeline.loading import load_pipeline
+from trfcli_pipeline.tasks import before_after
+from trfcli_pipeline.tasks.info import describe_pipeline
 from trfcli_pipeline.tasks.model_card import model_card
-from trfcli_pipeline.tasks.optimize import Finished, Measured, Started, optimize
+from trfcli_pipeline.tasks.optimize import Compared, Sampled, Saved, optimize
 from trfcli_pipeline.tasks.package import package
 from trfcli_pipeline.training import train_textcat
 
@@ -33,7 +34,7 @@ LABELS = ["HAM", "HAM", "HAM", "SPAM", "SPAM", "HAM"]
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
-    """A pipeline with a classifier, `model`, and texts with and without labels."""
+    """A directory with a pipeline that has a classifier, and texts with and without labels."""
     path = tmp_path_factory.mktemp("optimizing")
     nlp = spacy.blank("trf", meta={"lang": "en"})
     nlp.add_pipe("sentencizer")
@@ -53,7 +54,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path
 
 @pytest.fixture(scope="module")
 def events(workspace: Path) -> list[Any]:
-    """What was said while `int8` was made of `model`."""
+    """The events of quantizing `model` to `int8`."""
     model, out = str(workspace / "model"), workspace / "int8"
     return list(optimize(model, out, str(workspace / "labelled.jsonl")))
 
@@ -64,7 +65,7 @@ def fast(workspace: Path, events: list[Any]) -> Language:
 
 
 def run(workspace: Path, texts: str = "texts.jsonl", **settings: Any) -> list[Any]:
-    """Optimizes `model` to `out`, by default in a way that takes the least time."""
+    """Optimize `model` to `out`, by default with the fastest conversion."""
     settings = {"backend": "torch", "precision": "bf16", **settings}
     model, out = str(workspace / "model"), settings.pop("output", workspace / "out")
     return list(optimize(model, out, str(workspace / texts), **settings))
@@ -74,32 +75,32 @@ def equal(one: Iterable[Any], other: Iterable[Any]) -> bool:
     return all(np.array_equal(a.tensor, b.tensor) for a, b in zip(one, other, strict=True))
 
 
-# What comes out
+# The optimized pipeline
 
 
-def test_events_give_both_sides(events: list[Any], workspace: Path) -> None:
-    started, measured, finished = events
-    # Seven sentences, and none in the empty text.
-    assert started == Started(segments=8, texts=6, all_texts=6)
-    assert isinstance(measured, Measured)
-    assert measured.figure == "accuracy"
-    assert measured.before.score == pytest.approx(4 / 6)
-    assert measured.loss == pytest.approx(
-        100 * (measured.before.score - (measured.after.score or 0))
+def test_events_have_metrics_before_and_after(events: list[Any], workspace: Path) -> None:
+    sampled, compared, saved = events
+    # The texts have eight sentences; the empty one has none.
+    assert sampled == Sampled(segments=8, texts=6, all_texts=6)
+    assert isinstance(compared, Compared)
+    assert compared.metric == "accuracy"
+    assert compared.before.score == pytest.approx(4 / 6)
+    assert compared.loss == pytest.approx(
+        100 * (compared.before.score - (compared.after.score or 0))
     )
-    assert 0.99 <= measured.cosine < 1
-    assert measured.before.speed > 0 < measured.after.speed
+    assert 0.99 <= compared.cosine < 1
+    assert compared.before.speed > 0 < compared.after.speed
     sizes = {
         name: sum(each.stat().st_size for each in (workspace / name).rglob("*") if each.is_file())
         for name in ("model", "int8")
     }
-    assert measured.before.size == sizes["model"]
-    assert isinstance(finished, Finished)
-    assert finished.size == sizes["int8"]
+    assert compared.before.size == sizes["model"]
+    assert isinstance(saved, Saved)
+    assert saved.size == sizes["int8"]
     assert not list(workspace.glob(".*"))
 
 
-def test_everything_but_the_encoder_is_as_it_was(fast: Language, workspace: Path) -> None:
+def test_everything_but_the_encoder_stays_the_same(fast: Language, workspace: Path) -> None:
     slow = spacy.load(workspace / "model")
     assert fast.pipe_names == slow.pipe_names
     assert fast.config == slow.config
@@ -115,7 +116,7 @@ def test_everything_but_the_encoder_is_as_it_was(fast: Language, workspace: Path
 
 
 @pytest.mark.filterwarnings("ignore:.W109:UserWarning")
-def test_copies_predict_the_same(fast: Language) -> None:
+def test_copies_and_worker_processes_predict_the_same(fast: Language) -> None:
     docs = list(fast.pipe(TEXTS, batch_size=2))
     # Now that this process has used OpenVINO, its forks still can.
     assert equal(fast.pipe(TEXTS, batch_size=2, n_process=2), docs)
@@ -133,7 +134,9 @@ def test_copies_predict_the_same(fast: Language) -> None:
     assert equal(again.from_bytes(fast.to_bytes()).pipe(TEXTS), docs)
 
 
-def test_saved_again_and_packaged(fast: Language, workspace: Path, tmp_path: Path) -> None:
+def test_optimized_pipeline_can_be_saved_again_and_packaged(
+    fast: Language, workspace: Path, tmp_path: Path
+) -> None:
     fast.to_disk(tmp_path / "again")
     assert equal(spacy.load(tmp_path / "again").pipe(TEXTS), fast.pipe(TEXTS))
     package(workspace / "int8", tmp_path / "out", name="fast", version="1.0.0", formats=())
@@ -145,56 +148,61 @@ def test_saved_again_and_packaged(fast: Language, workspace: Path, tmp_path: Pat
     assert "| Precision | int8 |" in card.replace("`", "")
 
 
-def test_described_as_what_it_was_made_of(fast: Language, workspace: Path) -> None:
+def test_description_keeps_the_facts_of_the_original_encoder(
+    fast: Language, workspace: Path
+) -> None:
     slow = describe_pipeline(load_pipeline(str(workspace / "model")))["encoder"]
     found = describe_pipeline(fast)["encoder"]
     assert found == {**slow, "backend": "openvino", "precision": "int8"}
 
 
-# What is measured
+# The comparison
 
 
-def test_without_labels_rows_are_compared(workspace: Path, tmp_path: Path) -> None:
+def test_without_known_labels_the_vectors_are_compared(workspace: Path, tmp_path: Path) -> None:
     for name, texts in (("a", "texts.jsonl"), ("b", "unknown.jsonl")):
-        # Labels that the classifier doesn't know say nothing about it.
+        # Labels that the classifier doesn't know can't be scored.
         rows = [{"text": text, "label": "EGGS"} for text in TEXTS]
         srsly.write_jsonl(workspace / "unknown.jsonl", rows)
-        _, measured, _ = run(workspace, texts, output=tmp_path / name)
-        assert measured.figure == "cosine"
-        assert measured.before.score is None
-        assert measured.loss == pytest.approx(100 * (1 - measured.cosine))
+        _, compared, _ = run(workspace, texts, output=tmp_path / name)
+        assert compared.metric == "cosine"
+        assert compared.before.score is None
+        assert compared.loss == pytest.approx(100 * (1 - compared.cosine))
 
 
-def test_dev_texts_are_measured_with(workspace: Path, tmp_path: Path) -> None:
+def test_dev_texts_are_preferred(workspace: Path, tmp_path: Path) -> None:
     dev = str(workspace / "labelled.jsonl")
-    started, measured, _ = run(workspace, dev=dev, output=tmp_path / "out")
-    assert started == Started(segments=0, texts=6, all_texts=6)
-    assert measured.figure == "accuracy"
+    sampled, compared, _ = run(workspace, dev=dev, output=tmp_path / "out")
+    assert sampled == Sampled(segments=0, texts=6, all_texts=6)
+    assert compared.metric == "accuracy"
 
 
-def test_a_sample_of_many_texts(
+def test_many_texts_are_sampled(
     workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring, "_TEXTS", 4)
-    started, measured, _ = run(workspace, "labelled.jsonl", output=tmp_path / "out")
-    assert started == Started(segments=0, texts=4, all_texts=6)
-    # Texts 0, 1, 3 and 5; all are said to be the first label.
-    assert measured.before.score == 0.75
+    monkeypatch.setattr(before_after, "_MAX_TEXTS", 4)
+    sampled, compared, _ = run(workspace, "labelled.jsonl", output=tmp_path / "out")
+    assert sampled == Sampled(segments=0, texts=4, all_texts=6)
+    # Texts 0, 1, 3 and 5; the first label is predicted for all.
+    assert compared.before.score == 0.75
 
 
-# What is refused
+# Refusals
 
 
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"max_loss": 0.0}, r"bf16 costs 0\.\d\d points of cosine, more than 0; nothing was"),
-        ({"precision": "int8"}, "torch has no int8"),
+        (
+            {"max_loss": 0.0},
+            r"bf16 lowers cosine by 0\.\d\d points, more than the 0 allowed; nothing was",
+        ),
+        ({"precision": "int8"}, "int8 needs the OpenVINO"),
         ({"dev": "texts.jsonl"}, "the record has no labels"),
         ({"dev": "nowhere.jsonl"}, "no such file"),
     ],
 )
-def test_refused_without_a_trace(
+def test_refusals_leave_no_files(
     workspace: Path,
     monkeypatch: pytest.MonkeyPatch,
     settings: dict[str, Any],
@@ -207,28 +215,28 @@ def test_refused_without_a_trace(
     assert sorted(workspace.rglob("*")) == before
 
 
-def test_where_it_may_not_be_written(workspace: Path, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="is the pipeline itself"):
+def test_output_must_be_free_and_not_the_input(workspace: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="is the input pipeline"):
         run(workspace, output=workspace / "model", force=True)
     (tmp_path / "config.cfg").touch()
     with pytest.raises(OutputError, match="exists"):
         run(workspace, output=tmp_path)
-    *_, finished = run(workspace, output=tmp_path, force=True)
-    assert isinstance(finished, Finished)
+    *_, saved = run(workspace, output=tmp_path, force=True)
+    assert isinstance(saved, Saved)
     assert spacy.load(tmp_path).pipe_names[-1] == "trf_textcat"
 
 
-def test_attentions_need_torch(
+def test_openvino_refuses_pipelines_that_keep_attentions(
     make_nlp: Callable[..., Language], workspace: Path, tmp_path: Path
 ) -> None:
     make_nlp(all_attentions=True).to_disk(tmp_path / "attentive")
     texts = str(workspace / "texts.jsonl")
-    with pytest.raises(PipelineError, match="OpenVINO gives no attentions"):
+    with pytest.raises(PipelineError, match="OpenVINO can't return attentions"):
         list(optimize(str(tmp_path / "attentive"), tmp_path / "out", texts))
     assert not (tmp_path / "out").exists()
 
 
-def test_pipelines_without_an_encoder_of_ours(workspace: Path, tmp_path: Path) -> None:
+def test_pipeline_without_trf_tok2vec_is_refused(workspace: Path, tmp_path: Path) -> None:
     nlp = spacy.blank("en")
     nlp.add_pipe("sentencizer")
     nlp.to_disk(tmp_path / "plain")
@@ -237,9 +245,11 @@ def test_pipelines_without_an_encoder_of_ours(workspace: Path, tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("events")
-def test_an_optimized_pipeline_is_the_end(workspace: Path, tmp_path: Path) -> None:
+def test_optimized_pipeline_can_be_neither_optimized_nor_trained(
+    workspace: Path, tmp_path: Path
+) -> None:
     fast, data = str(workspace / "int8"), str(workspace / "labelled.jsonl")
-    with pytest.raises(PipelineError, match=r"was optimized already \(int8, openvino\)"):
+    with pytest.raises(PipelineError, match=r"is already optimized \(int8, openvino\)"):
         list(optimize(fast, tmp_path / "out", data))
     before = json.dumps(srsly.read_json(workspace / "int8" / "meta.json"))
     with pytest.raises(PipelineError, match="can't be trained"):

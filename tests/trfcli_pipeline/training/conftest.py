@@ -11,7 +11,7 @@ import pytest
 from trainings import QUICK, constant_rates, rows, write
 
 from trfcli_pipeline.evaluation.results import Evaluation
-from trfcli_pipeline.pipeline.loading import init_pipeline
+from trfcli_pipeline.tasks.init_model import init_model
 from trfcli_pipeline.training import train_textcat, trainer
 
 
@@ -24,7 +24,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
 def untrained(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("untrained") / "model"
     # English takes longer to load than everything else.
-    init_pipeline(str(tiny_bert), path, lang="xx")
+    init_model(str(tiny_bert), path, lang="xx")
     return path
 
 

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trfcli_pipeline.pipeline.loading import init_pipeline
+from trfcli_pipeline.tasks.init_model import init_model
 from trfcli_pipeline.training import Finished, Stepped, TrainingArguments, train_textcat
 from trfcli_pipeline.training.config import config_path
 from trfcli_pipeline.training.distributed import DistributedContext, own_device
@@ -136,7 +136,7 @@ OVERRIDES = {"training.optimizer.use_averages": True, "training.optimizer.trf_la
 def test_two_processes_learn_the_same_as_one(
     tiny_bert: Path, tmp_path: Path, methods: dict[str, Any]
 ) -> None:
-    init_pipeline(str(tiny_bert), tmp_path / "model", lang="xx")
+    init_model(str(tiny_bert), tmp_path / "model", lang="xx")
     words = {"A": ["apple pie", "delicious apple"], "B": ["this film", "a terrible film"]}
     rows = [
         {"text": f"{text} {number}", "label": label}

@@ -15,7 +15,7 @@ from trainings import QUICK
 
 from trfcli_pipeline.errors import ArgumentError, EncoderError, PipelineError
 from trfcli_pipeline.evaluation.evaluate import evaluate
-from trfcli_pipeline.pipeline.loading import init_pipeline
+from trfcli_pipeline.tasks.init_model import init_model
 from trfcli_pipeline.training import (
     Checkpointed,
     Evaluated,
@@ -237,7 +237,7 @@ def test_options_for_training_the_encoder_contradict_freezing_it(
 def test_options_for_layers_need_an_encoder_with_layers(
     family_encoder: Callable[[str], Path], data: str, tmp_path: Path, arguments: dict[str, Any]
 ) -> None:
-    init_pipeline(str(family_encoder("albert")), tmp_path / "model", lang="xx")
+    init_model(str(family_encoder("albert")), tmp_path / "model", lang="xx")
     with pytest.raises(EncoderError, match="albert: has no layers of its own"):
         run(str(tmp_path / "model"), data, tmp_path / "out", **arguments)
     assert not (tmp_path / "out").exists()

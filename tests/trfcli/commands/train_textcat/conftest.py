@@ -7,14 +7,14 @@ import pytest
 from thinc.api import Config
 from train_command import DEV, TEXTS, Write
 
-from trfcli_pipeline.pipeline.loading import init_pipeline
+from trfcli_pipeline.tasks.init_model import init_model
 from trfcli_pipeline.training.config import config_path
 
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
     path = tmp_path_factory.mktemp("pipelines") / "model"
-    init_pipeline(str(tiny_bert), path)
+    init_model(str(tiny_bert), path)
     return path
 
 

@@ -4,14 +4,14 @@ from typing import Any
 import pytest
 from annotating import RECORDS, write
 
-from trfcli_pipeline.pipeline import loading
+from trfcli_pipeline.tasks.init_model import init_model
 
 
 @pytest.fixture(scope="package")
 def model(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> str:
     """A pipeline with a classifier whose scores differ between texts."""
     path = tmp_path_factory.mktemp("models") / "model"
-    nlp, _ = loading.init_pipeline(str(tiny_bert), path)
+    nlp, _ = init_model(str(tiny_bert), path)
     textcat: Any = nlp.add_pipe("trf_textcat", config={"exclusive_classes": True})
     textcat.initialize(None, nlp=nlp, labels=["BAD", "GOOD"])
     output = textcat.model.get_ref("output_layer")

@@ -1,0 +1,164 @@
+"""Compare a pipeline with its optimized copy: speed, size, score, and similarity of the vectors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from spacy.language import Language
+
+from trfcli_pipeline.data.files import directory_bytes
+from trfcli_pipeline.data.formats import STDIN
+from trfcli_pipeline.data.formats.rows import LABEL_KEYS
+from trfcli_pipeline.data.records import Record, read_records
+from trfcli_pipeline.evaluation.classifier import (
+    TEXT_CLASSIFIERS,
+    Classifier,
+    find_classifier,
+    gold_cats,
+)
+from trfcli_pipeline.evaluation.evaluate import PredictionOutput
+from trfcli_pipeline.evaluation.results import score_cats
+from trfcli_pipeline.tasks.speed import predict_in_turns
+
+_MAX_TEXTS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Speed in words per second, size in bytes, and score of a pipeline.
+
+    Words are tokens that aren't whitespace. The score is None where texts have no labels.
+    """
+
+    speed: float
+    size: int
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Metrics of a pipeline before and after it was optimized.
+
+    Attributes:
+        cosine: Mean cosine similarity between `doc.tensor` rows before and after.
+        metric: "accuracy"; "macro F" for a multi-label classifier; "cosine" without labels.
+        loss: How much `metric` dropped, in points (hundredths).
+    """
+
+    before: Metrics
+    after: Metrics
+    cosine: float
+    metric: str
+    loss: float
+
+    def as_json(self) -> dict[str, Any]:
+        found = asdict(self)
+        return {"figure" if name == "metric" else name: value for name, value in found.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Texts to compare on, out of `total`; with gold labels if the classifier knows them all."""
+
+    texts: Sequence[str]
+    total: int
+    gold: Sequence[Mapping[str, float]] = ()
+    classifier: Classifier | None = None
+
+    def score(self, cats: Sequence[Mapping[str, float]]) -> float | None:
+        if self.classifier is None:
+            return None
+        _, labels, exclusive, threshold = self.classifier
+        found = score_cats(self.gold, cats, labels, exclusive=exclusive, threshold=threshold)
+        return found.accuracy if exclusive else found.macro_f
+
+    @property
+    def metric(self) -> str:
+        if self.classifier is None:
+            return "cosine"
+        return "accuracy" if self.classifier.exclusive else "macro F"
+
+
+def choose_sample(
+    nlp: Language, path: str, records: Sequence[Record], dev: str | None = None
+) -> Sample:
+    """Choose texts to compare on: from the dev set if there is one, else from another file.
+
+    Args:
+        nlp: The pipeline whose classifier is scored, if it has one.
+        path: The other file. Its labels are used if the classifier knows them all.
+        records: Its records, read without labels.
+        dev: A file of labeled texts.
+
+    Raises:
+        DataError: dev can't be read or has labels that the classifier doesn't know.
+        PipelineError: dev is given, but the pipeline has no text classifier.
+    """
+    if dev is not None:
+        return _labelled_sample(find_classifier(nlp), dev, read_records(dev, labelled=True))
+    if (labelled := _read_labels(nlp, path, records)) is not None:
+        return _labelled_sample(find_classifier(nlp), path, labelled)
+    return Sample(evenly([record.text for record in records], _MAX_TEXTS), len(records))
+
+
+def compare_pipelines(before: Language, after: Language, sample: Sample) -> Compared:
+    """Run two pipelines, loaded from directories, on the sample in turns."""
+    predictions: tuple[list[PredictionOutput], list[PredictionOutput]] = ([], [])
+    cosines = []
+    for (old, old_docs), (new, new_docs) in predict_in_turns((before, after), sample.texts):
+        predictions[0].append(old)
+        predictions[1].append(new)
+        pairs = zip(old_docs, new_docs, strict=True)
+        cosines += [row_cosines(one.tensor, other.tensor) for one, other in pairs]
+    cosine = float(np.concatenate(cosines).mean())
+    was, now = (
+        _metrics(nlp, own, sample) for nlp, own in zip((before, after), predictions, strict=True)
+    )
+    loss = 1 - cosine if was.score is None or now.score is None else was.score - now.score
+    return Compared(was, now, cosine=cosine, metric=sample.metric, loss=100 * loss)
+
+
+def row_cosines(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Compute the cosine similarity of each pair of rows.
+
+    Two zero rows, which tokens past the encoder's maximum have, count as 1.
+
+    *Shapes:* (tokens, width) twice to (tokens,)
+    """
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    products, norms = (x * y).sum(axis=1), np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+    return np.where(norms > 0, products / np.where(norms > 0, norms, 1), (x == y).all(axis=1))
+
+
+def evenly(items: Sequence[Any], limit: int) -> list[Any]:
+    """Choose at most `limit` items at equal distances."""
+    chosen = np.linspace(0, len(items) - 1, min(len(items), limit)).astype(int)
+    return [items[index] for index in chosen]
+
+
+def _labelled_sample(classifier: Classifier, path: str, records: Sequence[Record]) -> Sample:
+    gold = gold_cats(records, classifier, name=path)
+    texts = [record.text for record in records]
+    return Sample(evenly(texts, _MAX_TEXTS), len(texts), evenly(gold, _MAX_TEXTS), classifier)
+
+
+def _read_labels(nlp: Language, path: str, records: Sequence[Record]) -> list[Record] | None:
+    """Read the records with labels, if each has some and the pipeline's classifier knows them."""
+    factories = {nlp.get_pipe_meta(name).factory for name in nlp.pipe_names}
+    if path == STDIN or not factories & {*TEXT_CLASSIFIERS}:
+        return None
+    if not all(record.extra.keys() & {*LABEL_KEYS} for record in records):
+        return None
+    known = {*find_classifier(nlp).labels}
+    labelled = read_records(path, labelled=True)
+    return labelled if all(record.labels <= known for record in labelled) else None
+
+
+def _metrics(nlp: Language, predictions: Sequence[PredictionOutput], sample: Sample) -> Metrics:
+    words, seconds = (
+        sum(getattr(each, name) for each in predictions) for name in ("n_words", "seconds")
+    )
+    cats = [cats for each in predictions for cats in each.cats]
+    return Metrics(words / seconds, directory_bytes(nlp.path), sample.score(cats))

@@ -1,0 +1,55 @@
+"""Compare the text classifiers of two pipelines on the same texts."""
+
+from trfcli_pipeline.data.records import Record, read_records
+from trfcli_pipeline.evaluation import evaluate as scoring
+from trfcli_pipeline.evaluation.classifier import find_classifier, gold_cats
+from trfcli_pipeline.evaluation.comparison import Comparison, check_comparable
+from trfcli_pipeline.pipeline.loading import check_pipeline, load_pipeline
+
+
+def compare(
+    a: str,
+    b: str,
+    data: str,
+    *,
+    threshold: float | None = None,
+    device: str = "auto",
+    batch_size: int | None = None,
+) -> tuple[Comparison, list[Record]]:
+    """Evaluate two pipelines on the same labeled texts and compare their predictions.
+
+    Args:
+        a, b: Directories or names of the pipelines.
+        data: A data file of any format; "-" is JSONL on stdin.
+        threshold: Decision threshold of multi-label classifiers, by default each one's own.
+        device: The device to run the encoders on.
+        batch_size: Texts per batch, by default each pipeline's own.
+
+    Returns:
+        The comparison and the records, in the same order.
+
+    Raises:
+        DataError: A record can't be read, or its labels don't fit the classifiers.
+        PipelineError: A pipeline can't be loaded or has no text classifier, or their labels differ.
+        DeviceError: The machine has no such device.
+    """
+    for model in (a, b):
+        check_pipeline(model)
+    records = read_records(data, labelled=True)
+    pipelines = [load_pipeline(model, device=device) for model in (a, b)]
+    classifiers = [find_classifier(nlp) for nlp in pipelines]
+    check_comparable(*classifiers)
+    gold = gold_cats(records, classifiers[0], name=data)
+    of_a, of_b = (
+        scoring.evaluate(
+            nlp,
+            [record.text for record in records],
+            gold,
+            component=classifier.name,
+            labels=classifiers[0].labels,
+            threshold=threshold,
+            batch_size=batch_size or nlp.batch_size,
+        )
+        for nlp, classifier in zip(pipelines, classifiers, strict=True)
+    )
+    return Comparison(of_a, of_b), records

@@ -1,0 +1,91 @@
+"""Describe this machine and a pipeline."""
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from spacy.language import Language
+
+from trfcli_pipeline.data.files import directory_bytes
+from trfcli_pipeline.encoder.devices import accelerator_memory, installed_version, resolve_device
+from trfcli_pipeline.pipeline.components import find_component
+from trfcli_pipeline.pipeline.loading import describe_encoder, load_pipeline
+from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
+from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
+
+_PACKAGES = ("trfcli", "spacy", "thinc", "torch", "transformers", "tokenizers")
+
+
+def info(model: str | None = None) -> dict[str, Any]:
+    """Describe this machine, and under "model" a pipeline if one is given.
+
+    Raises:
+        PipelineError: The pipeline doesn't exist or can't be loaded.
+    """
+    found = describe_machine()
+    return found if model is None else {**found, "model": describe_pipeline(load_pipeline(model))}
+
+
+def describe_machine() -> dict[str, Any]:
+    """Collect versions, devices, the number of threads, and memory in GB (10⁹ bytes)."""
+    devices = []
+    if torch.accelerator.is_available():
+        kind = torch.accelerator.current_accelerator()
+        for index in range(torch.accelerator.device_count()):
+            device = torch.device(f"{kind}:{index}")
+            free_and_total = accelerator_memory(device)
+            memory = None if free_and_total is None else round(free_and_total[1] / 1e9, 1)
+            devices.append({"name": str(device), "type": device.type, "memory_gb": memory})
+    pages = _sysconf("SC_PHYS_PAGES")
+    memory = round(pages * _sysconf("SC_PAGE_SIZE") / 1e9, 1) if pages else None
+    devices.append({"name": "cpu", "type": "cpu", "memory_gb": memory})
+    return {
+        "python": platform.python_version(),
+        "versions": {name: installed_version(name) for name in _PACKAGES},
+        "device": str(resolve_device()),
+        "devices": devices,
+        "threads": torch.get_num_threads(),
+        "memory_gb": memory,
+    }
+
+
+def describe_pipeline(nlp: Language) -> dict[str, Any]:
+    """Collect a pipeline's components, encoder, requirements, and size in MB (10⁶ bytes)."""
+    encoder = find_component(nlp, TransformersTok2Vec)
+    wordpiecer = find_component(nlp, TransformersWordPiecer)
+    described = None
+    if encoder is not None:
+        known: Mapping[str, Any] = nlp.meta.get("trf", {}).get("encoder", {})
+        described = {
+            "name": known.get("name") or encoder.trf_name,
+            **describe_encoder(encoder),
+            **asdict(encoder.model.shim.inference),
+            "max_length": None if wordpiecer is None else wordpiecer.max_length,
+        }
+    meta = nlp.meta
+    return {
+        "name": f"{meta['lang']}_{meta['name']}",
+        "version": meta["version"],
+        "lang": meta["lang"],
+        "path": str(nlp.path),
+        "size_mb": directory_bytes(nlp.path) / 1e6,
+        "components": [
+            {
+                "name": name,
+                "factory": nlp.get_pipe_meta(name).factory,
+                "labels": list(getattr(pipe, "labels", [])),
+            }
+            for name, pipe in nlp.pipeline
+        ],
+        "encoder": described,
+        "requirements": list(meta.get("requirements", [])),
+        "performance": meta.get("performance", {}),
+    }
+
+
+def _sysconf(name: str) -> int:
+    # Windows has no sysconf; macOS lacks some of the names.
+    return os.sysconf(name) if name in getattr(os, "sysconf_names", {}) else 0
