@@ -1,0 +1,72 @@
+"""Run the `console` blocks of README and docs, and put their real output into the pages.
+
+    python docs/tools/outputs.py [PAGE ...]
+
+The blocks of all pages run in one folder, the pages one after the other: the tutorial first, whose
+pipelines the other pages use.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from blocks import ROOT, commands, pages, read_blocks
+
+WORK = ROOT / ".demo" / "docs"
+COLUMNS = "80"
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def run(command: str) -> str:
+    """A command as it was typed, and what it prints."""
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=WORK,
+        env={**os.environ, "COLUMNS": COLUMNS, "NO_COLOR": "1"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"{command}\n{done.stdout}")
+    return _ESCAPES.sub("", done.stdout)
+
+
+def refresh(page: Path) -> None:
+    """Replace the output of each command on a page."""
+    text = page.read_text(encoding="utf8")
+    # From the last block to the first, so that the places of those still to come stay right.
+    replacements = []
+    for block in read_blocks(page):
+        if block.language != "console" or block.reason is not None:
+            continue
+        parts = []
+        for typed in re.findall(r"^\$ (?:.*\\\n)*.*$", block.code, re.MULTILINE):
+            print(typed, flush=True)
+            (command,) = commands(typed, prompt="$ ")
+            lines = [line.rstrip() for line in run(command).rstrip().splitlines()]
+            parts.append("\n".join([typed, *lines]) + "\n")
+        replacements.append((block.span, "\n".join(parts)))
+    for (start, end), code in reversed(replacements):
+        text = text[:start] + code + text[end:]
+    page.write_text(text, encoding="utf8")
+
+
+def main() -> None:
+    WORK.mkdir(parents=True, exist_ok=True)
+    for data in [*(ROOT / "docs" / "tutorial").glob("*.csv")]:
+        shutil.copy(data, WORK)
+    for data in (ROOT / "sample_data" / "sms_spam").glob("*.jsonl"):
+        shutil.copy(data, WORK)
+    first = ROOT / "docs" / "tutorial" / "index.md"
+    chosen = [Path(name).resolve() for name in sys.argv[1:]] or [first, *pages()]
+    for page in dict.fromkeys(chosen):
+        refresh(page)
+
+
+if __name__ == "__main__":
+    main()
