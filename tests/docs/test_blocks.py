@@ -84,3 +84,10 @@ def test_all_forms_of_a_record_mean_the_same() -> None:
     assert [record.labels for record in records] == [{"SPAM"}] * 4
     assert len({record.text for record in records}) == 1
     assert all(json.loads(line) for line in block.code.splitlines())
+
+
+def test_the_links_of_the_readme_lead_somewhere() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf8")
+    targets = re.findall(r'\]\(([^)#]+)|src="([^"]+)"', text)
+    paths = [link or source for link, source in targets]
+    assert [path for path in paths if not (ROOT / path).exists()] == []

@@ -32,9 +32,7 @@ def read_table(page: str, heading: str) -> dict[str, str]:
     section = re.split(r"^## ", text, flags=re.MULTILINE)
     (found,) = (each for each in section if each.startswith(heading))
     rows = [row.split("|") for row in found.splitlines() if row.startswith("| `")]
-    return {
-        name: row[2].strip(" `") for row in rows for name in re.findall(r"`([^`]+)`", row[1])
-    }
+    return {name: row[2].strip(" `") for row in rows for name in re.findall(r"`([^`]+)`", row[1])}
 
 
 def test_the_page_of_the_command_line_is_up_to_date() -> None:
