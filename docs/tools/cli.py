@@ -54,7 +54,7 @@ def _section(title: str, command: Any, context: Any, *, usage: str, short: str =
             panel = getattr(param, "rich_help_panel", None) or "Options"
             panels.setdefault(panel, []).append(_option(param, hints.get(param.name)))
     for panel, rows in panels.items():
-        lines.append("\n".join([f"| {panel} | Default | |", "|---|---|---|", *rows]) + "\n")
+        lines.append("\n".join([f"| {panel} | |", "|---|---|", *rows]) + "\n")
     example = textwrap.dedent(_plain(command.epilog or "").partition("Example:\n")[2]).strip()
     if example:
         lines.append(f"<!-- not run: the tests of the commands do -->\n```bash\n{example}\n```\n")
@@ -75,7 +75,8 @@ def _option(param: Any, hint: Any) -> str:
     names = [*sorted(param.opts, key=len, reverse=True), *param.secondary_opts]
     value = "" if param.is_flag else f" {_metavar(param, hint)}"
     shown = ", ".join(f"`{name}{value}`" if name == names[0] else f"`{name}`" for name in names)
-    return f"| {shown} | {_default(param)} | {_help(param)} |"
+    default = _default(param)
+    return f"| {shown} | {_help(param)}{f' Default: {default}.' if default else ''} |"
 
 
 def _metavar(param: Any, hint: Any) -> str:
