@@ -46,7 +46,7 @@ def _section(title: str, command: Any, context: Any, *, usage: str, short: str =
     arguments = _arguments(command, context)
     if arguments:
         rows = [f"| `{_word(each)}` | {_help(each)} |" for each in arguments]
-        lines.append("\n".join(["| Argument | |", "|---|---|", *rows]) + "\n")
+        lines.append(_table("Argument", rows))
     hints = get_type_hints(command.callback)
     panels: dict[str, list[str]] = {}
     for param in command.get_params(context):
@@ -54,11 +54,16 @@ def _section(title: str, command: Any, context: Any, *, usage: str, short: str =
             panel = getattr(param, "rich_help_panel", None) or "Options"
             panels.setdefault(panel, []).append(_option(param, hints.get(param.name)))
     for panel, rows in panels.items():
-        lines.append("\n".join([f"| {panel} | |", "|---|---|", *rows]) + "\n")
+        lines.append(_table(panel, rows))
     example = textwrap.dedent(_plain(command.epilog or "").partition("Example:\n")[2]).strip()
     if example:
         lines.append(f"<!-- not run: the tests of the commands do -->\n```bash\n{example}\n```\n")
     return "\n".join(lines)
+
+
+def _table(head: str, rows: list[str]) -> str:
+    table = "\n".join([f"| {head} | |", "|---|---|", *rows])
+    return f'<div class="options" markdown>\n\n{table}\n\n</div>\n'
 
 
 def _arguments(command: Any, context: Any) -> list[Any]:
