@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import spacy
+import torch
 from blocks import ROOT
 from shell import run_command
 from spacy.language import Language
@@ -85,6 +86,8 @@ def _patch(patch: pytest.MonkeyPatch, folder: Path, encoder: Path) -> None:
     # That commands run is what is tested here, not how good the models get.
     patch.setattr(config, "_LEAST_STEPS", 1)
     patch.setattr(spacy, "load", load_installed)
+    # The tests that come later keep their one thread.
+    patch.setattr(torch, "set_num_threads", int)
 
 
 @pytest.fixture
