@@ -2,8 +2,8 @@
 
     python docs/tools/outputs.py [PAGE ...]
 
-The blocks of all pages run in one folder, the pages one after the other: the tutorial first, whose
-pipelines the other pages use.
+All blocks run in one folder, page by page: the tutorial first, whose pipelines the other pages use.
+Without pages, all are run in a new folder.
 """
 
 import os
@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from blocks import ROOT, commands, pages, read_blocks
@@ -20,8 +21,9 @@ COLUMNS = "80"
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
+@cache
 def run(command: str) -> str:
-    """A command as it was typed, and what it prints."""
+    """Run a command, once however many pages show it; return what it prints."""
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=WORK,
@@ -57,10 +59,10 @@ def refresh(page: Path) -> None:
 
 
 def main() -> None:
+    if not sys.argv[1:]:
+        shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True, exist_ok=True)
-    for data in [*(ROOT / "docs" / "tutorial").glob("*.csv")]:
-        shutil.copy(data, WORK)
-    for data in (ROOT / "sample_data" / "sms_spam").glob("*.jsonl"):
+    for data in (ROOT / "docs" / "tutorial").glob("*.csv"):
         shutil.copy(data, WORK)
     first = ROOT / "docs" / "tutorial" / "index.md"
     chosen = [Path(name).resolve() for name in sys.argv[1:]] or [first, *pages()]
