@@ -31,7 +31,7 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _write_data(folder: Path) -> None:
-    train, test = _first(SAMPLE / "train.jsonl", 60), _first(SAMPLE / "test.jsonl", 40)
+    train, test = _first(SAMPLE / "train.jsonl", 32), _first(SAMPLE / "test.jsonl", 24)
     for name, rows in (("train", train), ("dev", train[:20]), ("test", test), ("texts", test)):
         _write(folder / f"{name}.jsonl", rows)
     _write(folder / "multilabel.jsonl", [_with_urgency(i, row) for i, row in enumerate(train)])
@@ -40,7 +40,7 @@ def _write_data(folder: Path) -> None:
     rows = [f"Call {i} now,{'billing' if i % 2 else 'bug'}\n" for i in range(40)]
     (folder / "train.csv").write_text("".join(["text,label\n", *rows]), encoding="utf8")
     for path in TUTORIAL.glob("*.csv"):
-        head = path.read_text(encoding="utf8").splitlines(keepends=True)[:60]
+        head = path.read_text(encoding="utf8").splitlines(keepends=True)[:33]
         (folder / path.name).write_text("".join(head), encoding="utf8")
     shutil.copytree(ROOT / "configs", folder / "configs")
     _write_entities(folder)
