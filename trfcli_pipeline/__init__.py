@@ -5,6 +5,9 @@ components and the language `trf` by the entry points of this package.
 """
 
 from trfcli_pipeline.encoder.activations import Activations
+
+# Importing the factories registers them.
+from trfcli_pipeline.pipeline import factories  # noqa: F401
 from trfcli_pipeline.pipeline.language import TransformersLanguage
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec

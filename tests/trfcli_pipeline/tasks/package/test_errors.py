@@ -42,7 +42,7 @@ def test_output_directory_is_a_file(model_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="file is not a directory"):
         package(model_dir, tmp_path / "file")
-    with pytest.raises(OutputError, match="can't be written"):
+    with pytest.raises(OutputError, match="not writable"):
         package(model_dir, tmp_path / "file" / "below")
 
 
