@@ -17,16 +17,24 @@ batch_size_option = partial(
     typer.Option, "--batch-size", "-b", metavar="N", min=1, help="Texts per batch."
 )
 
+data_argument = partial(
+    typer.Argument,
+    help="Labeled texts: .jsonl, .json, .csv, .tsv, .parquet or .spacy; - reads JSONL from stdin.",
+    show_default=False,
+)
+texts_argument = partial(
+    typer.Argument,
+    help="Texts: .jsonl, .json, .csv, .tsv, .parquet, .spacy or .txt; - reads JSONL from stdin.",
+)
+device_option = partial(
+    typer.Option,
+    "--device",
+    metavar="NAME",
+    help="cpu, cuda, cuda:1, mps, or auto for the fastest one.",
+)
+
 ModelArgument = Annotated[str, pipeline_argument(metavar="MODEL")]
-DataArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="DATA",
-        help="Labeled texts: .jsonl, .json, .csv, .tsv, .parquet or .spacy; - reads JSONL from "
-        "stdin.",
-        show_default=False,
-    ),
-]
+DataArgument = Annotated[str, data_argument(metavar="DATA")]
 OutArgument = Annotated[
     Path, typer.Argument(metavar="OUT", help="Directory to write to.", show_default=False)
 ]
@@ -35,12 +43,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ForceOption = Annotated[
     bool, typer.Option("--force", "-f", help="Overwrite the output if it exists.")
 ]
-DeviceOption = Annotated[
-    str,
-    typer.Option(
-        "--device", metavar="NAME", help="cpu, cuda, cuda:1, mps, or auto for the fastest one."
-    ),
-]
+DeviceOption = Annotated[str, device_option()]
 BatchSizeOption = Annotated[int | None, batch_size_option(show_default="the pipeline's batch_size")]
 ThresholdOption = Annotated[
     float | None,

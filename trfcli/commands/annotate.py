@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trfcli import console, wording
-from trfcli.options import DeviceOption, ModelArgument
+from trfcli.options import (
+    DeviceOption,
+    ForceOption,
+    ModelArgument,
+    batch_size_option,
+    texts_argument,
+)
 
 if TYPE_CHECKING:
     from trfcli_pipeline.tasks.annotate import AnnotationFinished, AnnotationStarted
@@ -19,16 +25,14 @@ def annotate(
     model: ModelArgument,
     source: Annotated[
         str,
-        typer.Argument(
-            metavar="INPUT", help="File of texts; - reads JSONL from stdin.", show_default=False
-        ),
+        texts_argument(metavar="INPUT", show_default=False),
     ],
     output: Annotated[
         str,
         typer.Argument(
             metavar="OUTPUT",
-            help="File to write: .jsonl, .csv, .tsv or .spacy, optionally with .gz; - writes "
-            "JSONL to stdout.",
+            help="File to write: .jsonl, .csv, .tsv (each also .gz) or .spacy; - writes JSONL "
+            "to stdout.",
             show_default=False,
         ),
     ],
@@ -36,20 +40,12 @@ def annotate(
         int,
         typer.Option("--n-process", metavar="N", min=1, help="Number of worker processes."),
     ] = 1,
-    batch_size: Annotated[
-        int,
-        typer.Option("--batch-size", "-b", metavar="N", min=1, help="Maximum texts per batch."),
-    ] = 256,
+    batch_size: Annotated[int, batch_size_option()] = 256,
     device: DeviceOption = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
-    force: Annotated[
-        bool,
-        typer.Option(
-            "--force", "-f", help="Overwrite the output, or an interrupted run, if there is one."
-        ),
-    ] = False,
+    force: ForceOption = False,
 ) -> None:
-    """Annotate every text of a file with the pipeline's predictions.
+    """Predict labels and entities for every text in a file.
 
     Example:
       trf annotate ./model texts.jsonl annotated.jsonl

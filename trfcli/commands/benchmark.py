@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trfcli import console, wording
-from trfcli.options import BatchSizeOption, DeviceOption, JsonOption, ModelArgument
+from trfcli.options import (
+    BatchSizeOption,
+    DeviceOption,
+    JsonOption,
+    ModelArgument,
+    texts_argument,
+)
 
 if TYPE_CHECKING:
     from trfcli_pipeline.tasks.benchmark import Benchmark, Spread
@@ -29,11 +35,7 @@ def benchmark(
     model: ModelArgument,
     data: Annotated[
         str | None,
-        typer.Argument(
-            metavar="DATA",
-            help="Texts; - for JSONL on stdin.",
-            show_default="556 SMS messages",
-        ),
+        texts_argument(metavar="DATA", show_default="556 SMS messages"),
     ] = None,
     against: Annotated[
         str | None,

@@ -23,7 +23,7 @@ def init_model(
         str,
         typer.Argument(
             metavar="NAME",
-            help="Hub id, directory of a model, or minilm, the packaged encoder.",
+            help="Hub id or directory of a model, or minilm (packaged).",
             show_default=False,
         ),
     ],
@@ -37,7 +37,7 @@ def init_model(
             "--name",
             metavar="NAME",
             help="Name of the pipeline.",
-            show_default="trf_ + encoder",
+            show_default="trf_ and the encoder's name",
         ),
     ] = None,
     force: ForceOption = False,

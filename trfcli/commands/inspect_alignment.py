@@ -28,7 +28,7 @@ def inspect_alignment(
     ] = "minilm",
     as_json: JsonOption = False,
 ) -> None:
-    """Show which wordpieces each token is aligned with, and its share of them.
+    """Show which wordpieces each token is aligned with, and how much of each it gets.
 
     Example:
       trf inspect "Zürich's cafés reopened. Unbelievable!"

@@ -27,9 +27,11 @@ def optimize(
     dev: Annotated[
         str | None,
         typer.Option(
+            "--dev",
+            "-d",
             metavar="DATA",
             help="Labeled texts to compare both pipelines on.",
-            show_default="as --calibrate",
+            show_default="the texts of --calibrate",
         ),
     ] = None,
     max_loss: Annotated[
@@ -37,9 +39,9 @@ def optimize(
         typer.Option(
             metavar="POINTS",
             min=0,
-            help="Largest drop allowed, in points of accuracy (multi-label: macro F); without "
-            "labels, of 100 x cosine.",
-            show_default="0.5; cosine: 1",
+            help="Largest drop in accuracy allowed, in percentage points (macro F for "
+            "multi-label classifiers, 100 x cosine without labels).",
+            show_default="0.5; cosine 1",
         ),
     ] = None,
     precision: Annotated[

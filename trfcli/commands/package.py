@@ -12,7 +12,7 @@ from trfcli.options import ForceOption
 
 def package(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="Pipeline directory.", show_default=False)
+        Path, typer.Argument(metavar="MODEL", help="Directory of a pipeline.", show_default=False)
     ],
     out: Annotated[
         Path,
@@ -35,7 +35,10 @@ def package(
     build: Annotated[
         str,
         typer.Option(
-            "--build", "-B", metavar="FORMATS", help="Archives to build: sdist,wheel or none."
+            "--build",
+            "-B",
+            metavar="FORMATS",
+            help="Archives to build: sdist, wheel, both separated by a comma, or none.",
         ),
     ] = "sdist,wheel",
     force: ForceOption = False,

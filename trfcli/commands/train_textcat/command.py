@@ -35,7 +35,7 @@ def train_textcat(
     checkpoint_every: options.CheckpointEveryOption = None,
     config: options.ConfigOption = None,
 ) -> None:
-    """Fine-tune a pipeline's encoder and a text classifier on labelled texts.
+    """Fine-tune a pipeline's encoder and a text classifier on labeled texts.
 
     Example:
       trf train-textcat ./model train.jsonl

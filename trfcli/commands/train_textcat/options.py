@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from trfcli.options import batch_size_option, data_argument, device_option
+
 _data = partial(typer.Option, rich_help_panel="Data and output", show_default=False)
 _training = partial(typer.Option, rich_help_panel="Training")
 _encoder = partial(typer.Option, rich_help_panel="Encoder")
@@ -16,18 +18,13 @@ _config = partial(typer.Option, rich_help_panel="All other settings")
 ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="Directory of a pipeline.", show_default=False)
 ]
-TrainArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="TRAIN",
-        help="Labelled texts: .jsonl, .json, .csv, .tsv, .parquet or .spacy; - for JSONL on stdin.",
-        show_default=False,
-    ),
-]
+TrainArgument = Annotated[str, data_argument(metavar="TRAIN")]
 
 DevOption = Annotated[
     str | None,
-    _data("--dev", "-d", metavar="FILE", help="Labelled texts to choose the best step by."),
+    _data(
+        "--dev", "-d", metavar="FILE", help="Labeled texts on which the best checkpoint is chosen."
+    ),
 ]
 DevSplitOption = Annotated[
     float | None,
@@ -54,7 +51,7 @@ ExclusiveOption = Annotated[
     _data(
         "--exclusive/--multilabel",
         help="Whether exactly one label applies to each text.",
-        show_default="exclusive if every text has exactly one label",
+        show_default="exclusive if each text has one label",
     ),
 ]
 MaxTextsOption = Annotated[
@@ -75,19 +72,12 @@ EpochsOption = Annotated[
         min=1,
         metavar="N",
         help="Passes over the training texts.",
-        show_default="3; more for few texts, 2 for more than 50,000",
+        show_default="3; more for few texts, 2 above 50,000",
     ),
 ]
 BatchSizeOption = Annotated[
     int | None,
-    _training(
-        "--batch-size",
-        "-b",
-        min=1,
-        metavar="N",
-        help="Texts per batch.",
-        show_default="32; 16 for fewer than 500 texts",
-    ),
+    batch_size_option(rich_help_panel="Training", show_default="32; 16 for fewer than 500 texts"),
 ]
 LearnRateOption = Annotated[
     float | None,
@@ -95,7 +85,7 @@ LearnRateOption = Annotated[
         min=0,
         metavar="RATE",
         help="Peak learning rate of the encoder.",
-        show_default="1e-4; less for more than 300 steps, 1e-3 with --lora",
+        show_default="1e-4; lower above 300 steps; 1e-3 with --lora",
     ),
 ]
 PatienceOption = Annotated[
@@ -103,7 +93,7 @@ PatienceOption = Annotated[
     _training(
         min=0,
         metavar="N",
-        help="Stop after N evaluations without a better score; 0 to never stop early.",
+        help="Stop after N evaluations without a better score. 0: never.",
         show_default="0",
     ),
 ]
@@ -113,15 +103,17 @@ EvalEveryOption = Annotated[
         min=1,
         metavar="STEPS",
         help="Steps between evaluations.",
-        show_default="one epoch; several for few texts",
+        show_default="one epoch; several epochs for few texts",
     ),
 ]
-DeviceOption = Annotated[
-    str, _training(metavar="NAME", help="cpu, cuda, cuda:1, mps, or auto for the best available.")
-]
+DeviceOption = Annotated[str, device_option(rich_help_panel="Training")]
 PrecisionOption = Annotated[
     Literal["auto", "fp32", "bf16", "fp16"],
-    _training(help="Precision of training steps; auto is bf16 on hardware that supports it."),
+    _training(
+        metavar="TYPE",
+        help="Number format for training: fp32, bf16, fp16, or auto (bf16 where the hardware "
+        "supports it).",
+    ),
 ]
 SeedOption = Annotated[
     int | None,
@@ -147,8 +139,8 @@ LoraOption = Annotated[
     _encoder(
         min=1,
         metavar="RANK",
-        help="Train LoRA adapters of this rank instead of the encoder's weights; needs the "
-        "extra `lora`.",
+        help="Train LoRA adapters of this rank instead of the encoder's weights. "
+        "Needs trfcli[lora].",
         show_default=False,
     ),
 ]
@@ -182,7 +174,7 @@ CheckpointEveryOption = Annotated[
     _interruptions(
         min=0,
         metavar="STEPS",
-        help="Steps between checkpoints; 0 for none.",
+        help="Steps between checkpoints. 0: no checkpoints.",
         show_default="same as --eval-every",
     ),
 ]
@@ -192,8 +184,8 @@ ConfigOption = Annotated[
         "--config",
         "-c",
         metavar="FILE",
-        help="spaCy config file with the defaults. Each of its settings can be given as an option, "
-        "such as --training.dropout 0.1",
+        help="spaCy config file with the defaults. Each of its settings can be given as an option: "
+        "--training.dropout 0.1.",
         show_default="configs/textcat.cfg or textcat_multilabel.cfg",
     ),
 ]
