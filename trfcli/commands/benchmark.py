@@ -121,7 +121,7 @@ def show_metrics(results: "Sequence[Benchmark]") -> None:
         headers += [name or "median", "lowest to highest"]
     ratios = results[0].ratios(results[1]) if len(results) > 1 else {}
     if ratios:
-        headers.append("ratio")
+        headers.append("first / second")
     rows = []
     for name, (title, form) in _METRICS.items():
         row = [title]

@@ -81,7 +81,7 @@ def test_two_pipelines_are_shown_side_by_side(run: Run, asked: Asked) -> None:
     assert header.split() == [
         "a",
         *["lowest", "to", "highest", "b"],
-        *["lowest", "to", "highest", "ratio"],
+        *["lowest", "to", "highest", "first", "/", "second"],
     ]
     assert words.split() == [
         "words/s",
