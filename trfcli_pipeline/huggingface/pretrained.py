@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 # Tokenizers without a maximum have one like 1e30.
 _NO_LIMIT = 10**6
 
-# These number positions from 0, so that we needn't import their code to find out, which takes two
-# seconds.
+# Only to save time: for other models, `max_length` finds out how they number positions, which takes
+# two seconds because it imports their code. These number them from 0.
 _POSITIONS_FROM_ZERO = {
     "albert",
     "bert",
@@ -173,17 +173,6 @@ def _positions_after_padding(config: "PretrainedConfig") -> Iterator[int]:
             yield len(module.weight) - padding - 1
 
 
-def describe_config(config: "PretrainedConfig") -> dict[str, Any]:
-    """Return type and size of a model from its config."""
-    return {
-        "model_type": config.model_type,
-        "layers": config.num_hidden_layers,
-        "width": config.hidden_size,
-        # Some models have none: FNet mixes wordpieces by a Fourier transform.
-        "heads": getattr(config, "num_attention_heads", None),
-    }
-
-
 def to_files(save_pretrained: Callable[[Path], Any]) -> dict[str, bytes]:
     """Return the contents of the files that `save_pretrained` of a tokenizer or model writes."""
     with tempfile.TemporaryDirectory() as folder:
@@ -231,39 +220,21 @@ def quiet() -> Iterator[None]:
 def load_config(path: Path) -> "PretrainedConfig":
     """Read the config of a model.
 
-    Configs from before transformers had model types are identified by their architecture, such as
-    "BertForMaskedLM".
-
     Args:
         path: Directory of the model.
 
     Raises:
-        EncoderError: The config has neither a model type nor a known architecture.
+        EncoderError: The config has no model type. transformers would guess it from the path.
     """
     from transformers import AutoConfig, PretrainedConfig
 
     facts, _ = PretrainedConfig.get_config_dict(path, local_files_only=True)
-    if "model_type" in facts:
-        return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-    model_type = _type_of_architectures(facts.get("architectures") or [])
-    if model_type is None:
+    if "model_type" not in facts:
         raise EncoderError(
             f"{path / 'config.json'}: has no model_type",
             hint='Add the type of the model to it, such as "model_type": "bert"',
         )
-    return AutoConfig.for_model(model_type, **facts)
-
-
-def _type_of_architectures(names: list[str]) -> str | None:
-    from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
-
-    for model_type, base in MODEL_MAPPING_NAMES.items():
-        # A BertModel with a head is called BertForMaskedLM etc.
-        if isinstance(base, str) and base.endswith("Model"):
-            heads = base.removesuffix("Model") + "For"
-            if any(name == base or name.startswith(heads) for name in names):
-                return model_type
-    return None
+    return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
 
 
 @contextmanager
