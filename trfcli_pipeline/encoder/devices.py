@@ -103,19 +103,6 @@ def _malloc_trim() -> Any:
     return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
-def graph_bytes_per_piece(*, layers: int, width: int, heads: int, length: int) -> int:
-    """Memory of one wordpiece's activations between the forward and backward pass, in bytes.
-
-    The activations of a transformer layer take h (34 + 5 a s / h) bytes per position in 16 bits,
-    for width h, a heads and sequence length s (Korthikanti et al. 2022, "Reducing Activation
-    Recomputation in Large Transformer Models", eq. 2), and twice that in float32.
-
-    Args:
-        length: Number of wordpieces in the row.
-    """
-    return 2 * layers * (34 * width + 5 * heads * length)
-
-
 def _has_accelerator() -> bool:
     return torch.accelerator.is_available()
 

@@ -3,20 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, count
-from typing import TYPE_CHECKING, Any, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
 from trfcli_pipeline.huggingface import pretrained
 from trfcli_pipeline.tokenization.offsets import Span, find_offsets, surfaces
 
 if TYPE_CHECKING:
-    from trfcli_pipeline.huggingface.types import PreTrainedTokenizerBase
+    from trfcli_pipeline.huggingface.types import FastEncoding, PreTrainedTokenizerBase
 
 # A text, or a pair of texts that the encoder sees as one input.
 Text = str | tuple[str, str]
 
 
-class Encoding(Protocol):
-    """The wordpieces of a text: the part of `tokenizers.Encoding` that we use.
+# Of tokenizers' own class, we use only the attributes of `Pieces`.
+Encoding: TypeAlias = "FastEncoding | Pieces"
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """The wordpieces of a text that we put together ourselves.
 
     Attributes:
         ids: Id of each wordpiece.
@@ -27,25 +32,6 @@ class Encoding(Protocol):
             tokens.
         overflowing: What was truncated, in parts.
     """
-
-    @property
-    def ids(self) -> list[int]: ...
-    @property
-    def tokens(self) -> list[str]: ...
-    @property
-    def type_ids(self) -> list[int]: ...
-    @property
-    def offsets(self) -> list[Span]: ...
-    @property
-    def sequence_ids(self) -> list[int | None]: ...
-    @property
-    def overflowing(self) -> Sequence["Encoding"]: ...
-    def __len__(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Pieces:
-    """An `Encoding` that we put together ourselves."""
 
     ids: list[int]
     tokens: list[str]
