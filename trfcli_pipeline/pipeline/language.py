@@ -8,10 +8,9 @@ from spacy import util
 from spacy.errors import Errors
 from spacy.language import BaseDefaults, Language
 from spacy.pipeline import Sentencizer, TrainablePipe
-from spacy.schemas import ConfigSchema
 from spacy.tokens import Doc
 from spacy.training import Example
-from spacy.util import CONFIG_SECTION_ORDER, registry
+from spacy.util import registry
 from spacy.vocab import Vocab, create_vocab
 from thinc.api import Config, Optimizer
 
@@ -84,8 +83,8 @@ class TransformersLanguage(Language):
         super().__init__(vocab, meta=meta, create_tokenizer=create_tokenizer, **kwargs)
         del self.lang
         if create_tokenizer is None:
-            # This isn't a pipeline from a config, so we complete its config like `from_config`.
-            self._config = _default_config(type(self))
+            # This pipeline isn't from a config. Give it the complete one that it would have then.
+            self._config = type(self).from_config({}, vocab=self.vocab, meta={"lang": lang})._config
 
     @staticmethod
     def install_extensions() -> None:
@@ -302,14 +301,3 @@ class TransformersLanguage(Language):
             Example.from_dict(self._ensure_doc(cast(str | Doc, text)), dict(annotation))
             for text, annotation in zip(examples, annotations, strict=True)
         ]
-
-
-def _default_config(language: type[Language]) -> Config:
-    """Return the complete config of a pipeline without components."""
-    config = Config(language.default_config, section_order=CONFIG_SECTION_ORDER)
-    # Like spaCy, we fill pretraining and components separately: the schema requires neither.
-    pretraining = config.pop("pretraining", {})
-    config["components"] = config.pop("components", {})
-    filled = Config(registry.fill(config, schema=ConfigSchema), section_order=CONFIG_SECTION_ORDER)
-    filled["pretraining"] = pretraining
-    return filled
