@@ -105,7 +105,8 @@ def require_outputs(
         output_attentions=needs_attentions,
     )
     kind = model.config.model_type
-    if needs_hidden_states and not _have_shape(output, "hidden_states", (1, _SHORT, -1)):
+    shape = (1, _SHORT, capabilities.width)
+    if needs_hidden_states and not _have_shape(output, "hidden_states", shape):
         raise EncoderError(
             f"{kind}: its layers return no hidden state for each wordpiece",
             hint="Leave out all_hidden_states",
