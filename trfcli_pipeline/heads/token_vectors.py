@@ -79,9 +79,9 @@ def _read(ops: Ops, docs: Sequence[Doc], width: int, *, required: bool) -> list[
 
 def _add_gradients(ops: Ops, docs: Sequence[Doc], d_rows: Sequence[Floats2d]) -> None:
     taking = [(doc, d) for doc, d in zip(docs, d_rows, strict=True) if takes_gradient(doc, HIDDEN)]
-    alignments = [alignment for doc, _ in taking if (alignment := doc_alignment(doc))]
-    if not alignments:
+    if not taking:
         return
+    alignments = [doc_alignment(doc) for doc, _ in taking]
     batch = Alignment.concatenate(alignments)
     d_tokens = ops.xp.concatenate([d for _, d in taking])
     d_pieces = piece_gradients(ops, batch.shares(), d_tokens, batch.n_pieces)
