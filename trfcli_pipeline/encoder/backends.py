@@ -70,14 +70,6 @@ class Encoder(NamedTuple):
     inference: InferenceConfig
 
 
-class _Saved(NamedTuple):
-    """The contents of `_FILE`. The defaults are for directories without it."""
-
-    inference: InferenceConfig = InferenceConfig()
-    parameters: int = 0
-    capabilities: EncoderCapabilities | None = None
-
-
 def load_encoder(
     path: Path, *, all_hidden_states: bool, all_attentions: bool, device: torch.device
 ) -> Encoder:
@@ -138,9 +130,13 @@ def cast_weights(encoder: Encoder, precision: InferencePrecision) -> Encoder:
     return Encoder(module, encoder.capabilities, InferenceConfig("torch", precision))
 
 
-def _read_saved(path: Path) -> _Saved:
+def _read_saved(path: Path) -> tuple[InferenceConfig, int, EncoderCapabilities | None]:
+    """Read how to run the encoder, its number of parameters and its capabilities.
+
+    Directories from elsewhere don't have the file.
+    """
     if not path.exists():
-        return _Saved()
+        return InferenceConfig(), 0, None
     try:
         saved = srsly.read_json(path)
         traits = {name: saved["traits"][name] for name in _FIELDS & saved["traits"].keys()}
@@ -154,4 +150,4 @@ def _read_saved(path: Path) -> _Saved:
             f"{path}: can't be read: {one_line(error)}",
             hint="Copy the pipeline again from where it was made",
         ) from error
-    return _Saved(inference, saved["parameters"], capabilities)
+    return inference, saved["parameters"], capabilities
