@@ -55,20 +55,20 @@ def free_bytes(device: torch.device) -> int:
     if device.type != "cpu":
         memory = accelerator_memory(device)
         return _ASSUMED_FREE_BYTES if memory is None else memory[0] + _cached_bytes(device)
-    if _MEMINFO.exists():
-        found = re.search(r"^MemAvailable:\s*(\d+) kB$", _MEMINFO.read_text(), re.MULTILINE)
-        if found:
-            return int(found[1]) * 1024
-    return _ASSUMED_FREE_BYTES
+    available = _read_bytes(_MEMINFO, "MemAvailable")
+    return _ASSUMED_FREE_BYTES if available is None else available
 
 
 def peak_bytes() -> int | None:
     """Peak memory of this process in bytes; None if the system doesn't report it."""
-    if not _STATUS.exists():
-        return None
     # In `getrusage`, the peak of a new process starts at the memory of its parent.
-    found = re.search(r"^VmHWM:\s*(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
-    return None if found is None else int(found[1]) * 1024
+    return _read_bytes(_STATUS, "VmHWM")
+
+
+def _read_bytes(path: Path, name: str) -> int | None:
+    """Read an amount of memory from a file of Linux; None if it isn't there."""
+    found = path.exists() and re.search(rf"^{name}:\s*(\d+) kB$", path.read_text(), re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
