@@ -83,7 +83,7 @@ class TransformersLanguage(Language):
         super().__init__(vocab, meta=meta, create_tokenizer=create_tokenizer, **kwargs)
         del self.lang
         if create_tokenizer is None:
-            # This pipeline isn't from a config. Give it the complete one that it would have then.
+            # A pipeline that isn't created from a config still needs a complete one.
             self._config = type(self).from_config({}, vocab=self.vocab, meta={"lang": lang})._config
 
     @staticmethod
