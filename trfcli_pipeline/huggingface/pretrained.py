@@ -220,21 +220,39 @@ def quiet() -> Iterator[None]:
 def load_config(path: Path) -> "PretrainedConfig":
     """Read the config of a model.
 
+    Configs from before transformers had model types are identified by their architecture, such as
+    "BertForMaskedLM".
+
     Args:
         path: Directory of the model.
 
     Raises:
-        EncoderError: The config has no model type. transformers would guess it from the path.
+        EncoderError: The config has neither a model type nor a known architecture.
     """
     from transformers import AutoConfig, PretrainedConfig
 
     facts, _ = PretrainedConfig.get_config_dict(path, local_files_only=True)
-    if "model_type" not in facts:
+    if "model_type" in facts:
+        return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    model_type = _type_of_architectures(facts.get("architectures") or [])
+    if model_type is None:
         raise EncoderError(
             f"{path / 'config.json'}: has no model_type",
             hint='Add the type of the model to it, such as "model_type": "bert"',
         )
-    return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    return AutoConfig.for_model(model_type, **facts)
+
+
+def _type_of_architectures(names: list[str]) -> str | None:
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+
+    for model_type, base in MODEL_MAPPING_NAMES.items():
+        # A BertModel with a head is called BertForMaskedLM etc.
+        if isinstance(base, str) and base.endswith("Model"):
+            heads = base.removesuffix("Model") + "For"
+            if any(name == base or name.startswith(heads) for name in names):
+                return model_type
+    return None
 
 
 @contextmanager

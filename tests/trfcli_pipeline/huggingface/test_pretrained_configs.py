@@ -1,21 +1,52 @@
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModel, IBertConfig, RobertaConfig
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModel, AutoTokenizer, IBertConfig, RobertaConfig
 
 from trfcli_pipeline.errors import EncoderError
 from trfcli_pipeline.huggingface import pretrained
 
 
-def test_a_config_without_a_model_type_is_an_error(tiny_bert: Path, tmp_path: Path) -> None:
-    # transformers would guess the type from the directory's name.
-    path = shutil.copytree(tiny_bert, tmp_path / "scibert")
-    config = json.loads((path / "config.json").read_text())
-    del config["model_type"]
-    (path / "config.json").write_text(json.dumps(config))
+def old_layout(tiny_bert: Path, path: Path, **facts: object) -> Path:
+    """Save a model as before model types: pytorch_model.bin, vocab.txt and a config."""
+    path.mkdir(parents=True)
+    weights = load_file(tiny_bert / "model.safetensors")
+    torch.save({f"bert.{key}": value for key, value in weights.items()}, path / "pytorch_model.bin")
+    vocab = AutoTokenizer.from_pretrained(tiny_bert).get_vocab()
+    (path / "vocab.txt").write_text("\n".join(sorted(vocab, key=vocab.__getitem__)), "utf-8")
+    config = json.loads((tiny_bert / "config.json").read_text())
+    for key in ("model_type", "architectures", "dtype", "transformers_version"):
+        config.pop(key, None)
+    (path / "config.json").write_text(json.dumps(config | facts))
+    return path
+
+
+@pytest.mark.parametrize("architecture", ["BertForMaskedLM", "BertModel"])
+def test_architectures_identify_a_config_without_a_model_type(
+    tiny_bert: Path, tmp_path: Path, architecture: str
+) -> None:
+    path = old_layout(tiny_bert, tmp_path / "albert", architectures=[architecture])
+    module = pretrained.load_encoder(path)
+    expected = AutoModel.from_pretrained(tiny_bert).state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in module.state_dict().items())
+    tokenizer = pretrained.load_tokenizer(path)
+    text = "I love Zürich's cafés"
+    assert (
+        tokenizer(text)["input_ids"] == AutoTokenizer.from_pretrained(tiny_bert)(text)["input_ids"]
+    )
+    assert pretrained.max_length(path, tokenizer) == 64
+    module.save_pretrained(tmp_path / "saved")
+    assert json.loads((tmp_path / "saved" / "config.json").read_text())["model_type"] == "bert"
+
+
+@pytest.mark.parametrize("facts", [{}, {"architectures": ["NoSuchModel"]}])
+def test_a_config_without_a_model_type_or_a_known_architecture_is_an_error(
+    tiny_bert: Path, tmp_path: Path, facts: dict[str, object]
+) -> None:
+    path = old_layout(tiny_bert, tmp_path / "scibert", **facts)
     for load in (pretrained.load_encoder, pretrained.load_tokenizer):
         with pytest.raises(EncoderError) as caught:
             load(path)
