@@ -18,7 +18,7 @@ from token_heads import HEADS, TAGGER, examples, make
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.pipeline.optimizer import make_optimizer
+from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 
 
 def encoder_bytes(nlp: Language) -> bytes:
@@ -42,7 +42,7 @@ def test_a_head_trains_together_with_the_encoder(tiny_bert: Path, lang: str, hea
     nlp = make(tiny_bert, lang, head)
     nlp.initialize(lambda: examples(nlp))
     before = encoder_bytes(nlp)
-    optimizer = make_optimizer(learn_rate=0.01, trf_lr=1e-3)
+    optimizer = TransformersOptimizer(learn_rate=0.01, trf_lr=1e-3)
     losses = [nlp.update(examples(nlp), sgd=optimizer)[head] for _ in range(8)]
     assert min(losses[-3:]) < losses[0]
     assert encoder_bytes(nlp) != before
@@ -78,7 +78,7 @@ def test_several_heads_share_a_backward_pass_and_a_step(tiny_bert: Path, lang: s
     assert all(each.any() for each in found.values())
     torch.testing.assert_close(together, sum(found.values()), atol=1e-4, rtol=1e-3)
     assert not steps
-    nlp.get_pipe("trf_tok2vec").finish_update(make_optimizer())
+    nlp.get_pipe("trf_tok2vec").finish_update(TransformersOptimizer())
     assert len(steps) == 1
     hook.remove()
 
@@ -92,7 +92,7 @@ def test_training_is_reproducible_in_every_loop(tiny_bert: Path, drop: float) ->
         fix_random_seed(0)
         nlp = make(tiny_bert, lang, *heads)
         nlp.initialize(lambda nlp=nlp: examples(nlp))
-        optimizer = make_optimizer(learn_rate=0.01, trf_lr=1e-3)
+        optimizer = TransformersOptimizer(learn_rate=0.01, trf_lr=1e-3)
         if loop:
             run_loop(nlp, optimizer, drop)
         else:
@@ -128,7 +128,7 @@ def test_a_frozen_encoder_is_not_changed(tiny_bert: Path, lang: str) -> None:
     before = encoder_bytes(nlp)
     annotates = [] if lang == "trf" else ["sentencizer", "trf_wordpiecer", "trf_tok2vec"]
     frozen = ["sentencizer", "trf_wordpiecer", "trf_tok2vec"]
-    optimizer = make_optimizer(learn_rate=0.01)
+    optimizer = TransformersOptimizer(learn_rate=0.01)
     losses = [
         nlp.update(examples(nlp), sgd=optimizer, exclude=frozen, annotates=annotates)["tagger"]
         for _ in range(10)
@@ -214,7 +214,7 @@ def test_fine_tuning_beats_frozen_random_weights(
         nlp = make(tiny_bert, "trf", "tagger", "ner", sentences=False)
         train, dev = far_sighted(nlp, 64, 0), far_sighted(nlp, 40, 1)
         nlp.initialize(lambda train=train: train)
-        optimizer = make_optimizer(learn_rate=0.01, trf_lr=0.003)
+        optimizer = TransformersOptimizer(learn_rate=0.01, trf_lr=0.003)
         for _ in range(20):
             for start in range(0, len(train), 16):
                 batch = train[start : start + 16]

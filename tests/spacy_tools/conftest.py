@@ -10,7 +10,7 @@ from spacy.util import fix_random_seed
 from tiny_ner import NER, TEXT, examples, make_nlp
 from typer.testing import CliRunner, Result
 
-from trfcli_pipeline.pipeline.optimizer import make_optimizer
+from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def trained(tiny_bert: Path) -> Language:
     nlp.add_pipe("trf_textcat")
     nlp.add_pipe("ner", config={"model": NER})
     nlp.initialize(lambda: examples(nlp))
-    optimizer = make_optimizer(learn_rate=0.02, trf_lr=0.003)
+    optimizer = TransformersOptimizer(learn_rate=0.02, trf_lr=0.003)
     for _ in range(40):
         nlp.update(examples(nlp), sgd=optimizer)
     assert [ent.text for ent in nlp(TEXT).ents] == ["Apple"]

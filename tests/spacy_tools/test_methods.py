@@ -13,7 +13,7 @@ from typer.testing import Result
 
 from trfcli_pipeline import TransformersLanguage
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.pipeline.optimizer import make_optimizer
+from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 
 
 def test_select_pipes(trained: Language) -> None:
@@ -43,7 +43,9 @@ def test_replace_pipe(model: Path, tiny_bert: Path) -> None:
     }
     replaced = nlp.replace_pipe("trf_textcat", "textcat", config={"model": ensemble})
     replaced.initialize(lambda: examples(nlp), nlp=nlp)
-    losses = [nlp.update(examples(nlp), sgd=make_optimizer())["trf_textcat"] for _ in range(5)]
+    losses = [
+        nlp.update(examples(nlp), sgd=TransformersOptimizer())["trf_textcat"] for _ in range(5)
+    ]
     assert losses[-1] < losses[0]
     encoder = nlp.replace_pipe("trf_tok2vec", "trf_tok2vec", config={"trf_name": str(tiny_bert)})
     encoder.initialize(lambda: examples(nlp), nlp=nlp)

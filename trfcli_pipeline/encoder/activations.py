@@ -13,8 +13,6 @@ from trfcli_pipeline.errors import PipelineError
 # The names of the outputs in `Activations`.
 KINDS = ("last_hidden_state", "pooler_output", "all_hidden_states", "all_attentions")
 
-# Callers are moving to thinc.types.
-
 
 def kinds_to_keep(keep: str | Sequence[str]) -> frozenset[str]:
     """Parse the setting `keep`: "all", "tensor" for none of `KINDS`, or a list of names.
@@ -71,15 +69,11 @@ class Activations:
             parts.append(
                 Activations(
                     last_hidden_state=self.last_hidden_state[pieces],
-                    pooler_output=None
-                    if self.pooler_output is None
-                    else self.pooler_output[segments],
+                    pooler_output=_select(self.pooler_output, segments),
                     all_hidden_states=None
                     if self.all_hidden_states is None
                     else [layer[pieces] for layer in self.all_hidden_states],
-                    all_attentions=None
-                    if self.all_attentions is None
-                    else self.all_attentions[segments],
+                    all_attentions=_select(self.all_attentions, segments),
                     lengths=self.lengths[segments],
                     is_grad=self.is_grad,
                 )
@@ -108,6 +102,10 @@ class Activations:
             lengths=np.concatenate([part.lengths for part in parts]),
             is_grad=parts[0].is_grad,
         )
+
+
+def _select(values: Any, index: slice) -> Any:
+    return None if values is None else values[index]
 
 
 def _concatenate(arrays: list[Floats2d]) -> Floats2d:

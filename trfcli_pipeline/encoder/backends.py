@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import srsly
 import torch
@@ -21,6 +21,10 @@ from trfcli_pipeline.errors import DeviceError, EncoderError, PipelineError, one
 from trfcli_pipeline.huggingface import pretrained
 
 Backend = Literal["torch", "openvino"]
+_PRECISIONS: dict[Backend, set[InferencePrecision]] = {
+    "torch": {"fp32", "bf16"},
+    "openvino": {"fp32", "bf16", "int8"},
+}
 
 # What this package knows about an encoder, next to the weights.
 _FILE = "inference.json"
@@ -64,14 +68,6 @@ class Encoder(NamedTuple):
     module: Any
     capabilities: EncoderCapabilities
     inference: InferenceConfig
-
-
-class _Saved(NamedTuple):
-    """The contents of `_FILE`. The defaults are for directories without it."""
-
-    inference: InferenceConfig = InferenceConfig()
-    parameters: int = 0
-    capabilities: EncoderCapabilities | None = None
 
 
 def load_encoder(
@@ -134,42 +130,24 @@ def cast_weights(encoder: Encoder, precision: InferencePrecision) -> Encoder:
     return Encoder(module, encoder.capabilities, InferenceConfig("torch", precision))
 
 
-def _read_saved(path: Path) -> _Saved:
+def _read_saved(path: Path) -> tuple[InferenceConfig, int, EncoderCapabilities | None]:
+    """Read how to run the encoder, its number of parameters and its capabilities.
+
+    Directories from elsewhere don't have the file.
+    """
     if not path.exists():
-        return _Saved()
+        return InferenceConfig(), 0, None
     try:
         saved = srsly.read_json(path)
         traits = {name: saved["traits"][name] for name in _FIELDS & saved["traits"].keys()}
         traits["arguments"] = frozenset(traits["arguments"])
         capabilities = EncoderCapabilities(**traits)
         inference = InferenceConfig(saved["backend"], saved["precision"])
-        _check_saved(inference, capabilities, saved["parameters"])
+        if inference.precision not in _PRECISIONS[inference.backend]:
+            raise ValueError(f"unknown precision {inference.precision!r}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise EncoderError(
             f"{path}: can't be read: {one_line(error)}",
             hint="Copy the pipeline again from where it was made",
         ) from error
-    return _Saved(inference, saved["parameters"], capabilities)
-
-
-def _check_saved(
-    inference: InferenceConfig, capabilities: EncoderCapabilities, parameters: object
-) -> None:
-    """Raise a ValueError if a value is invalid."""
-    default = EncoderCapabilities()
-    checks = {
-        "backend": inference.backend in get_args(Backend),
-        "precision": inference.precision in get_args(InferencePrecision)
-        and (inference.backend == "openvino" or inference.precision in DTYPES),
-        "parameters": isinstance(parameters, int),
-        "arguments": all(isinstance(each, str) for each in capabilities.arguments),
-        "width": isinstance(capabilities.width, int) and capabilities.width > 0,
-        **{
-            name: isinstance(getattr(capabilities, name), bool)
-            for name in _FIELDS
-            if isinstance(getattr(default, name), bool)
-        },
-    }
-    invalid = [name for name, is_valid in checks.items() if not is_valid]
-    if invalid:
-        raise ValueError(f"invalid {', '.join(sorted(invalid))}")
+    return inference, saved["parameters"], capabilities

@@ -32,8 +32,8 @@ class EncoderCapabilities:
             This is not so if wordpieces see their neighbors past the mask (the convolutions of
             ConvBERT, the neighboring embeddings of MobileBERT), or if there is no mask (FNet).
         has_types: Whether it distinguishes the texts of a pair by token type ids.
-        changes_itself: Whether the first short input replaces layers for good: BigBird then
-            switches to full attention. It must see one before anything is predicted.
+        changes_itself: Whether the first short input replaces layers for good, as in BigBird, which
+            switches to full attention. Such an encoder must see a short input before it predicts.
         hidden_states: Whether a trial run showed that it returns the output of every layer.
         attentions: Whether a trial run showed that it returns attentions.
     """
@@ -105,7 +105,8 @@ def require_outputs(
         output_attentions=needs_attentions,
     )
     kind = model.config.model_type
-    if needs_hidden_states and not _have_shape(output, "hidden_states", (1, _SHORT, -1)):
+    shape = (1, _SHORT, capabilities.width)
+    if needs_hidden_states and not _have_shape(output, "hidden_states", shape):
         raise EncoderError(
             f"{kind}: its layers return no hidden state for each wordpiece",
             hint="Leave out all_hidden_states",

@@ -1,6 +1,5 @@
 """Collect the outputs of padded sub-batches in the order of the batch's wordpieces."""
 
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -36,10 +35,10 @@ class Collector:
         if getattr(shim.module, "pooler", None) is not None:
             self.pooler = self._empty(len(X.lengths), width)
         self.layers: list[torch.Tensor] | None = None
-        self._layers_lock = Lock()
-        if shim.all_hidden_states and not self.n_pieces:
-            # There will be no output to take the shapes from.
-            self.layers = [self._empty(0, width) for _ in range(config.num_hidden_layers + 1)]
+        if shim.all_hidden_states:
+            # The output of the embeddings comes first.
+            n_layers = config.num_hidden_layers + 1
+            self.layers = [self._empty(self.n_pieces, width) for _ in range(n_layers)]
         self.attentions: list[Floats4d] | None = None
         if shim.all_attentions:
             shape = (config.num_hidden_layers, config.num_attention_heads, 0, 0)
@@ -56,12 +55,7 @@ class Collector:
         if self.pooler is not None:
             segments = torch.from_numpy(batch.segments).to(self.pooler.device)
             self.pooler[segments] = output.pooler_output.detach().to(self.pooler)
-        if self.shim.all_hidden_states:
-            with self._layers_lock:
-                if self.layers is None:
-                    self.layers = [
-                        self._empty(self.n_pieces, layer.shape[2]) for layer in output.hidden_states
-                    ]
+        if self.layers is not None:
             for into, layer in zip(self.layers, output.hidden_states, strict=True):
                 into[positions] = self._rows(layer, batch)
         if self.attentions is not None:

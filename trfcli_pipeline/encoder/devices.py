@@ -55,20 +55,20 @@ def free_bytes(device: torch.device) -> int:
     if device.type != "cpu":
         memory = accelerator_memory(device)
         return _ASSUMED_FREE_BYTES if memory is None else memory[0] + _cached_bytes(device)
-    if _MEMINFO.exists():
-        found = re.search(r"^MemAvailable:\s*(\d+) kB$", _MEMINFO.read_text(), re.MULTILINE)
-        if found:
-            return int(found[1]) * 1024
-    return _ASSUMED_FREE_BYTES
+    available = _read_bytes(_MEMINFO, "MemAvailable")
+    return _ASSUMED_FREE_BYTES if available is None else available
 
 
 def peak_bytes() -> int | None:
     """Peak memory of this process in bytes; None if the system doesn't report it."""
-    if not _STATUS.exists():
-        return None
     # In `getrusage`, the peak of a new process starts at the memory of its parent.
-    found = re.search(r"^VmHWM:\s*(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
-    return None if found is None else int(found[1]) * 1024
+    return _read_bytes(_STATUS, "VmHWM")
+
+
+def _read_bytes(path: Path, name: str) -> int | None:
+    """Read an amount of memory from a file of Linux; None if it isn't there."""
+    found = path.exists() and re.search(rf"^{name}:\s*(\d+) kB$", path.read_text(), re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -101,19 +101,6 @@ def trim_heap() -> None:
 def _malloc_trim() -> Any:
     """glibc's `malloc_trim`; None for other C libraries."""
     return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-
-
-def graph_bytes_per_piece(*, layers: int, width: int, heads: int, length: int) -> int:
-    """Memory of one wordpiece's activations between the forward and backward pass, in bytes.
-
-    The activations of a transformer layer take h (34 + 5 a s / h) bytes per position in 16 bits,
-    for width h, a heads and sequence length s (Korthikanti et al. 2022, "Reducing Activation
-    Recomputation in Large Transformer Models", eq. 2), and twice that in float32.
-
-    Args:
-        length: Number of wordpieces in the row.
-    """
-    return 2 * layers * (34 * width + 5 * heads * length)
 
 
 def _has_accelerator() -> bool:

@@ -32,7 +32,7 @@ def group_by_length(
 ) -> list[NDArray[np.intp]]:
     """Group rows so that each group, padded to its longest row, stays within a budget.
 
-    The groups are runs of the rows in order of falling length, chosen to minimize the total
+    The groups are runs of the rows, sorted from longest to shortest, chosen to minimize the total
     time: the padded wordpieces plus an overhead per call. The longest rows come first, so that a
     group that doesn't fit in memory fails at once instead of at the end.
 
@@ -53,14 +53,14 @@ def group_by_length(
     order = np.argsort(-sizes, kind="stable")
     if not words_per_batch:
         return [order]
-    falling = sizes[order].tolist()
-    n_rows = len(falling)
+    descending = sizes[order].tolist()
+    n_rows = len(descending)
     # Dynamic programming from the last row: the lowest cost of all rows from each one on, and
     # the end of the group that starts there.
     costs = np.zeros(n_rows + 1)
     ends = [0] * n_rows
     for start in reversed(range(n_rows)):
-        longest = falling[start]
+        longest = descending[start]
         fitting = max(words_per_batch // longest, 1) if longest else n_rows
         most = min(fitting, n_rows - start)
         # The costs with a group of one row, of two rows, ...

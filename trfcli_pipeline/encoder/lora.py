@@ -6,9 +6,8 @@ imports peft, an optional dependency, and it does so only inside functions.
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -22,8 +21,7 @@ _ADAPTER = "default"
 _SCALE = 2
 
 
-@dataclass(frozen=True, slots=True)
-class LoraAdapter:
+class LoraAdapter(NamedTuple):
     """A LoRA layer in an encoder.
 
     Attributes:
@@ -35,21 +33,6 @@ class LoraAdapter:
     parent: torch.nn.Module
     name: str
     layer: Any
-
-    @contextmanager
-    def merged(self) -> Iterator[None]:
-        """Restore the linear layer inside the context, with the adapter added to its weights."""
-        linear = self.layer.get_base_layer()
-        own = linear.weight.data
-        with torch.no_grad():
-            linear.weight.data = own + self.layer.get_delta_weight(_ADAPTER)
-        setattr(self.parent, self.name, linear)
-        try:
-            yield
-        finally:
-            setattr(self.parent, self.name, self.layer)
-            # Subtracting the adapter again would leave rounding errors.
-            linear.weight.data = own
 
 
 def add_adapters(module: "PreTrainedModel", rank: int) -> list[LoraAdapter]:
@@ -86,8 +69,17 @@ def add_adapters(module: "PreTrainedModel", rank: int) -> list[LoraAdapter]:
 
 @contextmanager
 def merged(adapters: Sequence[LoraAdapter]) -> Iterator[None]:
-    """Merge all adapters into the weights inside the context, for predicting and saving."""
-    with ExitStack() as stack:
-        for adapter in adapters:
-            stack.enter_context(adapter.merged())
+    """Restore the linear layers inside the context, with the adapters added to their weights."""
+    linears = [each.layer.get_base_layer() for each in adapters]
+    weights = [linear.weight.data for linear in linears]
+    with torch.no_grad():
+        for adapter, linear in zip(adapters, linears, strict=True):
+            linear.weight.data = linear.weight.data + adapter.layer.get_delta_weight(_ADAPTER)
+            setattr(adapter.parent, adapter.name, linear)
+    try:
         yield
+    finally:
+        for adapter, linear, own in zip(adapters, linears, weights, strict=True):
+            setattr(adapter.parent, adapter.name, adapter.layer)
+            # Subtracting the adapter again would leave rounding errors.
+            linear.weight.data = own

@@ -106,16 +106,10 @@ def _unpickle(
 def _forward(
     model: TransformersWrapper, X: WordPieces, is_train: bool
 ) -> tuple[Activations, Backprop]:
-    attrs, words_per_batch = model.attrs, model.attrs["words_per_batch"]
+    options = {"words_per_batch": model.attrs["words_per_batch"], "ops": model.ops}
     if is_train:
-        return begin_update(
-            model.shim,
-            X,
-            words_per_batch=words_per_batch,
-            dropout=attrs["dropout_rate"],
-            ops=model.ops,
-        )
-    return predict(model.shim, X, words_per_batch=words_per_batch, ops=model.ops), _no_backprop
+        return begin_update(model.shim, X, dropout=model.attrs["dropout_rate"], **options)
+    return predict(model.shim, X, **options), _no_backprop
 
 
 def _no_backprop(d_activations: Activations) -> None:

@@ -15,9 +15,9 @@ from trfcli_pipeline.encoder.shim import TransformersShim
 
 # Larger sub-batches don't keep an accelerator any busier.
 _MAX_DEVICE_PIECES = 2**15
-# With several streams on a CPU, larger sub-batches gain nothing ...
+# With several streams on a CPU, larger sub-batches aren't faster.
 _MAX_STREAM_PIECES = 1024
-# ... and the calls of smaller ones cost more than they gain.
+# For smaller sub-batches, the overhead per call costs more than a further stream gains.
 _MIN_STREAM_PIECES = 192
 
 

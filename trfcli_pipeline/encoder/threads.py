@@ -64,7 +64,8 @@ def _pool(n_threads: int) -> ThreadPoolExecutor:
 
 
 def _use_one_thread(started: Barrier) -> None:
-    # A thread takes over the others' setting when it first reads it, so read it before setting.
+    # torch initializes the setting of a thread when the thread first reads it, which would undo
+    # ours. So read it first.
     torch.get_num_threads()
     torch.set_num_threads(1)
     # Every thread of the pool has to arrive here, so none runs this function twice.

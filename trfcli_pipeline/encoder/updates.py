@@ -1,5 +1,6 @@
 """The forward and backward pass of an update of the encoder."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -48,24 +49,31 @@ def begin_update(
     """
     shim.check_trainable()
     shim.set_dropout(dropout)
-    graphs = KeptGraphs()
     collector = Collector(shim, X, ops)
-    budget = graph_budget(shim.device)
+    budget: float = graph_budget(shim.device)
     passes: list[ForwardPass] = []
 
-    def forward(each: ForwardPass) -> ForwardPass:
-        keep_graph = each.fits and not graphs.were_released
+    def release_graphs() -> bool:
+        """Release all graphs and keep no more. Returns whether there were any."""
+        nonlocal budget
+        budget = -math.inf
+        kept = [each for each in passes if each.output is not None]
+        for each in kept:
+            each.output = None
+        return bool(kept)
+
+    def forward(each: ForwardPass) -> None:
+        keep_graph = budget > 0
         output = each.run(keep_graph)
         collector.add(each.batch, output)
         if keep_graph:
-            graphs.keep(each, output)
-        return each
+            each.output = output
+        passes.append(each)
 
     with shim.training_context():
         for batch in sub_batches(shim, X, words_per_batch, is_train=True):
             budget -= graph_bytes(shim, batch)
-            each = ForwardPass(shim, batch, fits=budget > 0)
-            passes += shim.updating.run(forward, each, graphs.release)
+            list(shim.updating.run(forward, ForwardPass(shim, batch), release_graphs))
 
     def backprop(d_activations: Activations) -> None:
         shim.set_dropout(dropout)
@@ -78,37 +86,13 @@ def begin_update(
 
         for each in backward_passes:
             # Added only after each part has succeeded, so that nothing is counted twice.
-            for gradients in shim.updating.run(backward, each, graphs.release):
+            for gradients in shim.updating.run(backward, each, release_graphs):
                 add_gradients(total, gradients)
         # If a pass fails, the parameters' gradients stay as they were.
         shim.gradients.add(total)
         passes.clear()
-        graphs.release()
 
     return collector.activations(), backprop
-
-
-class KeptGraphs:
-    """The graphs kept between the forward and the backward pass of an update.
-
-    Attributes:
-        were_released: Whether memory ran out. No more graphs are kept then.
-    """
-
-    def __init__(self) -> None:
-        self.were_released = False
-        self._passes: list[ForwardPass] = []
-
-    def keep(self, forward_pass: "ForwardPass", output: Any) -> None:
-        forward_pass.output = output
-        self._passes.append(forward_pass)
-
-    def release(self) -> bool:
-        """Release all graphs. Returns whether there were any."""
-        self.were_released = True
-        passes, self._passes = self._passes, []
-        outputs = [each.take_output() for each in passes]
-        return any(output is not None for output in outputs)
 
 
 @dataclass(slots=True)
@@ -116,14 +100,12 @@ class ForwardPass:
     """The forward pass of one sub-batch.
 
     Attributes:
-        fits: Whether its graph should fit in memory until the backward pass.
         output: transformers' ModelOutput with its graph, if that is kept.
         random_states: The random states at its start, if there is dropout.
     """
 
     shim: TransformersShim
     batch: SubBatch
-    fits: bool
     output: Any = None
     random_states: list[torch.Tensor] | None = None
 
@@ -143,13 +125,8 @@ class ForwardPass:
             return self.shim.encode_for_training(self.batch)
 
     def take_output(self) -> Any:
-        """Return the kept output, and drop the reference to it."""
+        """Return the kept output and drop the reference to it, or recompute it."""
         output, self.output = self.output, None
-        return output
-
-    def output_with_graph(self) -> Any:
-        """Return the kept output, or recompute it."""
-        output = self.take_output()
         if output is not None:
             return output
         with _restored_random_states(self.random_states, self.shim.device):
@@ -183,7 +160,7 @@ class BackwardPass:
     ) -> Sequence[torch.Tensor | None]:
         """Compute the gradients of the weights, multiplied by the gradient scaler's factor."""
         with shim.training_context():
-            outputs = [each.output_with_graph() for each in self.forward_passes]
+            outputs = [each.take_output() for each in self.forward_passes]
         pairs = [
             pair
             for each, output in zip(self.forward_passes, outputs, strict=True)

@@ -28,7 +28,6 @@ from trfcli_pipeline.heads.doc_features import (
     pooler_outputs,
     segment_means,
 )
-from trfcli_pipeline.heads.token_vectors import token_vectors
 
 ClassifierModel = Model[list[Doc], Floats2d]
 DocFeatures = Model[list[Doc], Floats2d]
@@ -40,16 +39,6 @@ CLASSIFIERS = {
     "softmax_pooler_output": "trfcli.SoftmaxPoolerOutput.v1",
 }
 POOLINGS = ("mean", "max", "attention")
-
-
-@registry.architectures("trfcli.TokenVectors.v1")
-def make_token_vectors() -> Model[list[Doc], list[Floats2d]]:
-    """Create the `tok2vec` layer for spaCy's own components on the shared encoder.
-
-    The layer reads `doc.tensor` and sends its gradient back to the encoder. trf_tok2vec sets its
-    width.
-    """
-    return token_vectors()
 
 
 @registry.architectures("trfcli.SoftmaxLastHidden.v1")

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
 from spacy.tokens import Doc
 from thinc.api import Model, Ops, Ragged
 from thinc.types import Floats2d
@@ -95,22 +94,21 @@ def _forward_segment_means(model: Model, docs: Sequence[Doc], is_train: bool) ->
 def _forward_class_vectors(model: Model, docs: Sequence[Doc], is_train: bool) -> SegmentOutput:
     class_id = model.attrs["class_token_id"]
     chosen = [np.flatnonzero(np.asarray(doc._.trf_word_pieces) == class_id) for doc in docs]
-    rows: list[Any] = _read(docs, HIDDEN)
-    parts = [each[which] for each, which in zip(rows, chosen, strict=True)]
-
-    def write(doc: Doc, which: NDArray[np.intp], d_rows: Floats2d) -> None:
-        add_gradient(doc, HIDDEN, which, d_rows)
-
-    return _join(model.ops, docs, parts, chosen, write)
+    return _select(model.ops, docs, HIDDEN, chosen)
 
 
 def _forward_pooler_outputs(model: Model, docs: Sequence[Doc], is_train: bool) -> SegmentOutput:
-    parts = _read(docs, POOLER)
+    return _select(model.ops, docs, POOLER, [slice(None)] * len(docs))
 
-    def write(doc: Doc, which: slice, d_rows: Floats2d) -> None:
-        add_gradient(doc, POOLER, which, d_rows)
 
-    return _join(model.ops, docs, parts, [slice(None)] * len(parts), write)
+def _select(ops: Ops, docs: Sequence[Doc], name: str, chosen: Sequence[Any]) -> SegmentOutput:
+    """Read the chosen rows of an activation of each Doc."""
+    parts = [rows[which] for rows, which in zip(_read(docs, name), chosen, strict=True)]
+
+    def write(doc: Doc, which: Any, d_rows: Floats2d) -> None:
+        add_gradient(doc, name, which, d_rows)
+
+    return _join(ops, docs, parts, chosen, write)
 
 
 def _join(

@@ -24,7 +24,7 @@ def add_gradient(doc: Doc, name: str, index: slice | NDArray[np.intp], gradient:
     """
     if not takes_gradient(doc, name):
         return
-    # We replace the array: the encoder recognizes by its identity that a head has been here.
+    # Replace the array: a new object tells the encoder that a head has added a gradient.
     total = doc._.get(_gradient_of(name)).copy()
     total[index] += gradient
     doc._.set(_gradient_of(name), total)

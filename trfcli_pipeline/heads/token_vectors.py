@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from spacy.tokens import Doc
+from spacy.util import registry
 from thinc.api import Model, Ops
 from thinc.types import Floats2d
 
@@ -22,10 +23,12 @@ from trfcli_pipeline.tokenization.extensions import doc_alignment
 TOKEN_VECTORS = "trf_token_vectors"
 
 
+@registry.architectures("trfcli.TokenVectors.v1")
 def token_vectors() -> Model[list[Doc], list[Floats2d]]:
-    """Create a layer that returns the rows of `doc.tensor` for each Doc.
+    """Create the `tok2vec` layer of spaCy's own components: it returns the rows of `doc.tensor`.
 
-    trf_tok2vec sets the width, `nO`; see `listeners.ListenedTo.find_listeners`.
+    Its gradient goes back to the encoder. trf_tok2vec sets the width, `nO`; see
+    `listeners.ListenedTo.find_listeners`.
 
     Returns:
         A layer with one array per Doc as output. *Shape of each:* (tokens, width)
@@ -76,9 +79,9 @@ def _read(ops: Ops, docs: Sequence[Doc], width: int, *, required: bool) -> list[
 
 def _add_gradients(ops: Ops, docs: Sequence[Doc], d_rows: Sequence[Floats2d]) -> None:
     taking = [(doc, d) for doc, d in zip(docs, d_rows, strict=True) if takes_gradient(doc, HIDDEN)]
-    alignments = [alignment for doc, _ in taking if (alignment := doc_alignment(doc))]
-    if not alignments:
+    if not taking:
         return
+    alignments = [doc_alignment(doc) for doc, _ in taking]
     batch = Alignment.concatenate(alignments)
     d_tokens = ops.xp.concatenate([d for _, d in taking])
     d_pieces = piece_gradients(ops, batch.shares(), d_tokens, batch.n_pieces)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 # Tokenizers without a maximum have one like 1e30.
 _NO_LIMIT = 10**6
 
-# These number positions from 0, so that we needn't import their code to find out, which takes two
-# seconds.
+# Only to save time: for other models, `max_length` finds out how they number positions, which takes
+# two seconds because it imports their code. These number them from 0.
 _POSITIONS_FROM_ZERO = {
     "albert",
     "bert",
@@ -171,17 +171,6 @@ def _positions_after_padding(config: "PretrainedConfig") -> Iterator[int]:
         padding = getattr(module, "padding_idx", None)
         if name.endswith("position_embeddings") and padding is not None:
             yield len(module.weight) - padding - 1
-
-
-def describe_config(config: "PretrainedConfig") -> dict[str, Any]:
-    """Return type and size of a model from its config."""
-    return {
-        "model_type": config.model_type,
-        "layers": config.num_hidden_layers,
-        "width": config.hidden_size,
-        # Some models have none: FNet mixes wordpieces by a Fourier transform.
-        "heads": getattr(config, "num_attention_heads", None),
-    }
 
 
 def to_files(save_pretrained: Callable[[Path], Any]) -> dict[str, bytes]:

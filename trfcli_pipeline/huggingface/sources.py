@@ -121,17 +121,14 @@ def _in_directory(name: str, path: Path) -> Source:
 def _on_hub(name: str, revision: str | None, weights: bool) -> Source:
     from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
     from huggingface_hub import errors as hub
-    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
-        validate_repo_id(name)
+        # Fails at once if the hub can't be reached; the download would retry for half a minute.
+        info = HfApi().model_info(name, revision=revision, timeout=_HUB_TIMEOUT_SECONDS)
     except hub.HFValidationError as error:
         raise EncoderError(
             f"{name}: neither a directory nor a valid name on the hub", hint=_FALLBACK_HINT
         ) from error
-    try:
-        # Fails at once if the hub can't be reached; the download would retry for half a minute.
-        info = HfApi().model_info(name, revision=revision, timeout=_HUB_TIMEOUT_SECONDS)
     except hub.GatedRepoError as error:
         raise EncoderError(
             f"{name}: this model is gated",

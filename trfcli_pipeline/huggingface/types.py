@@ -1,5 +1,6 @@
-"""Types of transformers, for type checking only: importing this module imports transformers."""
+"""Types of transformers and tokenizers, for type checking only: importing them is slow."""
 
+from tokenizers import Encoding as FastEncoding
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["PreTrainedModel", "PreTrainedTokenizerBase", "PretrainedConfig"]
+__all__ = ["FastEncoding", "PreTrainedModel", "PreTrainedTokenizerBase", "PretrainedConfig"]

@@ -9,29 +9,12 @@ from thinc.api import Ops
 from thinc.types import Floats2d
 
 from trfcli_pipeline.encoder.padding import WordPieces
-from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.heads.token_rows import token_rows
 from trfcli_pipeline.tokenization.alignment import Alignment
 from trfcli_pipeline.tokenization.extensions import doc_alignment
 
 # Number of tokens whose rows are computed together: few enough for the caches of a CPU.
 _CACHED_TOKENS = 1024
-
-
-def alignment_of(doc: Doc) -> Alignment:
-    """Return the alignment of a Doc.
-
-    Raises:
-        PipelineError: The Doc has no wordpieces.
-    """
-    alignment = doc_alignment(doc)
-    if alignment is None:
-        raise PipelineError(
-            "A Doc has no wordpieces",
-            hint="Add trf_wordpiecer to the pipeline, before trf_tok2vec. If it is frozen, add it "
-            "to annotating_components",
-        )
-    return alignment
 
 
 def rows_by_doc(
@@ -65,7 +48,7 @@ def word_pieces(docs: Sequence[Doc]) -> WordPieces:
     Raises:
         PipelineError: A Doc has no wordpieces.
     """
-    lengths = [alignment_of(doc).segments[:, 2] for doc in docs]
+    lengths = [doc_alignment(doc).segments[:, 2] for doc in docs]
     type_ids = None
     if any(doc._.trf_token_type_ids is not None for doc in docs):
         type_ids = _concatenate(

@@ -1,6 +1,6 @@
 """TransformersLanguage: `lang = "trf"` on top of an underlying language."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -8,10 +8,9 @@ from spacy import util
 from spacy.errors import Errors
 from spacy.language import BaseDefaults, Language
 from spacy.pipeline import Sentencizer, TrainablePipe
-from spacy.schemas import ConfigSchema
 from spacy.tokens import Doc
 from spacy.training import Example
-from spacy.util import CONFIG_SECTION_ORDER, registry
+from spacy.util import registry
 from spacy.vocab import Vocab, create_vocab
 from thinc.api import Config, Optimizer
 
@@ -19,7 +18,7 @@ from trfcli_pipeline.data.surrogates import without_surrogates
 from trfcli_pipeline.encoder.devices import installed_version
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.pipeline.language_tokenizer import TOKENIZER
-from trfcli_pipeline.pipeline.optimizer import default_optimizer
+from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
@@ -84,8 +83,8 @@ class TransformersLanguage(Language):
         super().__init__(vocab, meta=meta, create_tokenizer=create_tokenizer, **kwargs)
         del self.lang
         if create_tokenizer is None:
-            # This isn't a pipeline from a config, so we complete its config like `from_config`.
-            self._config = _default_config(type(self))
+            # A pipeline that isn't created from a config still needs a complete one.
+            self._config = type(self).from_config({}, vocab=self.vocab, meta={"lang": lang})._config
 
     @staticmethod
     def install_extensions() -> None:
@@ -256,7 +255,7 @@ class TransformersLanguage(Language):
         # spaCy doesn't interpolate variables such as ${training.max_steps}.
         configured = self.config.interpolate()["training"]["optimizer"]
         if configured == Language.default_config["training"]["optimizer"]:
-            return default_optimizer()
+            return TransformersOptimizer()
         return cast(Optimizer, registry.resolve({"optimizer": configured})["optimizer"])
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
@@ -270,10 +269,13 @@ class TransformersLanguage(Language):
         return super().to_bytes(exclude=exclude)
 
     def _order_punctuation(self) -> None:
-        """Let spaCy's sentencizer save the same bytes in every process."""
+        """Let spaCy's sentencizer save the same bytes in every process.
+
+        It saves its punctuation in the order of a set, which differs between processes.
+        """
         for _, pipe in self.components:
             if isinstance(pipe, Sentencizer):
-                pipe.punct_chars = _OrderedSet(pipe.punct_chars)
+                pipe.punct_chars = dict.fromkeys(sorted(pipe.punct_chars))
 
     def _names_of(self, kind: type) -> set[str]:
         return {name for name, pipe in self.pipeline if isinstance(pipe, kind)}
@@ -299,21 +301,3 @@ class TransformersLanguage(Language):
             Example.from_dict(self._ensure_doc(cast(str | Doc, text)), dict(annotation))
             for text, annotation in zip(examples, annotations, strict=True)
         ]
-
-
-class _OrderedSet(set[str]):
-    """A set that iterates in sorted order; the order of others differs between processes."""
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted(super().__iter__()))
-
-
-def _default_config(language: type[Language]) -> Config:
-    """Return the complete config of a pipeline without components."""
-    config = Config(language.default_config, section_order=CONFIG_SECTION_ORDER)
-    # Like spaCy, we fill pretraining and components separately: the schema requires neither.
-    pretraining = config.pop("pretraining", {})
-    config["components"] = config.pop("components", {})
-    filled = Config(registry.fill(config, schema=ConfigSchema), section_order=CONFIG_SECTION_ORDER)
-    filled["pretraining"] = pretraining
-    return filled

@@ -11,6 +11,7 @@ from spacy.util import registry
 TOKENIZER = "trfcli.LanguageTokenizer.v1"
 
 
+@registry.tokenizers(TOKENIZER)
 class LanguageTokenizer:
     """Creates the tokenizer that `spacy.blank(lang)` would have.
 
@@ -18,23 +19,13 @@ class LanguageTokenizer:
     config alone knows it.
 
     Args:
-        lang: Code of the language.
+        lang: Code of the language, such as "en"; null for the pipeline's `meta["lang"]`.
     """
 
-    def __init__(self, lang: str | None) -> None:
+    def __init__(self, lang: str | None = None) -> None:
         self.lang = lang
 
     def __call__(self, nlp: Language) -> Callable[[str], Doc]:
         config = util.get_lang_class(nlp.meta["lang"]).default_config["nlp"]["tokenizer"]
         create = registry.resolve({"tokenizer": config})["tokenizer"]
         return cast(Callable[[str], Doc], create(nlp))
-
-
-@registry.tokenizers(TOKENIZER)
-def make_language_tokenizer(lang: str | None = None) -> LanguageTokenizer:
-    """Create the tokenizer from its config.
-
-    Args:
-        lang: Code of the language, such as "en"; null for the pipeline's `meta["lang"]`.
-    """
-    return LanguageTokenizer(lang)

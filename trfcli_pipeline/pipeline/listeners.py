@@ -37,7 +37,7 @@ class ListenedTo:
 
     @property
     def listeners(self) -> list[Layer]:
-        """Their layers with the architecture `trfcli.TokenVectors.v1`."""
+        """All layers that read the token vectors."""
         return [layer for layers in self.listener_map.values() for layer in layers]
 
     def find_listeners(self, component: Any) -> None:

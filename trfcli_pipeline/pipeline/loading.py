@@ -10,8 +10,8 @@ from spacy.language import Language
 
 from trfcli_pipeline.encoder.devices import resolve_device
 from trfcli_pipeline.errors import OutputError, PipelineError, one_line
-from trfcli_pipeline.huggingface import pretrained, sources
-from trfcli_pipeline.pipeline.components import find_component
+from trfcli_pipeline.huggingface import sources
+from trfcli_pipeline.pipeline.components import find_component, require_component
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 
 _NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?", re.ASCII)
@@ -104,10 +104,10 @@ def require_encoder(nlp: Language) -> TransformersTok2Vec:
     Raises:
         PipelineError: There is none, or it is disabled.
     """
-    encoder = find_component(nlp, TransformersTok2Vec)
-    if encoder is None or encoder.name not in nlp.pipe_names:
+    encoder = require_component(nlp, TransformersTok2Vec)
+    if encoder.name not in nlp.pipe_names:
         raise PipelineError(
-            "The pipeline has no trf_tok2vec", hint="Create one: trf init minilm ./model"
+            f"{encoder.name} is disabled", hint="Enable it in the pipeline's config"
         )
     return encoder
 
@@ -115,7 +115,14 @@ def require_encoder(nlp: Language) -> TransformersTok2Vec:
 def describe_encoder(encoder: TransformersTok2Vec) -> dict[str, Any]:
     """Return type, size and number of parameters of an encoder."""
     module = encoder.transformers_model
-    return {**pretrained.describe_config(module.config), "parameters": module.num_parameters()}
+    return {
+        "model_type": module.config.model_type,
+        "layers": module.config.num_hidden_layers,
+        "width": module.config.hidden_size,
+        # Some models have none: FNet mixes wordpieces by a Fourier transform.
+        "heads": getattr(module.config, "num_attention_heads", None),
+        "parameters": module.num_parameters(),
+    }
 
 
 def check_free(output: Path, *, force: bool) -> None:

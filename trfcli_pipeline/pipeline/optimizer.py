@@ -10,6 +10,7 @@ from trfcli_pipeline.encoder.adamw import DEFAULT_TRF_LR, DEFAULT_TRF_WEIGHT_DEC
 Schedule = float | Generator
 
 
+@registry.optimizers("trfcli.AdamW.v1")
 class TransformersOptimizer(Optimizer):
     """Thinc's Adam for the heads, which also carries the settings of the encoder's AdamW.
 
@@ -29,7 +30,7 @@ class TransformersOptimizer(Optimizer):
 
     def __init__(
         self,
-        learn_rate: Schedule,
+        learn_rate: Schedule = 1e-3,
         *,
         trf_lr: Schedule = DEFAULT_TRF_LR,
         trf_weight_decay: Schedule = DEFAULT_TRF_WEIGHT_DECAY,
@@ -41,28 +42,3 @@ class TransformersOptimizer(Optimizer):
         self.trf_layer_decay = trf_layer_decay
         self._set_attr_or_schedule("trf_lr", trf_lr)
         self._set_attr_or_schedule("trf_weight_decay", trf_weight_decay)
-
-
-@registry.optimizers("trfcli.AdamW.v1")
-def make_optimizer(
-    learn_rate: Schedule = 1e-3,
-    trf_lr: Schedule = DEFAULT_TRF_LR,
-    trf_weight_decay: Schedule = DEFAULT_TRF_WEIGHT_DECAY,
-    trf_layer_decay: float = 1.0,
-    grad_clip: float = 1.0,
-    use_averages: bool = False,
-) -> TransformersOptimizer:
-    """Create the optimizer from its config; see `TransformersOptimizer` for the settings."""
-    return TransformersOptimizer(
-        learn_rate,
-        trf_lr=trf_lr,
-        trf_weight_decay=trf_weight_decay,
-        trf_layer_decay=trf_layer_decay,
-        grad_clip=grad_clip,
-        use_averages=use_averages,
-    )
-
-
-def default_optimizer() -> TransformersOptimizer:
-    """Create the optimizer for pipelines whose config doesn't set one."""
-    return make_optimizer()

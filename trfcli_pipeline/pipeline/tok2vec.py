@@ -18,11 +18,11 @@ from trfcli_pipeline.encoder.model import TransformersWrapper
 from trfcli_pipeline.encoder.updates import Backprop
 from trfcli_pipeline.huggingface.sources import locate
 from trfcli_pipeline.pipeline.buffering import pipe_buffers
-from trfcli_pipeline.pipeline.doc_rows import alignment_of, rows_by_doc, word_pieces
+from trfcli_pipeline.pipeline.doc_rows import rows_by_doc, word_pieces
 from trfcli_pipeline.pipeline.listeners import ListenedTo
 from trfcli_pipeline.pipeline.pending_update import PendingUpdate
 from trfcli_pipeline.pipeline.vectors import set_vector_hooks
-from trfcli_pipeline.tokenization.extensions import install_extensions
+from trfcli_pipeline.tokenization.extensions import doc_alignment, install_extensions
 
 if TYPE_CHECKING:
     from trfcli_pipeline.huggingface.types import PreTrainedModel
@@ -81,7 +81,9 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         self.trf_name = trf_name
         self.settings = {**DEFAULT_SETTINGS, **cfg}
         self.kept = kinds_to_keep(self.settings["keep"])
-        self.model = model if isinstance(model, TransformersWrapper) else self._make_model()
+        if not isinstance(model, TransformersWrapper):
+            model = TransformersWrapper(**{key: self.settings[key] for key in _MODEL_SETTINGS})
+        self.model = model
         self._pending: PendingUpdate | None = None
 
     @classmethod
@@ -188,7 +190,7 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         self.set_annotations(docs, self.predict(docs))
 
     def _assign(self, docs: Sequence[Doc], outputs: Activations, kinds: Iterable[str]) -> None:
-        alignments = [alignment_of(doc) for doc in docs]
+        alignments = [doc_alignment(doc) for doc in docs]
         parts = outputs.split([len(each.segments) for each in alignments])
         rows = rows_by_doc(self.model.ops, alignments, outputs.last_hidden_state)
         for doc, part, tensor in zip(docs, parts, rows, strict=True):
@@ -265,7 +267,8 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
     def to_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> None:
         """Save settings and weights to a directory."""
         self.complete_update()
-        util.to_disk(path, {"cfg": self._write_cfg, "model": self.model.to_disk}, exclude)
+        writers = {"cfg": lambda p: srsly.write_json(p, self.cfg), "model": self.model.to_disk}
+        util.to_disk(path, writers, exclude)
 
     def from_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> Self:
         """Load what `to_disk` saved."""
@@ -293,16 +296,10 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         self.complete_update()
         return super().__reduce__()
 
-    def _make_model(self) -> TransformersWrapper:
-        return TransformersWrapper(**{key: self.settings[key] for key in _MODEL_SETTINGS})
-
     def _backward(self) -> None:
         if self._pending is not None:
             pending, self._pending = self._pending, None
             pending.backprop(pending.take_gradients())
-
-    def _write_cfg(self, path: Path) -> None:
-        srsly.write_json(path, self.cfg)
 
     def _restore(self, cfg: dict[str, Any]) -> None:
         # The other settings come from the pipeline's config, where users may have edited them.

@@ -206,7 +206,11 @@ class TransformersWordPiecer(Pipe):
 
     def to_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> None:
         """Save settings and tokenizer to a directory."""
-        util.to_disk(path, {"cfg": self._write_cfg, "tokenizer": self._write_tokenizer}, exclude)
+        writers = {
+            "cfg": lambda p: srsly.write_json(p, self._saved_cfg()),
+            "tokenizer": lambda p: pretrained.save(self.tokenizer.save_pretrained, p),
+        }
+        util.to_disk(path, writers, exclude)
 
     def from_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> Self:
         """Load what `to_disk` saved."""
@@ -250,12 +254,6 @@ class TransformersWordPiecer(Pipe):
 
     def _saved_cfg(self) -> dict[str, Any]:
         return {**self.cfg, "encoder_limit": self._encoder_limit}
-
-    def _write_cfg(self, path: Path) -> None:
-        srsly.write_json(path, self._saved_cfg())
-
-    def _write_tokenizer(self, path: Path) -> None:
-        pretrained.save(self.tokenizer.save_pretrained, path)
 
     def _restore(self, cfg: dict[str, Any], tokenizer: "PreTrainedTokenizerBase") -> None:
         # The other settings come from the pipeline's config, where users may have edited them.

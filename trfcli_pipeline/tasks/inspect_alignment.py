@@ -35,8 +35,7 @@ def inspect_alignment(text: str, model: str = "minilm") -> dict[str, Any]:
     tokenizer = wordpiecer.tokenizer
     special = set(tokenizer.all_special_ids)
     alignment = doc._.trf_alignment
-    aligned = doc_alignment(doc)
-    seen = set() if aligned is None else set(aligned.shares().seen_tokens.tolist())
+    seen = set(doc_alignment(doc).shares().seen_tokens.tolist())
     tokens_of_piece: list[list[int]] = [[] for _ in doc._.trf_word_pieces]
     for token, pieces in enumerate(alignment):
         for piece in pieces:

@@ -140,7 +140,7 @@ class Alignment:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Indices and weights for the sum of wordpiece rows to token rows.
+    """Indices and weights for summing wordpiece rows to token rows.
 
     Attributes:
         pieces: The wordpiece of each link, sorted by token. *Shape:* (links,)

@@ -3,20 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, count
-from typing import TYPE_CHECKING, Any, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
 from trfcli_pipeline.huggingface import pretrained
 from trfcli_pipeline.tokenization.offsets import Span, find_offsets, surfaces
 
 if TYPE_CHECKING:
-    from trfcli_pipeline.huggingface.types import PreTrainedTokenizerBase
+    from trfcli_pipeline.huggingface.types import FastEncoding, PreTrainedTokenizerBase
 
 # A text, or a pair of texts that the encoder sees as one input.
 Text = str | tuple[str, str]
 
+# The attributes with one value per wordpiece.
+_LISTS = ("ids", "tokens", "type_ids", "offsets", "sequence_ids")
+# Of tokenizers' own class, we use only the attributes of `Pieces`.
+Encoding: TypeAlias = "FastEncoding | Pieces"
 
-class Encoding(Protocol):
-    """The wordpieces of a text: the part of `tokenizers.Encoding` that we use.
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """The wordpieces of a text that we put together ourselves.
 
     Attributes:
         ids: Id of each wordpiece.
@@ -27,25 +33,6 @@ class Encoding(Protocol):
             tokens.
         overflowing: What was truncated, in parts.
     """
-
-    @property
-    def ids(self) -> list[int]: ...
-    @property
-    def tokens(self) -> list[str]: ...
-    @property
-    def type_ids(self) -> list[int]: ...
-    @property
-    def offsets(self) -> list[Span]: ...
-    @property
-    def sequence_ids(self) -> list[int | None]: ...
-    @property
-    def overflowing(self) -> Sequence["Encoding"]: ...
-    def __len__(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Pieces:
-    """An `Encoding` that we put together ourselves."""
 
     ids: list[int]
     tokens: list[str]
@@ -60,25 +47,15 @@ class Pieces:
     @classmethod
     def select(cls, encoding: Encoding, indices: Sequence[int]) -> Self:
         """Select wordpieces of an encoding, in the order of the indices."""
-        ids, tokens, type_ids = encoding.ids, encoding.tokens, encoding.type_ids
-        offsets, sequence_ids = encoding.offsets, encoding.sequence_ids
-        return cls(
-            ids=[ids[i] for i in indices],
-            tokens=[tokens[i] for i in indices],
-            type_ids=[type_ids[i] for i in indices],
-            offsets=[offsets[i] for i in indices],
-            sequence_ids=[sequence_ids[i] for i in indices],
-        )
+        # Each access to a fast encoding's list copies it.
+        lists = {name: getattr(encoding, name) for name in _LISTS}
+        return cls(**{name: [values[i] for i in indices] for name, values in lists.items()})
 
     @classmethod
     def join(cls, parts: Sequence[Encoding]) -> Self:
         """Concatenate the wordpieces of several encodings."""
         return cls(
-            ids=[each for part in parts for each in part.ids],
-            tokens=[each for part in parts for each in part.tokens],
-            type_ids=[each for part in parts for each in part.type_ids],
-            offsets=[each for part in parts for each in part.offsets],
-            sequence_ids=[each for part in parts for each in part.sequence_ids],
+            **{name: [each for part in parts for each in getattr(part, name)] for name in _LISTS}
         )
 
 

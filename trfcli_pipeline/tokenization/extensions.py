@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from spacy.tokens import Doc, Span, Token
 
+from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.tokenization.alignment import (
     Alignment,
     Ints,
@@ -53,10 +54,18 @@ def install_extensions() -> None:
             _install(part, name, getter=getter)
 
 
-def doc_alignment(doc: Doc) -> Alignment | None:
-    """Return the alignment of a Doc; None if it has no wordpieces yet."""
+def doc_alignment(doc: Doc) -> Alignment:
+    """Return the alignment of a Doc.
+
+    Raises:
+        PipelineError: The Doc has no wordpieces.
+    """
     if doc._.trf_segments is None:
-        return None
+        raise PipelineError(
+            "A Doc has no wordpieces",
+            hint="Add trf_wordpiecer to the pipeline, before trf_tok2vec. If it is frozen, add it "
+            "to annotating_components",
+        )
     known = (doc._.trf_alignment_links, doc._.trf_segments, len(doc))
     unseen = doc._.trf_unseen_tokens
     return Alignment(*known) if unseen is None else Alignment(*known, unseen)

@@ -79,7 +79,7 @@ def _fit_pair(layout: Layout, encoding: Encoding, separator: tuple[int, int]) ->
         starts, stops = layout.token_spans.T
         end = max(_count_before(layout, 0, end, cuts[1]), 1)
         unseen = np.flatnonzero((starts >= cuts[0]) & (stops <= separator[0]))
-        # At least one token must be seen, as above.
+        # As in `fit`, at least one token must be seen.
         unseen = unseen[int(len(unseen) == end) :]
     pieces = replace(Pieces.join([encoding]), offsets=offsets)
     return Rows([pieces], layout.firsts, np.array([end]), np.array([0]), unseen)
@@ -140,6 +140,6 @@ def _windows(
         starts, stops, firsts, [*firsts[1:], n_tokens], strict=True
     ):
         window = Pieces.select(pieces, range(start, stop))
-        # At least one token, as above.
+        # As in `fit`, at least one token.
         end = max(following, int(so_far[stop - 1]) + 1, token + 1)
         yield Pieces.join([prefix, window, suffix]), token, end

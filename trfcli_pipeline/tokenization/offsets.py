@@ -1,7 +1,8 @@
 """Character offsets of wordpieces, for tokenizers that don't return them."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from spacy_alignments import get_alignments
@@ -60,24 +61,18 @@ def find_offsets(text: str, pieces: Sequence[str | None]) -> list[Span]:
         Start and end character of each wordpiece; equal if it stands for no character.
     """
     _, matches = get_alignments(list(text), [piece or "" for piece in pieces])
-    spans = [(min(chars), max(chars) + 1) if chars else None for chars in matches]
-    done = left = 0
-    for start, end in _runs_of_none(spans):
-        left = max((span[1] for span in spans[done:start] if span), default=left)
-        right = next((span[0] for span in spans[end : end + 1] if span), len(text))
-        spans[start:end] = _fill(text, left, max(left, right), pieces[start:end])
-        done = end
-    return [span or (0, 0) for span in spans]
-
-
-def _runs_of_none(spans: Sequence[Span | None]) -> Iterator[Span]:
-    start = None
-    for index, span in enumerate([*spans, (0, 0)]):
-        if span is None and start is None:
-            start = index
-        elif span is not None and start is not None:
-            yield start, index
-            start = None
+    spans: list[Span] = []
+    left = 0
+    for is_matched, group in groupby(matches, key=bool):
+        run = list(group)
+        start, end = len(spans), len(spans) + len(run)
+        if is_matched:
+            spans += [(min(chars), max(chars) + 1) for chars in run]
+            left = max(stop for _, stop in spans[start:])
+        else:
+            right = min(matches[end]) if end < len(matches) else len(text)
+            spans += _fill(text, left, max(left, right), pieces[start:end])
+    return spans
 
 
 def _fill(text: str, left: int, right: int, pieces: Sequence[str | None]) -> list[Span]:

@@ -38,7 +38,7 @@ class Segmentation:
             contains it is a single segment, whatever `segments` says.
 
     Raises:
-        PipelineError: A setting has an invalid value.
+        PipelineError: `segments` or `long_sentences` has an unknown value.
     """
 
     segments: Segments = "sentences"
@@ -49,17 +49,6 @@ class Segmentation:
     def __post_init__(self) -> None:
         _check("segments", self.segments, get_args(Segments))
         _check("long_sentences", self.long_sentences, get_args(LongSentences))
-        length = self.max_length
-        if length is not None and (isinstance(length, bool) or not isinstance(length, int)):
-            raise PipelineError(
-                f"max_length: invalid value {length!r}",
-                hint="Use a whole number of wordpieces, or null for the encoder's maximum",
-            )
-        if not isinstance(self.separator, str):
-            raise PipelineError(
-                f"separator: invalid value {self.separator!r}",
-                hint='Use a text, or "" for no pairs',
-            )
 
 
 def _check(setting: str, value: object, values: Sequence[str]) -> None:

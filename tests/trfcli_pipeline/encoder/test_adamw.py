@@ -28,7 +28,7 @@ from wrapped import (
 )
 
 from trfcli_pipeline.encoder.adamw import EncoderAdamW, parameter_groups
-from trfcli_pipeline.pipeline.optimizer import make_optimizer
+from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 
 RATE = 1e-2
 
@@ -45,7 +45,7 @@ def test_layer_decay_lowers_the_learning_rate_of_lower_layers(tiny_bert: Path) -
     before = parameters_of(module)
     set_gradients(module, 0)
     EncoderAdamW(module).step(
-        make_optimizer(trf_lr=RATE, trf_weight_decay=0.0, trf_layer_decay=0.5)
+        TransformersOptimizer(trf_lr=RATE, trf_weight_decay=0.0, trf_layer_decay=0.5)
     )
     for name, each in module.named_parameters():
         factor = 1.0
@@ -63,7 +63,7 @@ def test_all_layers_have_the_same_learning_rate_without_layer_decay(tiny_bert: P
 
 
 def test_averages_follow_thincs_schedule(tiny_bert: Path) -> None:
-    module, optimizer = load_plain(tiny_bert), make_optimizer(trf_lr=RATE, use_averages=True)
+    module, optimizer = load_plain(tiny_bert), TransformersOptimizer(trf_lr=RATE, use_averages=True)
     adamw, ops = EncoderAdamW(module), NumpyOps()
     averages: dict[str, np.ndarray] = {}
     for step in range(1, 6):
@@ -86,7 +86,7 @@ def test_weights_are_not_replaced_if_no_averages_are_kept(tiny_bert: Path) -> No
     module = load_plain(tiny_bert)
     adamw = EncoderAdamW(module)
     set_gradients(module, 0)
-    adamw.step(make_optimizer(trf_lr=RATE))
+    adamw.step(TransformersOptimizer(trf_lr=RATE))
     own = parameters_of(module)
     with adamw.averaged():
         assert all(torch.equal(each, own[name]) for name, each in module.named_parameters())
@@ -99,7 +99,7 @@ def test_frozen_parameters_do_not_change(tiny_bert: Path) -> None:
     before = parameters_of(module)
     for each in module.encoder.parameters():
         each.grad = torch.ones_like(each)
-    adamw.step(make_optimizer(trf_lr=RATE, use_averages=True))
+    adamw.step(TransformersOptimizer(trf_lr=RATE, use_averages=True))
     for name, each in module.named_parameters():
         assert torch.equal(each, before[name]) == (not name.startswith("encoder")), name
     assert not any("embeddings" in name for name in adamw.state_dict())
@@ -125,7 +125,7 @@ def take_steps(
 def test_training_continues_exactly_from_a_restored_state(
     tiny_bert: Path, precision: str, settings: dict[str, Any]
 ) -> None:
-    optimizer = make_optimizer(trf_lr=RATE, **settings)
+    optimizer = TransformersOptimizer(trf_lr=RATE, **settings)
     one = load_plain(tiny_bert)
     first = EncoderAdamW(one, precision)
     take_steps(one, first, optimizer, range(3))
@@ -142,7 +142,7 @@ def test_training_continues_exactly_from_a_restored_state(
 
 def test_a_step_is_skipped_if_gradients_overflow(tiny_bert: Path) -> None:
     module = load_plain(tiny_bert)
-    adamw, optimizer = EncoderAdamW(module, "fp16"), make_optimizer(trf_lr=RATE)
+    adamw, optimizer = EncoderAdamW(module, "fp16"), TransformersOptimizer(trf_lr=RATE)
     before, scale = parameters_of(module), adamw.scaler.get_scale()
     set_gradients(module, 0)
     next(iter(module.parameters())).grad.view(-1)[0] = float("inf")
@@ -163,7 +163,7 @@ def test_gradient_scaling_does_not_change_the_step(tiny_bert: Path) -> None:
         adamw = EncoderAdamW(module, precision)
         scale = adamw.scaler.get_scale() if precision == "fp16" else 1.0
         set_gradients(module, 0, scale=1e-9 * scale)
-        adamw.step(make_optimizer(trf_lr=RATE, grad_clip=1e-7))
+        adamw.step(TransformersOptimizer(trf_lr=RATE, grad_clip=1e-7))
         found.append(parameters_of(module))
     for name, each in found[0].items():
         torch.testing.assert_close(found[1][name], each, msg=name)
@@ -220,7 +220,7 @@ def assert_steps_equal(
 def test_steps_equal_torchs_adamw(
     tiny_bert: Path, scale: float, weight_decay: float, clip: float
 ) -> None:
-    optimizer = make_optimizer(trf_lr=1e-2, trf_weight_decay=weight_decay, grad_clip=clip)
+    optimizer = TransformersOptimizer(trf_lr=1e-2, trf_weight_decay=weight_decay, grad_clip=clip)
     assert_steps_equal(
         tiny_bert, optimizer, lr=1e-2, weight_decay=weight_decay, clip=clip, scale=scale
     )
@@ -232,7 +232,7 @@ def test_optimizers_without_encoder_settings_use_the_defaults(tiny_bert: Path) -
 
 
 def test_the_learning_rate_follows_its_schedule(tiny_bert: Path) -> None:
-    optimizer = make_optimizer(trf_lr=iter([1e-2, 0.0]), trf_weight_decay=0.5)
+    optimizer = TransformersOptimizer(trf_lr=iter([1e-2, 0.0]), trf_weight_decay=0.5)
     wrapper = load(tiny_bert)
     before = parameters_of(wrapper.shim.module)
     update(wrapper, make_input())
@@ -275,7 +275,7 @@ def test_weight_decay_shrinks_only_matrices(tiny_bert: Path) -> None:
     Y, backprop = wrapper.begin_update(make_input())
     # With zero gradients, only weight decay changes the weights.
     backprop(make_gradients(Y, []))
-    wrapper.finish_update(make_optimizer(trf_lr=0.1, trf_weight_decay=0.5))
+    wrapper.finish_update(TransformersOptimizer(trf_lr=0.1, trf_weight_decay=0.5))
     after = parameters_of(wrapper.shim.module)
     for name, each in before.items():
         if not name.startswith("pooler."):
@@ -289,7 +289,7 @@ def test_an_update_takes_one_step(tiny_bert: Path, words_per_batch: int) -> None
     before = parameters_of(wrapper.shim.module)
     update(wrapper, make_input())
     # Adam's first step changes a weight by the learning rate. Two steps would change it more.
-    optimizer = make_optimizer(trf_lr=1e-2, trf_weight_decay=0.0)
+    optimizer = TransformersOptimizer(trf_lr=1e-2, trf_weight_decay=0.0)
     wrapper.finish_update(optimizer)
     after = parameters_of(wrapper.shim.module)
     largest = max((after[name] - each).abs().max().item() for name, each in before.items())
@@ -305,6 +305,6 @@ def test_a_step_without_gradients_changes_nothing(tiny_bert: Path) -> None:
     wrapper = load(tiny_bert)
     before = parameters_of(wrapper.shim.module)
     wrapper.predict(make_input())
-    wrapper.finish_update(make_optimizer(trf_lr=0.1, trf_weight_decay=0.5))
+    wrapper.finish_update(TransformersOptimizer(trf_lr=0.1, trf_weight_decay=0.5))
     after = parameters_of(wrapper.shim.module)
     assert all(torch.equal(after[name], each) for name, each in before.items())

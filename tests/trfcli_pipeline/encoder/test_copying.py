@@ -13,7 +13,7 @@ from wrapped import ALL, assert_bit_equal, gradients_of, load, make_input, param
 from trfcli_pipeline.encoder.backends import Encoder, InferenceConfig, cast_weights
 from trfcli_pipeline.encoder.model import TransformersWrapper
 from trfcli_pipeline.encoder.openvino_export import convert
-from trfcli_pipeline.pipeline.optimizer import make_optimizer
+from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 
 Copy = Callable[[TransformersWrapper], TransformersWrapper]
 FULL_COPIES: list[Copy] = [TransformersWrapper.copy, copy.deepcopy]
@@ -53,7 +53,7 @@ def test_training_a_copy_leaves_the_original_unchanged(tiny_bert: Path, make_cop
     wrapper, untouched = load(tiny_bert, **ALL), load(tiny_bert, **ALL)
     expected = wrapper.predict(make_input())
     copied = make_copy(wrapper)
-    train(copied, make_optimizer(trf_lr=1e-2))
+    train(copied, TransformersOptimizer(trf_lr=1e-2))
     assert_equal_weights(wrapper, untouched)
     assert_bit_equal(wrapper.predict(make_input()), expected)
     assert (copied.predict(make_input()).last_hidden_state != expected.last_hidden_state).any()
@@ -71,7 +71,7 @@ def test_a_copy_continues_training_like_the_original(
     """With the optimizer's state, averages, adapters and the scale of fp16."""
     wrapper = load(tiny_bert)
     wrapper.shim.prepare_training(lora_rank=lora_rank, precision=precision)
-    optimizer = make_optimizer(trf_lr=1e-2, use_averages=True)
+    optimizer = TransformersOptimizer(trf_lr=1e-2, use_averages=True)
     train(wrapper, optimizer)
     copied = make_copy(wrapper)
     for each in (wrapper, copied):

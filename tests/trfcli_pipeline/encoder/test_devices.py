@@ -12,7 +12,6 @@ from trfcli_pipeline.encoder import devices
 from trfcli_pipeline.encoder.devices import (
     empty_cache,
     free_bytes,
-    graph_bytes_per_piece,
     installed_version,
     is_out_of_memory,
     peak_bytes,
@@ -210,14 +209,6 @@ def test_only_the_cache_of_an_accelerator_is_emptied(
     assert not emptied
     empty_cache(torch.device("cuda"))
     assert emptied
-
-
-def test_graph_bytes_follow_the_published_formula() -> None:
-    # One row of 512 in BERT-base: s b h (34 + 5 a s / h) bytes per layer in 16 bits (Korthikanti
-    # et al. 2022), and twice that in float32.
-    s, h, a, layers = 512, 768, 12, 12
-    row = s * graph_bytes_per_piece(layers=layers, width=h, heads=a, length=s)
-    assert row == 2 * layers * s * h * (34 + 5 * a * s / h)
 
 
 def test_the_installed_version_is_found() -> None:

@@ -14,7 +14,7 @@ from trfcli_pipeline.encoder.lora import add_adapters, merged
 from trfcli_pipeline.encoder.model import TransformersWrapper
 from trfcli_pipeline.encoder.padding import WordPieces
 from trfcli_pipeline.errors import EncoderError
-from trfcli_pipeline.pipeline.optimizer import make_optimizer
+from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 
 FILE = "model.safetensors"
 LENGTHS = [7, 12, 0, 30, 3, 12]
@@ -40,7 +40,7 @@ def update(wrapper: TransformersWrapper) -> Activations:
 def train(wrapper: TransformersWrapper) -> None:
     for _ in range(3):
         update(wrapper)
-        wrapper.finish_update(make_optimizer(trf_lr=1e-2))
+        wrapper.finish_update(TransformersOptimizer(trf_lr=1e-2))
 
 
 def test_new_adapters_do_not_change_the_output(encoder: Path) -> None:

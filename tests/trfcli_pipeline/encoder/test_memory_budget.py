@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,16 @@ from trfcli_pipeline.encoder.memory_budget import graph_budget, graph_bytes
 def test_graphs_may_take_half_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trfcli_pipeline.encoder.memory_budget.free_bytes", lambda device: 1000)
     assert graph_budget(torch.device("cpu")) == 500
+
+
+def test_graph_bytes_follow_the_published_formula() -> None:
+    # One row of 512 in BERT-base: s b h (34 + 5 a s / h) bytes per layer in 16 bits (Korthikanti
+    # et al. 2022), and twice that in float32.
+    s, h, a, layers = 512, 768, 12, 12
+    config = SimpleNamespace(num_hidden_layers=layers, hidden_size=h, num_attention_heads=a)
+    shim = SimpleNamespace(module=SimpleNamespace(config=config))
+    batch = SimpleNamespace(size=s, mask=torch.ones(1, s))
+    assert graph_bytes(shim, batch) == 2 * layers * s * h * (34 + 5 * a * s / h)
 
 
 def test_graph_bytes_include_padding(tiny_bert: Path) -> None:

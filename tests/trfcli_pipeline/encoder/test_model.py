@@ -29,7 +29,7 @@ from wrapped import (
 
 from trfcli_pipeline.encoder.model import TransformersWrapper
 from trfcli_pipeline.errors import DeviceError, PipelineError
-from trfcli_pipeline.pipeline.optimizer import make_optimizer
+from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 
 # Prediction
 
@@ -234,7 +234,7 @@ def test_a_saved_model_predicts_bit_equal(
     untrained = wrapper.predict(make_input())
     set_dropout_rate(wrapper, 0.3)
     update(wrapper, make_input())
-    wrapper.finish_update(make_optimizer(trf_lr=1e-2))
+    wrapper.finish_update(TransformersOptimizer(trf_lr=1e-2))
     loaded = reload(wrapper, tmp_path, **ALL)
     assert loaded.shim.is_loaded
     assert loaded.get_dim("nO") == WIDTH
@@ -263,11 +263,11 @@ def test_loading_weights_resets_the_optimizer(tiny_bert: Path) -> None:
     wrapper, fresh = load(tiny_bert), load(tiny_bert)
     for _ in range(2):
         update(wrapper, make_input())
-        wrapper.finish_update(make_optimizer(trf_lr=1e-2))
+        wrapper.finish_update(TransformersOptimizer(trf_lr=1e-2))
     wrapper.from_disk(tiny_bert)
     for each in (wrapper, fresh):
         update(each, make_input(), scale=-0.1)
-        each.finish_update(make_optimizer(trf_lr=1e-2))
+        each.finish_update(TransformersOptimizer(trf_lr=1e-2))
     for name, each in parameters_of(fresh.shim.module).items():
         torch.testing.assert_close(wrapper.shim.module.get_parameter(name), each)
 
@@ -281,7 +281,7 @@ def test_loading_weights_resets_the_optimizer(tiny_bert: Path) -> None:
         lambda wrapper: wrapper.shim.module,
         lambda wrapper: wrapper.predict(make_input()),
         lambda wrapper: wrapper.begin_update(make_input()),
-        lambda wrapper: wrapper.finish_update(make_optimizer()),
+        lambda wrapper: wrapper.finish_update(TransformersOptimizer()),
         lambda wrapper: wrapper.to_bytes(),
         lambda wrapper: wrapper.to_disk("unused"),
     ],

@@ -206,16 +206,6 @@ def test_a_model_loaded_for_attentions_returns_them(tiny_bert: Path) -> None:
     assert [each.shape for each in output.attentions] == [(1, 4, 3, 3)] * 2
 
 
-def test_describe_config(tiny_bert: Path) -> None:
-    config = pretrained.load_encoder(tiny_bert).config
-    assert pretrained.describe_config(config) == {
-        "model_type": "bert",
-        "layers": 2,
-        "width": 16,
-        "heads": 4,
-    }
-
-
 # --- files ---
 
 

@@ -7,15 +7,13 @@ from thinc.api import Adam, Config, Optimizer
 
 from trfcli_pipeline.pipeline.optimizer import (
     TransformersOptimizer,
-    default_optimizer,
-    make_optimizer,
 )
 
 NAME = "trfcli.AdamW.v1"
 
 
 def test_the_default_rates() -> None:
-    optimizer = default_optimizer()
+    optimizer = TransformersOptimizer()
     assert isinstance(optimizer, TransformersOptimizer)
     assert optimizer.learn_rate == 1e-3
     assert optimizer.trf_lr == 5e-5
@@ -27,8 +25,8 @@ def test_the_default_rates() -> None:
 
 def test_the_entry_point_is_registered() -> None:
     (entry_point,) = entry_points(group="thinc_optimizers", name=NAME)
-    assert entry_point.load() is make_optimizer
-    assert registry.optimizers.get(NAME) is make_optimizer
+    assert entry_point.load() is TransformersOptimizer
+    assert registry.optimizers.get(NAME) is TransformersOptimizer
 
 
 def test_the_optimizer_can_be_set_in_a_config() -> None:
@@ -56,13 +54,13 @@ def test_the_optimizer_can_be_set_in_a_config() -> None:
 
 
 def test_the_learning_rate_of_heads_does_not_affect_the_encoder() -> None:
-    assert make_optimizer(learn_rate=0.5).trf_lr == 5e-5
-    assert make_optimizer(trf_lr=0.5).learn_rate == 1e-3
+    assert TransformersOptimizer(learn_rate=0.5).trf_lr == 5e-5
+    assert TransformersOptimizer(trf_lr=0.5).learn_rate == 1e-3
 
 
 @pytest.mark.parametrize("name", ["learn_rate", "trf_lr", "trf_weight_decay"])
 def test_learning_rates_can_be_schedules(name: str) -> None:
-    optimizer = make_optimizer(**{name: iter([0.3, 0.2, 0.1])})
+    optimizer = TransformersOptimizer(**{name: iter([0.3, 0.2, 0.1])})
     seen = [getattr(optimizer, name)]
     for _ in range(2):
         optimizer.step_schedules()
@@ -93,12 +91,12 @@ def test_schedules_from_a_config() -> None:
 
 def test_a_rate_that_is_neither_number_nor_schedule_is_an_error() -> None:
     with pytest.raises(ValueError, match="trf_lr"):
-        make_optimizer(trf_lr="fast")
+        TransformersOptimizer(trf_lr="fast")
 
 
 @pytest.mark.parametrize("grad_clip", [0.0, 0.1, 1.0])
 def test_heads_are_trained_by_thincs_adam(grad_clip: float) -> None:
-    ours = make_optimizer(learn_rate=0.01, grad_clip=grad_clip)
+    ours = TransformersOptimizer(learn_rate=0.01, grad_clip=grad_clip)
     thincs = Adam(0.01, grad_clip=grad_clip, use_averages=False)
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(4, 3)).astype("f")

@@ -6,6 +6,7 @@ from spacy.tokens import Doc, Span, Token
 from spacy.tokens.underscore import Underscore
 from spacy.vocab import Vocab
 
+from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.tokenization.extensions import doc_alignment, install_extensions
 
 install_extensions()
@@ -140,7 +141,8 @@ def test_doc_alignment_is_what_the_components_set(doc: Doc) -> None:
     assert alignment.n_pieces == len(PIECES)
     assert alignment.links is doc._.trf_alignment_links
     assert alignment.segments is doc._.trf_segments
-    assert doc_alignment(make_plain_doc()) is None
+    with pytest.raises(PipelineError, match="A Doc has no wordpieces"):
+        doc_alignment(make_plain_doc())
 
 
 def test_everything_survives_to_bytes(doc: Doc) -> None:

@@ -16,7 +16,7 @@ from trfcli_pipeline import (
     TransformersTok2Vec,
     TransformersWordPiecer,
 )
-from trfcli_pipeline.pipeline.optimizer import make_optimizer
+from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 
 
 def test_both_ways_of_building_a_pipeline_agree(tiny_bert: Path, tmp_path: Path) -> None:
@@ -25,9 +25,9 @@ def test_both_ways_of_building_a_pipeline_agree(tiny_bert: Path, tmp_path: Path)
     assert old.pipe_names == ["sentencizer", "trf_wordpiecer", "trf_tok2vec", "trf_textcat"]
     assert old.config == new.config
     assert old.meta == new.meta
-    optimizer = make_optimizer()
+    optimizer = TransformersOptimizer()
     old.update(*zip(*[(text, {"cats": cats}) for text, cats in DATA], strict=True), sgd=optimizer)
-    new.update(examples(new), sgd=make_optimizer())
+    new.update(examples(new), sgd=TransformersOptimizer())
     assert predictions(old) == predictions(new)
     old.to_disk(tmp_path / "old")
     new.to_disk(tmp_path / "new")

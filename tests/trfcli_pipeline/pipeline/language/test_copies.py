@@ -16,7 +16,7 @@ from spacy.tokens import Doc, DocBin
 from spacy.tokens.underscore import Underscore
 
 from trfcli_pipeline import TransformersLanguage
-from trfcli_pipeline.pipeline.optimizer import make_optimizer
+from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 
 # spaCy warns whenever a Doc with hooks is saved; the rows that our hooks use are saved.
 hooks_are_not_saved = pytest.mark.filterwarnings(r"ignore:\[W109\]:UserWarning")
@@ -86,7 +86,7 @@ def same_activations(one: Doc, other: Doc) -> bool:
 
 def test_a_pipeline_can_be_pickled_while_a_step_is_pending(tiny_bert: Path) -> None:
     nlp = make_like_spacy_3(str(tiny_bert), spacy.blank("xx"))
-    nlp.update(examples(nlp), sgd=make_optimizer())
+    nlp.update(examples(nlp), sgd=TransformersOptimizer())
     again = pickle.loads(pickle.dumps(nlp))
     assert predictions(again) == predictions(nlp)
 

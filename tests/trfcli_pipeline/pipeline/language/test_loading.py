@@ -16,7 +16,7 @@ from languages import TEXTS, examples, make_like_spacy_3, predictions
 from spacy import registry
 from spacy.language import Language
 
-from trfcli_pipeline.pipeline.optimizer import make_optimizer
+from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 
 WITHOUT_NETWORK = """
 import json, socket, sys
@@ -42,7 +42,7 @@ def test_a_saved_pipeline_needs_neither_network_nor_encoder(
     encoder = tmp_path / "encoder"
     shutil.copytree(tiny_bert, encoder)
     nlp = make_like_spacy_3(str(encoder))
-    nlp.update(examples(nlp), sgd=make_optimizer())
+    nlp.update(examples(nlp), sgd=TransformersOptimizer())
     nlp.to_disk(tmp_path / "model")
     expected = [
         [doc.cats, doc.tensor.tobytes().hex(), doc._.trf_alignment] for doc in nlp.pipe(TEXTS)

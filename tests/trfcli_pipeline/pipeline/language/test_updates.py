@@ -10,7 +10,7 @@ from spacy.training import Example
 from thinc.api import Adam
 
 from trfcli_pipeline import TransformersLanguage
-from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer, make_optimizer
+from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 
 
 @pytest.mark.parametrize("kind", ["texts", "docs", "generators"])
@@ -23,8 +23,8 @@ def test_update_takes_texts_with_annotations(tiny_bert: Path, kind: str) -> None
     elif kind == "generators":
         texts, annotations = iter(texts), iter(annotations)
     losses: dict[str, float] = {}
-    assert old.update(texts, annotations, sgd=make_optimizer(), losses=losses) == losses
-    assert losses == new.update(examples(new), sgd=make_optimizer())
+    assert old.update(texts, annotations, sgd=TransformersOptimizer(), losses=losses) == losses
+    assert losses == new.update(examples(new), sgd=TransformersOptimizer())
     assert losses["trf_textcat"] > 0
     assert predictions(old) == predictions(new)
 
@@ -37,7 +37,7 @@ def test_update_needs_an_annotation_for_each_text(trained: Language) -> None:
 def test_update_leaves_the_examples_as_they_are(tiny_bert: Path) -> None:
     nlp = make_like_spacy_3(str(tiny_bert))
     batch = examples(nlp)
-    nlp.update(batch, sgd=make_optimizer())
+    nlp.update(batch, sgd=TransformersOptimizer())
     for eg in batch:
         assert eg.predicted._.trf_word_pieces is None
         assert eg.predicted.cats == {}
@@ -46,7 +46,7 @@ def test_update_leaves_the_examples_as_they_are(tiny_bert: Path) -> None:
 
 def test_update_with_no_examples_does_nothing(trained: Language) -> None:
     before = predictions(trained)
-    assert trained.update([], sgd=make_optimizer()) == {}
+    assert trained.update([], sgd=TransformersOptimizer()) == {}
     assert predictions(trained) == before
 
 
@@ -56,9 +56,9 @@ def test_an_excluded_head_takes_no_step(tiny_bert: Path) -> None:
     nlp.update(examples(nlp), sgd=False)
     # An earlier update has left a gradient, which must not be used now.
     assert output.get_grad("W").any()
-    nlp.update(examples(nlp), sgd=make_optimizer(), exclude=["trf_textcat"])
+    nlp.update(examples(nlp), sgd=TransformersOptimizer(), exclude=["trf_textcat"])
     assert not output.get_param("W").any()
-    nlp.update(examples(nlp), sgd=make_optimizer())
+    nlp.update(examples(nlp), sgd=TransformersOptimizer())
     assert output.get_param("W").any()
 
 
@@ -107,5 +107,5 @@ def test_other_components_train_on_the_encoder(tiny_bert: Path) -> None:
     tagger = nlp.add_pipe("tagger")
     batch = [Example.from_dict(nlp.make_doc("I love"), {"tags": ["A", "B"], "cats": DATA[0][1]})]
     tagger.initialize(lambda: batch, nlp=nlp)
-    losses = [nlp.update(batch, sgd=make_optimizer())["tagger"] for _ in range(2)]
+    losses = [nlp.update(batch, sgd=TransformersOptimizer())["tagger"] for _ in range(2)]
     assert losses[1] < losses[0]

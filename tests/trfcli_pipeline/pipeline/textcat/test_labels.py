@@ -8,7 +8,7 @@ from textcats import make, with_cats
 
 from trfcli_pipeline import TransformersLanguage, TransformersTextCategorizer
 from trfcli_pipeline.errors import DataError, PipelineError
-from trfcli_pipeline.pipeline.optimizer import make_optimizer
+from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 
 
 def test_labels_come_from_the_examples(tiny_bert: Path) -> None:
@@ -61,7 +61,7 @@ def test_invalid_cats_are_an_error(
 ) -> None:
     nlp = request.getfixturevalue(fixture)
     with pytest.raises(DataError, match=message):
-        nlp.update(with_cats(nlp, cats), sgd=make_optimizer())
+        nlp.update(with_cats(nlp, cats), sgd=TransformersOptimizer())
 
 
 def test_an_unknown_positive_label_is_an_error(tiny_bert: Path) -> None:

@@ -10,7 +10,7 @@ from spacy.util import fix_random_seed
 from textcats import ARCHITECTURES, LABELS, TEXTS, make, one_hot, with_cats
 
 from trfcli_pipeline import TransformersLanguage, TransformersTextCategorizer
-from trfcli_pipeline.pipeline.optimizer import make_optimizer
+from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 
 
 @pytest.mark.parametrize("exclusive_classes", [True, False])
@@ -34,7 +34,7 @@ def test_the_classifier_trains_together_with_the_encoder(
         )
         for text, label in data.items()
     ]
-    optimizer = make_optimizer(learn_rate=0.02, trf_lr=0.005)
+    optimizer = TransformersOptimizer(learn_rate=0.02, trf_lr=0.005)
     losses = []
     for _ in range(30):
         losses.append(nlp.update(examples, sgd=optimizer, drop=0.1)["trf_textcat"])

@@ -14,7 +14,7 @@ from spacy.training import Example
 from transformers import AutoModel, AutoTokenizer
 
 from trfcli_pipeline.encoder.activations import KINDS
-from trfcli_pipeline.pipeline.optimizer import default_optimizer
+from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 
 GRADIENTS = tuple(f"trf_d_{kind}" for kind in KINDS)
 
@@ -44,7 +44,7 @@ def test_gradients_are_on_the_doc_only_during_an_update(tiny_bert: Path, lang: s
     nlp = make(spacy.blank(lang), tiny_bert, "textcat")
     early = nlp.add_pipe("test_tok2vec_observer", name="early", before="textcat")
     late = nlp.add_pipe("test_tok2vec_observer", name="late")
-    nlp.update(examples(nlp), sgd=default_optimizer())
+    nlp.update(examples(nlp), sgd=TransformersOptimizer())
     assert len(early.docs) == len(late.docs) == len(DATA)
     for doc, before, after in zip(late.docs, early.seen, late.seen, strict=True):
         shape = doc._.trf_last_hidden_state.shape
@@ -62,7 +62,7 @@ def test_gradients_are_on_the_doc_only_during_an_update(tiny_bert: Path, lang: s
 def test_an_update_sets_all_activations_whatever_is_kept(tiny_bert: Path) -> None:
     nlp = make(multilingual(), tiny_bert, "textcat", keep="tensor")
     observer = nlp.add_pipe("test_tok2vec_observer")
-    nlp.update(examples(nlp), sgd=default_optimizer())
+    nlp.update(examples(nlp), sgd=TransformersOptimizer())
     for doc, seen in zip(observer.docs, observer.seen, strict=True):
         assert doc._.trf_last_hidden_state.shape == seen["trf_d_last_hidden_state"].shape
         assert doc._.trf_pooler_output.shape == seen["trf_d_pooler_output"].shape
@@ -111,5 +111,5 @@ def test_a_gradient_added_in_place_is_noticed(trf: Language, steps: list[int]) -
     trf.get_pipe("trf_wordpiecer").update(batch)
     tok2vec.update(batch)
     batch[0].predicted._.trf_d_last_hidden_state[0] += 1.0
-    tok2vec.finish_update(default_optimizer())
+    tok2vec.finish_update(TransformersOptimizer())
     assert len(steps) == 1

@@ -11,11 +11,11 @@ from encoder_gradients import gradients
 from spacy.language import Language
 from transformers import AutoModel
 
-from trfcli_pipeline.pipeline.optimizer import default_optimizer, make_optimizer
+from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 
 
 def test_an_update_is_one_step(trf: Language, steps: list[int], backward_passes: list[int]) -> None:
-    optimizer = default_optimizer()
+    optimizer = TransformersOptimizer()
     before = encoder_weights(trf)
     for number in (1, 2, 3):
         losses = trf.update(examples(trf), sgd=optimizer)
@@ -37,7 +37,7 @@ def test_an_update_is_one_step_with_any_sub_batches(
         nlp.update(examples(nlp), sgd=False)
         nlp.get_pipe("trf_tok2vec").complete_update()
         found.append(gradients(nlp))
-        nlp.get_pipe("trf_tok2vec").finish_update(default_optimizer())
+        nlp.get_pipe("trf_tok2vec").finish_update(TransformersOptimizer())
     assert len(steps) == 2
     # All sub-batches share one backward pass.
     assert len(backward_passes) == 1 + 1
@@ -69,7 +69,7 @@ def test_a_plain_language_completes_a_step_before_it_matters(
     trf: Language, plain: Language, tmp_path: Path, steps: list[int], completion: str
 ) -> None:
     for nlp in (trf, plain):
-        nlp.update(examples(nlp), sgd=default_optimizer())
+        nlp.update(examples(nlp), sgd=TransformersOptimizer())
     # The plain Language takes its pending step only now.
     assert len(steps) == 1
     assert not same(encoder_weights(trf), encoder_weights(plain))
@@ -94,7 +94,7 @@ def test_training_in_a_plain_language_gives_the_same_weights(
     trf: Language, plain: Language, steps: list[int]
 ) -> None:
     for nlp in (trf, plain):
-        optimizer = default_optimizer()
+        optimizer = TransformersOptimizer()
         for _ in range(3):
             losses = nlp.update(examples(nlp), sgd=optimizer, drop=0.0)
         assert losses["textcat"] > 0
@@ -127,7 +127,7 @@ def test_without_an_optimizer_gradients_accumulate(trf: Language, steps: list[in
     assert same(encoder_weights(trf), before)
     for name, together in gradients(trf).items():
         torch.testing.assert_close(together, apart[0][name] + apart[1][name])
-    tok2vec.finish_update(default_optimizer())
+    tok2vec.finish_update(TransformersOptimizer())
     assert len(steps) == 1
     assert not same(encoder_weights(trf), before)
 
@@ -137,7 +137,7 @@ def test_an_annotating_encoder_trains(tiny_bert: Path, lang: str, steps: list[in
     """Like with spaCy's setting annotating_components."""
     nlp = make(spacy.blank(lang), tiny_bert, "textcat")
     before = encoder_weights(nlp)
-    nlp.update(examples(nlp), sgd=default_optimizer(), annotates=["trf_tok2vec"])
+    nlp.update(examples(nlp), sgd=TransformersOptimizer(), annotates=["trf_tok2vec"])
     nlp.get_pipe("trf_tok2vec").complete_update()
     assert len(steps) == 1
     assert not same(before, encoder_weights(nlp))
@@ -146,7 +146,7 @@ def test_an_annotating_encoder_trains(tiny_bert: Path, lang: str, steps: list[in
 def test_an_update_without_heads_changes_nothing(bert: Language, steps: list[int]) -> None:
     before = encoder_weights(bert)
     for _ in range(2):
-        bert.update(examples(bert), sgd=default_optimizer())
+        bert.update(examples(bert), sgd=TransformersOptimizer())
     bert("I love it.")
     assert not steps
     assert same(before, encoder_weights(bert))
@@ -154,7 +154,7 @@ def test_an_update_without_heads_changes_nothing(bert: Language, steps: list[int
 
 def test_an_empty_update_changes_nothing(trf: Language, steps: list[int]) -> None:
     tok2vec = trf.get_pipe("trf_tok2vec")
-    assert tok2vec.update([], sgd=default_optimizer()) == {"trf_tok2vec": 0.0}
+    assert tok2vec.update([], sgd=TransformersOptimizer()) == {"trf_tok2vec": 0.0}
     assert not steps
 
 
@@ -165,7 +165,7 @@ def test_encoder_and_heads_have_separate_learning_rates(
 ) -> None:
     output = trf.get_pipe("textcat").model.get_ref("output_layer")
     encoder, head = encoder_weights(trf), output.get_param("W").copy()
-    trf.update(examples(trf), sgd=make_optimizer(head_rate, trf_lr=encoder_rate))
+    trf.update(examples(trf), sgd=TransformersOptimizer(head_rate, trf_lr=encoder_rate))
     assert same(encoder, encoder_weights(trf)) == (not encoder_rate)
     assert np.array_equal(head, output.get_param("W")) == (not head_rate)
 
@@ -176,7 +176,7 @@ def test_an_excluded_encoder_is_not_changed(tiny_bert: Path, lang: str, steps: l
     before = nlp.get_pipe("trf_tok2vec").to_bytes()
     annotates = [] if lang == "trf" else ["trf_tok2vec"]
     found = []
-    optimizer = default_optimizer()
+    optimizer = TransformersOptimizer()
     for _ in range(10):
         losses = nlp.update(
             examples(nlp), sgd=optimizer, exclude=["trf_tok2vec"], annotates=annotates
@@ -193,11 +193,11 @@ def test_training_with_dropout_is_reproducible(tiny_bert: Path) -> None:
     for _ in range(2):
         nlp = make(multilingual(), tiny_bert, "textcat")
         spacy.util.fix_random_seed(3)
-        nlp.update(examples(nlp), sgd=default_optimizer(), drop=0.3)
+        nlp.update(examples(nlp), sgd=TransformersOptimizer(), drop=0.3)
         weights.append(encoder_weights(nlp))
     assert same(*weights)
     # Predictions don't use dropout.
     np.testing.assert_array_equal(nlp("I love it.").tensor, nlp("I love it.").tensor)
     nlp = make(multilingual(), tiny_bert, "textcat")
-    nlp.update(examples(nlp), sgd=default_optimizer(), drop=0.0)
+    nlp.update(examples(nlp), sgd=TransformersOptimizer(), drop=0.0)
     assert not same(weights[0], encoder_weights(nlp))
