@@ -179,7 +179,7 @@ def test_unknown_setting_of_a_component_in_the_config_is_an_error(tmp_path: Path
     config = spacy.util.load_config(SHIPPED, interpolate=False)
     config["components"]["trf_wordpiecer"]["max_lenght"] = 64
     config.to_disk(tmp_path / "own.cfg")
-    with pytest.raises(DataError, match="own.cfg: .*max_lenght"):
+    with pytest.raises(DataError, match=r"own\.cfg: .*max_lenght"):
         fitted(100, config=tmp_path / "own.cfg")
 
 
