@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
-__all__ = ["Axis", "Bars", "Line", "bar_chart", "line_chart", "nice_axis", "swatch"]
-
 WIDTH, HEIGHT = 400, 280
 # Margins for ticks and axis names.
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 12, 42

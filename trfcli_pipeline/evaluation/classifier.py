@@ -11,8 +11,6 @@ from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.evaluation.eval_prediction import DEFAULT_THRESHOLD, Threshold
 
-__all__ = ["TEXT_CLASSIFIERS", "Classifier", "find_classifier", "gold_cats"]
-
 TEXT_CLASSIFIERS = ("trf_textcat", "textcat", "textcat_multilabel")
 
 

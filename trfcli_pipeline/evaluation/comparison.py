@@ -14,8 +14,6 @@ from trfcli_pipeline.evaluation.classifier import Classifier
 from trfcli_pipeline.evaluation.eval_prediction import BoolArray, FloatArray
 from trfcli_pipeline.evaluation.results import Evaluation
 
-__all__ = ["Comparison", "Difference", "check_comparable"]
-
 RESAMPLES = 2000
 # p-values below this level count as significant.
 SIGNIFICANCE = 0.05

@@ -10,10 +10,8 @@ from spacy.tokens import Doc
 
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.evaluation.classifier import find_classifier
-from trfcli_pipeline.evaluation.eval_prediction import Threshold, check_arguments, read_gold
+from trfcli_pipeline.evaluation.eval_prediction import Threshold, read_gold
 from trfcli_pipeline.evaluation.results import Evaluation, score_cats
-
-__all__ = ["PredictionOutput", "count_words", "evaluate", "predict"]
 
 
 class PredictionOutput(NamedTuple):
@@ -57,14 +55,11 @@ def evaluate(
     Raises:
         PipelineError: The pipeline has no such component or no text classifier with labels, or it
             predicted no scores for a text.
-        DataError: There is nothing to score, or a gold record can't be used. This is checked before
-            the pipeline runs.
-        ValueError: `texts` and `gold` differ in length, or a threshold isn't between 0 and 1.
+        DataError: There is nothing to score. This is checked before the pipeline runs.
     """
     classifier = find_classifier(nlp, component)
     labels = classifier.labels if labels is None else tuple(labels)
     threshold = classifier.threshold if threshold is None else threshold
-    check_arguments(len(texts), len(gold), threshold)
     # Fail now rather than after minutes of prediction.
     read_gold(gold, labels, exclusive=classifier.exclusive)
     output = predict(nlp, texts, batch_size=batch_size)

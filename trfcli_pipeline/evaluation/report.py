@@ -19,8 +19,6 @@ from trfcli_pipeline.evaluation import charts
 from trfcli_pipeline.evaluation.report_charts import draw_charts, format_score
 from trfcli_pipeline.evaluation.results import Evaluation, Mistake
 
-__all__ = ["Origin", "read_history", "render_report"]
-
 HISTORY = "training.jsonl"
 
 _SHOWN_CONFUSIONS = 30

@@ -29,8 +29,6 @@ from trfcli_pipeline.pipeline.language import DISTRIBUTION
 from trfcli_pipeline.pipeline.loading import check_name
 from trfcli_pipeline.tasks.model_card import model_card
 
-__all__ = ["package"]
-
 ARCHIVES = {"sdist": "*.tar.gz", "wheel": "*.whl"}
 # The first version that builds wheels without the "wheel" package.
 SETUPTOOLS = Version("70.1")
