@@ -39,6 +39,8 @@ from trfcli_pipeline.tasks.before_after import (
     evenly,
 )
 
+__all__ = ["MAX_LOSS", "Compared", "Event", "Sampled", "Saved", "optimize"]
+
 # In points: hundredths of the score, or of the cosine where texts have no labels.
 MAX_LOSS = {"accuracy": 0.5, "macro F": 0.5, "cosine": 1.0}
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from trfcli_pipeline.training.checkpoints import Workspace
 from trfcli_pipeline.training.config import TrainingConfig
 from trfcli_pipeline.training.data import Data, read_data
 from trfcli_pipeline.training.distributed import DistributedContext, own_device
-from trfcli_pipeline.training.events import Checkpointed, Evaluated, Event, Finished, Planned
+from trfcli_pipeline.training.events import Checkpointed, Evaluated, Event, Planned
 from trfcli_pipeline.training.examples import Examples
 from trfcli_pipeline.training.output import replace_pipeline, resolve_output
 from trfcli_pipeline.training.provenance import (
@@ -26,8 +27,9 @@ from trfcli_pipeline.training.provenance import (
     describe_training,
     digest,
     digest_files,
-    finished_before,
+    has_finished,
     identify,
+    read_result,
 )
 from trfcli_pipeline.training.setup import (
     describe_classifier,
@@ -88,11 +90,11 @@ def train_textcat(
     identity = identify(config, nlp.path, data)
     # When trained in place, the pipeline has changed by the time we compare this.
     request = digest({**identity, "the pipeline": output and identity["the pipeline"]})
-    if resume and (finished := finished_before(target, shown, request)) is not None:
+    if resume and has_finished(target, request):
         if context.is_first:
             workspace.remove()
         context.close()
-        yield finished
+        yield replace(read_result(target, shown), already_finished=True)
         return
     if resumed := resume and workspace.can_resume:
         check_identity(workspace, identity)
@@ -140,7 +142,7 @@ def train_textcat(
         replace_pipeline(target, workspace.best)
         workspace.remove()
     context.close()
-    yield _describe_result(trainer, shown, replaced)
+    yield replace(read_result(target, shown), replaced=replaced)
 
 
 def _find_warnings(trainer: Trainer, data: Data, discarded: Workspace | None) -> list[str]:
@@ -182,21 +184,6 @@ def _describe_plan(trainer: Trainer, data: Data, **phrases: Any) -> Planned:
         decisions=config.decisions,
         done_steps=trainer.state.step,
         **phrases,
-    )
-
-
-def _describe_result(trainer: Trainer, path: Path, replaced: str | None) -> Finished:
-    state = trainer.state
-    return Finished(
-        best_step=state.best_step,
-        metric=" + ".join(trainer.score_weights),
-        score=state.best_score,
-        highest_score=max(row["score"] for row in state.history),
-        path=path,
-        replaced=replaced,
-        evaluations_without_improvement=state.evaluations_without_improvement,
-        seconds=state.seconds,
-        kept_because=state.kept_because,
     )
 
 
