@@ -16,7 +16,7 @@ from thinc.api import Config, ConfigValidationError, Optimizer
 from trfcli_pipeline.data.package_data import shipped_path
 from trfcli_pipeline.errors import ArgumentError, DataError
 from trfcli_pipeline.heads.architectures import CLASSIFIERS
-from trfcli_pipeline.training.arguments import TRF_LR, TrainingArguments
+from trfcli_pipeline.training.arguments import CONFIG_KEYS, TRF_LR, TrainingArguments
 from trfcli_pipeline.training.overrides import (
     TEXTCAT,
     apply_overrides,
@@ -183,14 +183,11 @@ class TrainingConfig:
             )
         is_schedule = isinstance(self._raw["training"]["optimizer"]["trf_lr"], Mapping)
         values = {
-            "training.max_epochs": arguments.epochs,
-            "training.batcher.size": arguments.batch_size,
-            TRF_LR if is_schedule else TRF_LR.rpartition(".")[0]: trf_lr,
-            "components.trf_textcat.architecture": arguments.architecture,
-            "components.trf_textcat.exclusive_classes": self.exclusive,
-            "components.trf_wordpiecer.segments": arguments.segments,
-            "system.seed": arguments.seed,
+            CONFIG_KEYS[name]: getattr(arguments, name)
+            for name in ("epochs", "batch_size", "architecture", "segments", "seed")
         }
+        values[CONFIG_KEYS["exclusive"]] = self.exclusive
+        values[TRF_LR if is_schedule else TRF_LR.rpartition(".")[0]] = trf_lr
         for key, value in values.items():
             *sections, name = key.split(".")
             if value is not None:

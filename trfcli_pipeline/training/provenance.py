@@ -101,8 +101,10 @@ def read_result(target: Path, shown: Path) -> Finished:
     Args:
         shown: The target as the user wrote it.
     """
-    facts = srsly.read_json(target / "meta.json")["trf"]["training"]
-    scores = [row["score"] for row in srsly.read_jsonl(target / "training.jsonl")]
+    # Not by srsly, which reads 0.7 as 0.7000000000000001.
+    facts = json.loads((target / "meta.json").read_text(encoding="utf8"))["trf"]["training"]
+    history = (target / "training.jsonl").read_text(encoding="utf8").splitlines()
+    scores = [json.loads(row)["score"] for row in history]
     since_best = len(scores) - 1 - scores.index(max(scores))
     return Finished(
         best_step=facts["best_step"],
