@@ -4,7 +4,6 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,24 +27,6 @@ _SHOWN_TEXT = 600
 _MANY_LABELS = 8
 
 
-@dataclass(frozen=True)
-class Origin:
-    """What was evaluated.
-
-    Attributes:
-        model: Name or directory of the pipeline, as the user gave it.
-        pipeline: Name and version of the pipeline.
-        data: Name of the data file.
-        history: The evaluations during training: "step", "epoch" and the scores; see
-            `read_history`.
-    """
-
-    model: str
-    pipeline: str
-    data: str
-    history: Sequence[Mapping[str, Any]] = ()
-
-
 def read_history(model: Path | None) -> list[dict[str, Any]]:
     """Read the training history from a model's directory.
 
@@ -65,11 +46,24 @@ def read_history(model: Path | None) -> list[dict[str, Any]]:
         raise DataError(f"{path}: {one_line(error)}") from error
 
 
-def render_report(evaluation: Evaluation, records: Sequence[Record], origin: Origin) -> str:
+def render_report(
+    evaluation: Evaluation,
+    records: Sequence[Record],
+    *,
+    model: str,
+    pipeline: str,
+    data: str,
+    history: Sequence[Mapping[str, Any]] = (),
+) -> str:
     """Render an evaluation as an HTML page.
 
     Args:
         records: All evaluated texts, in order.
+        model: Name or directory of the pipeline, as the user gave it.
+        pipeline: Name and version of the pipeline.
+        data: Name of the data file.
+        history: The evaluations during training: "step", "epoch" and the scores; see
+            `read_history`.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("trfcli_pipeline.evaluation"),
@@ -89,9 +83,11 @@ def render_report(evaluation: Evaluation, records: Sequence[Record], origin: Ori
     )
     shown = evaluation.mistakes[::-1][:_SHOWN_MISTAKES]
     page = environment.get_template("report.html").render(
-        origin=origin,
+        model=model,
+        pipeline=pipeline,
+        data=data,
         evaluation=evaluation,
-        charts=draw_charts(evaluation, origin.history),
+        charts=draw_charts(evaluation, history),
         matrix=_matrix(evaluation),
         many_labels=len(evaluation.labels) >= _MANY_LABELS,
         confusions=evaluation.confusions[:_SHOWN_CONFUSIONS],
