@@ -128,14 +128,6 @@ def bar_chart(up: Bars, down: Bars, *, title: str, name: str) -> str:
     return _text(svg)
 
 
-def swatch(style: str) -> str:
-    """Draw a sample of a line, for a legend."""
-    svg = ET.Element("svg", {"class": "swatch", "viewBox": "0 0 28 8", "aria-hidden": "true"})
-    group = _add(svg, "g", {"class": f"line {style}"})
-    _add(group, "path", {"d": "M0,4 28,4"})
-    return _text(svg)
-
-
 def _canvas(title: str) -> ET.Element:
     return ET.Element(
         "svg",

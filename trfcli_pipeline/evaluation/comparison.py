@@ -1,7 +1,7 @@
 """Compare two text classifiers on the same texts, with tests of significance."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -131,13 +131,7 @@ class Comparison:
             "n_texts": self.a.n_texts,
             "n_scored": self.a.n_scored,
             "differences": {
-                name: {
-                    "a": each.a,
-                    "b": each.b,
-                    "difference": each.value,
-                    "interval": list(each.interval),
-                    "p_value": each.p_value,
-                }
+                name: {**asdict(each), "interval": list(each.interval), "difference": each.value}
                 for name, each in self.differences.items()
             },
             "mcnemar_p_value": self.mcnemar,

@@ -14,7 +14,6 @@ from markupsafe import Markup
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.data.wording import plural
 from trfcli_pipeline.errors import DataError, one_line
-from trfcli_pipeline.evaluation import charts
 from trfcli_pipeline.evaluation.report_charts import draw_charts, format_score
 from trfcli_pipeline.evaluation.results import Evaluation, Mistake
 
@@ -73,7 +72,6 @@ def render_report(
         lstrip_blocks=True,
     )
     environment.filters["svg"] = Markup
-    environment.filters["swatch"] = _swatch
     environment.filters["score"] = format_score
     environment.filters["breakable"] = _breakable
     environment.globals["plural"] = plural
@@ -128,7 +126,3 @@ def _mistake(mistake: Mistake, records: Sequence[Record], labels: Sequence[str])
 def _breakable(name: str) -> Markup:
     """A name with line-break opportunities between its words, as in "card_not_working"."""
     return Markup("<wbr>").join(re.split(r"(?<=[_/.:])(?=\w)", name))
-
-
-def _swatch(style: str) -> Markup:
-    return Markup(charts.swatch(style))
