@@ -58,8 +58,8 @@ def train_textcat(
 
     Args:
         model: Directory or name of a pipeline with a trf_tok2vec.
-        train: File with labelled texts.
-        dev: File with the labelled texts of the dev set; by default some of the training texts
+        train: File with labeled texts.
+        dev: File with the labeled texts of the dev set; by default some of the training texts
             are held out.
         output: Directory for the trained pipeline; by default `model` itself.
         resume: Whether to continue an interrupted training run from its last checkpoint, to the
@@ -79,7 +79,7 @@ def train_textcat(
     arguments = arguments or TrainingArguments()
     shown = Path(model) if output is None else output
     target = resolve_output(model, output)
-    # Before all that takes time: typing errors.
+    # Report errors in the settings before anything that takes time.
     TrainingConfig(arguments, exclusive=arguments.is_exclusive() is not False).fit(1)
     workspace = Workspace.beside(target)
     device = own_device(arguments.device)
