@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from statistics import median
 
@@ -23,10 +23,15 @@ DUPLICATES = 0.01
 OVERLONG = 20_000, 50
 
 _TOO_HIGH = "so dev scores will be too high"
-_MOJIBAKE = re.compile("[ÂÃ][\x80-\xbf]|â€[\x80-\x9f™˜œ“”¦¢]|ðŸ[\x80-\xff]|ï»¿")
-_LOST = re.compile("\ufffd")
-_CONTROLS = re.compile("[\0-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")
-_HTML = re.compile("&(?:amp|lt|gt|quot|apos|nbsp|#[0-9]{2,6}|#x[0-9a-f]{2,5});|<br ?/?>", re.I)
+# What patterns in a text show; "{}" stands for the first match.
+_DAMAGE = {
+    "[ÂÃ][\x80-\xbf]|â€[\x80-\x9f™˜œ“”¦¢]|ðŸ[\x80-\xff]|ï»¿": (
+        'UTF-8 that was decoded with another encoding, such as "{}"'
+    ),
+    "\ufffd": "the replacement character U+FFFD, left by a decoding error",
+    "[\0-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]": "control characters, such as {!a}",
+    "(?i)&(?:amp|lt|gt|quot|apos|nbsp|#[0-9]{2,6}|#x[0-9a-f]{2,5});|<br ?/?>": 'HTML, such as "{}"',
+}
 
 
 def data_warnings(train: Sequence[Record], dev: Sequence[Record]) -> list[str]:
@@ -147,37 +152,12 @@ def _overlong_texts(where: str, records: Sequence[Record]) -> Iterator[str]:
 
 
 def _damaged_texts(where: str, records: Sequence[Record]) -> Iterator[str]:
-    for pattern, describe in _DAMAGE:
-        odd = _Matches(record for record in records if pattern.search(record.text))
-        if odd.example is not None and (match := pattern.search(odd.example.text)):
+    for pattern, description in _DAMAGE.items():
+        odd = _Matches(record for record in records if re.search(pattern, record.text))
+        if odd.example is not None and (match := re.search(pattern, odd.example.text)):
+            found = description.format(match[0])
             contain = agree(odd.number, "contains", "contain")
-            yield (
-                f"{plural(odd.number, 'text')} {where} {contain} {describe(match[0])} {odd.first}"
-            )
-
-
-def _describe_mojibake(found: str) -> str:
-    return f'UTF-8 that was decoded with another encoding, such as "{found}"'
-
-
-def _describe_lost(_: str) -> str:
-    return "the replacement character U+FFFD, left by a decoding error"
-
-
-def _describe_control(found: str) -> str:
-    return f"control characters, such as U+{ord(found):04X}"
-
-
-def _describe_html(found: str) -> str:
-    return f'HTML, such as "{found}"'
-
-
-_DAMAGE: tuple[tuple[re.Pattern[str], Callable[[str], str]], ...] = (
-    (_MOJIBAKE, _describe_mojibake),
-    (_LOST, _describe_lost),
-    (_CONTROLS, _describe_control),
-    (_HTML, _describe_html),
-)
+            yield f"{plural(odd.number, 'text')} {where} {contain} {found} {odd.first}"
 
 
 def _odd_texts(where: str, records: Sequence[Record]) -> Iterator[str]:

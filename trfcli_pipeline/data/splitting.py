@@ -32,12 +32,7 @@ def stratified_split(
 
     Returns:
         The training set and the dev set.
-
-    Raises:
-        ValueError: The fraction is out of range.
     """
-    if not 0 <= fraction < 1:
-        raise ValueError(f"fraction must be at least 0 and below 1, not {fraction}")
     rng = random.Random(seed)
     # Texts without labels form a group of their own; no real label has an empty name.
     labels = [sorted(record.labels) or [""] for record in records]

@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 from trfcli_pipeline.evaluation.eval_prediction import BoolArray, EvalPrediction, FloatArray
 from trfcli_pipeline.evaluation.metrics import Counts, precision_recall_f
 
-__all__ = ["Interval", "intervals", "percentile_interval", "resampled_metrics"]
-
 Interval = tuple[float, float]
 
 RESAMPLES = 1000

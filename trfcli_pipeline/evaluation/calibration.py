@@ -6,8 +6,6 @@ import numpy as np
 
 from trfcli_pipeline.evaluation.eval_prediction import BoolArray, EvalPrediction, FloatArray
 
-__all__ = ["Bin", "calibration_error", "confidences", "reliability"]
-
 BINS = 10
 
 

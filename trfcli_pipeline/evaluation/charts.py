@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
-__all__ = ["Axis", "Bars", "Line", "bar_chart", "line_chart", "nice_axis", "swatch"]
-
 WIDTH, HEIGHT = 400, 280
 # Margins for ticks and axis names.
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 12, 42
@@ -127,14 +125,6 @@ def bar_chart(up: Bars, down: Bars, *, title: str, name: str) -> str:
         down_by = TOP + 8 if sign < 0 else HEIGHT - BOTTOM - 4
         _add(svg, "text", {"x": str(LEFT + 4), "y": _number(down_by)}).text = text
     _add(svg, "path", {"class": "frame", "d": _path([(LEFT, middle), (WIDTH - RIGHT, middle)])})
-    return _text(svg)
-
-
-def swatch(style: str) -> str:
-    """Draw a sample of a line, for a legend."""
-    svg = ET.Element("svg", {"class": "swatch", "viewBox": "0 0 28 8", "aria-hidden": "true"})
-    group = _add(svg, "g", {"class": f"line {style}"})
-    _add(group, "path", {"d": "M0,4 28,4"})
     return _text(svg)
 
 

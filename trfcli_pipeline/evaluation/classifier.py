@@ -11,8 +11,6 @@ from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.evaluation.eval_prediction import DEFAULT_THRESHOLD, Threshold
 
-__all__ = ["TEXT_CLASSIFIERS", "Classifier", "find_classifier", "gold_cats"]
-
 TEXT_CLASSIFIERS = ("trf_textcat", "textcat", "textcat_multilabel")
 
 
@@ -48,7 +46,7 @@ def find_classifier(nlp: Language, name: str | None = None) -> Classifier:
         name: Name of the component. By default, the first text classifier that has labels.
 
     Raises:
-        PipelineError: The pipeline has no such component, or the component has no labels.
+        PipelineError: The pipeline has no text classifier, or it has no labels.
     """
     if name is None:
         names = [n for n in nlp.pipe_names if nlp.get_pipe_meta(n).factory in TEXT_CLASSIFIERS]
@@ -58,9 +56,6 @@ def find_classifier(nlp: Language, name: str | None = None) -> Classifier:
                 hint="Train one: trf train-textcat MODEL TRAIN",
             )
         name = next((n for n in names if getattr(nlp.get_pipe(n), "labels", ())), names[0])
-    elif name not in nlp.pipe_names:
-        pipes = ", ".join(nlp.pipe_names) or "none"
-        raise PipelineError(f"The pipeline has no component {name!r}", hint=f"It has: {pipes}")
     pipe = nlp.get_pipe(name)
     labels = tuple(getattr(pipe, "labels", ()))
     if not labels:

@@ -1,7 +1,7 @@
 """Compare two text classifiers on the same texts, with tests of significance."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -13,8 +13,6 @@ from trfcli_pipeline.evaluation.bootstrap import Interval, percentile_interval, 
 from trfcli_pipeline.evaluation.classifier import Classifier
 from trfcli_pipeline.evaluation.eval_prediction import BoolArray, FloatArray
 from trfcli_pipeline.evaluation.results import Evaluation
-
-__all__ = ["Comparison", "Difference", "check_comparable"]
 
 RESAMPLES = 2000
 # p-values below this level count as significant.
@@ -133,13 +131,7 @@ class Comparison:
             "n_texts": self.a.n_texts,
             "n_scored": self.a.n_scored,
             "differences": {
-                name: {
-                    "a": each.a,
-                    "b": each.b,
-                    "difference": each.value,
-                    "interval": list(each.interval),
-                    "p_value": each.p_value,
-                }
+                name: {**asdict(each), "interval": list(each.interval), "difference": each.value}
                 for name, each in self.differences.items()
             },
             "mcnemar_p_value": self.mcnemar,

@@ -1,27 +1,13 @@
 """Gold labels and predicted scores as arrays: what every metric is computed from."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trfcli_pipeline.data.wording import agree, enumeration
 from trfcli_pipeline.errors import DataError, PipelineError
-
-__all__ = [
-    "BoolArray",
-    "EvalPrediction",
-    "FloatArray",
-    "Threshold",
-    "check_arguments",
-    "read_gold",
-    "read_scores",
-    "threshold_row",
-]
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
@@ -31,7 +17,6 @@ Threshold = float | Mapping[str, float]
 DEFAULT_THRESHOLD = 0.5
 # Softmax and sigmoid in float32 may exceed 1.0 by a rounding error.
 ROUNDING = 1e-6
-_SHOWN_LABELS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +60,8 @@ class EvalPrediction:
         unknown and isn't scored.
 
         Args:
-            gold: For each text, its labels with scores from 0 to 1.
+            gold: For each text, its labels with scores from 0 to 1. With exclusive labels, only
+                one applies. Labels that the classifier doesn't know are ignored.
             predicted: For each text, the predicted scores from 0 to 1. A missing label counts as
                 0.0.
             labels: All labels of the classifier. Predictions of other labels are ignored.
@@ -83,14 +69,9 @@ class EvalPrediction:
             threshold: Decision threshold of multi-label classifiers.
 
         Raises:
-            DataError: There are no texts or no gold labels, a gold label isn't in `labels`, a gold
-                score isn't between 0 and 1, or a text has several labels though labels are
-                exclusive.
+            DataError: There are no texts or no gold labels.
             PipelineError: A text has no predicted scores, or a score isn't between 0 and 1.
-            ValueError: `gold` and `predicted` differ in length, or a threshold isn't between 0
-                and 1.
         """
-        check_arguments(len(predicted), len(gold), threshold)
         gold_scores = read_gold(gold, labels, exclusive=exclusive)
         scored = np.flatnonzero(~np.isnan(gold_scores).all(axis=1))
         return cls(
@@ -133,20 +114,6 @@ class EvalPrediction:
         return correct
 
 
-def check_arguments(n_predicted: int, n_gold: int, threshold: Threshold) -> None:
-    """Check the arguments that don't depend on the data.
-
-    Raises:
-        ValueError: The numbers of texts differ, or a threshold isn't between 0 and 1.
-    """
-    if n_predicted != n_gold:
-        raise ValueError(f"{n_predicted} texts, but {n_gold} gold records")
-    values = threshold.values() if isinstance(threshold, Mapping) else [threshold]
-    for value in values:
-        if not 0.0 <= value <= 1.0:
-            raise ValueError(f"threshold must be between 0 and 1, not {value}")
-
-
 def read_gold(
     gold: Sequence[Mapping[str, float | None]], labels: Sequence[str], *, exclusive: bool
 ) -> FloatArray:
@@ -156,24 +123,16 @@ def read_gold(
     """
     if not gold:
         raise DataError("There are no texts to evaluate")
-    _check_gold_labels(gold, labels)
-    matrix = np.full((len(gold), len(labels)), np.nan)
-    columns = {label: column for column, label in enumerate(labels)}
-    for row, record in enumerate(gold):
-        for label, score in record.items():
-            if score is None:
-                continue
-            if not 0.0 <= score <= 1.0:
-                raise DataError(
-                    f"Text {row + 1}: the gold score of {label!r} is {score}, not between 0 and 1"
-                )
-            matrix[row, columns[label]] = score
+    # None becomes NaN.
+    matrix = np.array([[record.get(label) for label in labels] for record in gold], np.float64)
     if exclusive:
-        _make_one_hot(matrix, labels)
+        filled = np.nan_to_num(matrix)
+        highest = filled.max(axis=1, keepdims=True)
+        matrix = np.where(highest > 0.0, filled == highest, np.nan)
     known = ~np.isnan(matrix)
     if not known.any():
         raise DataError("No text has a gold label, so there is nothing to score")
-    return np.where(known, (matrix > 0.0).astype(np.float64), np.nan)
+    return np.where(known, matrix > 0.0, np.nan)
 
 
 def read_scores(predicted: Sequence[Mapping[str, float]], labels: Sequence[str]) -> FloatArray:
@@ -199,31 +158,3 @@ def threshold_row(threshold: Threshold, labels: Sequence[str]) -> FloatArray:
     if isinstance(threshold, Mapping):
         return np.array([threshold.get(label, DEFAULT_THRESHOLD) for label in labels])
     return np.full(len(labels), float(threshold))
-
-
-def _check_gold_labels(gold: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> None:
-    known = set(labels)
-    unknown = Counter(label for record in gold for label in record if label not in known)
-    if not unknown:
-        return
-    first = next(row for row, record in enumerate(gold, start=1) if not known.issuperset(record))
-    names = enumeration([repr(label) for label in unknown], limit=_SHOWN_LABELS)
-    raise DataError(
-        f"Unknown {agree(len(unknown), 'label', 'labels')}: {names} (first in text {first})",
-        hint=f"The labels of the text classifier: {enumeration(labels, limit=_SHOWN_LABELS)}",
-    )
-
-
-def _make_one_hot(matrix: FloatArray, labels: Sequence[str]) -> None:
-    """Make rows one-hot, in place. Rows without a positive score become NaN."""
-    filled = np.nan_to_num(matrix, nan=0.0)
-    highest = filled.max(axis=1, keepdims=True)
-    is_gold = (filled == highest) & (highest > 0.0)
-    ambiguous = np.flatnonzero(is_gold.sum(axis=1) > 1)
-    if ambiguous.size:
-        row = int(ambiguous[0])
-        names = enumeration([labels[column] for column in np.flatnonzero(is_gold[row]).tolist()])
-        raise DataError(
-            f"Text {row + 1} has several labels ({names}), but labels are exclusive",
-        )
-    matrix[:] = np.where(highest > 0.0, is_gold, np.nan)

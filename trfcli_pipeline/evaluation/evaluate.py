@@ -9,11 +9,9 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.evaluation.classifier import find_classifier
-from trfcli_pipeline.evaluation.eval_prediction import Threshold, check_arguments, read_gold
+from trfcli_pipeline.evaluation.classifier import Classifier
+from trfcli_pipeline.evaluation.eval_prediction import Threshold, read_gold
 from trfcli_pipeline.evaluation.results import Evaluation, score_cats
-
-__all__ = ["PredictionOutput", "count_words", "evaluate", "predict"]
 
 
 class PredictionOutput(NamedTuple):
@@ -34,9 +32,8 @@ def evaluate(
     nlp: Language,
     texts: Sequence[str],
     gold: Sequence[Mapping[str, float]],
+    classifier: Classifier,
     *,
-    component: str | None = None,
-    labels: Sequence[str] | None = None,
     threshold: Threshold | None = None,
     batch_size: int = 128,
 ) -> Evaluation:
@@ -46,30 +43,24 @@ def evaluate(
         nlp: The pipeline.
         texts: The texts.
         gold: For each text its gold labels with 1.0 or 0.0; see `EvalPrediction.from_cats`.
-        component: Name of the component to score. By default, the first text classifier that has
-            labels.
-        labels: The labels to score, in the order of the results. By default, all labels of the
-            component.
+        classifier: The text classifier to score, with its labels in the order of the results.
         threshold: Decision threshold for multi-label classifiers, for all labels or per label. By
-            default, the component's own.
+            default, the classifier's own.
         batch_size: Number of texts in a batch of `nlp.pipe`.
 
     Raises:
-        PipelineError: The pipeline has no such component or no text classifier with labels, or it
-            predicted no scores for a text.
-        DataError: There is nothing to score, or a gold record can't be used. This is checked before
-            the pipeline runs.
-        ValueError: `texts` and `gold` differ in length, or a threshold isn't between 0 and 1.
+        PipelineError: The pipeline predicted no scores for a text.
+        DataError: There is nothing to score. This is checked before the pipeline runs.
     """
-    classifier = find_classifier(nlp, component)
-    labels = classifier.labels if labels is None else tuple(labels)
-    threshold = classifier.threshold if threshold is None else threshold
-    check_arguments(len(texts), len(gold), threshold)
     # Fail now rather than after minutes of prediction.
-    read_gold(gold, labels, exclusive=classifier.exclusive)
+    read_gold(gold, classifier.labels, exclusive=classifier.exclusive)
     output = predict(nlp, texts, batch_size=batch_size)
     evaluation = score_cats(
-        gold, output.cats, labels, exclusive=classifier.exclusive, threshold=threshold
+        gold,
+        output.cats,
+        classifier.labels,
+        exclusive=classifier.exclusive,
+        threshold=classifier.threshold if threshold is None else threshold,
     )
     return replace(evaluation, n_words=output.n_words, seconds=output.seconds)
 

@@ -13,20 +13,6 @@ from numpy.typing import NDArray
 
 from trfcli_pipeline.evaluation.eval_prediction import BoolArray, EvalPrediction, FloatArray
 
-__all__ = [
-    "Counts",
-    "average_precision",
-    "confusion_matrix",
-    "count",
-    "matthews_correlation",
-    "mean_of_defined",
-    "precision_recall_curve",
-    "precision_recall_f",
-    "roc_auc",
-    "spacy_scores",
-    "weighted_scores",
-]
-
 
 @dataclass(frozen=True, eq=False)
 class Counts:

@@ -2,24 +2,20 @@
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import srsly
 from markupsafe import Markup
 
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.data.wording import plural
-from trfcli_pipeline.errors import DataError
-from trfcli_pipeline.evaluation import charts
+from trfcli_pipeline.errors import DataError, one_line
 from trfcli_pipeline.evaluation.report_charts import draw_charts, format_score
 from trfcli_pipeline.evaluation.results import Evaluation, Mistake
-
-__all__ = ["Origin", "read_history", "render_report"]
 
 HISTORY = "training.jsonl"
 
@@ -28,39 +24,6 @@ _SHOWN_MISTAKES = 2000
 _SHOWN_TEXT = 600
 # With this many labels, the names above the matrix are vertical and its cells are smaller.
 _MANY_LABELS = 8
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What was evaluated.
-
-    Attributes:
-        model: Name or directory of the pipeline, as the user gave it.
-        pipeline: Name and version of the pipeline.
-        data: Name of the data file.
-        history: The evaluations during training: "step", "epoch" and the scores; see
-            `read_history`.
-    """
-
-    model: str
-    pipeline: str
-    data: str
-    history: Sequence[Mapping[str, Any]] = ()
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric in the overview.
-
-    Attributes:
-        meaning: What the metric says, in plain words.
-        interval: The 95 % confidence interval, as text.
-    """
-
-    name: str
-    value: str
-    meaning: str
-    interval: str | None = None
 
 
 def read_history(model: Path | None) -> list[dict[str, Any]]:
@@ -76,23 +39,30 @@ def read_history(model: Path | None) -> list[dict[str, Any]]:
     path = None if model is None else model / HISTORY
     if path is None or not path.is_file():
         return []
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf8").splitlines(), start=1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{path}, line {number}: not valid JSON") from error
-        if not isinstance(row, dict):
-            raise DataError(f"{path}, line {number}: not a JSON object")
-        rows.append(row)
-    return rows
+    try:
+        return list(srsly.read_jsonl(path))
+    except ValueError as error:
+        raise DataError(f"{path}: {one_line(error)}") from error
 
 
-def render_report(evaluation: Evaluation, records: Sequence[Record], origin: Origin) -> str:
+def render_report(
+    evaluation: Evaluation,
+    records: Sequence[Record],
+    *,
+    model: str,
+    pipeline: str,
+    data: str,
+    history: Sequence[Mapping[str, Any]] = (),
+) -> str:
     """Render an evaluation as an HTML page.
 
     Args:
         records: All evaluated texts, in order.
+        model: Name or directory of the pipeline, as the user gave it.
+        pipeline: Name and version of the pipeline.
+        data: Name of the data file.
+        history: The evaluations during training: "step", "epoch" and the scores; see
+            `read_history`.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("trfcli_pipeline.evaluation"),
@@ -102,7 +72,6 @@ def render_report(evaluation: Evaluation, records: Sequence[Record], origin: Ori
         lstrip_blocks=True,
     )
     environment.filters["svg"] = Markup
-    environment.filters["swatch"] = _swatch
     environment.filters["score"] = format_score
     environment.filters["breakable"] = _breakable
     environment.globals["plural"] = plural
@@ -112,10 +81,11 @@ def render_report(evaluation: Evaluation, records: Sequence[Record], origin: Ori
     )
     shown = evaluation.mistakes[::-1][:_SHOWN_MISTAKES]
     page = environment.get_template("report.html").render(
-        origin=origin,
+        model=model,
+        pipeline=pipeline,
+        data=data,
         evaluation=evaluation,
-        metrics=_metrics(evaluation),
-        charts=draw_charts(evaluation, origin.history),
+        charts=draw_charts(evaluation, history),
         matrix=_matrix(evaluation),
         many_labels=len(evaluation.labels) >= _MANY_LABELS,
         confusions=evaluation.confusions[:_SHOWN_CONFUSIONS],
@@ -126,67 +96,6 @@ def render_report(evaluation: Evaluation, records: Sequence[Record], origin: Ori
     )
     # The name of a directory may contain bytes that aren't UTF-8.
     return page.encode("utf8", errors="replace").decode("utf8")
-
-
-def _metrics(evaluation: Evaluation) -> list[Metric]:
-    intervals = {
-        name: f"{low:.3f} to {high:.3f}" for name, (low, high) in evaluation.intervals.items()
-    }
-    metrics = [
-        Metric(
-            "Accuracy",
-            format_score(evaluation.accuracy),
-            "Share of texts whose labels are all correct.",
-            intervals["accuracy"],
-        ),
-        Metric(
-            "Macro F",
-            format_score(evaluation.macro_f),
-            "Mean F of the labels. Rare labels count as much as common ones.",
-            intervals["cats_macro_f"],
-        ),
-        Metric(
-            "Weighted F",
-            format_score(evaluation.weighted["weighted_f"]),
-            "Mean F of the labels, weighted by their number of texts.",
-        ),
-        Metric(
-            "Macro AUC",
-            format_score(evaluation.macro_auc),
-            "How often a text with a label scores higher for it than a text without. "
-            "0.5 is chance level.",
-        ),
-        Metric(
-            "Average precision",
-            format_score(evaluation.macro_average_precision),
-            "Precision averaged over all levels of recall, then over labels.",
-        ),
-        Metric(
-            "Matthews correlation",
-            format_score(evaluation.mcc),
-            "Correlation of true and predicted labels: 1 is perfect, 0 is chance level.",
-        ),
-        Metric(
-            "Calibration error",
-            format_score(evaluation.ece),
-            "Mean gap between confidence and accuracy. With 0.05, predictions made with 80 % "
-            "confidence are typically correct in 75 to 85 % of cases.",
-        ),
-    ]
-    if not evaluation.exclusive_classes:
-        micro_f = Metric(
-            "Micro F",
-            format_score(evaluation.micro_f),
-            "F over the pooled predictions of all labels. Common labels count more.",
-            intervals["cats_micro_f"],
-        )
-        # With exclusive labels, micro F equals accuracy.
-        metrics.insert(2, micro_f)
-    if evaluation.speed is not None:
-        metrics.append(
-            Metric("Words per second", f"{evaluation.speed:,.0f}", "Speed of the whole pipeline.")
-        )
-    return metrics
 
 
 def _matrix(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -217,7 +126,3 @@ def _mistake(mistake: Mistake, records: Sequence[Record], labels: Sequence[str])
 def _breakable(name: str) -> Markup:
     """A name with line-break opportunities between its words, as in "card_not_working"."""
     return Markup("<wbr>").join(re.split(r"(?<=[_/.:])(?=\w)", name))
-
-
-def _swatch(style: str) -> Markup:
-    return Markup(charts.swatch(style))

@@ -18,8 +18,6 @@ from trfcli_pipeline.evaluation.eval_prediction import (
     Threshold,
 )
 
-__all__ = ["Confusion", "Evaluation", "LabelScore", "Mistake", "score_cats"]
-
 
 @dataclass(frozen=True)
 class LabelScore:

@@ -13,8 +13,6 @@ from trfcli_pipeline.evaluation.eval_prediction import (
 )
 from trfcli_pipeline.evaluation.metrics import Counts, precision_recall_f
 
-__all__ = ["tune_thresholds"]
-
 # Finer steps than hundredths would overfit the dev set.
 CANDIDATES = np.arange(1, 100) / 100
 # Weight of the counts pooled over all labels, in texts of a label. Higher values favor micro F,

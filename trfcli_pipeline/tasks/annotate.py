@@ -24,7 +24,7 @@ from trfcli_pipeline.pipeline.loading import check_pipeline, load_pipeline
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.tasks.predictions import Batch, Predicted, Predictor
 from trfcli_pipeline.tasks.resumable_file import ResumableFile
-from trfcli_pipeline.tasks.worker_pool import Workers
+from trfcli_pipeline.tasks.worker_pool import start_workers
 
 # Limits the activations that long texts keep in memory at the same time.
 _BATCH_CHARACTERS = 50_000
@@ -129,8 +129,8 @@ def annotate(
     words_before, start = progress.words, time.perf_counter()
     # The workers run ahead of the output, so the batches are read from two places.
     batches, sent = tee(_batches(nlp, source, records, batch_size))
-    with file, Workers(predictor, n_process) as workers:
-        results = workers.map(_texts(source, batch) for batch in sent)
+    with file, start_workers(predictor, n_process) as run:
+        results = run(_texts(source, batch) for batch in sent)
         for batch, predicted in zip(batches, results, strict=True):
             content = writer.add(_rows(batch, predicted.content))
             progress.add(batch, predicted)

@@ -45,8 +45,7 @@ def compare(
             nlp,
             [record.text for record in records],
             gold,
-            component=classifier.name,
-            labels=classifiers[0].labels,
+            classifier._replace(labels=classifiers[0].labels),
             threshold=threshold,
             batch_size=batch_size or nlp.batch_size,
         )

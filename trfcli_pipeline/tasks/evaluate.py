@@ -56,7 +56,7 @@ def evaluate(
         nlp,
         [record.text for record in records],
         gold,
-        component=classifier.name,
+        classifier,
         threshold=threshold,
         batch_size=batch_size or nlp.batch_size,
     )
@@ -65,6 +65,8 @@ def evaluate(
         atomic.write_text(output, f"{metrics}\n")
     if html is not None:
         pipeline = f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']}"
-        origin = report.Origin(model, pipeline, data, history)
-        atomic.write_text(html, report.render_report(result, records, origin))
+        page = report.render_report(
+            result, records, model=model, pipeline=pipeline, data=data, history=history
+        )
+        atomic.write_text(html, page)
     return result, records

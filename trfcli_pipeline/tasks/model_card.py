@@ -10,8 +10,6 @@ from packaging.utils import canonicalize_name
 
 from trfcli_pipeline.huggingface.card import Score, card_metadata
 
-__all__ = ["model_card"]
-
 # Scores of a text classifier, in the order of the card.
 _SCORE_NAMES = {
     "accuracy": "Accuracy",

@@ -26,10 +26,8 @@ from spacy.util import get_minor_version_range, load_config, walk_dict
 from trfcli_pipeline.data.atomic import staged_directory
 from trfcli_pipeline.errors import OutputError, PipelineError, one_line
 from trfcli_pipeline.pipeline.language import DISTRIBUTION
-from trfcli_pipeline.pipeline.loading import check_name
+from trfcli_pipeline.pipeline.loading import check_name, check_pipeline
 from trfcli_pipeline.tasks.model_card import model_card
-
-__all__ = ["package"]
 
 ARCHIVES = {"sdist": "*.tar.gz", "wheel": "*.whl"}
 # The first version that builds wheels without the "wheel" package.
@@ -118,12 +116,9 @@ def _package_meta(model_dir: Path, *, name: str | None, version: str | None) -> 
 
 
 def _read_meta(path: Path) -> dict[str, Any]:
-    model_dir = path.parent
-    if not model_dir.is_dir():
-        raise PipelineError(f"{model_dir}: no such directory")
-    for file_name in ("config.cfg", path.name):
-        if not (model_dir / file_name).is_file():
-            raise PipelineError(f"{model_dir} is not a spaCy pipeline: it has no {file_name}")
+    check_pipeline(str(path.parent))
+    if not path.is_file():
+        raise PipelineError(f"{path.parent}: is no spaCy pipeline (it has no {path.name})")
     try:
         meta = srsly.read_json(path)
     except ValueError as error:

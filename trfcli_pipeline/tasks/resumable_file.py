@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from trfcli_pipeline.data.atomic import check_file, write_text
@@ -65,12 +64,7 @@ class ResumableFile:
             raise _unwritable(self.name, error) from error
         return self
 
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
         try:
             self._file.close()
             if error_type is None:

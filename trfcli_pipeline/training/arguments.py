@@ -10,7 +10,7 @@ from trfcli_pipeline.errors import ArgumentError
 
 LAYER_DECAY = "training.optimizer.trf_layer_decay"
 TRF_LR = "training.optimizer.trf_lr.initial_rate"
-# The config setting that each of these arguments changes.
+# The config setting that each of these arguments changes, if it is given.
 CONFIG_KEYS = {
     "exclusive": "components.trf_textcat.exclusive_classes",
     "architecture": "components.trf_textcat.architecture",

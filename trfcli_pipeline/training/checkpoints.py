@@ -69,10 +69,6 @@ class Workspace:
         state: dict[str, Any] = json.loads((self.checkpoint / _STATE).read_text())
         return state
 
-    def step(self) -> int:
-        """The step of the checkpoint."""
-        return self.load_state()["progress"]["step"]
-
     def remove(self) -> None:
         shutil.rmtree(self.root, ignore_errors=True)
 

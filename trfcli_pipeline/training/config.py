@@ -16,11 +16,16 @@ from thinc.api import Config, ConfigValidationError, Optimizer
 from trfcli_pipeline.data.package_data import shipped_path
 from trfcli_pipeline.errors import ArgumentError, DataError
 from trfcli_pipeline.heads.architectures import CLASSIFIERS
-from trfcli_pipeline.training.arguments import TRF_LR, TrainingArguments
-from trfcli_pipeline.training.overrides import TEXTCAT, apply_overrides, check_component
+from trfcli_pipeline.training.arguments import CONFIG_KEYS, TRF_LR, TrainingArguments
+from trfcli_pipeline.training.overrides import (
+    TEXTCAT,
+    apply_overrides,
+    check_component,
+    is_unused,
+)
 from trfcli_pipeline.training.size_rules import FEW_TEXTS, fit_to_size, format_rate, lower_rate
 
-WORDPIECER = "trf_wordpiecer"
+WORDPIECER, TOK2VEC = "trf_wordpiecer", "trf_tok2vec"
 _WARMUP_SHARE = 0.1
 # LoRA adapters take about ten times the rate of the encoder's own weights.
 _LORA_RATE = 1e-3
@@ -78,8 +83,9 @@ class TrainingConfig:
             self.config = self._raw.interpolate()
             self.seed: int = self.config["system"]["seed"]
             components = defaults.merge(self._raw).interpolate()["components"]
-            for name in {key.split(".")[1] for key in self._component_overrides()}:
-                check_component(components[name])
+            for name in (WORDPIECER, TOK2VEC, TEXTCAT):
+                if arguments.config or any(f".{name}." in key for key in arguments.overrides):
+                    check_component(components[name])
 
     def fit(self, n_texts: int) -> None:
         """Work out the number of steps for so many training texts, and all that depends on it.
@@ -151,16 +157,19 @@ class TrainingConfig:
 
     @property
     def pipeline_overrides(self) -> dict[str, Any]:
-        """The overrides for components that the pipeline already has."""
+        """The user's settings for components that the pipeline already has, by dotted keys."""
+        given = {
+            f"components.{component}.{name}": value
+            for component in (WORDPIECER, TOK2VEC)
+            for name, value in self.config["components"].get(component, {}).items()
+        }
+        # The defaults in our own files don't change a pipeline.
+        has_own_file = self.arguments.config is not None
         return {
             key: value
-            for key, value in self._component_overrides().items()
-            if not key.startswith(f"components.{TEXTCAT}.")
+            for key, value in given.items()
+            if (has_own_file or key in self.arguments.overrides) and not is_unused(key)
         }
-
-    def _component_overrides(self) -> dict[str, Any]:
-        overrides = self.arguments.overrides.items()
-        return {key: value for key, value in overrides if key.startswith("components.")}
 
     def _apply_arguments(self) -> None:
         """Put the user's arguments in place of the file's values."""
@@ -174,14 +183,11 @@ class TrainingConfig:
             )
         is_schedule = isinstance(self._raw["training"]["optimizer"]["trf_lr"], Mapping)
         values = {
-            "training.max_epochs": arguments.epochs,
-            "training.batcher.size": arguments.batch_size,
-            TRF_LR if is_schedule else TRF_LR.rpartition(".")[0]: trf_lr,
-            "components.trf_textcat.architecture": arguments.architecture,
-            "components.trf_textcat.exclusive_classes": self.exclusive,
-            "components.trf_wordpiecer.segments": arguments.segments,
-            "system.seed": arguments.seed,
+            CONFIG_KEYS[name]: getattr(arguments, name)
+            for name in ("epochs", "batch_size", "architecture", "segments", "seed")
         }
+        values[CONFIG_KEYS["exclusive"]] = self.exclusive
+        values[TRF_LR if is_schedule else TRF_LR.rpartition(".")[0]] = trf_lr
         for key, value in values.items():
             *sections, name = key.split(".")
             if value is not None:

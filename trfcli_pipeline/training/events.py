@@ -111,10 +111,10 @@ class Finished:
     score: float
     highest_score: float
     path: Path
-    replaced: str | None
     evaluations_without_improvement: int
     seconds: float
     kept_because: KeepReason = "score"
+    replaced: str | None = None
     already_finished: bool = False
 
 

@@ -7,7 +7,7 @@ import srsly
 
 from trfcli_pipeline.data.atomic import replace_directory
 from trfcli_pipeline.errors import OutputError
-from trfcli_pipeline.pipeline.loading import check_pipeline
+from trfcli_pipeline.pipeline.loading import check_free, check_pipeline
 
 _OWN_ENTRIES = {"config.cfg", "meta.json", "tokenizer", "vocab", "training.jsonl"}
 
@@ -26,12 +26,8 @@ def resolve_output(model: str, output: Path | None) -> Path:
             f"{model}: an installed pipeline can't be replaced",
             hint="Choose a directory for the trained pipeline: --output DIR",
         )
-    if target.exists() and not target.is_dir():
-        raise OutputError(f"{output}: is a file", hint="Choose a directory")
-    if target.is_dir() and any(target.iterdir()) and not (target / "config.cfg").exists():
-        raise OutputError(
-            f"{output}: exists and is not a spaCy pipeline", hint="Choose another directory"
-        )
+    if output is not None:
+        check_free(output.expanduser(), force=True)
     return target
 
 

@@ -24,6 +24,7 @@ _UNUSED = (
     *("training.frozen_components", "training.annotating_components", "training.logger"),
     *("training.before_to_disk", "training.before_update", "components.sentencizer"),
     *("components.trf_wordpiecer.trf_name", "components.trf_tok2vec.trf_name"),
+    *("components.trf_wordpiecer.factory", "components.trf_tok2vec.factory"),
     "components.trf_tok2vec.device",
 )
 # Scores of an evaluation that spaCy's Scorer doesn't know.
@@ -63,7 +64,7 @@ def apply_overrides(config: Config, overrides: Mapping[str, Any], defaults: Conf
     # What names a function comes first: it decides which other settings there are.
     for key in sorted(overrides, key=lambda key: not _names_function(key)):
         value = overrides[key]
-        if _is_unused(key):
+        if is_unused(key):
             raise ArgumentError(
                 f"--{key}: trf train doesn't use this setting",
                 hint="Texts, pipeline, device and seed have arguments and options of their own",
@@ -104,7 +105,7 @@ def suggest_setting(name: str) -> str | None:
 def did_you_mean(key: str, known: set[str]) -> str | None:
     """Name the settings whose keys, or the last parts of whose keys, are spelled alike."""
     key = key.replace("-", "_")
-    known = {each for each in known if not _is_unused(each)}
+    known = {each for each in known if not is_unused(each)}
     by_last_part: dict[str, list[str]] = {}
     for each in sorted(known):
         by_last_part.setdefault(each.rpartition(".")[2], []).append(each)
@@ -113,6 +114,11 @@ def did_you_mean(key: str, known: set[str]) -> str | None:
     if "." in key:
         similar = get_close_matches(key, known, n=2, cutoff=0.8) or similar
     return f"Did you mean {' or '.join(f'--{each}' for each in similar[:3])}?" if similar else None
+
+
+def is_unused(key: str) -> bool:
+    """Whether our training has no use for a setting."""
+    return any(f"{key}.".startswith(f"{unused}.") for unused in _UNUSED)
 
 
 def check_component(settings: Mapping[str, Any]) -> None:
@@ -126,10 +132,6 @@ def check_component(settings: Mapping[str, Any]) -> None:
     defaults = Language.get_factory_meta(factory).default_config or {}
     call = {"@factories": factory, "nlp": spacy.blank("xx"), "name": factory}
     registry.fill({factory: {**call, **defaults, **arguments}})
-
-
-def _is_unused(key: str) -> bool:
-    return any(f"{key}.".startswith(f"{unused}.") for unused in _UNUSED)
 
 
 def _check_value(key: str, value: Any) -> None:

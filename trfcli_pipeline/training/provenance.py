@@ -83,19 +83,28 @@ def check_identity(workspace: Workspace, identity: Mapping[str, str]) -> None:
         )
 
 
-def finished_before(target: Path, shown: Path, request: str) -> Finished | None:
-    """The result of the requested training run, if it is already at the target.
+def has_finished(target: Path, request: str) -> bool:
+    """Whether the result of the requested training run is already at the target.
+
+    Args:
+        request: Digest of the training run's identity; see `complete_meta`.
+    """
+    if not (target / "training.jsonl").exists():
+        return False
+    meta = srsly.read_json(target / "meta.json")
+    return meta.get("trf", {}).get("training", {}).get("request") == request
+
+
+def read_result(target: Path, shown: Path) -> Finished:
+    """Read from a trained pipeline how its training ended.
 
     Args:
         shown: The target as the user wrote it.
-        request: Digest of the training run's identity; see `complete_meta`.
     """
-    if not (target / "meta.json").exists():
-        return None
-    facts = srsly.read_json(target / "meta.json").get("trf", {}).get("training", {})
-    if facts.get("request") != request:
-        return None
-    scores = [row["score"] for row in srsly.read_jsonl(target / "training.jsonl")]
+    # Not by srsly, which reads 0.7 as 0.7000000000000001.
+    facts = json.loads((target / "meta.json").read_text(encoding="utf8"))["trf"]["training"]
+    history = (target / "training.jsonl").read_text(encoding="utf8").splitlines()
+    scores = [json.loads(row)["score"] for row in history]
     since_best = len(scores) - 1 - scores.index(max(scores))
     return Finished(
         best_step=facts["best_step"],
@@ -103,11 +112,9 @@ def finished_before(target: Path, shown: Path, request: str) -> Finished | None:
         score=facts["score"],
         highest_score=max(scores),
         path=shown,
-        replaced=None,
         evaluations_without_improvement=since_best if facts["stopped_early"] else 0,
         seconds=facts["seconds"],
         kept_because=facts["choice"],
-        already_finished=True,
     )
 
 
@@ -171,7 +178,7 @@ def complete_meta(path: Path, state: TrainerState, request: str) -> None:
     """Add to a trained pipeline what is only known after training.
 
     Args:
-        request: Digest of the training run's identity, by which `finished_before` recognizes it.
+        request: Digest of the training run's identity, by which `has_finished` recognizes it.
     """
     meta = srsly.read_json(path / "meta.json")
     meta["trf"]["training"].update(

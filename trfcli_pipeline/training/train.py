@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from trfcli_pipeline.training.checkpoints import Workspace
 from trfcli_pipeline.training.config import TrainingConfig
 from trfcli_pipeline.training.data import Data, read_data
 from trfcli_pipeline.training.distributed import DistributedContext, own_device
-from trfcli_pipeline.training.events import Checkpointed, Evaluated, Event, Finished, Planned
+from trfcli_pipeline.training.events import Checkpointed, Evaluated, Event, Planned
 from trfcli_pipeline.training.examples import Examples
 from trfcli_pipeline.training.output import replace_pipeline, resolve_output
 from trfcli_pipeline.training.provenance import (
@@ -26,8 +27,9 @@ from trfcli_pipeline.training.provenance import (
     describe_training,
     digest,
     digest_files,
-    finished_before,
+    has_finished,
     identify,
+    read_result,
 )
 from trfcli_pipeline.training.setup import (
     describe_classifier,
@@ -56,8 +58,8 @@ def train_textcat(
 
     Args:
         model: Directory or name of a pipeline with a trf_tok2vec.
-        train: File with labelled texts.
-        dev: File with the labelled texts of the dev set; by default some of the training texts
+        train: File with labeled texts.
+        dev: File with the labeled texts of the dev set; by default some of the training texts
             are held out.
         output: Directory for the trained pipeline; by default `model` itself.
         resume: Whether to continue an interrupted training run from its last checkpoint, to the
@@ -77,7 +79,7 @@ def train_textcat(
     arguments = arguments or TrainingArguments()
     shown = Path(model) if output is None else output
     target = resolve_output(model, output)
-    # Before all that takes time: typing errors.
+    # Report errors in the settings before anything that takes time.
     TrainingConfig(arguments, exclusive=arguments.is_exclusive() is not False).fit(1)
     workspace = Workspace.beside(target)
     device = own_device(arguments.device)
@@ -88,11 +90,11 @@ def train_textcat(
     identity = identify(config, nlp.path, data)
     # When trained in place, the pipeline has changed by the time we compare this.
     request = digest({**identity, "the pipeline": output and identity["the pipeline"]})
-    if resume and (finished := finished_before(target, shown, request)) is not None:
+    if resume and has_finished(target, request):
         if context.is_first:
             workspace.remove()
         context.close()
-        yield finished
+        yield replace(read_result(target, shown), already_finished=True)
         return
     if resumed := resume and workspace.can_resume:
         check_identity(workspace, identity)
@@ -140,7 +142,7 @@ def train_textcat(
         replace_pipeline(target, workspace.best)
         workspace.remove()
     context.close()
-    yield _describe_result(trainer, shown, replaced)
+    yield replace(read_result(target, shown), replaced=replaced)
 
 
 def _find_warnings(trainer: Trainer, data: Data, discarded: Workspace | None) -> list[str]:
@@ -154,9 +156,9 @@ def _find_warnings(trainer: Trainer, data: Data, discarded: Workspace | None) ->
             f"in memory and will be {done} again in every epoch"
         )
     if is_first and discarded is not None and discarded.can_resume:
+        step = discarded.load_state()["progress"]["step"]
         found.append(
-            f"An unfinished training at step {discarded.step():,} will be discarded "
-            "(--resume continues it)"
+            f"An unfinished training at step {step:,} will be discarded (--resume continues it)"
         )
     return found
 
@@ -182,21 +184,6 @@ def _describe_plan(trainer: Trainer, data: Data, **phrases: Any) -> Planned:
         decisions=config.decisions,
         done_steps=trainer.state.step,
         **phrases,
-    )
-
-
-def _describe_result(trainer: Trainer, path: Path, replaced: str | None) -> Finished:
-    state = trainer.state
-    return Finished(
-        best_step=state.best_step,
-        metric=" + ".join(trainer.score_weights),
-        score=state.best_score,
-        highest_score=max(row["score"] for row in state.history),
-        path=path,
-        replaced=replaced,
-        evaluations_without_improvement=state.evaluations_without_improvement,
-        seconds=state.seconds,
-        kept_because=state.kept_because,
     )
 
 

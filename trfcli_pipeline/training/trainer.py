@@ -197,12 +197,7 @@ class Trainer:
         if self.context.is_first:
             yield self._evaluate(epoch)
         state.losses, state.words, state.word_seconds = [], 0, 0.0
-        names = (
-            *("best_step", "best_score", "kept_because", "improved_step"),
-            *("stopped_early", "history"),
-        )
-        values = self.context.from_first([getattr(state, name) for name in names])
-        for name, value in zip(names, values, strict=True):
+        for name, value in self.context.from_first(asdict(state)).items():
             setattr(state, name, value)
 
     def _evaluate(self, epoch: float) -> Evaluated:

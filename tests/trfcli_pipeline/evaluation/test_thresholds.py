@@ -3,7 +3,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.evaluation.thresholds import CANDIDATES, tune_thresholds
 
 LABELS = [f"label {i}" for i in range(12)]
@@ -114,8 +113,3 @@ def test_unknown_labels_are_not_negative_examples() -> None:
 
 def test_thresholds_are_one_half_if_no_text_has_a_label() -> None:
     assert tune_thresholds([{"A": 0.0}], [{"A": 0.3}], ["A"]) == {"A": 0.5}
-
-
-def test_labels_unknown_to_the_classifier_are_an_error() -> None:
-    with pytest.raises(DataError, match="Unknown label: 'B'"):
-        tune_thresholds([{"B": 1.0}], [{"A": 0.3}], ["A"])

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import spacy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -151,6 +152,35 @@ def test_accumulated_batches_give_fewer_steps() -> None:
 
 def test_frozen_encoder_has_no_learning_rate() -> None:
     assert fitted(5000, freeze_encoder=True).trf_lr is None
+
+
+def test_only_settings_that_the_user_names_change_the_components_of_the_pipeline(
+    tmp_path: Path,
+) -> None:
+    assert fitted(100).pipeline_overrides == {}
+    wordpiecer, encoder = "components.trf_wordpiecer", "components.trf_tok2vec"
+    overrides = {f"{wordpiecer}.separator": "|", "components.trf_textcat.pooling": "max"}
+    assert fitted(100, overrides=overrides).pipeline_overrides == {f"{wordpiecer}.separator": "|"}
+    config = spacy.util.load_config(SHIPPED, interpolate=False)
+    config["components"]["trf_wordpiecer"].update(segments="doc", max_length=64)
+    config["components"]["trf_tok2vec"].update(keep=["last_hidden_state"], device="cpu")
+    config.to_disk(tmp_path / "own.cfg")
+    own = fitted(100, config=tmp_path / "own.cfg", overrides={f"{wordpiecer}.max_length": 32})
+    assert own.pipeline_overrides == {
+        f"{wordpiecer}.segments": "doc",
+        f"{wordpiecer}.long_sentences": "window",
+        f"{wordpiecer}.max_length": 32,
+        f"{encoder}.words_per_batch": 2000,
+        f"{encoder}.keep": ["last_hidden_state"],
+    }
+
+
+def test_unknown_setting_of_a_component_in_the_config_is_an_error(tmp_path: Path) -> None:
+    config = spacy.util.load_config(SHIPPED, interpolate=False)
+    config["components"]["trf_wordpiecer"]["max_lenght"] = 64
+    config.to_disk(tmp_path / "own.cfg")
+    with pytest.raises(DataError, match=r"own\.cfg: .*max_lenght"):
+        fitted(100, config=tmp_path / "own.cfg")
 
 
 def test_missing_config_is_an_error(tmp_path: Path) -> None:

@@ -187,6 +187,24 @@ def test_overrides_are_saved_with_the_model(model: Path, data: str) -> None:
     assert nlp.config["components"]["trf_tok2vec"]["words_per_batch"] == 100
 
 
+def test_components_get_the_settings_of_the_config_file(
+    model: Path, data: str, tmp_path: Path
+) -> None:
+    path = constant_rates(tmp_path / "own.cfg", head=0.01, encoder=1e-3)
+    config = spacy.util.load_config(path, interpolate=False)
+    config["components"]["trf_wordpiecer"].update(max_length=16, separator="|")
+    config["components"]["trf_tok2vec"]["words_per_batch"] = 100
+    config.to_disk(path)
+    arguments = TrainingArguments(config=path, overrides={"training.max_steps": 1})
+    plan = start(str(model), data, arguments=arguments)
+    assert plan.segments == "windows of up to 16 wordpieces"
+    finish(train_textcat(str(model), data, arguments=arguments))
+    nlp = spacy.load(model)
+    assert nlp.get_pipe("trf_wordpiecer").settings.separator == "|"
+    assert nlp.get_pipe("trf_wordpiecer").max_length == 16
+    assert nlp.config["components"]["trf_tok2vec"]["words_per_batch"] == 100
+
+
 def test_training_is_not_resumed_with_other_overrides(model: Path, data: str) -> None:
     for event in train_textcat(str(model), data, arguments=QUICK):
         if isinstance(event, Checkpointed):

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from trainings import QUICK
 
 from trfcli_pipeline.errors import ArgumentError, EncoderError, PipelineError
+from trfcli_pipeline.evaluation.classifier import find_classifier
 from trfcli_pipeline.evaluation.evaluate import evaluate
 from trfcli_pipeline.tasks.init_model import init_model
 from trfcli_pipeline.training import (
@@ -173,7 +174,8 @@ def test_saved_pipeline_has_the_scores_of_its_evaluation(
     ][-1]
     rows = list(srsly.read_jsonl(data))
     gold = [{label: float(label == row["label"]) for label in ("FRUIT", "FILM")} for row in rows]
-    found = evaluate(spacy.load(tmp_path), [row["text"] for row in rows], gold)
+    nlp = spacy.load(tmp_path)
+    found = evaluate(nlp, [row["text"] for row in rows], gold, find_classifier(nlp))
     assert found.cats == best.evaluation.cats
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import IO, Any
 
 from trfcli_pipeline.data.formats.json import to_json
@@ -21,14 +22,6 @@ from trfcli_pipeline.errors import DataError, OutputError
 _CSV_QUOTES = 'Put fields with quotes or newlines in quotes, and double the quotes inside them ("")'
 # The csv module's default of 131,072 characters is less than a book.
 _CSV_FIELD_LIMIT = 2**31 - 1
-
-
-def _read_csv(stream: IO[bytes], name: str) -> Rows:
-    yield from _read_table(stream, name, ",")
-
-
-def _read_tsv(stream: IO[bytes], name: str) -> Rows:
-    yield from _read_table(stream, name, "\t")
 
 
 def _read_table(stream: Iterable[bytes], name: str, delimiter: str) -> Rows:
@@ -171,6 +164,6 @@ def _cell(value: Any) -> Any:
     return to_json(value) if isinstance(value, list | dict | bool) else value
 
 
-CSV = Format(_read_csv)
-TSV = Format(_read_tsv)
+CSV = Format(partial(_read_table, delimiter=","))
+TSV = Format(partial(_read_table, delimiter="\t"))
 PARQUET = Format(_read_parquet, place="row")

@@ -25,7 +25,7 @@ from train_command import DEV, LABELS, TEXTS, CheckFailure, Digest, Run, Write
             "empty.jsonl: no records",
             "A record is",
         ),
-        (["model", "train.jsonl", "-o", "folder"], "folder: exists and is not a spaCy", "another"),
+        (["model", "train.jsonl", "-o", "folder"], "folder: exists and is no spaCy", "another"),
         (["model", "train.jsonl", "-o", "dev.jsonl"], "dev.jsonl: is a file", "directory"),
         (["model", "train.jsonl", "--architecture", "x"], "x: no such arch", "softmax_last_hidden"),
         (["model", "train.jsonl", "--device", "warp"], "warp: not a device", "cpu"),
