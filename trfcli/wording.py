@@ -36,7 +36,7 @@ def millions(number: float) -> str:
 # The library's functions, imported when they are called: importing the library takes seconds.
 
 
-def enumeration(items: Sequence[str], *, limit: int = 5) -> str:
+def enumeration(items: Sequence[str], *, limit: int = 10) -> str:
     """The first few items and the number of the others: "A, B, C and 4 more"."""
     from trfcli_pipeline.data import wording
 
