@@ -60,8 +60,7 @@ def section(
 def table(title: str, rows: list[tuple[str, str]]) -> str:
     """Format parameters as a table."""
     lines = [f"| `{cell(name)}` | {cell(text)} |" for name, text in rows]
-    content = "\n".join([f"| {title} | |", "|---|---|", *lines])
-    return f'<div class="options" markdown>\n\n{content}\n\n</div>\n'
+    return "\n".join([f"| {title} | |", "|---|---|", *lines]) + "\n"
 
 
 def cell(text: str) -> str:
