@@ -36,13 +36,8 @@ def write_help(
     command = ctx.command
     formatter.write_usage(ctx.command_path, " ".join(command.collect_usage_pieces(ctx)))
     formatter.write("\n" + textwrap.fill(command.help or "", formatter.width) + "\n")
-    sections: dict[str, list[tuple[str, str]]] = {}
-    if commands:
-        sections["Commands"] = list(commands)
-    for param in command.get_params(ctx):
-        record = param.get_help_record(ctx)
-        if record is not None:
-            sections.setdefault(_section(param), []).append(_row(param, *record))
+    sections = {"Commands": list(commands)} if commands else {}
+    sections.update(parameters(ctx))
     names = [name for rows in sections.values() for name, _ in rows]
     column = min(max(map(len, names)), _MAX_NAME_WIDTH)
     for title, rows in sections.items():
@@ -52,6 +47,16 @@ def write_help(
     formatter.write(_heading("Example"))
     for line in (command.epilog or "").splitlines():
         formatter.write(_shell_lines(line, formatter.width))
+
+
+def parameters(ctx: "Context") -> dict[str, list[tuple[str, str]]]:
+    """Return the name and the explanation of each parameter, by section."""
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for param in ctx.command.get_params(ctx):
+        record = param.get_help_record(ctx)
+        if record is not None:
+            sections.setdefault(_section(param), []).append(_row(param, *record))
+    return sections
 
 
 def usage_pieces(params: Iterable["Parameter"]) -> list[str]:

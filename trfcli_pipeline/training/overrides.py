@@ -7,8 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 import spacy
-from spacy.language import Language
-from spacy.schemas import ConfigSchemaTraining
+from spacy.language import DEFAULT_CONFIG, Language
 from spacy.util import registry
 from thinc.api import Config
 
@@ -89,7 +88,7 @@ def setting_keys(config: Mapping[str, Any]) -> Iterator[str]:
     functions and component factories that it names. A section that names a function is a setting
     too: a number can take the place of a schedule.
     """
-    yield from (f"training.{name}" for name in ConfigSchemaTraining.model_fields)
+    yield from (f"training.{name}" for name in DEFAULT_CONFIG["training"])
     names = Language.get_factory_meta(TEXTCAT).default_score_weights or {}
     scores = [name for name in names if not name.endswith(("_per_type", "_desc"))]
     yield from (f"training.score_weights.{name}" for name in (*scores, *_OWN_SCORES))
