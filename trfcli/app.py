@@ -23,7 +23,7 @@ from trfcli.commands import (
     package,
     train_textcat,
 )
-from trfcli.help import usage_pieces, write_help
+from trfcli.help import HelpLayout
 from trfcli.options import DebugOption, QuietOption
 
 if TYPE_CHECKING:
@@ -59,31 +59,28 @@ COMMANDS = (
 )
 
 
-class Group(TyperGroup):
+class Group(HelpLayout, TyperGroup):
     """`trf` itself."""
 
     def get_params(self, ctx: "Context") -> "list[Parameter]":
         # --quiet, --debug and --help come last, as in the help of commands.
         return sorted(super().get_params(ctx), key=lambda param: param.name in (*SHARED, "help"))
 
-    def format_help(self, ctx: "Context", formatter: "HelpFormatter") -> None:
-        commands = [(names, self.commands[names[0]].help or "") for _, names in COMMANDS]
-        write_help(ctx, formatter, [(", ".join(names), text) for names, text in commands])
+    def format_options(self, ctx: "Context", formatter: "HelpFormatter") -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(", ".join(names), self.commands[names[0]].help or "") for _, names in COMMANDS]
+            )
+        super().format_options(ctx, formatter)
 
 
-class Command(TyperCommand):
+class Command(HelpLayout, TyperCommand):
     """A command that takes --quiet and --debug as `trf` does, and whose errors become messages."""
 
     def get_params(self, ctx: "Context") -> "list[Parameter]":
         shared = [param for param in ctx.find_root().command.params if param.name in SHARED]
         *params, help_param = super().get_params(ctx)
         return [*params, *shared, help_param]
-
-    def collect_usage_pieces(self, ctx: "Context") -> list[str]:
-        return ["[OPTIONS]", *usage_pieces(self.params)]
-
-    def format_help(self, ctx: "Context", formatter: "HelpFormatter") -> None:
-        write_help(ctx, formatter)
 
     def invoke(self, ctx: "Context") -> None:
         given = {name: ctx.params.pop(name) or ctx.find_root().params[name] for name in SHARED}

@@ -47,7 +47,7 @@ def package(
 
     Example:
       trf package ./model ./out
-      trf package ./model ./out --name spam_filter --version 1.0.0 --build wheel
+      trf package ./model ./out --name spam --version 1.0.0
     """
     from trfcli_pipeline.tasks import package as task
 
