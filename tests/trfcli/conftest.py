@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 
 from trfcli import console
 from trfcli.app import app
-from trfcli.console.settings import QUIET_ENVIRONMENT
+from trfcli.console import QUIET_ENVIRONMENT
 
 Run = Callable[..., Result]
 Report = dict[str, Any]

@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from trfcli.rendering import render_alignment
-from trfcli.rendering.cells import visible
+from trfcli.rendering.alignment import print_alignment
+from trfcli.rendering.drawing import draw
 from trfcli.rendering.groups import COLORS, split_sentences
 from trfcli.rendering.table import table_rows
+from trfcli.text import visible
 
 Report = dict[str, Any]
 MakeReport = Callable[..., Report]
@@ -60,113 +61,90 @@ def reports(draw: st.DrawFn, make_report: MakeReport) -> Report:
     return report
 
 
-def plain(report: Report, width: int) -> list[str]:
-    return [line.plain for line in render_alignment(report, width)]
-
-
 def drawn(report: Report, width: int = 80) -> list[str]:
-    """The lines of the first sentence, without its header."""
-    lines = plain(report, width)
-    return lines[1 : lines.index("")]
+    """Return the lines of all sentences."""
+    return [line.plain for each in split_sentences(report) for line in draw(each, width)]
 
 
-def test_tokens_are_drawn_below_their_pieces(cafes: Report) -> None:
-    assert plain(cafes, 80) == [
-        " sentence 1                                               8 wordpieces, 4 tokens",
+def rows(report: Report) -> list[tuple[str, ...]]:
+    return [row for each in split_sentences(report) for row, _ in table_rows(each)]
+
+
+def test_tokens_are_drawn_below_their_pieces(
+    cafes: Report, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_alignment(cafes)
+    assert capsys.readouterr().out.splitlines() == [
+        " sentence 1   8 wordpieces, 4 tokens",
         " [CLS]   zurich   '  s   cafe  ##s   .   [SEP]",
         "         Zürich   's ─   cafés ───   .",
         "",
-        " token          wordpieces    indices   share",
-        " Zürich         zurich        1         1",
-        " 's             ' s           2 3       1 1",
-        " cafés          cafe ##s      4 5       1 1",
-        " .              .             6         1",
-        " (sentence 1)   [CLS] [SEP]   0 7       1/4 1/4",
+        " token          wordpiece   index   share",
+        " Zürich         zurich          1       1",
+        " 's             '               2       1",
+        "                s               3       1",
+        " cafés          cafe            4       1",
+        "                ##s             5       1",
+        " .              .               6       1",
+        " (sentence 1)   [CLS]           0     1/4",
+        "                [SEP]           7     1/4",
         "",
-        " Special and unaligned pieces ([CLS], [SEP]) are shared by all tokens of their",
-        " sentence.",
+        " Special and unaligned pieces ([CLS], [SEP]) are shared by all tokens of their sentence.",
     ]
 
 
 def test_pair_of_lines_wraps_between_groups(cafes: Report) -> None:
-    assert plain(cafes, 26)[:9] == [
-        " sentence 1",
-        " 8 wordpieces, 4 tokens",
+    assert drawn(cafes, 26) == [
         " [CLS]   zurich   '  s",
         "         Zürich   's ─",
         "",
         " cafe  ##s   .   [SEP]",
         " cafés ───   .",
-        "",
-        " token: wordpieces,",
-    ]
-
-
-def test_narrow_table_has_a_line_for_each_piece(cafes: Report) -> None:
-    lines = plain(cafes, 26)
-    assert lines[8:14] == [
-        " token: wordpieces,",
-        "   indices, share",
-        " Zürich",
-        "   zurich  1  1",
-        " 's",
-        "   '       2  1",
-    ]
-
-
-def test_lists_of_a_row_wrap_together(make_report: MakeReport) -> None:
-    pieces = ["abcdefgh", "ijklmnop", "x" * 40, "yz"]
-    report = make_report(([("word" * 10, [0, 1, 2, 3]), ("a", [3])], pieces))
-    lines = plain(report, 48)
-    begin = next(n for n, line in enumerate(lines) if line.startswith(" token "))
-    assert lines[begin : begin + 8] == [
-        " token          wordpieces     indices   share",
-        " wordwordword   abcdefgh       0         1",
-        " wordwordword   ijklmnop       1         1",
-        " wordwordword   xxxxxxxxxxxx   2         1",
-        " word           xxxxxxxxxxxx",
-        "                xxxxxxxxxxxx",
-        "                xxxx",
-        "                yz             3         1/2",
     ]
 
 
 def test_shared_piece_shows_its_number_of_tokens(make_report: MakeReport) -> None:
     report = make_report(([("do", [0]), ("n't", [0])], ["don't"]))
     assert drawn(report) == [" don't×2 ─", " do  n't"]
-    assert " do      don't        0         1/2" in plain(report, 80)
+    assert ("do", "don't", "0", "1/2") in rows(report)
 
 
 def test_overlapping_tokens_stay_together(make_report: MakeReport) -> None:
     report = make_report(([("can", [0]), ("not", [0, 1])], ["cann", "ot"]))
     assert drawn(report) == [" cann×2  ot", " can  not ─"]
-    assert " not     cann ot      0 1       1/2 1" in plain(report, 80)
+    assert rows(report)[1:] == [("not", "cann", "0", "1/2"), ("", "ot", "1", "1")]
 
 
-def test_special_cases_are_marked_without_color(make_report: MakeReport) -> None:
+def test_special_cases_are_marked_without_color(
+    make_report: MakeReport, capsys: pytest.CaptureFixture[str]
+) -> None:
     report = make_report(
         ([("🦩", [1]), ("\n", []), ("mat", [])], [CLS, "[UNK]", SEP]), truncated=(2,)
     )
-    lines = plain(report, 80)
-    assert lines[0].endswith("3 wordpieces, 3 tokens, 1 cut off")
     assert drawn(report) == [
         " [CLS]   [UNK]?   (none)   (cut)   [SEP]",
         "         🦩       \\n       mat",
     ]
     # The truncated token gets no share of the special pieces.
-    assert any(line.startswith(" (sentence 1)") and "1/2 1/2" in line for line in lines)
+    assert ("(sentence 1)", "[CLS]", "0", "1/2") in rows(report)
+    print_alignment(report)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("3 wordpieces, 3 tokens, 1 cut off")
     assert "vocabulary" in lines[-3] and "zero vector" in lines[-2] and "(none)" in lines[-1]
 
 
-def test_notes_appear_only_where_they_apply(cafes: Report) -> None:
-    text = "\n".join(plain(cafes, 80))
+def test_notes_appear_only_where_they_apply(
+    cafes: Report, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_alignment(cafes)
+    text = capsys.readouterr().out
     assert "×n" not in text and "?" not in text and "(cut)" not in text and "(none)" not in text
 
 
 def test_long_token_is_cropped_only_if_it_does_not_fit(make_report: MakeReport) -> None:
     report = make_report(([("x" * 300, [0, 1])], ["y" * 150, "##" + "y" * 150]))
     assert not any("…" in line for line in drawn(report, 400))
-    assert plain(report, 40)[1:6] == [
+    assert drawn(report, 40) == [
         f" {'y' * 38}…",
         f" {'x' * 38}…",
         "",
@@ -194,10 +172,13 @@ def test_sentence_without_links_keeps_its_special_pieces(make_report: MakeReport
     assert [len(sentence.pieces) for sentence in split_sentences(report)] == [3, 2, 3]
 
 
-def test_model_without_special_pieces(make_report: MakeReport) -> None:
+def test_model_without_special_pieces(
+    make_report: MakeReport, capsys: pytest.CaptureFixture[str]
+) -> None:
     report = make_report(([("a", [0])], ["a"]), ([("b", [0]), ("c", [1])], ["b", "Ġc"]))
     assert [len(sentence.pieces) for sentence in split_sentences(report)] == [1, 2]
-    assert "Special" not in "\n".join(plain(report, 80))
+    print_alignment(report)
+    assert "Special" not in capsys.readouterr().out
 
 
 def test_neighboring_groups_differ_in_color(make_report: MakeReport) -> None:
@@ -210,7 +191,8 @@ def test_neighboring_groups_differ_in_color(make_report: MakeReport) -> None:
 
 
 def test_token_has_the_color_of_its_pieces(cafes: Report) -> None:
-    _, above, below, *_ = render_alignment(cafes, 80)
+    [sentence] = split_sentences(cafes)
+    above, below = draw(sentence, 80)
     styles = [
         {line.plain[span.start : span.end].strip(): span.style for span in line.spans}
         for line in (above, below)
@@ -238,9 +220,8 @@ def test_every_character_is_visible(text: str, shown: str) -> None:
 
 
 @given(data=st.data(), width=st.integers(20, 200))
-def test_lines_fit_the_width(data: st.DataObject, width: int, make_report: MakeReport) -> None:
-    report = data.draw(reports(make_report))
-    for line in plain(report, width):
+def test_drawing_fits_the_width(data: st.DataObject, width: int, make_report: MakeReport) -> None:
+    for line in drawn(data.draw(reports(make_report)), width):
         assert cell_len(line) <= width
         assert line == line.rstrip()
 
@@ -250,45 +231,22 @@ def test_table_lists_each_token_once_with_all_its_pieces(
     data: st.DataObject, make_report: MakeReport
 ) -> None:
     report = data.draw(reports(make_report))
-    rows = [row for sentence in split_sentences(report) for row in table_rows(sentence)]
-    of_tokens = [row for row in rows if not row.label.startswith("(sentence ")]
-    assert [row.label for row in of_tokens] == [visible(t["text"]) for t in report["tokens"]]
-    assert [row.indices for row in of_tokens] == [
-        [str(i) for i in token["wordpieces"]] for token in report["tokens"]
-    ]
-    indices = [int(index) for row in rows for index in row.indices]
+    labels = [label for label, *_ in rows(report) if label and not label.startswith("(sentence ")]
+    assert labels == [visible(token["text"]) for token in report["tokens"]]
+    indices = [int(index) for _, _, index, _ in rows(report) if index]
     for piece in report["wordpieces"]:
         assert indices.count(piece["i"]) == max(len(piece["tokens"]), 1)
-
-
-@given(data=st.data(), width=st.sampled_from((20, 47, 48, 60, 1000)))
-def test_indices_and_shares_are_never_lost_or_broken(
-    data: st.DataObject, width: int, make_report: MakeReport
-) -> None:
-    report = data.draw(reports(make_report))
-    # Texts without digits: all numbers in the table are then indices and shares.
-    for entry in [*report["tokens"], *report["wordpieces"]]:
-        entry["text"] = "x" * len(entry["text"])
-    lines = [*plain(report, width), ""]
-    begin = next(n for n, line in enumerate(lines) if line.startswith((" token:", " token ")))
-    printed = " ".join(lines[begin : lines.index("", begin)])
-    rows = [row for sentence in split_sentences(report) for row in table_rows(sentence)]
-    numbers = [number for row in rows for number in [*row.indices, *row.shares]]
-    assert sorted(word for word in printed.split() if word.isdecimal()) == sorted(
-        number for number in numbers if number.isdecimal()
-    )
 
 
 @given(data=st.data())
 def test_wide_drawing_has_every_token(data: st.DataObject, make_report: MakeReport) -> None:
     report = data.draw(reports(make_report))
-    text = "\n".join(plain(report, 10_000))
-    head = text[: text.index("\n token")]
+    text = "\n".join(drawn(report, 10_000))
     for token in report["tokens"]:
-        assert visible(token["text"]) in head
+        assert visible(token["text"]) in text
 
 
 def test_report_is_not_modified(cafes: Report) -> None:
     before = repr(cafes)
-    render_alignment(cafes, 80)
+    print_alignment(cafes)
     assert repr(cafes) == before

@@ -48,9 +48,9 @@ def inspect_alignment(
         console.data_json(report)
         return
 
-    from trfcli.rendering import render_alignment
+    from trfcli.rendering.alignment import print_alignment
 
-    console.data_lines(render_alignment(report, console.terminal_width()))
+    print_alignment(report)
 
 
 def read_stdin() -> str:

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from itertools import zip_longest
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from trfcli.console.text import flow
-from trfcli.rendering.cells import GAP, INNER_GAP, crop, pad, visible
 from trfcli.rendering.groups import CUT, NONE, Group, Sentence, piece_label
+from trfcli.text import flow, visible
+
+_GAP = 3  # columns between groups
+_INNER_GAP = 2  # columns between the wordpieces or tokens of one group
 
 
 def draw(sentence: Sentence, width: int) -> Iterator[Text]:
@@ -19,14 +21,14 @@ def draw(sentence: Sentence, width: int) -> Iterator[Text]:
     for group in sentence.groups:
         for top, bottom in _cells(group, available):
             size = max(cell_len(top), cell_len(bottom))
-            if above.plain and above.cell_len + GAP + size > available:
+            if above.plain and above.cell_len + _GAP + size > available:
                 pairs.append((above, below))
                 above, below = Text(), Text()
             if above.plain:
-                above.append(" " * GAP)
-                below.append(" " * GAP)
-            above.append(pad(top, size), group.style)
-            below.append(pad(bottom, size), group.style)
+                above.append(" " * _GAP)
+                below.append(" " * _GAP)
+            above.append(_pad(top, size), group.style)
+            below.append(_pad(bottom, size), group.style)
     if above.plain:
         pairs.append((above, below))
     for number, pair in enumerate(pairs):
@@ -40,9 +42,9 @@ def draw(sentence: Sentence, width: int) -> Iterator[Text]:
 
 def _cells(group: Group, available: int) -> Iterator[tuple[str, str]]:
     """Yield the upper and lower text of a group, in several pairs if one is too wide."""
-    pieces = [crop(label, available) for label in _piece_labels(group)]
-    tokens = [crop(visible(token["text"]), available) for token in group.tokens]
-    gap = " " * INNER_GAP
+    pieces = [_crop(label, available) for label in _piece_labels(group)]
+    tokens = [_crop(visible(token["text"]), available) for token in group.tokens]
+    gap = " " * _INNER_GAP
     top, bottom = gap.join(pieces), gap.join(tokens)
     # A rule shows how far the side with fewer members reaches.
     if pieces and tokens and len(pieces) + len(tokens) > 2:
@@ -53,8 +55,8 @@ def _cells(group: Group, available: int) -> Iterator[tuple[str, str]]:
     if max(cell_len(top), cell_len(bottom)) <= available:
         yield top, bottom
         return
-    tops = list(flow(pieces, available, gap=INNER_GAP))
-    bottoms = list(flow(tokens, available, gap=INNER_GAP))
+    tops = list(flow(pieces, available, gap=_INNER_GAP))
+    bottoms = list(flow(tokens, available, gap=_INNER_GAP))
     for top_line, bottom_line in zip_longest(tops, bottoms):
         if top_line is None:
             yield "─" * cell_len(bottom_line), bottom_line
@@ -76,3 +78,11 @@ def _piece_labels(group: Group) -> list[str]:
     if any(token["truncated"] for token in group.tokens):
         labels.append(CUT)
     return labels or [NONE]
+
+
+def _pad(text: str, size: int) -> str:
+    return text + " " * (size - cell_len(text))
+
+
+def _crop(text: str, size: int) -> str:
+    return text if cell_len(text) <= size else f"{set_cell_size(text, size - 1)}…"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from trfcli.rendering.cells import visible
+from trfcli.text import visible
 
 Json = dict[str, Any]
 

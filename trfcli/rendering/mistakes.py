@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from trfcli import console
+from trfcli.text import printable
 
 if TYPE_CHECKING:
     from trfcli_pipeline.data.records import Record
@@ -36,7 +37,7 @@ def print_mistakes(
 
 def excerpt(text: str) -> str:
     """Shorten a text to its beginning, on one line."""
-    text = console.printable(" ".join(text.split()))
+    text = printable(" ".join(text.split()))
     return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}…"
 
 

@@ -4,26 +4,23 @@ from contextlib import AbstractContextManager, contextmanager, redirect_stderr, 
 
 import pytest
 
+from trfcli import console
 
-class Stream(io.StringIO):
+
+class Stream(io.TextIOWrapper):
     """A terminal or a file, in a given encoding."""
 
     def __init__(self, encoding: str, is_terminal: bool) -> None:
-        super().__init__()
-        self.declared_encoding = encoding
+        self.content = io.BytesIO()
+        super().__init__(self.content, encoding=encoding, newline="")
         self.is_terminal = is_terminal
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self.declared_encoding
 
     def isatty(self) -> bool:
         return self.is_terminal
 
-
-@pytest.fixture(scope="session")
-def make_stream() -> Callable[[str, bool], Stream]:
-    return Stream
+    def getvalue(self) -> str:
+        self.flush()
+        return self.content.getvalue().decode(self.encoding)
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +34,7 @@ def streams() -> Callable[..., AbstractContextManager[Stream]]:
     def redirect(*, encoding: str = "utf-8", is_terminal: bool = True) -> Iterator[Stream]:
         stream = Stream(encoding, is_terminal)
         with redirect_stdout(stream), redirect_stderr(stream):
+            console.configure(quiet=console.settings.quiet, debug=False)
             yield stream
 
     return redirect

@@ -26,8 +26,7 @@ def test_quiet_keeps_warnings_errors_and_data(capsys: pytest.CaptureFixture[str]
     console.good("Saved")
     console.hint("Next")
     console.info("CPU")
-    table = console.ProgressTable([("step", 4)])
-    table.add("1")
+    console.progress_row([("1", 4)])
     console.warn("Odd")
     console.fail("Wrong", hint="Change it")
     console.data("asked for")
@@ -84,6 +83,16 @@ def test_symbol_is_colored_on_a_terminal(streams: Streams) -> None:
     with streams() as terminal:
         console.good("Saved")
     assert terminal.getvalue() == "\x1b[32m✔\x1b[0m Saved\n"
+
+
+@pytest.mark.usefixtures("narrow")
+def test_empty_no_color_variable_has_no_effect(
+    monkeypatch: pytest.MonkeyPatch, streams: Streams
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "")
+    with streams() as terminal:
+        console.good("Saved")
+    assert "\x1b" in terminal.getvalue()
 
 
 @pytest.mark.usefixtures("narrow")

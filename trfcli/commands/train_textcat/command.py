@@ -75,7 +75,6 @@ def train_textcat(
         ),
         resume=resume,
     )
-    table = console.ProgressTable(messages.COLUMNS, note=messages.BEST)
     with console.progress(0, "training", unit="steps") as bar:
         for event in events:
             if not is_first_process():
@@ -89,7 +88,7 @@ def train_textcat(
                     bar.set_postfix_str(f"loss {event.loss:.3f}", refresh=False)
                     bar.update()
                 case training.Evaluated():
-                    messages.add_row(table, event)
+                    messages.describe_evaluation(event)
                 case training.Checkpointed():
                     console.if_interrupted(
                         f"{target} was not changed. To continue from step {event.step:,}, run the "

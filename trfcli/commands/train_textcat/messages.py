@@ -8,8 +8,8 @@ from trfcli import console, wording
 if TYPE_CHECKING:
     from trfcli_pipeline.training import Evaluated, Finished, Planned
 
-COLUMNS = (("step", 6), ("epoch", 6), ("loss", 7), ("accuracy", 8), ("macro F", 7), ("words/s", 8))
-BEST, KEPT = "← best", "← kept"
+_COLUMNS = {"step": 6, "epoch": 6, "loss": 7, "accuracy": 8, "macro F": 7, "words/s": 7}
+_NOTES = {None: "", "score": "← best", "rate": "← kept", "last": "← kept"}
 _SHOWN_LABELS = 6
 
 
@@ -45,21 +45,22 @@ def describe_plan(plan: "Planned", *, resume: bool) -> None:
         console.info(f"Resuming after step {plan.done_steps:,} of {plan.steps:,}")
     elif resume:
         console.info("No checkpoint to resume from: starting from the beginning")
+    if plan.done_steps < plan.steps:
+        console.progress_row(_COLUMNS.items())
 
 
-def add_row(table: console.ProgressTable, event: "Evaluated") -> None:
-    """Add an evaluation to the table."""
-    evaluation = event.evaluation
-    notes = {None: "", "score": BEST}
-    table.add(
+def describe_evaluation(event: "Evaluated") -> None:
+    """Print a row of the table that `describe_plan` began."""
+    cells = (
         wording.thousands(event.step),
         f"{event.epoch:.2f}",
         f"{event.loss:.3f}",
-        f"{evaluation.accuracy:.3f}",
-        f"{evaluation.macro_f:.3f}",
+        f"{event.evaluation.accuracy:.3f}",
+        f"{event.evaluation.macro_f:.3f}",
         wording.thousands(event.words_per_second),
-        note=notes.get(event.kept_because, KEPT),
     )
+    row = zip(cells, _COLUMNS.values(), strict=True)
+    console.progress_row(row, note=_NOTES[event.kept_because])
 
 
 def describe_result(finished: "Finished") -> None:

@@ -97,9 +97,9 @@ def test_events_are_shown(run: Run, replayed: Replayed) -> None:
         "ℹ MPS, 1 thread; learning rate 5e-5 for the encoder, 1e-3 for the classifier; "
         "batch size 32, 4,240 steps, 1,042 of them warm-up",
         "ℹ Encoder input: single sentences; 21 wordpieces per text on average; new classifier",
-        "   step   epoch     loss  accuracy  macro F   words/s",
-        "  1,410    1.00    0.042     0.982    0.961    13,410  ← best",
-        "  2,820    2.00    0.042     0.982    0.961    13,410",
+        "   step   epoch     loss  accuracy  macro F  words/s",
+        "  1,410    1.00    0.042     0.982    0.961   13,410  ← best",
+        "  2,820    2.00    0.042     0.982    0.961   13,410",
         "✔ Kept the model of step 2,820, the best on the dev set (micro F 0.974). Saved to trained",
         "  Next: trf evaluate trained test.jsonl",
     ]

@@ -13,6 +13,29 @@ def printable(text: str) -> str:
     )
 
 
+def visible(text: str) -> str:
+    """Make every character visible: spaces become ␣, invisible characters escapes.
+
+    A combining character stays as it is if it follows a character that it can combine with.
+    """
+    from rich.cells import cell_len
+
+    shown = ""
+    can_combine = False
+    for character in text:
+        if character == " ":
+            shown, can_combine = f"{shown}␣", False
+        elif not character.isprintable():
+            shown, can_combine = shown + printable(character), False
+        elif cell_len(character) > 0:
+            shown, can_combine = shown + character, True
+        elif can_combine:
+            shown += character
+        else:
+            shown += character.encode("unicode_escape").decode("ascii")
+    return shown
+
+
 def wrap(text: str, width: int, *, break_words: bool) -> list[str]:
     """Split a text into lines of at most `width` columns. `NO_BREAK` becomes a space.
 

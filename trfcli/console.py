@@ -1,0 +1,293 @@
+"""Everything that `trf` prints.
+
+Requested data goes to stdout, everything else to stderr. Without a terminal there are no colors and
+no progress bars, only the same facts as plain lines. rich and tqdm are imported where they are
+used, so that `trf --help` doesn't wait for them.
+"""
+
+import codecs
+import io
+import json
+import os
+import re
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Literal, TextIO
+
+import typer
+
+from trfcli.text import NO_BREAK, printable, wrap
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+    from tqdm import tqdm
+
+QUIET_ENVIRONMENT = {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    "HF_HUB_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
+_NOISY_LIBRARIES = r"(torch|transformers|tokenizers|huggingface_hub)(\.|$)"
+_NOTHING_CHANGED = "nothing was changed"
+_INDENT = "  "
+_UNLIMITED = 1_000_000  # columns: wider than any table
+# A command at the end of a line stays on one line, because people copy it. So does a percentage.
+_UNBREAKABLE = re.compile(r"(?<=: )trf .+$|\d %")
+_FALLBACKS = {"✔": "[+]", "ℹ": "[i]", "⚠": "[!]", "✘": "[x]"}
+# As wide as the originals, to keep columns aligned.
+_FALLBACKS |= dict(zip("─━╸…×←␣", "-=->x<_", strict=True))
+
+
+@dataclass
+class Settings:
+    """What the user asked for, and what Ctrl-C would leave on disk."""
+
+    quiet: bool = False
+    debug: bool = False
+    if_interrupted: str = _NOTHING_CHANGED
+
+
+settings = Settings()
+
+
+def configure(*, quiet: bool, debug: bool) -> None:
+    """Set up a run. A second run in the same process inherits nothing from the first."""
+    settings.quiet = quiet
+    settings.debug = debug
+    settings.if_interrupted = _NOTHING_CHANGED
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="trf.fallback")
+
+
+def if_interrupted(state: str) -> None:
+    """Set what Ctrl-C reports from here on, such as "./model is unchanged"."""
+    settings.if_interrupted = state
+
+
+def silence_libraries(*, forks: bool = False) -> None:
+    """Hide warnings and progress bars of other libraries. Call this before importing them.
+
+    Variables that are already set and `python -W` take precedence.
+
+    Args:
+        forks: Whether the command starts worker processes. If so, tokenizers must not use threads,
+            or every worker prints a warning. Without workers, its threads are worth keeping.
+    """
+    for name, value in QUIET_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if forks:
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if not sys.warnoptions:
+        warnings.filterwarnings("ignore", module=_NOISY_LIBRARIES)
+
+
+def good(message: str) -> None:
+    """Report something that was done. Not shown with --quiet."""
+    if not settings.quiet:
+        _write(message, "✔", typer.colors.GREEN)
+
+
+def info(message: str) -> None:
+    """Report a decision, or something worth knowing. Not shown with --quiet."""
+    if not settings.quiet:
+        _write(message, "ℹ", typer.colors.BLUE)
+
+
+def hint(message: str) -> None:
+    """Say what to do next, below the message that this belongs to. Not shown with --quiet."""
+    if not settings.quiet:
+        _write(message)
+
+
+def warn(message: str) -> None:
+    """Report something that the user may not want."""
+    _write(message, "⚠", typer.colors.YELLOW)
+
+
+def fail(message: str, *, hint: str | None = None) -> None:
+    """Report an error, with the lines of its hint below it."""
+    _write(message, "✘", typer.colors.RED)
+    for line in (hint or "").splitlines():
+        _write(line)
+
+
+def _write(message: str, symbol: str = " ", color: str | None = None) -> None:
+    """Wrap a message at the width of the terminal, with a hanging indent."""
+    message = printable(message)
+    lines = [message]
+    if sys.stderr.isatty():
+        message = _UNBREAKABLE.sub(lambda match: match[0].replace(" ", NO_BREAK), message)
+        lines = wrap(message, terminal_width() - len(_INDENT), break_words=False)
+    if color and _has_color(sys.stderr):
+        symbol = typer.style(symbol, fg=color)
+    for number, line in enumerate(lines):
+        _write_line(f"{_INDENT if number else f'{symbol} '}{line}")
+
+
+def _write_line(line: str) -> None:
+    """Write a line to stderr, above a progress bar if one is shown."""
+    tqdm_module = sys.modules.get("tqdm")
+    if tqdm_module is None:
+        print(line, file=sys.stderr, flush=True)
+    else:
+        tqdm_module.tqdm.write(line, file=sys.stderr)
+
+
+def data(text: str) -> None:
+    """Print a text as it is."""
+    print(text)
+
+
+def data_json(value: object) -> None:
+    """Print a value as JSON."""
+    data(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def data_line(*facts: str, indent: int = 1) -> None:
+    """Print facts on one line.
+
+    A terminal that is too narrow gets several lines. They break between facts, and within a fact
+    only if it is wider than a line.
+    """
+    from rich.cells import cell_len
+
+    facts = tuple(map(printable, facts))
+    width = data_width() + 1 - indent
+    lines = ["    ".join(facts)]
+    if cell_len(lines[0]) > width:
+        width -= 2  # the hanging indent
+        whole = [fact if cell_len(fact) > width else fact.replace(" ", NO_BREAK) for fact in facts]
+        lines = wrap("    ".join(whole), width, break_words=True)
+    for number, line in enumerate(lines):
+        data(" " * (indent + (2 if number else 0)) + line)
+
+
+def data_lines(lines: "Iterable[Text]") -> None:
+    """Print lines that already fit the width. Styles are shown on a terminal only."""
+    console = _stdout_console()
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+def data_table(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    left: int = 1,
+    styles: Sequence[str] = (),
+) -> None:
+    """Print a table.
+
+    On a narrow terminal, the columns move closer together, and cells wrap if they have to.
+    Without a terminal, no cell wraps.
+
+    Args:
+        left: The number of columns that are left-aligned. The others are right-aligned.
+        styles: For each row a style of rich.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        box=None,
+        padding=(0, 3, 0, 0),
+        pad_edge=False,
+        show_header=any(headers),
+        header_style="bold",
+    )
+    for number, header in enumerate(headers):
+        justify: Literal["left", "right"] = "left" if number < left else "right"
+        table.add_column(Text(header), justify=justify, overflow="fold")
+    for row, style in zip_longest(rows, styles):
+        table.add_row(*(Text(printable(cell)) for cell in row), style=style)
+    console = _stdout_console()
+    console.width = data_width()
+    # By default, rich limits what it measures to the width of the console.
+    unbounded = console.options.update(max_width=_UNLIMITED)
+    if console.measure(table, options=unbounded).maximum > console.width:
+        table.padding = (0, 1, 0, 0)
+    with console.capture() as capture:
+        console.print(table)
+    data("\n".join(f" {line}".rstrip() for line in capture.get().splitlines()))
+
+
+def data_width() -> int:
+    """Return the columns that a table may take, after a margin of one."""
+    return terminal_width() - 1 if sys.stdout.isatty() else _UNLIMITED
+
+
+def _stdout_console() -> "Console":
+    from rich.console import Console
+
+    return Console(
+        file=sys.stdout,
+        color_system="auto" if _has_color(sys.stdout) else None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def progress(total: int | None, desc: str, *, unit: str = "it") -> "tqdm":
+    """Return a bar that disappears when the work is done.
+
+    Without a terminal and with --quiet, no bar is shown. Use it in a `with` statement, and call its
+    `update(n)` and `set_postfix_str(text)`.
+    """
+    from tqdm import tqdm
+
+    bar = " {desc} {percentage:3.0f}% {bar}  {n_fmt}/{total_fmt}  {elapsed} < {remaining}{postfix}"
+    count = " {desc}  {n_fmt} {unit}  {elapsed}{postfix}"
+    return tqdm(
+        total=total,
+        desc=desc,
+        unit=unit,
+        file=sys.stderr,
+        disable=settings.quiet or not sys.stderr.isatty(),
+        dynamic_ncols=True,
+        leave=False,
+        bar_format=count if total is None else bar,
+        ascii=" ╸━",
+    )
+
+
+def progress_row(cells: Iterable[tuple[str, int]], note: str = "") -> None:
+    """Print a row of results above the progress bar. Not shown with --quiet.
+
+    Args:
+        cells: Text and width of each cell. The text is right-aligned.
+        note: Follows the row.
+    """
+    if not settings.quiet:
+        aligned = [text.rjust(width) for text, width in cells]
+        _write_line(f" {'  '.join([*aligned, note])}".rstrip())
+
+
+def terminal_width() -> int:
+    """Return the columns of the terminal, or of $COLUMNS if set, or else 80."""
+    from rich.console import Console
+
+    return Console().width or 80
+
+
+def _has_color(stream: TextIO) -> bool:
+    """Return whether to send colors to a stream. See https://no-color.org."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _fall_back(error: UnicodeError) -> tuple[str, int]:
+    """Replace a character that the encoding of a stream lacks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    character = error.object[error.start]
+    escape = character.encode("unicode_escape").decode("ascii")
+    return _FALLBACKS.get(character, escape), error.start + 1
+
+
+codecs.register_error("trf.fallback", _fall_back)
