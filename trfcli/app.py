@@ -1,6 +1,7 @@
 """The `trf` program: its commands, the options they share, and the exit codes of errors."""
 
 import inspect
+import platform
 import sys
 import textwrap
 import traceback
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 EXIT_ERROR = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
-VERSIONED = ("trfcli", "spacy", "torch", "transformers")
+VERSIONED = ("spacy", "torch", "transformers")
 SHARED = ("quiet", "debug")
 
 
@@ -132,22 +133,14 @@ def report(error: BaseException) -> int:
     return EXIT_ERROR
 
 
-def version_of(package: str) -> str:
-    """Return the version of an installed package without importing it."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
 def print_versions(wanted: bool) -> None:
+    """Print the versions of packages without importing them."""
+    from importlib.metadata import version
+
     if wanted:
-        python = ".".join(map(str, sys.version_info[:3]))
-        rest = [f"{package} {version_of(package)}" for package in VERSIONED[1:]]
-        console.data(f"trf {version_of(VERSIONED[0])}")
-        console.data(", ".join([f"python {python}", *rest]))
+        packages = [f"{package} {version(package)}" for package in VERSIONED]
+        console.data(f"trf {version('trfcli')}")
+        console.data(", ".join([f"python {platform.python_version()}", *packages]))
         raise typer.Exit
 
 

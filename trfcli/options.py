@@ -48,7 +48,6 @@ BatchSizeOption = Annotated[int | None, batch_size_option(show_default="the pipe
 ThresholdOption = Annotated[
     float | None,
     typer.Option(
-        "--threshold",
         min=0,
         max=1,
         metavar="SCORE",

@@ -23,10 +23,7 @@ _SHOWN_LABELS = 10
 
 def annotate(
     model: ModelArgument,
-    source: Annotated[
-        str,
-        texts_argument(metavar="INPUT", show_default=False),
-    ],
+    source: Annotated[str, texts_argument(metavar="INPUT", show_default=False)],
     output: Annotated[
         str,
         typer.Argument(
@@ -37,8 +34,7 @@ def annotate(
         ),
     ],
     n_process: Annotated[
-        int,
-        typer.Option("--n-process", metavar="N", min=1, help="Number of worker processes."),
+        int, typer.Option(metavar="N", min=1, help="Number of worker processes.")
     ] = 1,
     batch_size: Annotated[int, batch_size_option()] = 256,
     device: DeviceOption = "auto",

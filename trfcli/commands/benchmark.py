@@ -6,13 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trfcli import console, wording
-from trfcli.options import (
-    BatchSizeOption,
-    DeviceOption,
-    JsonOption,
-    ModelArgument,
-    texts_argument,
-)
+from trfcli.options import BatchSizeOption, DeviceOption, JsonOption, ModelArgument, texts_argument
 
 if TYPE_CHECKING:
     from trfcli_pipeline.tasks.benchmark import Benchmark, Spread
@@ -34,16 +28,12 @@ _WORK = {
 def benchmark(
     model: ModelArgument,
     data: Annotated[
-        str | None,
-        texts_argument(metavar="DATA", show_default="556 SMS messages"),
+        str | None, texts_argument(metavar="DATA", show_default="556 SMS messages")
     ] = None,
     against: Annotated[
         str | None,
         typer.Option(
-            "--against",
-            metavar="MODEL",
-            help="A second pipeline to compare with.",
-            show_default=False,
+            metavar="MODEL", help="A second pipeline to compare with.", show_default=False
         ),
     ] = None,
     rounds: Annotated[
@@ -52,13 +42,7 @@ def benchmark(
     ] = 5,
     max_texts: Annotated[
         int | None,
-        typer.Option(
-            "--max-texts",
-            metavar="N",
-            min=1,
-            help="Use only the first N texts.",
-            show_default="all",
-        ),
+        typer.Option(metavar="N", min=1, help="Use only the first N texts.", show_default="all"),
     ] = None,
     as_json: JsonOption = False,
     batch_size: BatchSizeOption = None,

@@ -42,7 +42,6 @@ def evaluate(
     html: Annotated[
         Path | None,
         typer.Option(
-            "--html",
             metavar="FILE",
             help="Also write a report: an HTML page with charts and all mistakes.",
             show_default=False,

@@ -34,10 +34,7 @@ def init_model(
     name: Annotated[
         str | None,
         typer.Option(
-            "--name",
-            metavar="NAME",
-            help="Name of the pipeline.",
-            show_default="trf_ and the encoder's name",
+            metavar="NAME", help="Name of the pipeline.", show_default="trf_ and the encoder's name"
         ),
     ] = None,
     force: ForceOption = False,

@@ -18,7 +18,6 @@ def optimize(
     calibrate: Annotated[
         str,
         typer.Option(
-            "--calibrate",
             metavar="DATA",
             help="Typical texts to calibrate on, such as the training set.",
             show_default=False,

@@ -1,39 +1,199 @@
-"""Parses the command line, trains, and prints what happens."""
+"""The options of `trf train-textcat`, by section, and what happens at each event."""
 
 import os
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
 from trfcli import console
-from trfcli.commands.train_textcat import messages, options
+from trfcli.commands.train_textcat import messages
+from trfcli.options import batch_size_option, data_argument, device_option
+
+_data = partial(typer.Option, rich_help_panel="Data and output", show_default=False)
+_training = partial(typer.Option, rich_help_panel="Training")
+_encoder = partial(typer.Option, rich_help_panel="Encoder")
+_classifier = partial(typer.Option, rich_help_panel="Classifier")
+_interruptions = partial(typer.Option, rich_help_panel="Interruptions")
 
 
 def train_textcat(
     context: typer.Context,
-    model: options.ModelArgument,
-    train: options.TrainArgument,
-    dev: options.DevOption = None,
-    output: options.OutputOption = None,
-    dev_split: options.DevSplitOption = None,
-    exclusive: options.ExclusiveOption = None,
-    max_texts: options.MaxTextsOption = None,
-    epochs: options.EpochsOption = None,
-    batch_size: options.BatchSizeOption = None,
-    learn_rate: options.LearnRateOption = None,
-    patience: options.PatienceOption = None,
-    eval_every: options.EvalEveryOption = None,
-    device: options.DeviceOption = "auto",
-    precision: options.PrecisionOption = "auto",
-    seed: options.SeedOption = None,
-    freeze_encoder: options.FreezeEncoderOption = False,
-    freeze_layers: options.FreezeLayersOption = 0,
-    lora: options.LoraOption = None,
-    segments: options.SegmentsOption = None,
-    architecture: options.ArchitectureOption = None,
-    balance: options.BalanceOption = False,
-    resume: options.ResumeOption = False,
-    checkpoint_every: options.CheckpointEveryOption = None,
-    config: options.ConfigOption = None,
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Directory of a pipeline.", show_default=False)
+    ],
+    train: Annotated[str, data_argument(metavar="TRAIN")],
+    dev: Annotated[
+        str | None,
+        _data(
+            "--dev",
+            "-d",
+            metavar="FILE",
+            help="Labeled texts on which the best checkpoint is chosen.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        _data(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Directory for the trained pipeline. MODEL is overwritten only if training "
+            "succeeds.",
+            show_default="MODEL",
+        ),
+    ] = None,
+    dev_split: Annotated[
+        float | None,
+        _data(
+            min=0.001,
+            max=0.9,
+            metavar="SHARE",
+            help="Share of the training texts to hold out if there is no --dev.",
+            show_default="0.1, at most 10,000 texts",
+        ),
+    ] = None,
+    exclusive: Annotated[
+        bool | None,
+        _data(
+            "--exclusive/--multilabel",
+            help="Whether exactly one label applies to each text.",
+            show_default="exclusive if each text has one label",
+        ),
+    ] = None,
+    max_texts: Annotated[
+        int | None,
+        _data(
+            min=1,
+            metavar="N",
+            help="Maximum number of training texts, drawn at random.",
+            show_default="all",
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        _training(
+            "--epochs",
+            "-n",
+            min=1,
+            metavar="N",
+            help="Passes over the training texts.",
+            show_default="3; more for few texts, 2 above 50,000",
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        batch_size_option(
+            rich_help_panel="Training", show_default="32; 16 for fewer than 500 texts"
+        ),
+    ] = None,
+    learn_rate: Annotated[
+        float | None,
+        _training(
+            min=0,
+            metavar="RATE",
+            help="Peak learning rate of the encoder.",
+            show_default="1e-4; lower above 300 steps; 1e-3 with --lora",
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        _training(
+            min=0,
+            metavar="N",
+            help="Stop after N evaluations without a better score. 0: never.",
+            show_default="0",
+        ),
+    ] = None,
+    eval_every: Annotated[
+        int | None,
+        _training(
+            min=1,
+            metavar="STEPS",
+            help="Steps between evaluations.",
+            show_default="one epoch; several epochs for few texts",
+        ),
+    ] = None,
+    device: Annotated[str, device_option(rich_help_panel="Training")] = "auto",
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"],
+        _training(
+            metavar="TYPE",
+            help="Number format for training: fp32, bf16, fp16, or auto (bf16 where the hardware "
+            "supports it).",
+        ),
+    ] = "auto",
+    seed: Annotated[
+        int | None,
+        _training(
+            min=0, max=2**32 - 1, metavar="N", help="Seed of all random numbers.", show_default="0"
+        ),
+    ] = None,
+    freeze_encoder: Annotated[
+        bool,
+        _encoder("--freeze-encoder", help="Train the classifier only: much faster, less accurate."),
+    ] = False,
+    freeze_layers: Annotated[
+        int, _encoder(min=0, metavar="N", help="Freeze the embeddings and the N lowest layers.")
+    ] = 0,
+    lora: Annotated[
+        int | None,
+        _encoder(
+            min=1,
+            metavar="RANK",
+            help="Train LoRA adapters of this rank instead of the encoder's weights. "
+            "Needs trfcli[lora].",
+            show_default=False,
+        ),
+    ] = None,
+    segments: Annotated[
+        str | None,
+        _encoder(
+            metavar="KIND",
+            help="What the encoder sees at once: windows (as many sentences as fit), sentences, or "
+            "doc.",
+            show_default="windows",
+        ),
+    ] = None,
+    architecture: Annotated[
+        str | None,
+        _classifier(
+            metavar="NAME",
+            help="softmax_last_hidden, softmax_class_vector or softmax_pooler_output.",
+            show_default="softmax_last_hidden",
+        ),
+    ] = None,
+    balance: Annotated[
+        bool, _classifier("--balance", help="Give rare labels a higher weight than common ones.")
+    ] = False,
+    resume: Annotated[
+        bool,
+        _interruptions(
+            "--resume", help="Continue an interrupted training from its last checkpoint."
+        ),
+    ] = False,
+    checkpoint_every: Annotated[
+        int | None,
+        _interruptions(
+            min=0,
+            metavar="STEPS",
+            help="Steps between checkpoints. 0: no checkpoints.",
+            show_default="same as --eval-every",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            rich_help_panel="All other settings",
+            metavar="FILE",
+            help="spaCy config file with the defaults. Each of its settings can be given as an "
+            "option: --training.dropout 0.1.",
+            show_default="configs/textcat.cfg or textcat_multilabel.cfg",
+        ),
+    ] = None,
 ) -> None:
     """Fine-tune a pipeline's encoder and a text classifier on labeled texts.
 
