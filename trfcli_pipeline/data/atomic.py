@@ -53,7 +53,7 @@ def check_file(path: Path | str) -> None:
         raise OutputError(f"{path}: a directory, not a file", hint="Give the path of a file in it")
     parent = Path(path).parent
     if not parent.is_dir():
-        raise OutputError(f"{parent}: there is no such directory")
+        raise OutputError(f"{parent}: there is no such directory", hint="Create it first")
 
 
 def write_text(path: Path | str, text: str) -> None:

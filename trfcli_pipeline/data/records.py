@@ -235,11 +235,11 @@ def _keys(fields: Mapping[str, Any]) -> str:
     return f"its keys: {keys}" if keys else "it has no other keys"
 
 
-def _meant_text(fields: Mapping[str, Any]) -> str | None:
+def _meant_text(fields: Mapping[str, Any]) -> str:
     for key in fields:
         if get_close_matches(key.lower(), ["text", "texts"]):
             return f'Did you mean "text" instead of {quoted(key)}?'
-    return None
+    return f"A record is {_SHAPE}"
 
 
 def _meant_label(fields: Mapping[str, Any]) -> str:

@@ -113,7 +113,7 @@ def _in_directory(name: str, path: Path) -> Source:
         )
     if not (path / "config.json").exists():
         raise EncoderError(
-            f"{name}: isn't a model's directory (it has no config.json)", hint=_FALLBACK_HINT
+            f"{name}: not the directory of a model (it has no config.json)", hint=_FALLBACK_HINT
         )
     return Source(title=path.resolve().name, origin=str(path), path=path)
 

@@ -53,7 +53,7 @@ def check_pipeline(model: str) -> None:
             raise PipelineError(f"{model}: is a file, not a pipeline's directory")
         if not (path / "config.cfg").exists():
             raise PipelineError(
-                f"{model}: is no spaCy pipeline (it has no config.cfg)",
+                f"{model}: not a spaCy pipeline (it has no config.cfg)",
                 hint=f"Create one from this encoder: trf init {model} ./model"
                 if (path / "config.json").exists()
                 else "Create one: trf init minilm ./model",
@@ -143,7 +143,7 @@ def check_free(output: Path, *, force: bool) -> None:
         return
     if not (output / "config.cfg").exists():
         raise OutputError(
-            f"{output}: exists and is no spaCy pipeline", hint="Use another directory"
+            f"{output}: exists and is not a spaCy pipeline", hint="Use another directory"
         )
     if not force:
-        raise OutputError(f"{output}: exists", hint="Use another directory, or --force")
+        raise OutputError(f"{output}: already exists", hint="Use another directory, or --force")

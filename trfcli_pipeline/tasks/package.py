@@ -118,7 +118,7 @@ def _package_meta(model_dir: Path, *, name: str | None, version: str | None) -> 
 def _read_meta(path: Path) -> dict[str, Any]:
     check_pipeline(str(path.parent))
     if not path.is_file():
-        raise PipelineError(f"{path.parent}: is no spaCy pipeline (it has no {path.name})")
+        raise PipelineError(f"{path.parent}: not a spaCy pipeline (it has no {path.name})")
     try:
         meta = srsly.read_json(path)
     except ValueError as error:

@@ -74,7 +74,10 @@ class TrainingConfig:
         # Whether the encoder's learning rate is the user's choice.
         self._has_own_rate = arguments.config is not None or arguments.chooses("learn_rate")
         if not self.path.is_file():
-            raise DataError(f"{self.path}: there is no such config file")
+            raise DataError(
+                f"{self.path}: there is no such config file",
+                hint="Leave out --config to use the default",
+            )
         with self._explain_errors():
             self._raw = Config().from_disk(self.path, interpolate=False)
             self._apply_arguments()

@@ -121,7 +121,7 @@ def test_existing_output_is_overwritten_only_with_force(
 
     result = run("init", "tiny-bert", "out", "--name", "second")
     assert result.exit_code == 1
-    assert result.stderr == "✘ out: exists\n  Use another directory, or --force\n"
+    assert result.stderr == "✘ out: already exists\n  Use another directory, or --force\n"
     assert digest(workspace) == before
 
     assert run("init", "tiny-bert", "out", "--name", "second", "--force").exit_code == 0
@@ -160,7 +160,7 @@ def test_unknown_name_offline_has_a_hint(run: Run, workspace: Path, digest: Dige
     ("args", "problem", "advice"),
     [
         (["./nowhere", "out"], "./nowhere: there is no such directory", "trf init minilm"),
-        (["folder", "out"], "folder: isn't a model's directory", "trf init minilm"),
+        (["folder", "out"], "folder: not the directory of a model", "trf init minilm"),
         (["folder/notes.txt", "out"], "folder/notes.txt: is a file", "directory"),
         (["model", "out"], "model: is a spaCy pipeline", "trf train-textcat"),
         (
@@ -169,7 +169,11 @@ def test_unknown_name_offline_has_a_hint(run: Run, workspace: Path, digest: Dige
             "trf init minilm",
         ),
         (["tiny-bert", "folder/notes.txt"], "folder/notes.txt: is a file", "directory"),
-        (["tiny-bert", "folder", "--force"], "folder: exists and is no spaCy pipeline", "another"),
+        (
+            ["tiny-bert", "folder", "--force"],
+            "folder: exists and is not a spaCy pipeline",
+            "another",
+        ),
         (["tiny-bert", "out", "--name", "a b/c"], "'a b/c' can't be part of the name", "letters"),
         (["tiny-bert", "out", "--name", ""], "'' can't be part of the name", "letters"),
         (["tiny-bert", "out", "--lang", "qqq"], "qqq: spaCy can't create", None),

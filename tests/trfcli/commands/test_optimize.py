@@ -77,7 +77,7 @@ def test_too_large_a_loss_writes_nothing(run: Run, workspace: Path) -> None:
             "is the input pipeline",
             "another",
         ),
-        (["model", "model", "--calibrate", "texts.jsonl"], "model: exists", "--force"),
+        (["model", "model", "--calibrate", "texts.jsonl"], "model: already exists", "--force"),
         (["model", "fast", "--calibrate", "none.jsonl"], "none.jsonl: no such file", ""),
         (
             ["model", "fast", "--calibrate", "texts.jsonl", "--backend", "torch"],

@@ -193,8 +193,8 @@ def test_failed_build_leaves_nothing_behind(
     [
         (["nowhere", "out"], "nowhere: there is no such directory", "trf init"),
         (["folder/notes.txt", "out"], "notes.txt: is a file", None),
-        (["folder", "out"], "folder: is no spaCy pipeline", "trf init"),
-        (["tiny-bert", "out"], "is no spaCy pipeline", "trf init"),
+        (["folder", "out"], "folder: not a spaCy pipeline", "trf init"),
+        (["tiny-bert", "out"], "not a spaCy pipeline", "trf init"),
         (["model", "folder/notes.txt"], "notes.txt is not a directory", None),
         (["model", "model/out"], "is inside the pipeline's own directory", None),
         (["model", "out", "--name", "a b"], "'a b' can't be part of the name", "underscores"),

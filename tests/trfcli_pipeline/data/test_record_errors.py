@@ -29,7 +29,7 @@ RECORD_ERRORS: list[tuple[str, Any, str, str | None]] = [
         'the record has no "text" (its keys: "Text")',
         'Did you mean "text"',
     ),
-    ("nothing", {}, 'the record has no "text" (it has no other keys)', None),
+    ("nothing", {}, 'the record has no "text" (it has no other keys)', "A record is"),
     ("null text", {"text": None}, '"text" is null, not a string', NO_STRING),
     ("text in pair", [7, {"label": "A"}], '"text" is a number, not a string', NO_STRING),
     ("list text", {"text": ["a"]}, '"text" is a list, not a string', NO_STRING),

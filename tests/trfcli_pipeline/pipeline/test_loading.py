@@ -40,7 +40,7 @@ def test_check_free(tmp_path: Path, saved: Path) -> None:
 def test_other_files_are_never_replaced(tmp_path: Path, force: bool) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "one.jpg").touch()
-    with pytest.raises(OutputError, match="no spaCy pipeline"):
+    with pytest.raises(OutputError, match="not a spaCy pipeline"):
         check_free(tmp_path / "photos", force=force)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="is a file"):
@@ -74,8 +74,8 @@ def test_anything_but_a_pipeline_is_an_error(tmp_path: Path, tiny_bert: Path) ->
         str(tmp_path / "absent"): "no such directory, and no such pipeline is installed",
         "no_such_package": "no such directory, and no such pipeline is installed",
         str(tmp_path / "file"): "is a file",
-        str(tmp_path): "is no spaCy pipeline",
-        str(tiny_bert): "is no spaCy pipeline",
+        str(tmp_path): "not a spaCy pipeline",
+        str(tiny_bert): "not a spaCy pipeline",
     }
     for model, message in cases.items():
         with pytest.raises(PipelineError, match=message):

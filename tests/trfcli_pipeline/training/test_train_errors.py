@@ -93,7 +93,7 @@ def _without_encoder(path: Path) -> str:
         (PipelineError, "is a file", lambda t: {"model": _file(t / "file")}),
         (PipelineError, "no trf_tok2vec", lambda t: {"model": _without_encoder(t / "blank")}),
         (OutputError, "is a file", lambda t: {"output": Path(_file(t / "file"))}),
-        (OutputError, "is no spaCy pipeline", lambda t: {"output": _photos(t / "photos")}),
+        (OutputError, "is not a spaCy pipeline", lambda t: {"output": _photos(t / "photos")}),
         (
             DataError,
             "no such file|can't be read|not found",

@@ -15,8 +15,8 @@ from trfcli_pipeline.evaluation.results import Evaluation
     [
         (["nowhere", "test.jsonl"], "nowhere: there is no such directory", "trf init"),
         (["test.jsonl", "test.jsonl"], "test.jsonl: is a file, not a pipeline", None),
-        (["folder", "test.jsonl"], "folder: is no spaCy pipeline", "trf init minilm"),
-        (["tiny-bert", "test.jsonl"], "tiny-bert: is no spaCy pipeline", "trf init tiny-bert"),
+        (["folder", "test.jsonl"], "folder: not a spaCy pipeline", "trf init minilm"),
+        (["tiny-bert", "test.jsonl"], "tiny-bert: not a spaCy pipeline", "trf init tiny-bert"),
         (["plain", "test.jsonl"], "en_trf_tinybert has no text classifier", "trf train-textcat"),
         (["exclusive", "tset.jsonl"], "tset.jsonl: no such file", "Did you mean test.jsonl?"),
         (["exclusive", "folder"], "folder: a directory, not a file", "file"),
@@ -24,9 +24,13 @@ from trfcli_pipeline.evaluation.results import Evaluation
         (["exclusive", "folder/notes.txt"], "folder/notes.txt: a .txt file has no lab", ".jsonl"),
         (["exclusive", "test.jsonl", "--device", "warp"], "warp: not a device", "cpu"),
         (["exclusive", "test.jsonl", "-o", "folder"], "folder: a directory, not a file", "file"),
-        (["exclusive", "test.jsonl", "-o", "no/m.json"], "no: there is no such directory", None),
+        (
+            ["exclusive", "test.jsonl", "-o", "no/m.json"],
+            "no: there is no such directory",
+            "Create it first",
+        ),
         (["exclusive", "test.jsonl", "--html", "folder"], "folder: a directory, not a", "file"),
-        (["exclusive", "test.jsonl", "--html", "no/r.html"], "no: there is no such dir", None),
+        (["exclusive", "test.jsonl", "--html", "no/r.html"], "no: there is no such dir", "Create"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

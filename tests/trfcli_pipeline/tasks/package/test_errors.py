@@ -53,9 +53,9 @@ def test_directory_without_a_pipeline(tmp_path: Path) -> None:
 
     check("model: there is no such directory")
     (tmp_path / "model").mkdir()
-    check(r"is no spaCy pipeline \(it has no config\.cfg\)")
+    check(r"not a spaCy pipeline \(it has no config\.cfg\)")
     (tmp_path / "model" / "config.cfg").touch()
-    check(r"is no spaCy pipeline \(it has no meta\.json\)")
+    check(r"not a spaCy pipeline \(it has no meta\.json\)")
     meta = tmp_path / "model" / "meta.json"
     meta.write_text("{", encoding="utf-8")
     check(r"meta\.json is not valid JSON")
