@@ -62,8 +62,11 @@ def test_the_blocks_of_a_page_run_in_order(page: Path) -> None:
     namespace: dict[str, object] = {}
     for made in re.findall(r"^(?:\$ )?trf init \S+ (\S+)", page.read_text("utf8"), re.MULTILINE):
         shutil.rmtree(made, ignore_errors=True)
-    for block in read_blocks(page):
+    blocks = read_blocks(page)
+    for block in blocks:
         _check(block, namespace)
+    ran_python = any(each.language == "python" and each.reason is None for each in blocks)
+    assert ran_python == bool(namespace)
 
 
 @every(pages())

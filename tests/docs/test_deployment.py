@@ -1,5 +1,7 @@
 """The web service of the deployment guide."""
 
+from typing import Any
+
 import pytest
 from blocks import ROOT, read_blocks
 from shell import run_python
@@ -15,10 +17,13 @@ def test_the_service_answers_with_the_best_label() -> None:
     run_python(
         """
 answers = predict(Request(texts=["Call 0800 to WIN a prize", "See you at home"]))
-assert [answer.label in ("HAM", "SPAM") for answer in answers] == [True, True]
-assert all(0.5 <= answer.score <= 1 for answer in answers)
-assert health() == {"model": f"{nlp.meta['name']} {nlp.meta['version']}"}
+status = health()
+name = f"{nlp.meta['name']} {nlp.meta['version']}"
 """,
         service,
         block.place,
     )
+    answers: Any = service["answers"]
+    assert [answer.label in ("HAM", "SPAM") for answer in answers] == [True, True]
+    assert all(0.5 <= answer.score <= 1 for answer in answers)
+    assert service["status"] == {"model": service["name"]}
