@@ -36,6 +36,7 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 VERSIONED = ("spacy", "torch", "transformers")
 SHARED = ("quiet", "debug")
+MEMORY_HINT = "Use smaller batches, a smaller model, or a machine with more memory"
 
 
 class Entry(NamedTuple):
@@ -113,7 +114,7 @@ def report(error: BaseException) -> int:
         console.fail(f"Interrupted; {console.settings.if_interrupted}.")
         return EXIT_INTERRUPTED
 
-    from trfcli_pipeline.errors import ArgumentError, TrfError
+    from trfcli_pipeline.errors import ArgumentError, TrfError, is_out_of_memory
 
     match error:
         case ArgumentError():
@@ -124,6 +125,11 @@ def report(error: BaseException) -> int:
         case OSError() if error.strerror is not None:
             place = "" if error.filename is None else f"{error.filename}: "
             console.fail(f"{place}{error.strerror}")
+        # Of `Path.resolve`, before Python 3.13.
+        case RuntimeError() if "Symlink loop" in str(error):
+            console.fail(str(error), hint="Remove the symbolic link")
+        case _ if is_out_of_memory(error):
+            console.fail("Not enough memory", hint=MEMORY_HINT)
         case _:
             text = textwrap.shorten(str(error), 300, placeholder=" ...")
             console.fail(

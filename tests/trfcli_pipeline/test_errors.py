@@ -2,9 +2,10 @@ import inspect
 import re
 
 import pytest
+import torch
 
 from trfcli_pipeline import errors
-from trfcli_pipeline.errors import TrfError, one_line
+from trfcli_pipeline.errors import TrfError, is_out_of_memory, one_line
 
 CLASSES = {
     name: each
@@ -62,3 +63,23 @@ def test_the_hint_is_given_by_name() -> None:
 )
 def test_one_line(error: Exception, line: str) -> None:
     assert one_line(error) == line
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 17.00 GB)"), True),
+        (MemoryError(), True),
+        (RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"), False),
+        (ValueError("memory"), False),
+    ],
+)
+def test_out_of_memory_errors_are_recognized(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) == expected
+
+
+def test_a_real_out_of_memory_error_is_recognized() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**55)
+    assert is_out_of_memory(caught.value)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trfcli_pipeline.data.formats import STDIN, open_rows, place_name
-from trfcli_pipeline.data.formats.rows import LABEL_KEYS, BadRowError, quoted
+from trfcli_pipeline.data.formats.rows import LABEL_KEYS, BadRowError, quoted, shortened
 from trfcli_pipeline.data.surrogates import without_surrogates
 from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.errors import DataError
@@ -213,7 +213,7 @@ def _value(label: str, value: Any) -> float:
     number = isinstance(value, int | float)
     # NaN fails both comparisons.
     if not number or not 0 <= value <= 1:
-        found = str(value) if number else _kind(value)
+        found = shortened(str(value)) if number else _kind(value)
         raise BadRowError(
             f'the value of {quoted(label)} in "cats" is {found}, not a number from 0 to 1'
         )

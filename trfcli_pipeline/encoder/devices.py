@@ -71,15 +71,6 @@ def _read_bytes(path: Path, name: str) -> int | None:
     return int(found[1]) * 1024 if found else None
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    # On a CPU or MPS, torch raises a plain RuntimeError with such a message.
-    text = str(error).lower()
-    return "out of memory" in text or "can't allocate memory" in text
-
-
 def empty_cache(device: torch.device) -> None:
     """Free the memory that torch caches on an accelerator: it may be fragmented."""
     if device.type != "cpu":

@@ -9,9 +9,15 @@ import spacy
 from spacy.language import Language
 
 from trfcli_pipeline.encoder.devices import resolve_device
-from trfcli_pipeline.errors import OutputError, PipelineError, one_line
+from trfcli_pipeline.errors import OutputError, PipelineError
 from trfcli_pipeline.huggingface import sources
 from trfcli_pipeline.pipeline.components import find_component, require_component
+from trfcli_pipeline.pipeline.foreign_pipelines import (
+    check_components,
+    check_files,
+    explain,
+    read_meta,
+)
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 
 _NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?", re.ASCII)
@@ -81,17 +87,20 @@ def load_pipeline(
         overrides: Values for settings of its config, by their dotted keys.
 
     Raises:
-        PipelineError: There is no such pipeline, or it can't be loaded.
-        DeviceError: The machine has no such device.
+        PipelineError: There is no such pipeline, it can't be loaded, or its weights aren't finite.
+        EncoderError: Its encoder can't be loaded.
+        DeviceError: The machine has no such device, or memory runs out.
     """
     resolve_device(device)
     check_pipeline(model)
     path = Path(model).expanduser()
-    try:
+    if path.exists():
+        check_files(path)
+        read_meta(path)
+    with explain(model):
         source = path if path.exists() else model
         nlp = spacy.load(source, exclude=exclude, config=dict(overrides or {}))
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise PipelineError(f"{model}: can't be loaded: {one_line(error)}") from error
+        check_components(nlp)
     encoder = find_component(nlp, TransformersTok2Vec)
     if encoder is not None:
         encoder.model.shim.to(device)

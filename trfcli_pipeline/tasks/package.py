@@ -20,11 +20,11 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 from spacy.about import __version__ as spacy_version
 from spacy.cli.package import package as spacy_package
-from spacy.schemas import ModelMetaSchema, validate
 from spacy.util import get_minor_version_range, load_config, walk_dict
 
 from trfcli_pipeline.data.atomic import staged_directory
 from trfcli_pipeline.errors import OutputError, PipelineError, one_line
+from trfcli_pipeline.pipeline.foreign_pipelines import check_files, explain, read_meta
 from trfcli_pipeline.pipeline.language import DISTRIBUTION
 from trfcli_pipeline.pipeline.loading import check_name, check_pipeline
 from trfcli_pipeline.tasks.model_card import model_card
@@ -89,16 +89,14 @@ def package(
 
 def _package_meta(model_dir: Path, *, name: str | None, version: str | None) -> dict[str, Any]:
     """Return the meta.json of the package, without what spaCy adds."""
-    path = model_dir / "meta.json"
-    meta = _read_meta(path)
+    check_pipeline(str(model_dir))
+    check_files(model_dir)
+    meta = read_meta(model_dir)
     if name is not None:
         meta["name"] = name
     if version is not None:
         meta["version"] = version
     meta.setdefault("spacy_version", get_minor_version_range(spacy_version))
-    errors = validate(ModelMetaSchema, meta)
-    if errors:
-        raise PipelineError(f"{path}: {'; '.join(errors)}")
     # spaCy's setup.py always puts the language before the name; its folder has it only once.
     meta["name"] = meta["name"].removeprefix(f"{meta['lang']}_")
     for key in ("lang", "name"):
@@ -112,19 +110,6 @@ def _package_meta(model_dir: Path, *, name: str | None, version: str | None) -> 
             hint="Use a form like 1.0.0 or 1.0.0rc1 (PEP 440)",
         ) from error
     meta["requirements"] = _requirements(model_dir, meta)
-    return meta
-
-
-def _read_meta(path: Path) -> dict[str, Any]:
-    check_pipeline(str(path.parent))
-    if not path.is_file():
-        raise PipelineError(f"{path.parent}: not a spaCy pipeline (it has no {path.name})")
-    try:
-        meta = srsly.read_json(path)
-    except ValueError as error:
-        raise PipelineError(f"{path} is not valid JSON: {one_line(error)}") from error
-    if not isinstance(meta, dict):
-        raise PipelineError(f"{path} is not a JSON object")
     return meta
 
 
@@ -157,11 +142,8 @@ def _own_requirement(model_dir: Path) -> str | None:
         return None
     entry_points = distribution.entry_points
     registered = {point.name for point in entry_points if point.group.startswith("spacy_")}
-    try:
+    with explain(str(model_dir)):
         config = load_config(model_dir / "config.cfg")
-    except ValueError as error:
-        reason = one_line(error)
-        raise PipelineError(f"{model_dir / 'config.cfg'} can't be read: {reason}") from error
     for path, value in walk_dict({key: config.get(key, {}) for key in ("nlp", "components")}):
         is_name = path == ["nlp", "lang"] or path[-1] == "factory" or path[-1].startswith("@")
         if is_name and value in registered:
@@ -197,8 +179,12 @@ def _assemble(model_dir: Path, package_dir: Path, meta: Mapping[str, Any]) -> No
                 create_wheel=False,
                 silent=True,
             )
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError):
+            raise  # the package can't be written
+        raise PipelineError(f"{model_dir} can't be loaded: {one_line(error)}") from error
     # spaCy loads the pipeline to find its requirements, which runs the code of its components.
-    except (FileNotFoundError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:
         raise PipelineError(f"{model_dir} can't be loaded: {one_line(error)}") from error
     module_dir = package_dir / f"{meta['lang']}_{meta['name']}"
     data_dir = module_dir / package_dir.name

@@ -1,5 +1,6 @@
 """The config of a training run: from a file, the user's arguments, and the number of texts."""
 
+import configparser
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,11 +12,12 @@ from typing import Any
 from spacy.language import Language
 from spacy.schemas import ConfigSchemaTraining
 from spacy.util import registry
-from thinc.api import Config, ConfigValidationError, Optimizer
+from thinc.api import Config, Optimizer
 
 from trfcli_pipeline.data.package_data import shipped_path
 from trfcli_pipeline.errors import ArgumentError, DataError
 from trfcli_pipeline.heads.architectures import CLASSIFIERS
+from trfcli_pipeline.pipeline.config_errors import first_problem
 from trfcli_pipeline.training.arguments import CONFIG_KEYS, TRF_LR, TrainingArguments
 from trfcli_pipeline.training.overrides import (
     TEXTCAT,
@@ -29,7 +31,6 @@ WORDPIECER, TOK2VEC = "trf_wordpiecer", "trf_tok2vec"
 _WARMUP_SHARE = 0.1
 # LoRA adapters take about ten times the rate of the encoder's own weights.
 _LORA_RATE = 1e-3
-_TYPES = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text"}
 
 
 def config_path(name: str) -> Path:
@@ -237,8 +238,8 @@ class TrainingConfig:
                 f"{self.path}: lacks {error}",
                 hint=f"Start from a config that works: {config_path('textcat.cfg')}",
             ) from error
-        except ValueError as error:
-            place, problem = _first_problem(error)
+        except (ValueError, configparser.Error) as error:
+            place, problem = first_problem(error)
             overrides = self.arguments.overrides.items()
             for key, value in overrides:
                 is_named = f"'{key.rpartition('.')[2]}'" in problem
@@ -246,19 +247,6 @@ class TrainingConfig:
                     raise ArgumentError(f"--{key} {value}: {problem}") from error
             prefix = f"{place}: " if place else ""
             raise DataError(f"{self.path}: {prefix}{problem}") from error
-
-
-def _first_problem(error: ValueError) -> tuple[str, str]:
-    """The place of the first problem that spaCy names, if it names one, and the problem."""
-    for each in getattr(error, "errors", None) or ():
-        problem = str(each["msg"]).removeprefix("at root: ")
-        for kind, words in _TYPES.items():
-            problem = problem.replace(f"<class '{kind}'>", words)
-        return ".".join(map(str, each["loc"])), problem
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # Validation errors begin with a headline of their own.
-    has_headline = len(lines) > 1 and isinstance(error, ConfigValidationError)
-    return "", " ".join(lines[1:4]) if has_headline else lines[0]
 
 
 def _peak(rate: float | Mapping[str, Any]) -> float:
