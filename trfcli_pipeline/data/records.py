@@ -66,6 +66,23 @@ class Record:
         return frozenset(label for label, value in cats.items() if value >= GOLD_THRESHOLD)
 
 
+@dataclass(frozen=True, slots=True)
+class BadRecord:
+    """A record that can't be used.
+
+    Attributes:
+        line: Where it starts, as in `Record`.
+        reason: What is wrong.
+        advice: What to do about it.
+        text: Its text, if that could be read.
+    """
+
+    line: int
+    reason: str
+    advice: str | None = None
+    text: str | None = None
+
+
 def read_records(path: Path | str, *, labelled: bool) -> list[Record]:
     """Read all records of a data file, in order.
 
@@ -89,7 +106,18 @@ def iter_records(path: Path | str, *, labelled: bool) -> Iterator[Record]:
     yielded; the rest of the file is only read to count the bad records. See `read_records`.
     """
     name, format, rows = open_rows(path, labelled=labelled)
-    return _checked(name, format.place, rows, labelled=labelled)
+    return _checked(name, format.place, _records(rows, labelled=labelled))
+
+
+def iter_all_records(path: Path | str, *, labelled: bool) -> Iterator[Record | BadRecord]:
+    """Read a data file record by record, with a `BadRecord` in place of each bad one.
+
+    Raises:
+        DataError: The file can't be read. This is an error at once if it is missing, or its format
+            unknown.
+    """
+    _, _, rows = open_rows(path, labelled=labelled)
+    return _records(rows, labelled=labelled)
 
 
 def where(path: Path | str, first: int, last: int | None = None) -> str:
@@ -100,22 +128,25 @@ def where(path: Path | str, first: int, last: int | None = None) -> str:
     return f"{name}, {place}s {first} to {last}"
 
 
-def _checked(
-    name: str, place: str, rows: Iterator[tuple[int, Any]], *, labelled: bool
-) -> Iterator[Record]:
+def _records(rows: Iterator[tuple[int, Any]], *, labelled: bool) -> Iterator[Record | BadRecord]:
+    for line, row in rows:
+        try:
+            yield _to_record(row, line, labelled=labelled)
+        except BadRowError as error:
+            yield BadRecord(line, error.reason, error.advice)
+
+
+def _checked(name: str, place: str, records: Iterator[Record | BadRecord]) -> Iterator[Record]:
     number = 0
     bad: list[int] = []
-    first: BadRowError | None = None
-    for line, row in rows:
+    first: BadRecord | None = None
+    for record in records:
         number += 1
-        try:
-            record = _to_record(row, line, labelled=labelled)
-        except BadRowError as error:
-            first = first or error
-            bad.append(line)
-        else:
-            if first is None:
-                yield record
+        if isinstance(record, BadRecord):
+            first = first or record
+            bad.append(record.line)
+        elif first is None:
+            yield record
     if first is not None:
         message = f"{name}, {place} {bad[0]}: {first.reason}"
         raise DataError(message, hint=_hint(first, place, bad, number))
@@ -123,7 +154,7 @@ def _checked(
         raise DataError(f"{name}: no records in the file", hint=f"A record is {_SHAPE}")
 
 
-def _hint(first: BadRowError, place: str, bad: list[int], number: int) -> str | None:
+def _hint(first: BadRecord, place: str, bad: list[int], number: int) -> str | None:
     parts = [first.advice] if first.advice else []
     if len(bad) > 1:
         places = enumeration([str(each) for each in bad])

@@ -2,6 +2,7 @@
 
 import importlib.util
 from dataclasses import dataclass
+from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
 
@@ -144,13 +145,9 @@ def _on_hub(name: str, revision: str | None, weights: bool) -> Source:
             hint=_FALLBACK_HINT,
         ) from error
     except Exception as error:
-        # Without a connection, the client raises whatever its HTTP library raises.
         cached = try_to_load_from_cache(name, "config.json", revision=revision)
         if not isinstance(cached, str) or (weights and not _has_weights(Path(cached).parent)):
-            raise EncoderError(
-                f"{name}: can't reach the Hugging Face hub, and the model isn't cached",
-                hint=_FALLBACK_HINT,
-            ) from error
+            raise _unavailable(name, error) from error
         path = Path(cached).parent
     else:
         files = _files_to_load([file.rfilename for file in info.siblings or []], weights)
@@ -171,6 +168,28 @@ def _on_hub(name: str, revision: str | None, weights: bool) -> Source:
         path=path,
         revision=path.name,
     )
+
+
+def _unavailable(name: str, error: Exception) -> EncoderError:
+    """The error for a model that isn't cached and that the hub doesn't serve."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # Without a connection, the client raises whatever its HTTP library raises.
+    if not isinstance(error, HfHubHTTPError):
+        problem = "can't reach the Hugging Face hub, and the model isn't cached"
+        return EncoderError(f"{name}: {problem}", hint=_FALLBACK_HINT)
+    status = error.response.status_code
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return EncoderError(
+            f"{name}: the Hugging Face hub refuses more requests for now (429)",
+            hint="Try again in some minutes. Logging in raises the limit: hf auth login",
+        )
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return EncoderError(
+            f"{name}: the Hugging Face hub refuses access ({status})", hint="Log in: hf auth login"
+        )
+    problem = f"the Hugging Face hub answers with an error ({status}), and the model isn't cached"
+    return EncoderError(f"{name}: {problem}", hint="Try again later")
 
 
 def _files_to_load(names: list[str], weights: bool) -> list[str]:

@@ -1,9 +1,9 @@
 """Score a pipeline's text classifier on labeled texts."""
 
-import json
 from pathlib import Path
 
 from trfcli_pipeline.data import atomic
+from trfcli_pipeline.data.formats.json import to_json
 from trfcli_pipeline.data.records import Record, read_records
 from trfcli_pipeline.evaluation import evaluate as scoring
 from trfcli_pipeline.evaluation import report
@@ -61,8 +61,7 @@ def evaluate(
         batch_size=batch_size or nlp.batch_size,
     )
     if output is not None:
-        metrics = json.dumps(result.metrics(), indent=2, ensure_ascii=False)
-        atomic.write_text(output, f"{metrics}\n")
+        atomic.write_text(output, f"{to_json(result.metrics(), indent=2)}\n")
     if html is not None:
         pipeline = f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']}"
         page = report.render_report(

@@ -74,7 +74,8 @@ def check_identity(workspace: Workspace, identity: Mapping[str, str]) -> None:
     Raises:
         PipelineError: Something that the result depends on has changed.
     """
-    saved = workspace.load_state()["identity"]
+    with workspace.explain():
+        saved = dict(workspace.load_state()["identity"])
     changed = [name for name, value in identity.items() if saved.get(name) != value]
     if changed:
         raise PipelineError(

@@ -156,10 +156,8 @@ def _find_warnings(trainer: Trainer, data: Data, discarded: Workspace | None) ->
             f"in memory and will be {done} again in every epoch"
         )
     if is_first and discarded is not None and discarded.can_resume:
-        step = discarded.load_state()["progress"]["step"]
-        found.append(
-            f"An unfinished training at step {step:,} will be discarded (--resume continues it)"
-        )
+        place = "" if discarded.step is None else f" at step {discarded.step:,}"
+        found.append(f"An unfinished training{place} will be discarded (--resume continues it)")
     return found
 
 
