@@ -21,10 +21,11 @@ class Case(NamedTuple):
 
     Attributes:
         name: What is wrong with it.
-        build: Builds it in the current directory, which has an encoder, the pipelines `model` and
-            `plain`, and the data files train.jsonl and dev.jsonl.
+        build: Builds it in the current directory, which has an encoder, a pipeline `model` with a
+            text classifier, and the data files train.jsonl and dev.jsonl.
         command: The command that reads it, without `trf`.
-        message: The error. After an ellipsis, it goes on with the words of another library.
+        message: The error, in which {cwd} is the current directory. After an ellipsis, it goes on
+            with the words of another library.
     """
 
     name: str

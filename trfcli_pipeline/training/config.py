@@ -15,7 +15,7 @@ from spacy.util import registry
 from thinc.api import Config, Optimizer
 
 from trfcli_pipeline.data.package_data import shipped_path
-from trfcli_pipeline.errors import ArgumentError, DataError
+from trfcli_pipeline.errors import ArgumentError, DataError, one_line
 from trfcli_pipeline.heads.architectures import CLASSIFIERS
 from trfcli_pipeline.pipeline.config_errors import first_problem
 from trfcli_pipeline.training.arguments import CONFIG_KEYS, TRF_LR, TrainingArguments
@@ -23,6 +23,7 @@ from trfcli_pipeline.training.overrides import (
     TEXTCAT,
     apply_overrides,
     check_component,
+    check_values,
     is_unused,
 )
 from trfcli_pipeline.training.size_rules import FEW_TEXTS, fit_to_size, format_rate, lower_rate
@@ -85,6 +86,8 @@ class TrainingConfig:
             defaults = Config().from_disk(shipped, interpolate=False)
             apply_overrides(self._raw, arguments.overrides, defaults)
             self.config = self._raw.interpolate()
+            if arguments.config is not None:
+                check_values(self.config, self.path)
             self.seed: int = self.config["system"]["seed"]
             components = defaults.merge(self._raw).interpolate()["components"]
             for name in (WORDPIECER, TOK2VEC, TEXTCAT):
@@ -246,7 +249,11 @@ class TrainingConfig:
                 if is_named or (place and f".{key}".endswith(f".{place}")):
                     raise ArgumentError(f"--{key} {value}: {problem}") from error
             prefix = f"{place}: " if place else ""
-            raise DataError(f"{self.path}: {prefix}{problem}") from error
+            hint = "Correct the file" if self.arguments.config else None
+            raise DataError(f"{self.path}: {prefix}{problem}", hint=hint) from error
+        except (TypeError, AttributeError, ArithmeticError) as error:
+            # Values of the file are used before spaCy checks them.
+            raise DataError(f"{self.path}: {one_line(error)}", hint="Correct the file") from error
 
 
 def _peak(rate: float | Mapping[str, Any]) -> float:

@@ -4,6 +4,7 @@ import inspect
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import spacy
@@ -11,8 +12,9 @@ from spacy.language import DEFAULT_CONFIG, Language
 from spacy.util import registry
 from thinc.api import Config
 
+from trfcli_pipeline.data.formats.rows import shortened
 from trfcli_pipeline.data.package_data import shipped_path
-from trfcli_pipeline.errors import ArgumentError
+from trfcli_pipeline.errors import ArgumentError, DataError
 from trfcli_pipeline.training.arguments import LAYER_DECAY, TRF_LR
 
 TEXTCAT = "trf_textcat"
@@ -37,8 +39,10 @@ _COUNTS = {
     "training.max_steps": 1,
     "training.patience": 0,
 }
+_LARGEST_COUNT = 2**31 - 1
 # Least and largest value of settings whose types allow for more.
 _RANGES = {
+    "system.seed": (0, 2**32 - 1),
     "components.trf_textcat.focal_gamma": (0, math.inf),
     "components.trf_textcat.threshold": (0, 1),
     "training.dropout": (0, 1),
@@ -133,15 +137,50 @@ def check_component(settings: Mapping[str, Any]) -> None:
     registry.fill({factory: {**call, **defaults, **arguments}})
 
 
+def check_values(config: Mapping[str, Any], path: Path) -> None:
+    """Check the ranges of the settings of a config file.
+
+    Args:
+        config: The config, with all variables filled in.
+        path: The file.
+
+    Raises:
+        DataError: A setting is out of its range.
+    """
+    for key in (*_COUNTS, *_RANGES):
+        if key == "training.max_steps":
+            continue  # spaCy's 0 means no limit, and ours are counted from the epochs
+        *sections, name = key.split(".")
+        part: Any = config
+        for section in sections:
+            part = part.get(section, {}) if isinstance(part, Mapping) else {}
+        if isinstance(part, Mapping) and name in part:
+            problem = _problem(key, part[name])
+            if problem is not None:
+                value = shortened(str(part[name]))
+                raise DataError(f"{path}: {key} = {value}: {problem}", hint="Correct the value")
+
+
 def _check_value(key: str, value: Any) -> None:
+    problem = _problem(key, value)
+    if problem is not None:
+        raise ArgumentError(f"--{key} {shortened(str(value))}: {problem}")
+
+
+def _problem(key: str, value: Any) -> str | None:
+    """What is wrong with the value of a setting."""
     if key in _COUNTS:
         if not isinstance(value, int) or isinstance(value, bool) or value < _COUNTS[key]:
-            raise ArgumentError(f"--{key} {value}: must be a whole number, at least {_COUNTS[key]}")
+            return f"must be a whole number, at least {_COUNTS[key]}"
+        if value > _LARGEST_COUNT:
+            return f"must be at most {_LARGEST_COUNT:,}"
     elif key in _RANGES and isinstance(value, int | float):
         least, largest = _RANGES[key]
-        if not least <= value <= largest:
+        # NaN fails both comparisons.
+        if not least <= value <= largest or value == math.inf:
             limits = "at least 0" if largest == math.inf else f"from {least} to {largest}"
-            raise ArgumentError(f"--{key} {value}: must be {limits}")
+            return f"must be {limits}"
+    return None
 
 
 def _names_function(key: str) -> bool:

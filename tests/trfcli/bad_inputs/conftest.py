@@ -49,7 +49,8 @@ def check_case(
         assert isinstance(result.exception, SystemExit)
         assert result.stdout == ""
         first, *hint = result.stderr.splitlines()
-        expected, ellipsis, _ = f"✘ {case.message}".partition("…")
+        message = case.message.replace("{cwd}", str(tmp_path))
+        expected, ellipsis, _ = f"✘ {message}".partition("…")
         assert first.startswith(expected) if ellipsis else first == expected
         # A hint says what to do. It has no symbol, which a second message would have.
         assert all(line.startswith("  ") and line.strip() for line in hint)

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from trfcli_pipeline.data.files import kind_of_file
 from trfcli_pipeline.data.formats.docbin import DOCBIN, DocBinWriter
 from trfcli_pipeline.data.formats.json import JSON, JSONL, JsonlWriter
-from trfcli_pipeline.data.formats.rows import Format, Rows, Writer
+from trfcli_pipeline.data.formats.rows import COPY_AGAIN, Format, Rows, Writer
 from trfcli_pipeline.data.formats.tables import CSV, PARQUET, TSV, TableWriter
 from trfcli_pipeline.data.formats.txt import TXT
 from trfcli_pipeline.errors import DataError
@@ -105,7 +105,8 @@ def _read(path: Path | None, format: Format, name: str) -> Rows:
         with _open(path) as stream:
             yield from format.read(stream, name)
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{name}: not a gzip file, or damaged ({error})") from error
+        problem = f"{name}: not a gzip file, or damaged ({error})"
+        raise DataError(problem, hint=COPY_AGAIN) from error
     except OSError as error:
         raise _unreadable(name, error) from error
 

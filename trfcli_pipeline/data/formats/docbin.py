@@ -3,7 +3,7 @@
 import zlib
 from typing import IO, Any
 
-from trfcli_pipeline.data.formats.rows import Format, Rows, check_whole, read_whole
+from trfcli_pipeline.data.formats.rows import COPY_AGAIN, Format, Rows, check_whole, read_whole
 from trfcli_pipeline.errors import DataError
 
 _STEP = 2**24
@@ -38,7 +38,7 @@ def _check_unpacked(data: bytes, name: str) -> None:
 
 
 def _damaged(name: str) -> DataError:
-    return DataError(f"{name}: not a spaCy 3 DocBin, or damaged")
+    return DataError(f"{name}: not a spaCy 3 DocBin, or damaged", hint=COPY_AGAIN)
 
 
 class DocBinWriter:

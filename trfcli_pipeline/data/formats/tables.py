@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from trfcli_pipeline.data.formats.json import to_json
 from trfcli_pipeline.data.formats.rows import (
+    COPY_AGAIN,
     LABEL_KEYS,
     LONGEST_LINE,
     BadRowError,
@@ -125,7 +126,7 @@ def _read_parquet(stream: IO[bytes], name: str) -> Rows:
                     row["cats"] = dict(pairs)
             yield place, _with_label_list(row)
     except Exception as error:  # a damaged file may have values that Python doesn't have
-        raise DataError(f"{name}: not a Parquet file, or damaged") from error
+        raise DataError(f"{name}: not a Parquet file, or damaged", hint=COPY_AGAIN) from error
 
 
 class TableWriter:
