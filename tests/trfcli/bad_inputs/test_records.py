@@ -13,7 +13,7 @@ RECORD = '{"text": "a", "label": "GOOD"}\n'
 
 
 def jsonl(name: str, content: str | bytes, command: str, message: str) -> Case:
-    return Case(name, partial(put, "data.jsonl", content), command, f"{message}")
+    return Case(name, partial(put, "data.jsonl", content), command, f"data.jsonl{message}")
 
 
 def text(value: str, label: str = '"GOOD"') -> str:

@@ -34,7 +34,7 @@ from train_command import DEV, LABELS, TEXTS, CheckFailure, Digest, Run, Write
             "no.cfg: there is no such config file",
             "--config",
         ),
-        (["model", "train.jsonl", "-c", "folder/notes.txt"], "folder/notes.txt: ", None),
+        (["model", "train.jsonl", "-c", "folder/notes.txt"], "folder/notes.txt: ", "Correct"),
         (["model", "train.jsonl", "-c", "model/config.cfg"], "model/config.cfg: lacks", "configs/"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
