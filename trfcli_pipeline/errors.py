@@ -21,8 +21,9 @@ class TrfError(Exception):
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message if hint is None else f"{message}\n{hint}")
-        self.message = message
+        # It may quote anything, such as the name of a section in a config.
+        self.message = " ".join(message.splitlines())
+        super().__init__(self.message if hint is None else f"{self.message}\n{hint}")
         self.hint = hint
 
 

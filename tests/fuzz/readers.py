@@ -15,7 +15,9 @@ from collections.abc import Callable
 import atheris
 
 # Only these are measured: they decide what the bytes mean.
-with atheris.instrument_imports(include=["trfcli_pipeline", "csv", "json", "configparser", "thinc"]):
+with atheris.instrument_imports(
+    include=["trfcli_pipeline", "csv", "json", "configparser", "thinc"]
+):
     from thinc.api import Config
 
     from trfcli_pipeline.data import formats, records

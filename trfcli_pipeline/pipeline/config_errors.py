@@ -5,6 +5,7 @@ import re
 
 from thinc.api import ConfigValidationError
 
+from trfcli_pipeline.data.formats.rows import shortened
 from trfcli_pipeline.errors import one_line
 
 _TYPES = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text"}
@@ -20,10 +21,10 @@ def first_problem(error: ValueError | configparser.Error) -> tuple[str, str]:
             problem = str(each["msg"]).removeprefix("at root: ")
             for kind, words in _TYPES.items():
                 problem = problem.replace(f"<class '{kind}'>", words)
-            return ".".join(map(str, each["loc"])), problem
+            return shortened(".".join(map(str, each["loc"]))), problem
     if isinstance(error, configparser.Error):
         line = _SOURCE.match(str(error))
-        problem = _SOURCE.sub("", " ".join(str(error).split()))
+        problem = one_line(ValueError(_SOURCE.sub("", " ".join(str(error).split()))))
         return (f"line {line[1]}" if line else ""), problem
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # Validation errors begin with a headline of their own.
