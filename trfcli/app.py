@@ -5,8 +5,9 @@ import platform
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -26,6 +27,7 @@ from trfcli.commands import (
 )
 from trfcli.help import HelpLayout
 from trfcli.options import DebugOption, QuietOption
+from trfcli.text import printable
 
 if TYPE_CHECKING:
     # Typer ships its own copy of click without public names for these types.
@@ -61,8 +63,29 @@ COMMANDS = (
 )
 
 
+@contextmanager
+def printable_errors() -> Iterator[None]:
+    """Escape what errors about wrong usage quote."""
+    try:
+        yield
+    except Exception as error:
+        # Typer has no public name for the class of these errors.
+        usage: Any = error
+        if hasattr(usage, "format_message"):
+            usage.message = printable(usage.message)
+        raise
+
+
 class Group(HelpLayout, TyperGroup):
     """`trf` itself."""
+
+    def make_context(self, *args: Any, **options: Any) -> "Context":
+        with printable_errors():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: "Context") -> Any:
+        with printable_errors():
+            return super().invoke(ctx)
 
     def get_params(self, ctx: "Context") -> "list[Parameter]":
         # --quiet, --debug and --help come last, as in the help of commands.

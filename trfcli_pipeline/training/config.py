@@ -23,8 +23,8 @@ from trfcli_pipeline.training.overrides import (
     TEXTCAT,
     apply_overrides,
     check_component,
-    check_values,
     is_unused,
+    wrong_value,
 )
 from trfcli_pipeline.training.size_rules import FEW_TEXTS, fit_to_size, format_rate, lower_rate
 
@@ -86,8 +86,11 @@ class TrainingConfig:
             defaults = Config().from_disk(shipped, interpolate=False)
             apply_overrides(self._raw, arguments.overrides, defaults)
             self.config = self._raw.interpolate()
-            if arguments.config is not None:
-                check_values(self.config, self.path)
+            problem = wrong_value(self.config)
+            if problem is not None and arguments.config is None:
+                raise ArgumentError(problem, hint="Correct the option")
+            if problem is not None:
+                raise DataError(f"{self.path}: {problem}", hint="Correct the value")
             self.seed: int = self.config["system"]["seed"]
             components = defaults.merge(self._raw).interpolate()["components"]
             for name in (WORDPIECER, TOK2VEC, TEXTCAT):

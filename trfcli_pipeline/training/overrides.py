@@ -4,7 +4,6 @@ import inspect
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 import spacy
@@ -14,7 +13,7 @@ from thinc.api import Config
 
 from trfcli_pipeline.data.formats.rows import shortened
 from trfcli_pipeline.data.package_data import shipped_path
-from trfcli_pipeline.errors import ArgumentError, DataError
+from trfcli_pipeline.errors import ArgumentError
 from trfcli_pipeline.training.arguments import LAYER_DECAY, TRF_LR
 
 TEXTCAT = "trf_textcat"
@@ -137,15 +136,11 @@ def check_component(settings: Mapping[str, Any]) -> None:
     registry.fill({factory: {**call, **defaults, **arguments}})
 
 
-def check_values(config: Mapping[str, Any], path: Path) -> None:
-    """Check the ranges of the settings of a config file.
+def wrong_value(config: Mapping[str, Any]) -> str | None:
+    """Describe the first setting that is out of its range.
 
     Args:
         config: The config, with all variables filled in.
-        path: The file.
-
-    Raises:
-        DataError: A setting is out of its range.
     """
     for key in (*_COUNTS, *_RANGES):
         if key == "training.max_steps":
@@ -157,8 +152,8 @@ def check_values(config: Mapping[str, Any], path: Path) -> None:
         if isinstance(part, Mapping) and name in part:
             problem = _problem(key, part[name])
             if problem is not None:
-                value = shortened(str(part[name]))
-                raise DataError(f"{path}: {key} = {value}: {problem}", hint="Correct the value")
+                return f"{key} = {shortened(str(part[name]))}: {problem}"
+    return None
 
 
 def _check_value(key: str, value: Any) -> None:
