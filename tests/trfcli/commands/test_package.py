@@ -215,7 +215,7 @@ def test_error_names_the_broken_meta_json(
     workspace: Path, content: str, check_failure: CheckFailure
 ) -> None:
     (workspace / "model" / "meta.json").write_text(content)
-    check_failure(["package", "model", "out"], "meta.json", None)
+    check_failure(["package", "model", "out"], "meta.json", "Copy the pipeline again")
 
 
 @pytest.mark.parametrize(
