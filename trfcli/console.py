@@ -14,10 +14,11 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Literal, NoReturn, TextIO, cast
+from typing import TYPE_CHECKING, Literal, TextIO
 
 import typer
 
+from trfcli.streams import replace_closed_streams
 from trfcli.text import NO_BREAK, printable, wrap
 
 if TYPE_CHECKING:
@@ -59,36 +60,10 @@ def configure(*, quiet: bool, debug: bool) -> None:
     settings.quiet = quiet
     settings.debug = debug
     settings.if_interrupted = _NOTHING_CHANGED
-    _replace_closed_streams()
+    replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="trf.fallback")
-
-
-class ClosedStream(io.TextIOBase):
-    """Stands in for stdout if the shell closed it, as in `trf info >&-`."""
-
-    @property
-    def buffer(self) -> NoReturn:
-        self.write("")
-
-    def write(self, text: str) -> NoReturn:
-        from trfcli_pipeline.errors import OutputError
-
-        raise OutputError("stdout: closed", hint="Redirect it to a file, or to /dev/null")
-
-
-def _replace_closed_streams() -> None:
-    if sys.stdout is None:
-        sys.stdout = cast(TextIO, ClosedStream())
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf8")  # noqa: SIM115
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            # Or the next file that is opened would get the number, and what libraries print.
-            os.open(os.devnull, os.O_RDWR)
 
 
 def if_interrupted(state: str) -> None:
