@@ -115,6 +115,15 @@ def load_encoder(
     return Encoder(module, capabilities, inference)
 
 
+def saved_inference(path: Path) -> InferenceConfig:
+    """Read how an encoder that `save_encoder` wrote predicts.
+
+    Raises:
+        EncoderError: The file can't be read.
+    """
+    return _read_saved(path / _FILE)[0]
+
+
 def save_encoder(encoder: Encoder, path: Path) -> None:
     """Write an encoder in transformers' format, or in the format of its backend."""
     encoder.module.save_pretrained(path)

@@ -17,15 +17,18 @@ from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 _NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?", re.ASCII)
 
 
-def check_name(name: str) -> None:
+def check_name(name: str, *, place: str = "--name") -> None:
     """Check that a name can be part of the name of a package.
+
+    Args:
+        place: Where the name was given, for the error.
 
     Raises:
         PipelineError: It can't.
     """
     if not _NAME.fullmatch(name):
         raise PipelineError(
-            f"{name!r} can't be part of the name of a package",
+            f"{place}: {name!r} can't be part of the name of a package",
             hint="Use letters (a-z, A-Z), digits and underscores, with a letter at the start "
             "and no underscore at the end",
         )

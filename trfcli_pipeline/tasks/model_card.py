@@ -118,16 +118,21 @@ def _template() -> jinja2.Template:
 def _text(text: object) -> str:
     """Text on one line, with everything that Markdown or HTML could read as markup escaped."""
     return re.sub(
-        r"[\\`*\[\]<>&|~$]|(?<![^\W_])_|_(?![^\W_])|^[#+=-]",
-        lambda found: f"&#{ord(found[0])};",
-        " ".join(str(text).split()),
+        r"[\\`*\[\]<>&|~$]|(?<![^\W_])_|_(?![^\W_])|^[#+=-]|^\d+[.)]",
+        lambda found: f"{found[0][:-1]}&#{ord(found[0][-1])};",
+        _line(text),
     )
 
 
 def _code(text: object) -> str:
     """A code span. Escapes don't work in backticks, where tables still see pipes."""
-    line = " ".join(str(text).split())
+    line = _line(text)
     return f"`{line}`" if line and not {*"`|"} & {*line} else f"<code>{_text(line)}</code>"
+
+
+def _line(text: object) -> str:
+    """Text on one line. Control characters, which no page shows, become U+FFFD."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "\ufffd", " ".join(str(text).split()))
 
 
 def _value(value: object) -> str:

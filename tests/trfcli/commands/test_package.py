@@ -4,6 +4,7 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest
 import spacy
 from typer.testing import Result
 
+from trfcli_pipeline.tasks.half import Halved
 from trfcli_pipeline.tasks.init_model import init_model
+from trfcli_pipeline.tasks.package import Package
+from trfcli_pipeline.tasks.verification import Verified
 
 Run = Callable[..., Result]
 CheckFailure = Callable[[list[str], str, str | None], None]
@@ -53,12 +57,14 @@ def test_only_the_requested_wheel_is_built(
     assert result.stdout == ""
     wheel = "en_spam_filter-1.2.0-py3-none-any.whl"
     dist = workspace / "out" / "en_spam_filter-1.2.0" / "dist"
-    built, following = result.stderr.splitlines()
-    shown = dist.relative_to(workspace) / wheel
-    assert re.fullmatch(rf"✔ Built {shown} \(0\.\d MB\)", built)
-    assert following == f"  Next: pip install {shown}"
+    own_wheel = f"trfcli-{metadata.version('trfcli')}-py3-none-any.whl"
+    *built, following = result.stderr.splitlines()
+    shown = dist.relative_to(workspace)
+    for line, file in zip(built, (wheel, own_wheel), strict=True):
+        assert re.fullmatch(rf"✔ Built {shown / file} \(0\.\d MB\)", line)
+    assert following == f"  Next: pip install --find-links {shown} en_spam_filter==1.2.0"
 
-    assert names_in(dist) == [wheel]
+    assert names_in(dist) == [wheel, own_wheel]
     with zipfile.ZipFile(dist / wheel) as archive:
         meta = json.loads(archive.read("en_spam_filter/meta.json"))
         inner = "en_spam_filter/en_spam_filter-1.2.0"
@@ -77,8 +83,7 @@ def test_package_source_without_archives(run: Run, workspace: Path) -> None:
     assert re.fullmatch(r"✔ Wrote the package source to \S*out\n", result.stderr)
     root = workspace / "out" / "en_tiny-0.0.0"
     assert names_in(workspace / "out") == [root.name]
-    assert {"README.md", "en_tiny", "meta.json", "setup.py"} <= set(names_in(root))
-    assert "dist" not in names_in(root)
+    assert names_in(root) == ["README.md", "en_tiny", "pyproject.toml"]
     nlp = spacy.load(root / "en_tiny" / root.name)
     assert nlp.pipe_names == ["sentencizer", "trf_wordpiecer", "trf_tok2vec"]
 
@@ -99,7 +104,8 @@ def test_name_and_version_do_not_change_the_pipeline(
     )
     assert result.exit_code == 0
     assert names_in(workspace / "out") == ["en_other-2.0rc1"]
-    meta = json.loads((workspace / "out" / "en_other-2.0rc1" / "meta.json").read_text())
+    root = workspace / "out" / "en_other-2.0rc1"
+    meta = json.loads((root / "en_other" / "meta.json").read_text())
     assert (meta["name"], meta["version"]) == ("other", "2.0rc1")
     assert digest(workspace / "model") == digest(model)
 
@@ -141,9 +147,9 @@ def test_build_option_selects_the_formats(
 ) -> None:
     asked: dict[str, Any] = {}
 
-    def package(model: Path, out: Path, **settings: Any) -> list[Path]:
+    def package(model: Path, out: Path, **settings: Any) -> Package:
         asked.update(settings, model=model, out=out)
-        return []
+        return Package("en_x", "1.0", out)
 
     monkeypatch.setattr("trfcli_pipeline.tasks.package.package", package)
     assert run("package", "model", "out", *options).exit_code == 0
@@ -153,26 +159,49 @@ def test_build_option_selects_the_formats(
         "name": None,
         "version": None,
         "formats": formats,
+        "half": False,
+        "verify": False,
+        "texts": None,
         "force": False,
     }
 
 
-def test_all_archives_are_listed_and_the_wheel_can_be_installed(
+def test_everything_that_was_done_is_reported(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archives = [tmp_path / "a.tar.gz", tmp_path / "a b.whl"]
-    for size, archive in enumerate(archives, start=1):
-        archive.write_bytes(b"x" * size * 200_000)
-
-    def package(model: Path, out: Path, **settings: Any) -> list[Path]:
-        return archives
-
-    monkeypatch.setattr("trfcli_pipeline.tasks.package.package", package)
+    dist = tmp_path / "a b"
+    dist.mkdir()
+    files = [dist / name for name in ("a.tar.gz", "a.whl", "trfcli.whl")]
+    for size, file in enumerate(files, start=1):
+        file.write_bytes(b"x" * size * 200_000)
+    built = Package(
+        "en_a",
+        "1.0",
+        tmp_path,
+        files[:2],
+        own_wheel=files[2],
+        halved=Halved(92_000_000, 46_000_000, 11, 0.000345, 0.9999987),
+        verified=Verified(11, ("doc.cats", "annotations")),
+    )
+    monkeypatch.setattr("trfcli_pipeline.tasks.package.package", lambda *_, **__: built)
     assert run("package", "model", "out").stderr.splitlines() == [
-        f"✔ Built {archives[0]} (0.2 MB)",
-        f"✔ Built {archives[1]} (0.4 MB)",
-        f"  Next: pip install '{archives[1]}'",
+        "ℹ Weights in 16 bits (fp16): 92 MB to 46 MB; largest change of a score 0.00034 on 11 "
+        "texts",
+        f"✔ Built {files[0]} (0.2 MB)",
+        f"✔ Built {files[1]} (0.4 MB)",
+        "✔ Verified the wheel in a fresh environment without network: doc.cats and annotations of "
+        "11 texts are the same, bit for bit",
+        f"✔ Built {files[2]} (0.6 MB)",
+        f"  Next: pip install --find-links '{dist}' en_a==1.0",
     ]
+    built.halved = Halved(92_000_000, 46_000_000, 1, None, 0.9999987)
+    built.own_wheel, built.without_own_wheel = None, "its installation has no list of files"
+    lines = run("package", "model", "out").stderr.splitlines()
+    assert lines[0].endswith("lowest cosine of token vectors 0.999999 on 1 text")
+    assert lines[-2] == (
+        "⚠ The package requires trfcli, whose wheel can't be built: its installation has no list "
+        "of files. Install trfcli first wherever you install the package"
+    )
 
 
 def test_failed_build_leaves_nothing_behind(
@@ -208,6 +237,25 @@ def test_bad_input_is_a_one_line_error_and_changes_nothing(
     workspace: Path, args: list[str], problem: str, advice: str | None, check_failure: CheckFailure
 ) -> None:
     check_failure(["package", *args], problem, advice)
+
+
+@pytest.mark.parametrize(
+    ("args", "problem"),
+    [
+        (["--verify", "--build", "sdist"], "--verify installs the wheel"),
+        (["--verify", "--build", "none"], "--verify installs the wheel"),
+        (["--texts", "folder/notes.txt"], "--texts is for comparing predictions"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_options_that_exclude_each_other(
+    run: Run, workspace: Path, args: list[str], problem: str, digest: Digest
+) -> None:
+    before = digest(workspace)
+    result = run("package", "model", "out", *args)
+    assert result.exit_code == 2
+    assert problem in result.stderr
+    assert digest(workspace) == before
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"lang": "en"}'])

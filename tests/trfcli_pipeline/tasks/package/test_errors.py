@@ -8,7 +8,7 @@ import pytest
 from directories import snapshot
 
 from trfcli_pipeline.errors import OutputError, PipelineError
-from trfcli_pipeline.tasks import package as task
+from trfcli_pipeline.tasks import archives
 from trfcli_pipeline.tasks.package import package
 
 
@@ -18,7 +18,7 @@ from trfcli_pipeline.tasks.package import package
 def test_invalid_name(model_dir: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(PipelineError) as error:
         package(model_dir, tmp_path / "out", name=name)
-    assert error.value.message == f"{name!r} can't be part of the name of a package"
+    assert error.value.message == f"--name: {name!r} can't be part of the name of a package"
     assert error.value.hint is not None
     assert error.value.hint.startswith("Use letters (a-z, A-Z), digits and underscores")
     assert not (tmp_path / "out").exists()
@@ -28,7 +28,7 @@ def test_invalid_name(model_dir: Path, tmp_path: Path, name: str) -> None:
 def test_invalid_version(model_dir: Path, tmp_path: Path, version: str) -> None:
     with pytest.raises(PipelineError) as error:
         package(model_dir, tmp_path / "out", version=version)
-    assert error.value.message == f"{version!r} is not a version of a Python package"
+    assert error.value.message == f"--version: {version!r} is not a version of a Python package"
     assert not (tmp_path / "out").exists()
 
 
@@ -96,7 +96,7 @@ def fail_build(monkeypatch: pytest.MonkeyPatch) -> None:
         output = "\n".join(f"line {i}" for i in range(100))
         return subprocess.CompletedProcess(command, 1, stdout=output)
 
-    monkeypatch.setattr(task.subprocess, "run", run)
+    monkeypatch.setattr(archives.subprocess, "run", run)
 
 
 def test_failed_build_keeps_the_existing_package(
