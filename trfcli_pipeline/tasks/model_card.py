@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jinja2
-from packaging.utils import canonicalize_name
 
 from trfcli_pipeline.huggingface.card import Score, card_metadata
 
@@ -30,8 +29,8 @@ def model_card(meta: Mapping[str, Any]) -> str:
 
     Args:
         meta: Content of the pipeline's meta.json. Besides spaCy's keys, the card shows
-            `trf.encoder` and `trf.training`, written by training, and `trf.inference`, written by
-            optimizing.
+            `trf.encoder` and `trf.training`, written by training, `trf.inference`, written by
+            optimizing, and `trf.stored_in`, written by packaging.
     """
     # A meta.json may have null for anything.
     meta = {key: value for key, value in meta.items() if value}
@@ -66,8 +65,6 @@ def model_card(meta: Mapping[str, Any]) -> str:
         {**meta, "name": name, "lang": lang, "version": version, "labels": labels},
         metadata=metadata,
         task=task,
-        # A wheel's name has neither capitals nor runs of underscores.
-        wheel=f"{canonicalize_name(name).replace('-', '_')}-{version}-py3-none-any.whl",
         classifier=classifier,
         exclusive=training.get("exclusive_classes"),
         dev_file=dev_file,
@@ -75,6 +72,7 @@ def model_card(meta: Mapping[str, Any]) -> str:
         encoder=encoder,
         training=training,
         inference=inference,
+        stored_in=meta.get("trf", {}).get("stored_in"),
     )
     # Sections that don't apply leave empty lines.
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
@@ -118,7 +116,7 @@ def _template() -> jinja2.Template:
 def _text(text: object) -> str:
     """Text on one line, with everything that Markdown or HTML could read as markup escaped."""
     return re.sub(
-        r"[\\`*\[\]<>&|~$]|(?<![^\W_])_|_(?![^\W_])|^[#+=-]|^\d+[.)]",
+        r"[\\`*\[\]<>&|~$]|(?<![^\W_])_|_(?![^\W_])|^[#+=-]|^\d+[.)](?=\s|$)",
         lambda found: f"{found[0][:-1]}&#{ord(found[0][-1])};",
         _line(text),
     )
