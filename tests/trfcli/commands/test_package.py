@@ -258,12 +258,24 @@ def test_options_that_exclude_each_other(
     assert digest(workspace) == before
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"lang": "en"}'])
-def test_error_names_the_broken_meta_json(
-    workspace: Path, content: str, check_failure: CheckFailure
+@pytest.mark.parametrize(
+    ("content", "problem", "advice"),
+    [
+        ("{", "meta.json is not valid JSON", None),
+        ("[]", "meta.json is not a JSON object", None),
+        ('{"lang": "en"}', "meta.json: [name] Field required", "Correct it in meta.json"),
+        (
+            '{"lang": "en", "name": "x", "version": "1", "author": "A\\n\\nB"}',
+            """meta.json: "author" has a line break in 'A\\n\\nB'""",
+            "Write it as one line",
+        ),
+    ],
+)
+def test_error_names_the_field_of_meta_json(
+    workspace: Path, content: str, problem: str, advice: str | None, check_failure: CheckFailure
 ) -> None:
     (workspace / "model" / "meta.json").write_text(content)
-    check_failure(["package", "model", "out"], "meta.json", None)
+    check_failure(["package", "model", "out"], problem, advice)
 
 
 @pytest.mark.parametrize(

@@ -67,4 +67,4 @@ def test_control_characters_do_not_reach_a_terminal() -> None:
     body = model_card(meta).split("\n---\n", 1)[1]
     assert not any(unicodedata.category(each) == "Cc" for each in body.replace("\n", ""))
     assert "\ufffd&#91;31mred\ufffd" in body
-    assert "| `\ufffda` | 0 |" in body
+    assert "`trf_textcat`: `\ufffda`, `b\ufffdc`" in body

@@ -1,12 +1,11 @@
 """`--half`: weights stored in 16 bits, computations in float32 on the rounded weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import spacy
 import srsly
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,6 +14,8 @@ from spacy.language import Language
 from trfcli_pipeline.encoder.half_precision import halve_weights
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.pipeline.loading import load_pipeline, require_encoder
+from trfcli_pipeline.tasks import half as task
+from trfcli_pipeline.tasks.offline_predictions import Prediction
 from trfcli_pipeline.tasks.package import package
 
 TEXTS = ["Apple shares rose on the news.", "Call 0800 now to win a FREE prize", ""]
@@ -120,11 +121,12 @@ def test_optimized_pipeline(model: Path, tmp_path: Path, precision: str) -> None
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_half_needs_no_classifier(make_nlp: Callable[..., Language], tmp_path: Path) -> None:
-    nlp = make_nlp()
-    nlp.to_disk(tmp_path / "model")
-    built = package(tmp_path / "model", tmp_path / "out", formats=(), half=True)
-    assert built.halved is not None
-    assert built.halved.score_change is None
-    assert 0.999 < built.halved.cosine < 1
-    assert spacy.load(built.directory / "en_pipeline" / "en_pipeline-0.0.0")("a text").tensor.any()
+def test_half_needs_no_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = {"before": [[3.0, 4.0], [0.0, 0.0]], "after": [[4.0, 3.0], [0.0, 0.0]]}
+
+    def predict(python: str, model: str, texts: Sequence[str]) -> tuple[Path, list[Prediction]]:
+        return Path(model), [Prediction({}, np.array(vectors[model], "float32"), {})]
+
+    monkeypatch.setattr(task, "predict_offline", predict)
+    halved = task.compare_halved(Path("before"), Path("after"), (9, 5), ["a b"])
+    assert halved == (9, 5, 1, None, pytest.approx(0.96))
