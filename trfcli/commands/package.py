@@ -133,7 +133,7 @@ def describe_verified(verified: "Verified") -> None:
     texts = wording.plural(verified.texts, "text")
     console.good(
         "Verified the wheel in a fresh environment without network: "
-        f"{' and '.join(verified.parts)} of {texts} are the same, bit for bit"
+        f"{', '.join(verified.parts)} of {texts} are the same, bit for bit"
     )
 
 

@@ -6,6 +6,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from trfcli_pipeline.errors import EncoderError
+
 
 def halve_weights(path: Path) -> None:
     """Round the float32 weights in an encoder's directory to fp16.
@@ -16,8 +18,17 @@ def halve_weights(path: Path) -> None:
 
     Args:
         path: Directory with safetensors files, which are replaced.
+
+    Raises:
+        EncoderError: There are none.
     """
-    for file in sorted(path.glob("*.safetensors")):
+    files = sorted(path.glob("*.safetensors"))
+    if not files:
+        raise EncoderError(
+            "The encoder has no weights in the safetensors format",
+            hint="Load the pipeline and save it again: nlp.to_disk writes this format",
+        )
+    for file in files:
         with safe_open(file, "pt") as opened:
             tensors = {name: _halved(opened.get_tensor(name)) for name in opened.keys()}  # noqa: SIM118
             metadata = opened.metadata()

@@ -40,10 +40,13 @@ def build_own_wheel(directory: Path, requirement: Requirement) -> Path:
         The wheel.
 
     Raises:
-        OutputError: The installed trfcli doesn't meet the requirement, or has no source tree or
+        OutputError: trfcli isn't installed, doesn't meet the requirement, or has no source tree or
             list of files to build from.
     """
-    distribution = metadata.distribution(DISTRIBUTION)
+    try:
+        distribution = metadata.distribution(DISTRIBUTION)
+    except metadata.PackageNotFoundError as error:
+        raise OutputError("it isn't installed") from error
     if not requirement.specifier.contains(distribution.version, prereleases=True):
         raise OutputError(f"{distribution.version} is installed, which isn't {requirement}")
     source = _source_tree(distribution)

@@ -100,6 +100,7 @@ def package(
         OutputError: The package already exists, can't be written, or can't be built; or the
             environment variable SOURCE_DATE_EPOCH is invalid.
         ArgumentError: Arguments exclude each other.
+        EncoderError: `half` is set, and the weights aren't in the safetensors format.
         DataError: A record of `texts` can't be read.
     """
     _check_arguments(formats, half=half, verify=verify, texts=texts)
@@ -217,7 +218,9 @@ def _complete(
         complete: dict[str, Any] = get_meta(data_dir, meta)
     # spaCy loads the pipeline to find its requirements, which runs the code of its components.
     except (FileNotFoundError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise PipelineError(f"{model_dir} can't be loaded: {one_line(error)}") from error
+        # The copy is gone when people read this.
+        reason = one_line(error).replace(str(data_dir), str(model_dir))
+        raise PipelineError(f"{model_dir} can't be loaded: {reason}") from error
     # spaCy lists what it finds in the order of a set.
     known = len(meta["requirements"])
     complete["requirements"][known:] = sorted(complete["requirements"][known:])

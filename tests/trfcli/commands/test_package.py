@@ -189,7 +189,7 @@ def test_everything_that_was_done_is_reported(
         "texts",
         f"✔ Built {files[0]} (0.2 MB)",
         f"✔ Built {files[1]} (0.4 MB)",
-        "✔ Verified the wheel in a fresh environment without network: doc.cats and annotations of "
+        "✔ Verified the wheel in a fresh environment without network: doc.cats, annotations of "
         "11 texts are the same, bit for bit",
         f"✔ Built {files[2]} (0.6 MB)",
         f"  Next: pip install --find-links '{dist}' en_a==1.0",

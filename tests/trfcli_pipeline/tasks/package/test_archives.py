@@ -39,14 +39,14 @@ def build(model: Path, out: Path, umask: str, **environment: str) -> list[bytes]
 
 
 def test_archives_depend_on_the_pipeline_alone(model_dir: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(model_dir, copy)
+    model, copy = tmp_path / "model", tmp_path / "copy"
+    shutil.copytree(model_dir, model)
+    (model / "LICENSE").write_text("MIT ©\n", encoding="utf-8")
+    shutil.copytree(model, copy)
     for file in copy.rglob("*"):
         os.utime(file, (2e9, 2e9))
         file.chmod(0o700)
-    (copy / "LICENSE").write_text("MIT ©\n", encoding="utf-8")
-    shutil.copy(copy / "LICENSE", model_dir)
-    first = build(model_dir, tmp_path / "a", "022", PYTHONHASHSEED="1", TZ="UTC", LC_ALL="C.UTF-8")
+    first = build(model, tmp_path / "a", "022", PYTHONHASHSEED="1", TZ="UTC", LC_ALL="C.UTF-8")
     second = build(
         copy,
         tmp_path / "b c",

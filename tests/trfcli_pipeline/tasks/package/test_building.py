@@ -9,6 +9,7 @@ from email.parser import Parser
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import spacy
@@ -16,6 +17,7 @@ import srsly
 from directories import snapshot
 
 from trfcli_pipeline.errors import OutputError
+from trfcli_pipeline.tasks import package as task
 from trfcli_pipeline.tasks.model_card import model_card
 from trfcli_pipeline.tasks.package import Package, package
 
@@ -193,6 +195,19 @@ def test_trfcli_is_required_once_if_the_pipeline_uses_it(
     requirements = srsly.read_json(path)["requirements"]
     assert [r for r in requirements if r.startswith("trfcli")] == own
     assert len([r for r in requirements if r.startswith("spacy")]) == 1
+
+
+def test_requirements_have_a_fixed_order(
+    model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get_meta(path: Path, meta: dict[str, Any]) -> dict[str, Any]:
+        # spaCy adds them in the order of a set.
+        return {**meta, "requirements": [*meta["requirements"], "zip", "numpy", "abc"]}
+
+    monkeypatch.setattr(task, "get_meta", get_meta)
+    package(model_dir, tmp_path, formats=())
+    meta = srsly.read_json(tmp_path / "en_trf_tiny-0.1.0" / "en_trf_tiny" / "meta.json")
+    assert meta["requirements"][-3:] == ["abc", "numpy", "zip"]
 
 
 def test_force_replaces_the_whole_package(model_dir: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from spacy.language import Language
 
 from trfcli_pipeline.encoder.half_precision import halve_weights
-from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.errors import EncoderError, PipelineError
 from trfcli_pipeline.pipeline.loading import load_pipeline, require_encoder
 from trfcli_pipeline.tasks import half as task
 from trfcli_pipeline.tasks.offline_predictions import Prediction
@@ -45,7 +45,9 @@ def test_package_computes_in_float32_on_rounded_weights(model: Path, tmp_path: P
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
     assert (data_dir / WEIGHTS).stat().st_size < 0.6 * (model / WEIGHTS).stat().st_size
 
-    original, rounded, packaged = (load_pipeline(str(each)) for each in (model, model, data_dir))
+    original, rounded, packaged = (
+        load_pipeline(str(each), device="cpu") for each in (model, model, data_dir)
+    )
     module = require_encoder(rounded).transformers_model
     with torch.no_grad():
         for parameter in module.parameters():
@@ -103,6 +105,14 @@ def test_tensors_beyond_the_range_stay_in_float32(tmp_path: Path) -> None:
         expected = tensor.half() if name in halved else tensor
         assert torch.equal(found[name], expected)
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_weights_in_another_format(model: Path, tmp_path: Path) -> None:
+    tensors = load_file(model / WEIGHTS)
+    (model / WEIGHTS).unlink()
+    torch.save(tensors, (model / WEIGHTS).with_name("pytorch_model.bin"))
+    with pytest.raises(EncoderError, match="has no weights in the safetensors format"):
+        package(model, tmp_path / "out", formats=(), half=True)
 
 
 def test_pipeline_without_encoder(model_dir: Path, tmp_path: Path) -> None:

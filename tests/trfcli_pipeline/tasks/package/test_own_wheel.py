@@ -96,3 +96,12 @@ def test_installed_version_must_meet_the_requirement(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=f"{VERSION} is installed, which isn't trfcli>=99"):
         build_own_wheel(tmp_path, Requirement("trfcli>=99"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_trfcli_that_is_only_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def distribution(name: str) -> metadata.Distribution:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(own_wheel.metadata, "distribution", distribution)
+    with pytest.raises(OutputError, match="it isn't installed"):
+        build_own_wheel(tmp_path, ANY)
