@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from spacy.language import Language
 
-# Set before anything imports the hub's client: no contestant may wait for a server.
+# Set before anything imports the hub's client, so that no contestant waits for a server.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 Labelled = list[tuple[str, list[str]]]
