@@ -76,7 +76,7 @@ class Group(HelpLayout, TyperGroup):
 
 
 class Command(HelpLayout, TyperCommand):
-    """A command that takes --quiet and --debug as `trf` does, and whose errors become messages."""
+    """A command that accepts --quiet and --debug like `trf`, and prints errors as messages."""
 
     def get_params(self, ctx: "Context") -> "list[Parameter]":
         shared = [param for param in ctx.find_root().command.params if param.name in SHARED]

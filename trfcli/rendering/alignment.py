@@ -1,8 +1,9 @@
 """Print the alignment of a text.
 
 Each sentence is drawn as pairs of lines: wordpieces above the tokens that they are aligned to. A
-*group* is what stays together: tokens and wordpieces that are aligned, directly or through each
-other. Its color links the two lines. The drawing can be read without colors, too:
+*group* is a set of tokens and wordpieces that are aligned with each other, directly or through
+others. It is drawn in one place, and its color links the two lines. The drawing can be read without
+colors, too:
 
 - A token with several wordpieces gets a rule below them: `cafe  ##s` above `cafés ───`.
 - A wordpiece with several tokens shows their number: `don't×2` above `do  n't`.

@@ -1,4 +1,4 @@
-"""The table of tokens with their wordpieces, the indices and the shares."""
+"""The table of tokens: their wordpieces, with indices and shares."""
 
 from collections.abc import Iterator
 
