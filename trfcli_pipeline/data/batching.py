@@ -14,7 +14,8 @@ from trfcli_pipeline.data.labels import complete_cats, is_exclusive, label_names
 from trfcli_pipeline.data.records import Record, read_records
 from trfcli_pipeline.errors import DataError
 
-# Batches to sort by length together. More gives less padding, fewer gives more random batches.
+# Batches to sort by length together. More batches mean less padding, fewer mean more random
+# batches.
 _BATCHES_PER_CHUNK = 16
 
 Item = TypeVar("Item", Example, "Entry")

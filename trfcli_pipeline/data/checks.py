@@ -17,7 +17,7 @@ FEW_TEXTS = 10
 IMBALANCED = 0.9
 # Up to this share of texts without exactly one label, such texts look like annotation errors.
 ODD_TEXTS = 0.05
-# Duplicates distort training from this share of the texts.
+# From this share of the texts on, duplicates distort training.
 DUPLICATES = 0.01
 # A text this long, in characters and relative to the median, suggests a missing quote or newline.
 OVERLONG = 20_000, 50

@@ -221,7 +221,7 @@ def _value(label: str, value: Any) -> float:
 
 
 def _kind(value: Any) -> str:
-    """What JSON calls a value, or the name of its Python type if JSON has no such values."""
+    """JSON's name for the type of a value, or Python's if JSON has no such type."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     for types, name in _KINDS:

@@ -108,7 +108,7 @@ class _Outcomes:
         self.share_seen = float((gold | predicted).any(axis=0).mean())
 
     def metrics(self, weights: NDArray[np.float32]) -> dict[str, FloatArray]:
-        """*Shape:* (resamples,) each"""
+        """Compute the metrics of each resample. *Shape:* (resamples,) each"""
         counts = Counts(
             *((weights @ each).astype(np.float64) for each in (self.tp, self.fp, self.fn))
         )

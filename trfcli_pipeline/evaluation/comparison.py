@@ -169,7 +169,7 @@ def check_comparable(a: Classifier, b: Classifier) -> None:
 
 
 def _difference(a: float, b: float, resampled: FloatArray) -> Difference:
-    # A difference within rounding error is none.
+    # Treat differences within rounding error as zero.
     resampled = np.where(np.abs(resampled) < 1e-12, 0.0, resampled)
     tail = min(int((resampled <= 0).sum()), int((resampled >= 0).sum()))
     # Adding one keeps the p-value above zero: no finite number of resamples can prove zero.

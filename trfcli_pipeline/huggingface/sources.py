@@ -48,7 +48,7 @@ class Source:
 
     Attributes:
         title: Name of the encoder.
-        origin: Where the files come from, for people.
+        origin: Where the files come from, as a phrase.
         path: The directory with the files.
         revision: The commit, if they come from the hub.
     """

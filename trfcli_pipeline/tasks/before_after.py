@@ -104,7 +104,7 @@ def choose_sample(
 
 
 def compare_pipelines(before: Language, after: Language, sample: Sample) -> Compared:
-    """Run two pipelines, loaded from directories, on the sample in turns."""
+    """Load two pipelines from their directories, and run them on the sample in turns."""
     predictions: tuple[list[PredictionOutput], list[PredictionOutput]] = ([], [])
     cosines = []
     for (old, old_docs), (new, new_docs) in predict_in_turns((before, after), sample.texts):
@@ -121,11 +121,12 @@ def compare_pipelines(before: Language, after: Language, sample: Sample) -> Comp
 
 
 def row_cosines(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Compute the cosine similarity of each pair of rows.
+    """Compute the cosine similarity of each pair of rows. *Shape:* (tokens,)
 
-    Two zero rows, which tokens past the encoder's maximum have, count as 1.
+    Tokens past the encoder's maximum have zero rows. The similarity of two zero rows is 1.
 
-    *Shapes:* (tokens, width) twice to (tokens,)
+    Args:
+        a, b: The token vectors of both pipelines. *Shape of each:* (tokens, width)
     """
     x, y = a.astype(np.float64), b.astype(np.float64)
     products, norms = (x * y).sum(axis=1), np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
@@ -133,7 +134,7 @@ def row_cosines(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.
 
 
 def evenly(items: Sequence[Any], limit: int) -> list[Any]:
-    """Choose at most `limit` items at equal distances."""
+    """Choose at most `limit` items, evenly spaced."""
     chosen = np.linspace(0, len(items) - 1, min(len(items), limit)).astype(int)
     return [items[index] for index in chosen]
 
@@ -145,7 +146,10 @@ def _labelled_sample(classifier: Classifier, path: str, records: Sequence[Record
 
 
 def _read_labels(nlp: Language, path: str, records: Sequence[Record]) -> list[Record] | None:
-    """Read the records with labels, if each has some and the pipeline's classifier knows them."""
+    """Read the records again, with their labels.
+
+    Returns None unless every record has labels and the pipeline's classifier knows them all.
+    """
     factories = {nlp.get_pipe_meta(name).factory for name in nlp.pipe_names}
     if path == STDIN or not factories & {*TEXT_CLASSIFIERS}:
         return None

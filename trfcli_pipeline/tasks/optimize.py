@@ -92,7 +92,7 @@ def optimize(
     max_loss: float | None = None,
     force: bool = False,
 ) -> Iterator[Event]:
-    """Replace a pipeline's encoder by a faster one, and save the pipeline if it is still accurate.
+    """Replace a pipeline's encoder with a faster one. Save it only if it is still accurate.
 
     Components, attributes and alignment stay the same. The optimized pipeline can't be trained.
 

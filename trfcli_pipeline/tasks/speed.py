@@ -86,7 +86,8 @@ def measure_pipeline(
         texts: At least one text.
         batch_size: Texts per batch, by default the pipeline's own.
         device: The device to run the encoder on.
-        start: When the process was started, by `time.perf_counter`, if it only does this.
+        start: Start time of the process by `time.perf_counter`; None if the process also does other
+            things.
     """
     before = time.perf_counter()
     nlp = load_pipeline(model, device=device)

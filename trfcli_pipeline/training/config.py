@@ -50,7 +50,7 @@ class TrainingConfig:
         training: The `[training]` section with its functions called. Set by `fit`.
         trf_lr: Peak learning rate of the encoder; None if it is frozen. Set by `fit`.
         learn_rate: Peak learning rate of the classifier. Set by `fit`.
-        decisions: What the numbers of texts and steps changed and why, in sentences.
+        decisions: Which settings the number of texts or steps changed and why, as sentences.
 
     Raises:
         DataError: The config file can't be used.
@@ -71,7 +71,7 @@ class TrainingConfig:
         self.n_processes = n_processes
         self.decisions: list[str] = []
         self._is_few = False
-        # Whether the encoder's learning rate is the user's choice.
+        # Whether the user chose the encoder's learning rate.
         self._has_own_rate = arguments.config is not None or arguments.chooses("learn_rate")
         if not self.path.is_file():
             raise DataError(
@@ -91,7 +91,7 @@ class TrainingConfig:
                     check_component(components[name])
 
     def fit(self, n_texts: int) -> None:
-        """Work out the number of steps for so many training texts, and all that depends on it.
+        """Compute the number of steps from the number of training texts, and what depends on it.
 
         Raises:
             DataError: The config file can't be used.
@@ -154,7 +154,7 @@ class TrainingConfig:
 
     @property
     def segmentation(self) -> dict[str, Any]:
-        """How to divide texts into segments, as far as the config says."""
+        """How to divide texts into segments, if the config says so."""
         settings = self.config["components"].get(WORDPIECER, {})
         return {name: settings[name] for name in ("segments", "long_sentences") if name in settings}
 
@@ -223,7 +223,7 @@ class TrainingConfig:
         if "schedule.warmup_steps" not in arguments.overrides:
             warmup_steps = math.ceil(_WARMUP_SHARE * training["max_steps"])
             self._raw.setdefault("schedule", {})["warmup_steps"] = warmup_steps
-        # Last, or spaCy's defaults would stand in for what the file lacks.
+        # Added last, because spaCy's defaults would hide what the file lacks.
         defaults = Language.default_config["training"]
         self._raw["training"] = Config(defaults).merge(training)
 

@@ -77,7 +77,7 @@ def _check_exclusive(
     dev_records: Sequence[Record] | None,
     arguments: TrainingArguments,
 ) -> bool:
-    """Whether exactly one label applies to each text, by the user's word or by the data."""
+    """Whether exactly one label applies to each text, by the user's choice or by the data."""
     wanted = arguments.is_exclusive()
     if not (is_exclusive(train_records) if wanted is None else wanted):
         return False

@@ -11,7 +11,7 @@ from spacy.util import minibatch
 from trfcli_pipeline.data.batching import Entry, make_examples
 from trfcli_pipeline.data.records import Record
 
-# Memory that an example takes, and how much more for each wordpiece: measured on spaCy's Docs.
+# Bytes of memory per example, and further bytes per wordpiece, measured on spaCy's Docs.
 _EXAMPLE_BYTES, _PIECE_BYTES = 14_000, 460
 _CHUNK = 256
 

@@ -1,4 +1,4 @@
-"""Settings of a config that are given one by one, as in `--training.dropout 0.1`."""
+"""Overrides of single config settings, such as `--training.dropout 0.1`."""
 
 import inspect
 import math
@@ -16,7 +16,7 @@ from trfcli_pipeline.errors import ArgumentError
 from trfcli_pipeline.training.arguments import LAYER_DECAY, TRF_LR
 
 TEXTCAT = "trf_textcat"
-# Sections and settings of spaCy's training loop that ours has no use for.
+# Sections and settings of spaCy's training loop that ours doesn't use.
 _UNUSED = (
     *("paths", "corpora", "initialize", "pretraining", "nlp", "system.gpu_allocator"),
     *("training.train_corpus", "training.dev_corpus", "training.seed", "training.gpu_allocator"),
@@ -28,7 +28,7 @@ _UNUSED = (
 )
 # Scores of an evaluation that spaCy's Scorer doesn't know.
 _OWN_SCORES = ("accuracy", "ece")
-# Settings that steps are counted with: whole numbers, and the least of them.
+# Settings that must be whole numbers, and the lowest value of each.
 _COUNTS = {
     "training.accumulate_gradient": 1,
     "training.batcher.size": 1,
@@ -37,7 +37,7 @@ _COUNTS = {
     "training.max_steps": 1,
     "training.patience": 0,
 }
-# Least and largest value of settings whose types allow for more.
+# Lowest and highest value of settings whose types allow more.
 _RANGES = {
     "components.trf_textcat.focal_gamma": (0, math.inf),
     "components.trf_textcat.threshold": (0, 1),
@@ -55,12 +55,12 @@ def apply_overrides(config: Config, overrides: Mapping[str, Any], defaults: Conf
 
     Args:
         config: Changed in place.
-        defaults: Has further sections that may be overridden.
+        defaults: A config with further sections that may be overridden.
 
     Raises:
         ArgumentError: A setting is unknown, unused, or out of its range.
     """
-    # What names a function comes first: it decides which other settings there are.
+    # Settings that name a function come first: they decide which other settings exist.
     for key in sorted(overrides, key=lambda key: not _names_function(key)):
         value = overrides[key]
         if is_unused(key):
@@ -84,9 +84,9 @@ def apply_overrides(config: Config, overrides: Mapping[str, Any], defaults: Conf
 def setting_keys(config: Mapping[str, Any]) -> Iterator[str]:
     """Dotted keys of all settings that a training config can have.
 
-    These are the settings that it has, those of spaCy's `[training]`, and all arguments of the
-    functions and component factories that it names. A section that names a function is a setting
-    too: a number can take the place of a schedule.
+    These are the config's own settings, those of spaCy's `[training]`, and all arguments of the
+    functions and component factories that the config names. A section that names a function is a
+    setting, too: a number can replace a schedule.
     """
     yield from (f"training.{name}" for name in DEFAULT_CONFIG["training"])
     names = Language.get_factory_meta(TEXTCAT).default_score_weights or {}
@@ -96,13 +96,13 @@ def setting_keys(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def suggest_setting(name: str) -> str | None:
-    """Name the settings that someone may have meant by an option that doesn't exist."""
+    """Suggest a setting for an option that doesn't exist."""
     config = Config().from_disk(shipped_path("configs/textcat.cfg"), interpolate=False)
     return did_you_mean(name, set(setting_keys(config)))
 
 
 def did_you_mean(key: str, known: set[str]) -> str | None:
-    """Name the settings whose keys, or the last parts of whose keys, are spelled alike."""
+    """Suggest the known settings whose spelling is closest, as a whole or in their last part."""
     key = key.replace("-", "_")
     known = {each for each in known if not is_unused(each)}
     by_last_part: dict[str, list[str]] = {}
@@ -116,7 +116,7 @@ def did_you_mean(key: str, known: set[str]) -> str | None:
 
 
 def is_unused(key: str) -> bool:
-    """Whether our training has no use for a setting."""
+    """Whether our training ignores a setting."""
     return any(f"{key}.".startswith(f"{unused}.") for unused in _UNUSED)
 
 
@@ -162,7 +162,7 @@ def _keys_in(section: Mapping[str, Any], path: str = "") -> Iterator[str]:
 
 
 def _arguments_of(name: str, function: str) -> Iterable[str]:
-    """Arguments of what a setting names: a registered function or a component factory."""
+    """Arguments of the registered function or component factory that a setting names."""
     if name.startswith("@") and registry.has(name[1:], function):
         return inspect.signature(registry.get(name[1:], function)).parameters
     if name == "factory" and Language.has_factory(function):

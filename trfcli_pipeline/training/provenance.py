@@ -148,7 +148,7 @@ def describe_training(
             "trf_lr": plan.trf_lr,
             "learn_rate": plan.learn_rate,
             **{name: getattr(config.arguments, name) for name in _METHODS},
-            # The one that "auto" stands for.
+            # The actual precision, not "auto".
             "precision": plan.precision,
             "layer_decay": config.layer_decay,
             "averages": config.averages,

@@ -132,7 +132,7 @@ def _balanced_weights(data: Data) -> dict[str, float]:
 
 
 def describe_classifier(nlp: Language) -> str:
-    """What a pipeline is with regard to its text classifier, as a phrase."""
+    """Describe a pipeline by its text classifier, as a phrase."""
     classifier = _classifier(nlp)
     if classifier is None:
         return "a pipeline without a text classifier"

@@ -72,7 +72,7 @@ def train_textcat(
     Raises:
         ArgumentError: An argument or override can't be used.
         DataError: The texts or the config file can't be used.
-        PipelineError: The pipeline can't be used, or not to resume this training run.
+        PipelineError: The pipeline can't be used, or the training run can't be resumed.
         OutputError: The output directory can't be replaced.
         DeviceError: There is no such device, or it runs out of memory.
     """
@@ -104,7 +104,7 @@ def train_textcat(
         encoder.model.shim.check_trainable()
     before = describe_classifier(nlp)
     fix_random_seed(config.seed)
-    # LoRA adapters have to start alike in all processes: so before the seeds differ.
+    # LoRA adapters have to start alike in all processes, so they come before the seeds differ.
     methods = set_up_encoder(encoder, config)
     # The order of the texts is the same in all processes, but dropout differs.
     torch.manual_seed(config.seed + context.rank)

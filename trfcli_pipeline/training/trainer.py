@@ -44,7 +44,7 @@ class Trainer:
         encoder: The pipeline's encoder.
         classifier: The pipeline's classifier.
         examples: The training set.
-        data: Has the dev set.
+        data: The data, which includes the dev set.
         config: Fitted to the data.
         context: This process and those that train with it.
     """
@@ -239,15 +239,15 @@ class Trainer:
         )
 
     def _reason_to_keep(self, score: float) -> KeepReason | None:
-        """Why to keep weights with this score instead of those that are kept; None if not to."""
+        """Reason to keep the current weights instead of the best so far; None if there is none."""
         best, is_last = self.state.best_score, self.state.step == self.config.steps
         if not self.dev_decides:
             return "last" if is_last else None
-        # Of equal scores the later one, which was reached at a lower learning rate.
+        # Of equal scores we prefer the later one, as its learning rate was lower.
         if score >= best:
             return "score"
-        # Once the learning rate has reached zero, weights are usually better than earlier ones,
-        # whose score on a few hundred dev texts may be higher by chance.
+        # Weights are usually best once the learning rate has reached zero. On a few hundred dev
+        # texts, an earlier score may be higher just by chance.
         has_settled = is_last and self.config.optimizer.learn_rate == 0
         return "rate" if has_settled and score >= best - self._standard_error(best) else None
 
