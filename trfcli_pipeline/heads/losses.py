@@ -68,7 +68,7 @@ def multilabel_loss(
 
 
 def _focal(scores: Floats2d, gamma: float) -> tuple[Floats2d, Floats2d]:
-    """Return the cost of each score p of a label that applies, and the cost's derivative times p."""
+    """Return the cost of each score p of a label that applies, and p times the derivative by p."""
     xp = get_array_module(scores)
     logs = xp.log(xp.maximum(scores, _SMALLEST_SCORE))
     if not gamma:
