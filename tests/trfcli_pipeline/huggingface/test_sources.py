@@ -42,7 +42,7 @@ def test_locate_prefers_a_directory_to_the_hub(
     shutil.copytree(tiny_bert, tmp_path / "someone" / "tiny-bert")
     monkeypatch.chdir(tmp_path)
     assert sources.locate(NAME).path == Path(NAME)
-    # The title is the directory's own name, however the directory was called.
+    # The title is the directory's own name, whatever path it was given by.
     monkeypatch.chdir(tmp_path / "someone" / "tiny-bert")
     assert sources.locate(".").title == "tiny-bert"
 

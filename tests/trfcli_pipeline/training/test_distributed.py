@@ -85,7 +85,7 @@ print(json.dumps(rows))
 def losses_and_score(
     model: str, data: str, config: str, output: str, size: int, methods: dict[str, Any]
 ) -> list[float]:
-    """What TRAIN prints, from training in this process."""
+    """Train in this process, and return what TRAIN prints."""
     arguments = TrainingArguments(
         config=Path(config),
         epochs=2,
@@ -104,7 +104,7 @@ def losses_and_score(
 def run(arguments: list[str], *, size: int) -> list[list[float]]:
     """Train in several processes.
 
-    Returns: Of each process, the losses and the best score.
+    Returns: The losses and the best score of each process.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Settings of the config that are given one by one."""
+"""Overrides of single config settings."""
 
 from pathlib import Path
 from typing import Any

@@ -32,7 +32,7 @@ LONG = replace(QUICK, epochs=3, eval_every=4, checkpoint_every=3)
 
 @pytest.fixture(scope="module")
 def uninterrupted(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """Data, and the model that LONG gives."""
+    """The data, and the model that training with LONG gives."""
     folder = tmp_path_factory.mktemp("uninterrupted")
     data = write(folder / "train.jsonl", rows("FRUIT", "FILM"))
     list(train_textcat(str(untrained), data, output=folder / "model", arguments=LONG))
@@ -96,7 +96,7 @@ def test_killed_training_leaves_the_model_unchanged_and_can_be_resumed(
 
 
 def test_kill_before_the_checkpoint_is_removed_does_no_harm(model: Path, data: str) -> None:
-    """The trained pipeline is in its place, but there still is a checkpoint."""
+    """The trained pipeline is in its place, but a checkpoint is left."""
     kept = model.parent.parent / "kept"
     for event in train_textcat(str(model), data, arguments=QUICK):
         if isinstance(event, Checkpointed):

@@ -99,7 +99,7 @@ def test_resumed_training_gives_the_same_model_as_uninterrupted_training(
 
 
 @pytest.mark.parametrize("methods", [{}, {"freeze_encoder": True}], ids=str)
-def test_texts_that_dont_fit_in_memory_are_trained_on_as_well(
+def test_texts_that_do_not_fit_in_memory_are_trained_on_as_well(
     model: str,
     data: str,
     tmp_path: Path,

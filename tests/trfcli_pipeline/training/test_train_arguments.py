@@ -1,4 +1,4 @@
-"""What arguments and configs change about a training run."""
+"""How arguments and configs change a training run."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -82,7 +82,7 @@ def test_frozen_encoder_does_not_change(model: Path, data: str) -> None:
     assert encoder_files(model) == before
     losses = [event.loss for event in events if isinstance(event, Evaluated)]
     assert losses[-1] < 0.7 * losses[0]
-    # Chance gives 0.5, and the features of random weights little more than this.
+    # Chance gives 0.5, and features of random weights only a little more than 0.7.
     assert finish(iter(events)).score > 0.7
 
 
