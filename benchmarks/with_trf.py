@@ -12,7 +12,13 @@ import spacy
 
 from trfcli_pipeline.tasks.evaluate import evaluate
 from trfcli_pipeline.tasks.speed import measure_pipeline
-from trfcli_pipeline.training import Event, Planned, Stepped, TrainingArguments, train_textcat
+from trfcli_pipeline.training import (
+    Planned,
+    Stepped,
+    TrainingArguments,
+    TrainingEvent,
+    train_textcat,
+)
 
 
 def encode(
@@ -93,7 +99,7 @@ def score(model: str, data: str) -> dict[str, Any]:
     return {main: getattr(result, main), "macro_f": result.macro_f}
 
 
-def _time_steps(events: Iterator[Event]) -> tuple[Planned, float]:
+def _time_steps(events: Iterator[TrainingEvent]) -> tuple[Planned, float]:
     """Run a training, and return its plan and the seconds of its steps.
 
     Reading, evaluation on the dev set, and saving don't count.

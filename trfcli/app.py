@@ -6,7 +6,7 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -38,26 +38,20 @@ VERSIONED = ("spacy", "torch", "transformers")
 SHARED = ("quiet", "debug")
 
 
-class Entry(NamedTuple):
-    """A command: its function and its names, the full name first."""
-
-    function: Callable[..., None]
-    names: tuple[str, ...]
-
-
-# In the order of `trf --help`: the order in which users need them.
-COMMANDS = (
-    Entry(init_model.init_model, ("init-model", "init")),
-    Entry(inspect_alignment.inspect_alignment, ("inspect-alignment", "inspect")),
-    Entry(train_textcat.train_textcat, ("train-textcat", "train")),
-    Entry(evaluate.evaluate, ("evaluate",)),
-    Entry(compare.compare, ("compare",)),
-    Entry(annotate.annotate, ("annotate",)),
-    Entry(benchmark.benchmark, ("benchmark",)),
-    Entry(optimize.optimize, ("optimize",)),
-    Entry(package.package, ("package",)),
-    Entry(info.info, ("info",)),
-)
+# The names of each command, the full name first, and its function. In the order of `trf --help`:
+# the order in which users need them.
+COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
+    ("init-model", "init"): init_model.init_model,
+    ("inspect-alignment", "inspect"): inspect_alignment.inspect_alignment,
+    ("train-textcat", "train"): train_textcat.train_textcat,
+    ("evaluate",): evaluate.evaluate,
+    ("compare",): compare.compare,
+    ("annotate",): annotate.annotate,
+    ("benchmark",): benchmark.benchmark,
+    ("optimize",): optimize.optimize,
+    ("package",): package.package,
+    ("info",): info.info,
+}
 
 
 class Group(HelpLayout, TyperGroup):
@@ -70,7 +64,7 @@ class Group(HelpLayout, TyperGroup):
     def format_options(self, ctx: "Context", formatter: "HelpFormatter") -> None:
         with formatter.section("Commands"):
             formatter.write_dl(
-                [(", ".join(names), self.commands[names[0]].help or "") for _, names in COMMANDS]
+                [(", ".join(names), self.commands[names[0]].help or "") for names in COMMANDS]
             )
         super().format_options(ctx, formatter)
 
@@ -181,7 +175,7 @@ def build() -> typer.Typer:
     )
     sentence, example = help_and_example(trf)
     app.callback(help=sentence, epilog=example)(trf)
-    for function, names in COMMANDS:
+    for names, function in COMMANDS.items():
         sentence, example = help_and_example(function)
         cls = CommandWithOverrides if function is train_textcat.train_textcat else Command
         for name in names:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import spacy
-from labelled import Cats
+from labeled import Cats
 from spacy.language import Language
 from spacy.tokens import Doc
 

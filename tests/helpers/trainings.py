@@ -8,7 +8,13 @@ import spacy
 import srsly
 from directories import snapshot
 
-from trfcli_pipeline.training import Event, Finished, Planned, TrainingArguments, train_textcat
+from trfcli_pipeline.training import (
+    Finished,
+    Planned,
+    TrainingArguments,
+    TrainingEvent,
+    train_textcat,
+)
 from trfcli_pipeline.training.config import config_path
 
 WORDS = {
@@ -40,7 +46,7 @@ def encoder_files(directory: Path) -> dict[str, str]:
     return snapshot(directory / "trf_tok2vec")
 
 
-def finish(events: Iterator[Event]) -> Finished:
+def finish(events: Iterator[TrainingEvent]) -> Finished:
     *_, last = events
     assert isinstance(last, Finished)
     return last

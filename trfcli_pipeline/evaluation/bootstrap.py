@@ -10,14 +10,14 @@ from trfcli_pipeline.evaluation.metrics import Counts, precision_recall_f
 
 Interval = tuple[float, float]
 
-RESAMPLES = 1000
+INTERVAL_RESAMPLES = 1000
 LEVEL = 0.95
 # Texts to draw at a time, so that arrays take a few megabytes.
 _DRAWS = 2_000_000
 
 
 def intervals(
-    prediction: EvalPrediction, *, resamples: int = RESAMPLES, seed: int = 0
+    prediction: EvalPrediction, *, resamples: int = INTERVAL_RESAMPLES, seed: int = 0
 ) -> dict[str, Interval]:
     """95 % percentile bootstrap intervals of accuracy, micro F and macro F.
 

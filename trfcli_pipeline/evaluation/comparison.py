@@ -14,7 +14,7 @@ from trfcli_pipeline.evaluation.classifier import Classifier
 from trfcli_pipeline.evaluation.eval_prediction import BoolArray, FloatArray
 from trfcli_pipeline.evaluation.results import Evaluation
 
-RESAMPLES = 2000
+COMPARISON_RESAMPLES = 2000
 # p-values below this level count as significant.
 SIGNIFICANCE = 0.05
 
@@ -66,7 +66,7 @@ class Comparison:
         With exclusive labels, micro F equals accuracy.
         """
         a, b = resampled_metrics(
-            [self.a.prediction, self.b.prediction], resamples=RESAMPLES, seed=self.seed
+            [self.a.prediction, self.b.prediction], resamples=COMPARISON_RESAMPLES, seed=self.seed
         )
         names = ["accuracy", "cats_macro_f"]
         if not self.a.exclusive_classes:

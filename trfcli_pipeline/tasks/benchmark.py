@@ -112,7 +112,7 @@ def benchmark(
     resolve_device(device)
     for model in models:
         check_pipeline(model)
-    records = islice(iter_records(data, labelled=False), max_texts)
+    records = islice(iter_records(data, labeled=False), max_texts)
     texts = [record.text for record in records]
     measure = partial(measure_pipeline, texts=texts, batch_size=batch_size, device=device)
     for _ in range(rounds):

@@ -1,7 +1,7 @@
 """Compare the text classifiers of two pipelines on the same texts."""
 
 from trfcli_pipeline.data.records import Record, read_records
-from trfcli_pipeline.evaluation import evaluate as scoring
+from trfcli_pipeline.evaluation import run
 from trfcli_pipeline.evaluation.classifier import find_classifier, gold_cats
 from trfcli_pipeline.evaluation.comparison import Comparison, check_comparable
 from trfcli_pipeline.pipeline.loading import check_pipeline, load_pipeline
@@ -35,13 +35,13 @@ def compare(
     """
     for model in (a, b):
         check_pipeline(model)
-    records = read_records(data, labelled=True)
+    records = read_records(data, labeled=True)
     pipelines = [load_pipeline(model, device=device) for model in (a, b)]
     classifiers = [find_classifier(nlp) for nlp in pipelines]
     check_comparable(*classifiers)
     gold = gold_cats(records, classifiers[0], name=data)
     of_a, of_b = (
-        scoring.evaluate(
+        run.evaluate_classifier(
             nlp,
             [record.text for record in records],
             gold,

@@ -12,7 +12,7 @@ from spacy.tokens import Doc, DocBin, Span, Token
 from trfcli_pipeline.encoder.devices import trim_heap
 from trfcli_pipeline.errors import PipelineError, one_line
 from trfcli_pipeline.evaluation.classifier import TEXT_CLASSIFIERS, find_classifier
-from trfcli_pipeline.evaluation.evaluate import count_words
+from trfcli_pipeline.evaluation.run import count_words
 
 # Each takes about 400 bytes in the vocab.
 _KEPT_WORDS = 50_000

@@ -4,20 +4,20 @@ from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.events import (
     Checkpointed,
     Evaluated,
-    Event,
     Finished,
     Planned,
     Stepped,
+    TrainingEvent,
 )
 from trfcli_pipeline.training.train import train_textcat
 
 __all__ = [
     "Checkpointed",
     "Evaluated",
-    "Event",
     "Finished",
     "Planned",
     "Stepped",
     "TrainingArguments",
+    "TrainingEvent",
     "train_textcat",
 ]

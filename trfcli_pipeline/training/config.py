@@ -23,7 +23,12 @@ from trfcli_pipeline.training.overrides import (
     check_component,
     is_unused,
 )
-from trfcli_pipeline.training.size_rules import FEW_TEXTS, fit_to_size, format_rate, lower_rate
+from trfcli_pipeline.training.size_rules import (
+    SMALL_TRAINING_SET,
+    fit_to_size,
+    format_rate,
+    lower_rate,
+)
 
 WORDPIECER, TOK2VEC = "trf_wordpiecer", "trf_tok2vec"
 _WARMUP_SHARE = 0.1
@@ -200,7 +205,7 @@ class TrainingConfig:
         training, arguments = self._raw["training"], self.arguments
         epochs_per_evaluation = 1
         if arguments.config is None:
-            self._is_few = n_texts < FEW_TEXTS
+            self._is_few = n_texts < SMALL_TRAINING_SET
             epochs_per_evaluation, decisions = fit_to_size(
                 training, n_texts, arguments, self.n_processes
             )

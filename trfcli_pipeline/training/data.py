@@ -67,7 +67,7 @@ def read_data(
 
 
 def _read(path: str, memory: int) -> Sequence[Record]:
-    return RecordStore(iter_records(path, labelled=True), room=memory)
+    return RecordStore(iter_records(path, labeled=True), room=memory)
 
 
 def _check_exclusive(

@@ -118,4 +118,4 @@ class Finished:
     already_finished: bool = False
 
 
-Event = Planned | Stepped | Evaluated | Checkpointed | Finished
+TrainingEvent = Planned | Stepped | Evaluated | Checkpointed | Finished

@@ -18,7 +18,7 @@ from trfcli_pipeline.training.checkpoints import Workspace
 from trfcli_pipeline.training.config import TrainingConfig
 from trfcli_pipeline.training.data import Data, read_data
 from trfcli_pipeline.training.distributed import DistributedContext, own_device
-from trfcli_pipeline.training.events import Checkpointed, Evaluated, Event, Planned
+from trfcli_pipeline.training.events import Checkpointed, Evaluated, Planned, TrainingEvent
 from trfcli_pipeline.training.examples import Examples
 from trfcli_pipeline.training.output import replace_pipeline, resolve_output
 from trfcli_pipeline.training.provenance import (
@@ -51,7 +51,7 @@ def train_textcat(
     output: Path | None = None,
     arguments: TrainingArguments | None = None,
     resume: bool = False,
-) -> Iterator[Event]:
+) -> Iterator[TrainingEvent]:
     """Train a pipeline's text classifier together with its encoder.
 
     The pipeline at `model` is overwritten only if training succeeds.
@@ -193,7 +193,7 @@ def _run(
     plan: Planned,
     identity: Mapping[str, str],
     files: Mapping[str, str],
-) -> Iterator[Event]:
+) -> Iterator[TrainingEvent]:
     """Run the trainer, and save the best pipeline and the checkpoints as its events say."""
     try:
         for event in trainer.run():

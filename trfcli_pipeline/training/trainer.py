@@ -15,8 +15,8 @@ from thinc.api import Model, xp2torch
 
 from trfcli_pipeline.data.labels import complete_cats
 from trfcli_pipeline.evaluation.eval_prediction import DEFAULT_THRESHOLD, Threshold
-from trfcli_pipeline.evaluation.evaluate import predict
 from trfcli_pipeline.evaluation.results import Evaluation, score_cats
+from trfcli_pipeline.evaluation.run import predict_texts
 from trfcli_pipeline.evaluation.thresholds import tune_thresholds
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
@@ -225,7 +225,7 @@ class Trainer:
 
     def _evaluate_dev(self) -> Evaluation:
         """Score the pipeline on the dev set; tune a multi-label classifier's thresholds first."""
-        prediction, labels = predict(self.nlp, self.dev_texts), self.classifier.labels
+        prediction, labels = predict_texts(self.nlp, self.dev_texts), self.classifier.labels
         threshold: Threshold = DEFAULT_THRESHOLD
         if not self.config.exclusive:
             threshold = tune_thresholds(self.dev_gold, prediction.cats, labels)

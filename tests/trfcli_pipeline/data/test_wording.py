@@ -15,7 +15,7 @@ from trfcli_pipeline.data.wording import agree, enumeration, plural
         (agree(0, "has", "have"), "have"),
         (enumeration([]), ""),
         (enumeration(["A", "B", "C"], limit=3), "A, B, C"),
-        (enumeration(["A", "B", "C"], limit=2), "A, B and 1 more"),
+        (enumeration([*"ABCDEF"]), "A, B, C, D, E and 1 more"),
         (enumeration(["A"] * 2000, limit=1), "A and 1,999 more"),
     ],
 )

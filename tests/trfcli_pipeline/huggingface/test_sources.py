@@ -33,7 +33,7 @@ def test_locate_finds_a_directory_of_any_name(tiny_bert: Path, tmp_path: Path, f
     shutil.copytree(tiny_bert, path)
     source = sources.locate(str(path))
     assert source == sources.Source(path.name, str(path), path, None)
-    assert pretrained.load_encoder(source.path).config.model_type == "bert"
+    assert pretrained.load_model(source.path).config.model_type == "bert"
 
 
 def test_locate_prefers_a_directory_to_the_hub(

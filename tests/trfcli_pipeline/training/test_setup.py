@@ -15,15 +15,15 @@ from trainings import QUICK
 
 from trfcli_pipeline.errors import ArgumentError, EncoderError, PipelineError
 from trfcli_pipeline.evaluation.classifier import find_classifier
-from trfcli_pipeline.evaluation.evaluate import evaluate
+from trfcli_pipeline.evaluation.run import evaluate_classifier
 from trfcli_pipeline.tasks.init_model import init_model
 from trfcli_pipeline.training import (
     Checkpointed,
     Evaluated,
-    Event,
     Planned,
     Stepped,
     TrainingArguments,
+    TrainingEvent,
     train_textcat,
 )
 
@@ -39,7 +39,7 @@ def model(untrained: Path) -> str:
     return str(untrained)
 
 
-def run(model: str, data: str, output: Path, **arguments: Any) -> list[Event]:
+def run(model: str, data: str, output: Path, **arguments: Any) -> list[TrainingEvent]:
     return list(
         train_textcat(
             model,
@@ -175,7 +175,7 @@ def test_saved_pipeline_has_the_scores_of_its_evaluation(
     rows = list(srsly.read_jsonl(data))
     gold = [{label: float(label == row["label"]) for label in ("FRUIT", "FILM")} for row in rows]
     nlp = spacy.load(tmp_path)
-    found = evaluate(nlp, [row["text"] for row in rows], gold, find_classifier(nlp))
+    found = evaluate_classifier(nlp, [row["text"] for row in rows], gold, find_classifier(nlp))
     assert found.cats == best.evaluation.cats
 
 

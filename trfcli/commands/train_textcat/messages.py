@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 
 _COLUMNS = {"step": 6, "epoch": 6, "loss": 7, "accuracy": 8, "macro F": 7, "words/s": 7}
 _NOTES = {None: "", "score": "← best", "rate": "← kept", "last": "← kept"}
-_SHOWN_LABELS = 6
 
 
 def describe_plan(plan: "Planned", *, resume: bool) -> None:
@@ -23,7 +22,7 @@ def describe_plan(plan: "Planned", *, resume: bool) -> None:
         f"{wording.plural(plan.train_texts, 'text')} to train on, "
         f"{wording.thousands(plan.dev_texts)} {plan.dev_origin}; "
         f"{wording.plural(len(shares), 'label')}, {kind}: "
-        f"{wording.enumeration(shares, limit=_SHOWN_LABELS)}"
+        f"{wording.enumeration(shares)}"
     )
     for warning in plan.warnings:
         console.warn(warning)

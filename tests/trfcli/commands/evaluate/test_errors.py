@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from evaluate_command import TEXTS, CheckFailure, Run, Write
 
-from trfcli_pipeline.evaluation import evaluate as scoring
+from trfcli_pipeline.evaluation import run as evaluation_run
 from trfcli_pipeline.evaluation.results import Evaluation
 
 
@@ -83,7 +83,7 @@ def test_output_is_checked_before_the_pipeline_runs(
     def evaluate(*args: Any, **options: Any) -> Evaluation:
         raise AssertionError("the pipeline ran")
 
-    monkeypatch.setattr(scoring, "evaluate", evaluate)
+    monkeypatch.setattr(evaluation_run, "evaluate_classifier", evaluate)
     for option in ("-o", "--html"):
         result = run("evaluate", "exclusive", "test.jsonl", option, "folder")
         assert result.stderr.startswith("✘ folder: a directory, not a file\n")

@@ -10,7 +10,7 @@ import spacy
 from evaluate_command import GOOD, TEXTS, Digest, Run, Write
 
 from trfcli.rendering.mistakes import prediction
-from trfcli_pipeline.evaluation import evaluate as scoring
+from trfcli_pipeline.evaluation import run as evaluation_run
 from trfcli_pipeline.evaluation.results import Evaluation, Mistake
 
 CONTROLS = "\x1b" * 20
@@ -221,13 +221,13 @@ def test_batch_size_reaches_the_pipeline_and_changes_no_score(
     run: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    original = scoring.evaluate
+    original = evaluation_run.evaluate_classifier
 
     def spy(*args: Any, **options: Any) -> Evaluation:
         seen.append(options["batch_size"])
         return original(*args, **options)
 
-    monkeypatch.setattr(scoring, "evaluate", spy)
+    monkeypatch.setattr(evaluation_run, "evaluate_classifier", spy)
     whole = metrics_of(run, "exclusive", "test.jsonl")
     single = metrics_of(run, "exclusive", "test.jsonl", "-b", "1")
     assert seen == [spacy.load(workspace / "exclusive").batch_size, 1]

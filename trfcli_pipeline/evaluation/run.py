@@ -28,7 +28,7 @@ class PredictionOutput(NamedTuple):
     seconds: float
 
 
-def evaluate(
+def evaluate_classifier(
     nlp: Language,
     texts: Sequence[str],
     gold: Sequence[Mapping[str, float]],
@@ -54,7 +54,7 @@ def evaluate(
     """
     # Fail now rather than after minutes of prediction.
     read_gold(gold, classifier.labels, exclusive=classifier.exclusive)
-    output = predict(nlp, texts, batch_size=batch_size)
+    output = predict_texts(nlp, texts, batch_size=batch_size)
     evaluation = score_cats(
         gold,
         output.cats,
@@ -65,7 +65,7 @@ def evaluate(
     return replace(evaluation, n_words=output.n_words, seconds=output.seconds)
 
 
-def predict(
+def predict_texts(
     nlp: Language,
     texts: Sequence[str],
     *,
