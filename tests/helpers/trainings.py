@@ -8,14 +8,10 @@ import spacy
 import srsly
 from directories import snapshot
 
-from trfcli_pipeline.training import (
-    Finished,
-    Planned,
-    TrainingArguments,
-    TrainingEvent,
-    train_textcat,
-)
+from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.config import config_path
+from trfcli_pipeline.training.events import Finished, Planned, TrainingEvent
+from trfcli_pipeline.training.train import train_textcat
 
 WORDS = {
     "FRUIT": ["apple pie", "delicious apple", "apple shares", "a free apple"],

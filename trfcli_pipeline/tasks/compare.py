@@ -2,7 +2,7 @@
 
 from trfcli_pipeline.data.records import Record, read_records
 from trfcli_pipeline.evaluation import run
-from trfcli_pipeline.evaluation.classifier import find_classifier, gold_cats
+from trfcli_pipeline.evaluation.classifier import find_classifier
 from trfcli_pipeline.evaluation.comparison import Comparison, check_comparable
 from trfcli_pipeline.pipeline.loading import check_pipeline, load_pipeline
 
@@ -39,15 +39,14 @@ def compare(
     pipelines = [load_pipeline(model, device=device) for model in (a, b)]
     classifiers = [find_classifier(nlp) for nlp in pipelines]
     check_comparable(*classifiers)
-    gold = gold_cats(records, classifiers[0], name=data)
     of_a, of_b = (
         run.evaluate_classifier(
             nlp,
-            [record.text for record in records],
-            gold,
+            records,
             classifier._replace(labels=classifiers[0].labels),
+            name=data,
             threshold=threshold,
-            batch_size=batch_size or nlp.batch_size,
+            batch_size=batch_size,
         )
         for nlp, classifier in zip(pipelines, classifiers, strict=True)
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from trfcli_pipeline.data import atomic
 from trfcli_pipeline.data.records import Record, read_records
 from trfcli_pipeline.evaluation import report, run
-from trfcli_pipeline.evaluation.classifier import find_classifier, gold_cats
+from trfcli_pipeline.evaluation.classifier import find_classifier
 from trfcli_pipeline.evaluation.results import Evaluation
 from trfcli_pipeline.pipeline.loading import load_pipeline
 
@@ -49,15 +49,9 @@ def evaluate(
     records = read_records(data, labeled=True)
     nlp = load_pipeline(model, device=device)
     classifier = find_classifier(nlp)
-    gold = gold_cats(records, classifier, name=data)
     history = [] if html is None else report.read_history(nlp.path)
     result = run.evaluate_classifier(
-        nlp,
-        [record.text for record in records],
-        gold,
-        classifier,
-        threshold=threshold,
-        batch_size=batch_size or nlp.batch_size,
+        nlp, records, classifier, name=data, threshold=threshold, batch_size=batch_size
     )
     if output is not None:
         metrics = json.dumps(result.metrics(), indent=2, ensure_ascii=False)

@@ -121,7 +121,6 @@ def read_result(target: Path, shown: Path) -> Finished:
 def describe_training(
     nlp: Language,
     classifier: TransformersTextCategorizer,
-    config: TrainingConfig,
     plan: Planned,
     event: Evaluated,
     files: Mapping[str, str],
@@ -132,21 +131,21 @@ def describe_training(
         event: The evaluation of the weights that are about to be saved.
         files: Hashes of the data files; see `digest_files`.
     """
-    evaluation = event.evaluation
+    evaluation, config = event.evaluation, plan.config
     nlp.meta["performance"] = {**evaluation.cats, "accuracy": evaluation.accuracy}
     encoder = nlp.meta.get("trf", {}).get("encoder", {})
     nlp.meta["trf"] = {
         "encoder": encoder,
         "training": {
-            "texts": plan.train_texts,
-            "dev_texts": plan.dev_texts,
-            "labels": dict(plan.label_counts),
-            "exclusive_classes": plan.exclusive,
+            "texts": len(plan.data.train),
+            "dev_texts": len(plan.data.dev),
+            "labels": dict(plan.data.label_counts),
+            "exclusive_classes": config.exclusive,
             "architecture": classifier.cfg["architecture"],
             "epochs": config.epochs,
-            "batch_size": plan.batch_size,
-            "trf_lr": plan.trf_lr,
-            "learn_rate": plan.learn_rate,
+            "batch_size": config.batch_size,
+            "trf_lr": config.trf_lr,
+            "learn_rate": config.learn_rate,
             **{name: getattr(config.arguments, name) for name in _METHODS},
             # The one that "auto" stands for.
             "precision": plan.precision,

@@ -1,6 +1,5 @@
 """Prepares a pipeline's components for training."""
 
-from collections import Counter
 from dataclasses import asdict, replace
 from typing import cast
 
@@ -126,9 +125,8 @@ def _classifier(nlp: Language) -> TransformersTextCategorizer | None:
 
 def _balanced_weights(data: Data) -> dict[str, float]:
     """Weights inversely proportional to label counts; a label with the mean count has weight 1."""
-    counts = Counter(label for record in data.train for label in record.labels)
-    mean = sum(counts.values()) / len(data.labels)
-    return {label: mean / max(counts[label], 1) for label in data.labels}
+    mean = sum(data.label_counts.values()) / len(data.labels)
+    return {label: mean / max(count, 1) for label, count in data.label_counts.items()}
 
 
 def describe_classifier(nlp: Language) -> str:

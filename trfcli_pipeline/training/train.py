@@ -1,10 +1,8 @@
 """Fine-tunes a pipeline's encoder and text classifier from start to end."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from thinc.api import fix_random_seed
@@ -121,13 +119,19 @@ def train_textcat(
     trainer = Trainer(nlp, encoder, classifier, examples, data, config, context)
     if resumed:
         trainer.restore(workspace)
-    plan = _describe_plan(
-        trainer,
+    shim = encoder.model.shim
+    plan = Planned(
+        config,
         data,
         warnings=_find_warnings(trainer, data, None if resumed else workspace),
-        methods=methods,
-        segments=segments,
+        device=str(shim.device),
+        threads=torch.get_num_threads(),
+        mean_length=sum(examples.n_pieces) / len(examples),
         classifier=phrase,
+        segments=segments,
+        precision="fp32" if arguments.freeze_encoder else shim.precision,
+        methods=methods,
+        done_steps=trainer.state.step,
     )
     yield plan
 
@@ -163,30 +167,6 @@ def _find_warnings(trainer: Trainer, data: Data, discarded: Workspace | None) ->
     return found
 
 
-def _describe_plan(trainer: Trainer, data: Data, **phrases: Any) -> Planned:
-    config, encoder = trainer.config, trainer.encoder.model
-    counts = Counter(label for record in data.train for label in record.labels)
-    return Planned(
-        train_texts=len(data.train),
-        dev_texts=len(data.dev),
-        dev_origin=data.dev_origin,
-        label_counts={label: counts[label] for label in data.labels},
-        exclusive=config.exclusive,
-        device=str(encoder.shim.device),
-        threads=torch.get_num_threads(),
-        trf_lr=config.trf_lr,
-        learn_rate=config.learn_rate,
-        batch_size=config.batch_size,
-        steps=config.steps,
-        warmup_steps=config.warmup_steps,
-        mean_length=sum(trainer.examples.n_pieces) / len(trainer.examples),
-        precision="fp32" if trainer.freeze_encoder else encoder.shim.precision,
-        decisions=config.decisions,
-        done_steps=trainer.state.step,
-        **phrases,
-    )
-
-
 def _run(
     trainer: Trainer,
     workspace: Workspace,
@@ -198,9 +178,7 @@ def _run(
     try:
         for event in trainer.run():
             if isinstance(event, Evaluated) and event.kept_because:
-                describe_training(
-                    trainer.nlp, trainer.classifier, trainer.config, plan, event, files
-                )
+                describe_training(trainer.nlp, trainer.classifier, plan, event, files)
                 with trainer.averaged(), staged_directory(workspace.best) as staging:
                     trainer.nlp.to_disk(staging)
             if isinstance(event, Checkpointed):

@@ -197,7 +197,7 @@ class Trainer:
         if self.context.is_first:
             yield self._evaluate(epoch)
         state.losses, state.words, state.word_seconds = [], 0, 0.0
-        for name, value in self.context.from_first(asdict(state)).items():
+        for name, value in self.context.gather(asdict(state))[0].items():
             setattr(state, name, value)
 
     def _evaluate(self, epoch: float) -> Evaluated:

@@ -19,7 +19,7 @@ def test_locate_finds_the_packaged_encoder() -> None:
 
 
 def test_locate_names_the_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    absent = sources.PackagedEncoder("Absent", "gt-absent", "gt_absent", "model")
+    absent = sources.PackagedEncoder("Absent", "gt-absent")
     monkeypatch.setitem(sources.PACKAGED_ENCODERS, "absent", absent)
     with pytest.raises(EncoderError, match="gt-absent is not installed") as caught:
         sources.locate("absent")

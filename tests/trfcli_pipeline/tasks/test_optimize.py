@@ -19,7 +19,7 @@ from trfcli_pipeline.tasks.info import describe_pipeline
 from trfcli_pipeline.tasks.model_card import model_card
 from trfcli_pipeline.tasks.optimize import Compared, Sampled, Saved, optimize
 from trfcli_pipeline.tasks.package import package
-from trfcli_pipeline.training import train_textcat
+from trfcli_pipeline.training.train import train_textcat
 
 TEXTS = [
     "The quick brown fox jumps over the lazy dog. It's a fox!",

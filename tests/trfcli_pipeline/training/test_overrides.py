@@ -9,9 +9,11 @@ import srsly
 from trainings import QUICK, constant_rates, finish, start
 
 from trfcli_pipeline.errors import ArgumentError, DataError, PipelineError
-from trfcli_pipeline.training import Checkpointed, TrainingArguments, train_textcat
+from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.config import TrainingConfig
+from trfcli_pipeline.training.events import Checkpointed
 from trfcli_pipeline.training.overrides import suggest_setting
+from trfcli_pipeline.training.train import train_textcat
 
 
 def fitted(n_texts: int, overrides: dict[str, Any], **arguments: Any) -> TrainingConfig:
@@ -174,7 +176,7 @@ def test_overrides_are_saved_with_the_model(model: Path, data: str) -> None:
     }
     arguments = TrainingArguments(batch_size=8, overrides=overrides)
     plan = start(str(model), data, arguments=arguments)
-    assert not plan.exclusive
+    assert not plan.config.exclusive
     assert plan.segments == "windows of up to 16 wordpieces"
     finish(train_textcat(str(model), data, arguments=arguments))
     facts = srsly.read_json(model / "meta.json")["trf"]["training"]

@@ -15,7 +15,8 @@ from directories import snapshot
 from trainings import QUICK, finish, hidden, rows, start, write
 
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.training import Checkpointed, Finished, Planned, Stepped, train_textcat
+from trfcli_pipeline.training.events import Checkpointed, Finished, Planned, Stepped
+from trfcli_pipeline.training.train import train_textcat
 
 
 def results(model: Path) -> dict[str, str]:
@@ -70,7 +71,9 @@ import os, signal, sys
 import torch
 torch.set_num_threads(1)
 torch.cpu.get_capabilities = dict  # float32, as in the tests themselves
-from trfcli_pipeline.training import Checkpointed, TrainingArguments, train_textcat
+from trfcli_pipeline.training.events import Checkpointed
+from trfcli_pipeline.training.arguments import TrainingArguments
+from trfcli_pipeline.training.train import train_textcat
 
 arguments = TrainingArguments(
     epochs=3, batch_size=8, seed=1, learn_rate=5e-3, eval_every=4, checkpoint_every=3

@@ -11,17 +11,11 @@ from trainings import QUICK, hidden, rows, write
 
 from trfcli_pipeline.errors import DataError, DeviceError, OutputError, PipelineError, TrfError
 from trfcli_pipeline.evaluation.run import PredictionOutput
-from trfcli_pipeline.training import (
-    Checkpointed,
-    Evaluated,
-    Planned,
-    Stepped,
-    TrainingArguments,
-    TrainingEvent,
-    train_textcat,
-    trainer,
-)
+from trfcli_pipeline.training import trainer
+from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.config import config_path
+from trfcli_pipeline.training.events import Checkpointed, Evaluated, Planned, Stepped, TrainingEvent
+from trfcli_pipeline.training.train import train_textcat
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, GeneratorExit])

@@ -202,16 +202,18 @@ def train_textcat(
       trf train ./model train.csv --dev dev.csv --epochs 5 --output ./trained
       trf train ./model train.csv --training.optimizer.trf_layer_decay 0.9
     """
-    from trfcli_pipeline import training
+    from trfcli_pipeline.training import events
+    from trfcli_pipeline.training import train as task
+    from trfcli_pipeline.training.arguments import TrainingArguments
 
     target = output or model
     console.if_interrupted(f"{target} was not changed")
-    events = training.train_textcat(
+    reported = task.train_textcat(
         model,
         train,
         dev=dev,
         output=output,
-        arguments=training.TrainingArguments(
+        arguments=TrainingArguments(
             config=config,
             overrides=context.obj,
             dev_split=dev_split,
@@ -236,25 +238,25 @@ def train_textcat(
         resume=resume,
     )
     with console.progress(0, "training", unit="steps") as bar:
-        for event in events:
+        for event in reported:
             if not is_first_process():
                 continue
             match event:
-                case training.Planned():
+                case events.Planned():
                     messages.describe_plan(event, resume=resume)
-                    bar.reset(total=event.steps)
+                    bar.reset(total=event.config.steps)
                     bar.update(event.done_steps)
-                case training.Stepped():
+                case events.Stepped():
                     bar.set_postfix_str(f"loss {event.loss:.3f}", refresh=False)
                     bar.update()
-                case training.Evaluated():
+                case events.Evaluated():
                     messages.describe_evaluation(event)
-                case training.Checkpointed():
+                case events.Checkpointed():
                     console.if_interrupted(
                         f"{target} was not changed. To continue from step {event.step:,}, run the "
                         "same command with --resume"
                     )
-                case training.Finished():
+                case events.Finished():
                     bar.close()
                     messages.describe_result(event)
 
