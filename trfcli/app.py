@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from trfcli import console
 from trfcli.commands import (
@@ -22,8 +22,9 @@ from trfcli.commands import (
     inspect_alignment,
     optimize,
     package,
-    train_textcat,
 )
+from trfcli.commands.train_textcat.command import train_textcat
+from trfcli.commands.train_textcat.overrides import TakesOverrides
 from trfcli.help import HelpLayout
 from trfcli.options import DebugOption, QuietOption
 
@@ -43,7 +44,7 @@ SHARED = ("quiet", "debug")
 COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("init-model", "init"): init_model.init_model,
     ("inspect-alignment", "inspect"): inspect_alignment.inspect_alignment,
-    ("train-textcat", "train"): train_textcat.train_textcat,
+    ("train-textcat", "train"): train_textcat,
     ("evaluate",): evaluate.evaluate,
     ("compare",): compare.compare,
     ("annotate",): annotate.annotate,
@@ -82,6 +83,11 @@ class Command(HelpLayout, TyperCommand):
         console.configure(**given)
         if not console.settings.debug:
             console.silence_libraries()
+        for param in self.params:
+            # Such as the value of a shell variable that isn't set.
+            if ctx.params.get(param.name or "") == "":
+                name = param.metavar if isinstance(param, TyperArgument) else param.opts[0]
+                ctx.fail(f"{name} is empty.")
         try:
             super().invoke(ctx)
             # Report a closed pipe now. When Python exits, nothing can catch the error.
@@ -92,7 +98,7 @@ class Command(HelpLayout, TyperCommand):
             raise typer.Exit(report(error)) from error
 
 
-class CommandWithOverrides(train_textcat.TakesOverrides, Command):
+class CommandWithOverrides(TakesOverrides, Command):
     """A command that also takes every setting of its config as an option."""
 
 
@@ -177,7 +183,7 @@ def build() -> typer.Typer:
     app.callback(help=sentence, epilog=example)(trf)
     for names, function in COMMANDS.items():
         sentence, example = help_and_example(function)
-        cls = CommandWithOverrides if function is train_textcat.train_textcat else Command
+        cls = CommandWithOverrides if function is train_textcat else Command
         for name in names:
             # The help lists the short name beside the full one, and completion skips it.
             hidden = name != names[0]

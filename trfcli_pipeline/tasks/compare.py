@@ -37,7 +37,9 @@ def compare(
         check_pipeline(model)
     records = read_records(data, labeled=True)
     pipelines = [load_pipeline(model, device=device) for model in (a, b)]
-    classifiers = [find_classifier(nlp) for nlp in pipelines]
+    classifiers = [
+        find_classifier(nlp, model=model) for nlp, model in zip(pipelines, (a, b), strict=True)
+    ]
     check_comparable(*classifiers)
     of_a, of_b = (
         run.evaluate_classifier(

@@ -48,7 +48,7 @@ def evaluate(
             atomic.check_file(path)
     records = read_records(data, labeled=True)
     nlp = load_pipeline(model, device=device)
-    classifier = find_classifier(nlp)
+    classifier = find_classifier(nlp, model=model)
     history = [] if html is None else report.read_history(nlp.path)
     result = run.evaluate_classifier(
         nlp, records, classifier, name=data, threshold=threshold, batch_size=batch_size

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from thinc.api import fix_random_seed
@@ -10,6 +11,7 @@ from thinc.api import fix_random_seed
 from trfcli_pipeline.data.atomic import staged_directory
 from trfcli_pipeline.data.checks import data_warnings
 from trfcli_pipeline.encoder.devices import resolve_device
+from trfcli_pipeline.errors import ArgumentError
 from trfcli_pipeline.pipeline.loading import load_pipeline, require_encoder
 from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.checkpoints import Workspace
@@ -75,6 +77,11 @@ def train_textcat(
         DeviceError: There is no such device, or it runs out of memory.
     """
     arguments = arguments or TrainingArguments()
+    if dev is not None and arguments.dev_split is not None:
+        raise ArgumentError(
+            "--dev-split can't be combined with --dev: no training texts are held out then",
+            hint="Leave out one or the other",
+        )
     shown = Path(model) if output is None else output
     target = resolve_output(model, output)
     # Report errors in the settings before anything that takes time.
@@ -140,7 +147,8 @@ def train_textcat(
     yield from _run(trainer, workspace, plan, identity, digest_files(train, dev))
     replaced = None
     if target.exists():
-        replaced = before if _is_same(target, model) else "another pipeline"
+        in_place = target.resolve() == Path(model).expanduser().resolve()
+        replaced = before if in_place else "another pipeline"
     if context.is_first:
         complete_meta(workspace.best, trainer.state, request)
         replace_pipeline(target, workspace.best)
@@ -171,7 +179,7 @@ def _run(
     trainer: Trainer,
     workspace: Workspace,
     plan: Planned,
-    identity: Mapping[str, str],
+    identity: Mapping[str, Any],
     files: Mapping[str, str],
 ) -> Iterator[TrainingEvent]:
     """Run the trainer, and save the best pipeline and the checkpoints as its events say."""
@@ -190,7 +198,3 @@ def _run(
         if trainer.context.is_first and not workspace.can_resume:
             workspace.remove()
         raise
-
-
-def _is_same(target: Path, model: str) -> bool:
-    return target.resolve() == Path(model).expanduser().resolve()

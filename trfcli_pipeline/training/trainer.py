@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from spacy.language import Language
 from spacy.util import minibatch
-from thinc.api import Model, xp2torch
+from thinc.api import xp2torch
 
 from trfcli_pipeline.data.labels import complete_cats
 from trfcli_pipeline.evaluation.eval_prediction import DEFAULT_THRESHOLD, Threshold
@@ -181,7 +181,10 @@ class Trainer:
         for parameter in self.encoder.transformers_model.parameters():
             if parameter.grad is not None:
                 yield parameter.grad
-        yield from _head_gradients(self.classifier.model)
+        for node in self.classifier.model.walk():
+            for name in node.param_names:
+                if node.has_grad(name):
+                    yield xp2torch(node.get_grad(name))
 
     def _frozen(self) -> list[str]:
         trained = (TransformersTok2Vec, TransformersTextCategorizer)
@@ -249,22 +252,13 @@ class Trainer:
         # Once the learning rate has reached zero, weights are usually better than earlier ones,
         # whose score on a few hundred dev texts may be higher by chance.
         has_settled = is_last and self.config.optimizer.learn_rate == 0
-        return "rate" if has_settled and score >= best - self._standard_error(best) else None
-
-    def _standard_error(self, score: float) -> float:
-        """Standard error of a score, as if it were an accuracy on the dev texts."""
-        return math.sqrt(max(score * (1 - score), 0.0) / len(self.dev_texts))
+        # As if the score were an accuracy on the dev texts.
+        standard_error = math.sqrt(max(best * (1 - best), 0.0) / len(self.dev_texts))
+        return "rate" if has_settled and score >= best - standard_error else None
 
     def _score(self, evaluation: Evaluation) -> float:
         scores = _scores(evaluation)
         return sum(weight * (scores[name] or 0.0) for name, weight in self.score_weights.items())
-
-
-def _head_gradients(model: Model) -> Iterator[torch.Tensor]:
-    for node in model.walk():
-        for name in node.param_names:
-            if node.has_grad(name):
-                yield xp2torch(node.get_grad(name))
 
 
 def _history_row(event: Evaluated) -> dict[str, Any]:

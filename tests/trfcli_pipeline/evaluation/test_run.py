@@ -107,12 +107,12 @@ def test_first_enabled_text_classifier_is_evaluated(factory: str) -> None:
 
 def test_pipeline_without_a_text_classifier_is_an_error() -> None:
     nlp = spacy.blank("de")
-    with pytest.raises(PipelineError, match="de_pipeline has no text classifier") as error:
-        find_classifier(nlp)
+    with pytest.raises(PipelineError, match=r"^\./de: has no text classifier") as error:
+        find_classifier(nlp, model="./de")
     assert error.value.hint == "Train one: trf train-textcat MODEL TRAIN"
     nlp.add_pipe("textcat")
-    with pytest.raises(PipelineError, match="textcat has no labels"):
-        find_classifier(nlp)
+    with pytest.raises(PipelineError, match=r"^\./de: textcat has no labels"):
+        find_classifier(nlp, model="./de")
 
 
 def test_missing_gold_labels_are_reported_before_the_pipeline_runs(

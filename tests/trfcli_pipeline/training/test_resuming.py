@@ -118,8 +118,14 @@ def test_kill_before_the_checkpoint_is_removed_does_no_harm(model: Path, data: s
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"arguments": replace(QUICK, learn_rate=1e-3)}, "the settings have changed"),
-        ({"arguments": replace(QUICK, freeze_encoder=True)}, "the settings have changed"),
+        (
+            {"arguments": replace(QUICK, learn_rate=1e-3)},
+            r"changed \(training.optimizer.trf_lr.initial_rate 0.005 -> 0.001\)\n",
+        ),
+        (
+            {"arguments": replace(QUICK, freeze_encoder=True)},
+            r"the settings have changed \(freeze_encoder False -> True\)\n",
+        ),
         ({"train": "other.jsonl"}, "the training texts and the dev texts have changed"),
     ],
 )

@@ -104,7 +104,9 @@ def _read_parquet(stream: IO[bytes], name: str) -> Rows:
                     row["cats"] = dict(pairs)
             yield place, _with_label_list(row)
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
-        raise DataError(f"{name}: not a Parquet file, or damaged") from error
+        raise DataError(
+            f"{name}: not a Parquet file, or damaged", hint="Copy or export the file again"
+        ) from error
 
 
 class TableWriter:

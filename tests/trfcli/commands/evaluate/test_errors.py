@@ -17,7 +17,7 @@ from trfcli_pipeline.evaluation.results import Evaluation
         (["test.jsonl", "test.jsonl"], "test.jsonl: is a file, not a pipeline", None),
         (["folder", "test.jsonl"], "folder: not a spaCy pipeline", "trf init minilm"),
         (["tiny-bert", "test.jsonl"], "tiny-bert: not a spaCy pipeline", "trf init tiny-bert"),
-        (["plain", "test.jsonl"], "en_trf_tinybert has no text classifier", "trf train-textcat"),
+        (["./plain", "test.jsonl"], "./plain: has no text classifier", "trf train-textcat"),
         (["exclusive", "tset.jsonl"], "tset.jsonl: no such file", "Did you mean test.jsonl?"),
         (["exclusive", "folder"], "folder: a directory, not a file", "file"),
         (["exclusive", "empty.jsonl"], "empty.jsonl: no records", "A record is"),
@@ -97,6 +97,8 @@ def test_output_is_checked_before_the_pipeline_runs(
     "args",
     [
         ["exclusive"],
+        ["exclusive", ""],
+        ["", "test.jsonl"],
         ["exclusive", "test.jsonl", "--nonsense"],
         ["exclusive", "test.jsonl", "--threshold", "2"],
         ["exclusive", "test.jsonl", "--threshold", "-0.1"],
