@@ -114,9 +114,7 @@ class Evaluation:
     @property
     def speed(self) -> float | None:
         """Words per second, None if no pipeline ran."""
-        if self.n_words is None or not self.seconds:
-            return None
-        return self.n_words / self.seconds
+        return self.n_words / self.seconds if self.n_words is not None and self.seconds else None
 
     @cached_property
     def accuracy(self) -> float:

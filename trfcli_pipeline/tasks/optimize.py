@@ -32,12 +32,7 @@ from trfcli_pipeline.pipeline.loading import (
     require_encoder,
 )
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
-from trfcli_pipeline.tasks.before_after import (
-    Compared,
-    choose_sample,
-    compare_pipelines,
-    evenly,
-)
+from trfcli_pipeline.tasks.before_after import Compared, choose_sample, compare_pipelines, evenly
 
 __all__ = ["MAX_LOSS", "Compared", "OptimizationEvent", "Sampled", "Saved", "optimize"]
 

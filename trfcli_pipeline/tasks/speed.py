@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from spacy.language import Language
@@ -188,20 +189,14 @@ def _timed(owner: Any, name: str, watch: Stopwatch) -> Iterator[None]:
     if owner is None:
         yield
         return
-    original, is_own = getattr(owner, name), name in vars(owner)
+    original = getattr(owner, name)
 
     def call(*args: Any) -> Any:
         with watch:
             return original(*args)
 
-    setattr(owner, name, call)
-    try:
+    with patch.object(owner, name, call):
         yield
-    finally:
-        if is_own:
-            setattr(owner, name, original)
-        else:
-            delattr(owner, name)
 
 
 def _run(pipe: Callable[[Doc], Doc], docs: list[Doc], batch_size: int) -> list[Doc]:
