@@ -90,7 +90,7 @@ def line_chart(lines: Sequence[Line], *, title: str, x: Axis, y: Axis, guide: bo
         _add(group, "path", d=_path(points))
         for across, down in points if line.marked else []:
             _add(group, "circle", cx=across, cy=down, r=3)
-    return _text(svg)
+    return ET.tostring(svg, encoding="unicode")
 
 
 def bar_chart(up: Bars, down: Bars, *, title: str, name: str) -> str:
@@ -114,7 +114,7 @@ def bar_chart(up: Bars, down: Bars, *, title: str, name: str) -> str:
         down_by = TOP + 8 if sign < 0 else HEIGHT - BOTTOM - 4
         _add(svg, "text", x=LEFT + 4, y=down_by).text = text
     _add(svg, "path", "frame", d=_path([(LEFT, middle), (WIDTH - RIGHT, middle)]))
-    return _text(svg)
+    return ET.tostring(svg, encoding="unicode")
 
 
 def _canvas(title: str) -> ET.Element:
@@ -163,7 +163,3 @@ def _add(parent: ET.Element, tag: str, style: str = "", **attributes: float | st
     for name, value in attributes.items():
         element.set(name.replace("_", "-"), value if isinstance(value, str) else _number(value))
     return element
-
-
-def _text(element: ET.Element) -> str:
-    return ET.tostring(element, encoding="unicode")

@@ -114,12 +114,8 @@ class Comparison:
             "accuracy": self.mcnemar,
             "cats_macro_f": self.differences["cats_macro_f"].p_value,
         }
-        return {
-            name: None
-            if p_value >= SIGNIFICANCE
-            else ("B" if self.differences[name].value > 0 else "A")
-            for name, p_value in p_values.items()
-        }
+        higher = {name: "B" if each.value > 0 else "A" for name, each in self.differences.items()}
+        return {name: higher[name] if p < SIGNIFICANCE else None for name, p in p_values.items()}
 
     def as_json(self) -> dict[str, Any]:
         """All results as plain JSON values."""

@@ -146,12 +146,8 @@ def _on_hub(name: str, revision: str | None, weights: bool) -> Source:
             ) from error
     if not (path / "config.json").exists():
         raise EncoderError(f"{name}: isn't a transformers model (it has no config.json)")
-    return Source(
-        title=name.rpartition("/")[2],
-        origin=f"the Hugging Face hub, {name}",
-        path=path,
-        revision=path.name,
-    )
+    # The directory of a snapshot has the name of its commit.
+    return Source(name.rpartition("/")[2], f"the Hugging Face hub, {name}", path, path.name)
 
 
 def _weights_among(names: list[str]) -> list[str]:

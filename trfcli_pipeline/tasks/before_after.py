@@ -157,8 +157,7 @@ def _read_labels(nlp: Language, path: str, records: Sequence[Record]) -> list[Re
 
 
 def _metrics(nlp: Language, predictions: Sequence[PredictionOutput], sample: Sample) -> Metrics:
-    words, seconds = (
-        sum(getattr(each, name) for each in predictions) for name in ("n_words", "seconds")
-    )
+    words = sum(each.n_words for each in predictions)
+    seconds = sum(each.seconds for each in predictions)
     cats = [cats for each in predictions for cats in each.cats]
     return Metrics(words / seconds, directory_bytes(nlp.path), sample.score(cats))

@@ -55,10 +55,9 @@ def read_data(
         DataError: The texts or the config file can't be used.
         ArgumentError: An override can't be used.
     """
-    memory = _MEMORY // n_processes
-    files = {train: _read(train, memory)}
-    if dev is not None:
-        files[dev] = _read(dev, memory)
+    files: dict[str, Sequence[Record]] = {}
+    for path in [train] if dev is None else [train, dev]:
+        files[path] = RecordStore(iter_records(path, labeled=True), room=_MEMORY // n_processes)
     exclusive = arguments.is_exclusive()
     if exclusive is None:
         exclusive = is_exclusive(files[train])
@@ -82,10 +81,6 @@ def read_data(
             "final model will be kept (--dev)"
         )
     return Data(train_records, dev_records, origin, labels, dev_decides), config
-
-
-def _read(path: str, memory: int) -> Sequence[Record]:
-    return RecordStore(iter_records(path, labeled=True), room=memory)
 
 
 def _check_exclusive(files: Mapping[str, Sequence[Record]]) -> None:

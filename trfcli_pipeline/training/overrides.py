@@ -143,14 +143,15 @@ def wrong_value(key: str, value: Any, problem: str) -> ArgumentError:
 def _check_value(key: str, value: Any, default: Any) -> None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if key in _COUNTS:
-        if not is_number or value != int(value) or value < _COUNTS[key]:
+        if not is_number or isinstance(value, float) or value < _COUNTS[key]:
             raise wrong_value(key, value, f"must be a whole number, at least {_COUNTS[key]}")
     elif isinstance(default, Mapping) and default and not (is_number or isinstance(value, Mapping)):
         kind = "a number" if "@schedules" in default else "a section"
         raise wrong_value(key, value, f"must be {kind}")
-    elif value is True and isinstance(default, int | float | str) and default not in (True, False):
-        kind = "text" if isinstance(default, str) else "a number"
-        raise wrong_value(key, value, f"must be {kind}")
+    elif value is True and isinstance(default, str):
+        raise wrong_value(key, value, "must be text")
+    elif value is True and isinstance(default, int | float) and not isinstance(default, bool):
+        raise wrong_value(key, value, "must be a number")
     elif key in _RANGES and is_number:
         least, largest = _RANGES[key]
         if not least <= value <= largest:

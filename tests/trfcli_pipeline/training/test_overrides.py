@@ -99,6 +99,8 @@ def test_arguments_of_another_function_can_be_set() -> None:
             None,
         ),
         ({"components.trf_tok2vec.keep": True}, r"must be text \(is a value missing", None),
+        ({"training.optimizer.grad_clip": True}, r"grad_clip true: must be a number \(is", None),
+        ({"training.max_steps": 2.0}, "max_steps 2.0: must be a whole number, at least 1", None),
         ({"training.score_weights.accuracy": "x"}, "accuracy x: must be a number", None),
         ({"schedule.warmup_steps": "x"}, "warmup_steps x: must be a whole number", None),
         ({"training.batcher": "x"}, "--training.batcher x: must be a section", None),
