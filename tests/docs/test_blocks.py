@@ -48,7 +48,7 @@ def _check(block: Block, namespace: dict[str, object]) -> None:
 def _check_records(block: Block, content: str, suffix: str) -> None:
     path = Path("block").with_suffix(suffix)
     path.write_text(content, encoding="utf8")
-    assert read_records(path, labelled=True), block.place
+    assert read_records(path, labeled=True), block.place
 
 
 def every(paths: list[Path]) -> Callable[..., Any]:
@@ -82,7 +82,7 @@ def test_all_forms_of_a_record_mean_the_same() -> None:
         if each.language == "json"
     )
     Path("forms.jsonl").write_text(block.code, encoding="utf8")
-    records = read_records("forms.jsonl", labelled=True)
+    records = read_records("forms.jsonl", labeled=True)
     assert [record.labels for record in records] == [{"SPAM"}] * 4
     assert len({record.text for record in records}) == 1
 

@@ -86,7 +86,7 @@ def encode_whole(tokenizer: "PreTrainedTokenizerBase", limit: int | None) -> Non
         backend.enable_truncation(limit)
 
 
-def load_encoder(
+def load_model(
     path: Path,
     *,
     all_attentions: bool = False,

@@ -18,8 +18,8 @@ from trfcli_pipeline.evaluation.classifier import (
     find_classifier,
     gold_cats,
 )
-from trfcli_pipeline.evaluation.evaluate import PredictionOutput
 from trfcli_pipeline.evaluation.results import score_cats
+from trfcli_pipeline.evaluation.run import PredictionOutput
 from trfcli_pipeline.tasks.speed import predict_in_turns
 
 _MAX_TEXTS = 2000
@@ -97,9 +97,9 @@ def choose_sample(
         PipelineError: dev is given, but the pipeline has no text classifier.
     """
     if dev is not None:
-        return _labelled_sample(find_classifier(nlp), dev, read_records(dev, labelled=True))
-    if (labelled := _read_labels(nlp, path, records)) is not None:
-        return _labelled_sample(find_classifier(nlp), path, labelled)
+        return _labeled_sample(find_classifier(nlp), dev, read_records(dev, labeled=True))
+    if (labeled := _read_labels(nlp, path, records)) is not None:
+        return _labeled_sample(find_classifier(nlp), path, labeled)
     return Sample(evenly([record.text for record in records], _MAX_TEXTS), len(records))
 
 
@@ -139,7 +139,7 @@ def evenly(items: Sequence[Any], limit: int) -> list[Any]:
     return [items[index] for index in chosen]
 
 
-def _labelled_sample(classifier: Classifier, path: str, records: Sequence[Record]) -> Sample:
+def _labeled_sample(classifier: Classifier, path: str, records: Sequence[Record]) -> Sample:
     gold = gold_cats(records, classifier, name=path)
     texts = [record.text for record in records]
     return Sample(evenly(texts, _MAX_TEXTS), len(texts), evenly(gold, _MAX_TEXTS), classifier)
@@ -156,13 +156,12 @@ def _read_labels(nlp: Language, path: str, records: Sequence[Record]) -> list[Re
     if not all(record.extra.keys() & {*LABEL_KEYS} for record in records):
         return None
     known = {*find_classifier(nlp).labels}
-    labelled = read_records(path, labelled=True)
-    return labelled if all(record.labels <= known for record in labelled) else None
+    labeled = read_records(path, labeled=True)
+    return labeled if all(record.labels <= known for record in labeled) else None
 
 
 def _metrics(nlp: Language, predictions: Sequence[PredictionOutput], sample: Sample) -> Metrics:
-    words, seconds = (
-        sum(getattr(each, name) for each in predictions) for name in ("n_words", "seconds")
-    )
+    words = sum(each.n_words for each in predictions)
+    seconds = sum(each.seconds for each in predictions)
     cats = [cats for each in predictions for cats in each.cats]
     return Metrics(words / seconds, directory_bytes(nlp.path), sample.score(cats))

@@ -75,14 +75,6 @@ class DistributedContext:
         dist.all_reduce(total)
         return float(total)
 
-    def from_first(self, value: Value) -> Value:
-        """The first process's value."""
-        if self.size == 1:
-            return value
-        values = [value]
-        dist.broadcast_object_list(values)
-        return values[0]
-
     def gather(self, value: Value) -> list[Value]:
         """The values of all processes, in the order of their ranks."""
         values: list[Any] = [value] * self.size

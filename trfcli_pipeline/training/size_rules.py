@@ -11,7 +11,7 @@ from trfcli_pipeline.training.arguments import TrainingArguments
 
 # With fewer texts, batches are smaller: there are few steps, and each is cheap. And a new
 # classifier starts as a linear probe.
-FEW_TEXTS = 500
+SMALL_TRAINING_SET = 500
 _SMALL_BATCH = 16
 # Fewer steps would hardly change the encoder.
 _LEAST_STEPS = 200
@@ -36,7 +36,7 @@ def fit_to_size(
     """
     batcher, epochs = training["batcher"], training["max_epochs"]
     changes = []
-    if n_texts < FEW_TEXTS and not arguments.chooses("batch_size"):
+    if n_texts < SMALL_TRAINING_SET and not arguments.chooses("batch_size"):
         batcher["size"] = _SMALL_BATCH
         changes.append(f"batch size {_SMALL_BATCH} (--batch-size)")
     epochs_per_evaluation = 1
@@ -49,7 +49,7 @@ def fit_to_size(
     elif not arguments.chooses("epochs") and n_texts > _MANY_TEXTS:
         training["max_epochs"] = _EPOCHS_OF_MANY
         return 1, [f"More than {_MANY_TEXTS:,} texts: {_EPOCHS_OF_MANY} epochs (--epochs)"]
-    few = f"Fewer than {FEW_TEXTS} texts" if n_texts < FEW_TEXTS else "Few texts"
+    few = f"Fewer than {SMALL_TRAINING_SET} texts" if n_texts < SMALL_TRAINING_SET else "Few texts"
     return epochs_per_evaluation, [f"{few}: {' and '.join(changes)}"] if changes else []
 
 
