@@ -164,7 +164,7 @@ def _check_target(target: Path, model_dir: Path, *, force: bool) -> None:
 
 
 def _read_texts(path: str) -> Sequence[str]:
-    return evenly([record.text for record in read_records(path, labelled=False)], _MAX_TEXTS)
+    return evenly([record.text for record in read_records(path, labeled=False)], _MAX_TEXTS)
 
 
 def _copy_pipeline(model_dir: Path, data_dir: Path) -> None:
