@@ -278,7 +278,9 @@ def _read_config(path: Path) -> Config:
 def _last_problem(error: ValueError) -> tuple[str, str]:
     """The place of a problem, as far as it is known, and what is wrong there."""
     # Of a type with alternatives, the last one allows for the most.
-    problems = getattr(error, "errors", None) or [{"loc": (), "msg": str(error).strip()}]
+    # Errors of a config as a whole have only a description, under a headline of their own.
+    description = getattr(error, "desc", "") or str(error)
+    problems = getattr(error, "errors", None) or [{"loc": (), "msg": description.strip()}]
     place, problem = problems[-1]["loc"], str(problems[-1]["msg"]).splitlines()[0]
     if found := _TYPE_PROBLEM.search(problem):
         problem = f"must be {_EXPECTED.get(found[found.lastindex or 0], problem)}"

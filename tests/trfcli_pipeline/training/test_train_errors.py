@@ -149,7 +149,7 @@ def test_unusable_input_is_an_error_before_the_first_step(
         ("grad_clip = 1.0", "grad_clap = 1.0", r"optimizer\.grad_clap: unexpected argument"),
         ("trfcli.AdamW.v1", "trfcli.AdamZ.v1", "AdamZ"),
         ("${training.max_steps}", "${training.mix_steps}", "mix_steps"),
-        ("[paths]", "", "formatted correctly"),
+        ("[paths]", "", r"a\.cfg, line 10: not valid in a config file"),
     ],
 )
 def test_unusable_config_is_an_error(
