@@ -170,21 +170,24 @@ def test_error_in_the_config_file_is_not_blamed_on_overrides(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "place"),
+    ("old", "new", "has_line"),
     [
-        ("[training]", "[training", ", line 66"),
-        ("[training]", "[system]", ", line 66"),
-        ("dropout = 0.0", "dropout 0.0", ", line 74"),
-        ("[training]", "[system.seed.a]", ""),
+        ("[training]", "[training", True),
+        ("[training]", "[system]", True),
+        ("dropout = 0.0", "dropout 0.0", True),
+        ("[training]", "[system.seed.a]", False),
     ],
 )
 def test_malformed_config_file_is_named_with_its_line(
-    tmp_path: Path, old: str, new: str, place: str
+    tmp_path: Path, old: str, new: str, has_line: bool
 ) -> None:
     path = tmp_path / "a.cfg"
-    path.write_text(config_path("textcat.cfg").read_text().replace(old, new))
+    text = config_path("textcat.cfg").read_text()
+    path.write_text(text.replace(old, new))
     with pytest.raises(DataError) as caught:
         fitted(100, {}, config=path)
+    number = len(text[: text.index(old)].splitlines()) + 1
+    place = f", line {number}" if has_line else ""
     assert caught.value.message == f"{path}{place}: not valid in a config file"
     assert str(config_path("textcat.cfg")) in str(caught.value.hint)
 
