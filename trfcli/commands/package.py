@@ -53,6 +53,7 @@ def package(
 
     formats = [each.strip() for each in build.split(",") if each.strip() not in ("", "none")]
     files = task.package(model, out, name=name, version=version, formats=formats, force=force)
+    console.if_interrupted("the package was already saved")
     here = Path.cwd()
     files = [file.relative_to(here) if file.is_relative_to(here) else file for file in files]
     for file in files:

@@ -23,7 +23,9 @@ from spacy.cli.package import package as spacy_package
 from spacy.schemas import ModelMetaSchema, validate
 from spacy.util import get_minor_version_range, load_config, walk_dict
 
-from trfcli_pipeline.data.atomic import staged_directory
+from trfcli_pipeline.data.files import directory_bytes
+from trfcli_pipeline.data.outputs import manifest
+from trfcli_pipeline.data.outputs.directories import Kind, open_directory
 from trfcli_pipeline.errors import OutputError, PipelineError, one_line
 from trfcli_pipeline.pipeline.language import DISTRIBUTION
 from trfcli_pipeline.pipeline.loading import check_name, check_pipeline
@@ -33,6 +35,15 @@ ARCHIVES = {"sdist": "*.tar.gz", "wheel": "*.whl"}
 # The first version that builds wheels without the "wheel" package.
 SETUPTOOLS = Version("70.1")
 SHOWN_LINES = 15
+
+
+def own_files(path: Path) -> frozenset[str] | None:
+    """Find the files of a package source that `package` wrote; None if it isn't one."""
+    files = manifest.read_manifest(path)
+    return frozenset({*files, manifest.META}) if files and "setup.py" in files else None
+
+
+PACKAGE = Kind("a package of trf", own_files)
 
 
 def package(
@@ -57,7 +68,7 @@ def package(
         name: Name without the language. Default: the name in meta.json.
         version: PEP 440 version, which is normalized. Default: the version in meta.json.
         formats: Archives to build: "sdist", "wheel", both, or none.
-        force: Replace an existing package.
+        force: Replace an existing package. Other files in its directory stay.
 
     Returns:
         Paths of the archives, the sdist first.
@@ -76,14 +87,16 @@ def package(
     meta = _package_meta(model_dir, name=name, version=version)
     full_name = f"{meta['lang']}_{meta['name']}"
     target = output_dir / f"{full_name}-{meta['version']}"
-    _check_target(target, model_dir, force=force)
-    try:
-        with staged_directory(target) as staging:
+    if output_dir.exists() and not output_dir.is_dir():
+        raise OutputError(f"{output_dir} is not a directory")
+    with open_directory(target, PACKAGE, force=force, models=[model_dir]) as claim:
+        # Building an archive copies the files before it packs them.
+        claim.check_room((1 + 2 * len(formats)) * directory_bytes(model_dir))
+        with claim.staged() as staging:
             _assemble(model_dir, staging, meta)
             if formats:
                 _build(staging, formats)
-    except OSError as error:
-        raise OutputError(f"{target} can't be written: {error}") from error
+            manifest.write_manifest(staging, manifest.list_files(staging))
     return [path for pattern in ARCHIVES.values() for path in (target / "dist").glob(pattern)]
 
 
@@ -167,18 +180,6 @@ def _own_requirement(model_dir: Path) -> str | None:
         if is_name and value in registered:
             return f"{DISTRIBUTION}{get_minor_version_range(distribution.version)}"
     return None
-
-
-def _check_target(target: Path, model_dir: Path, *, force: bool) -> None:
-    output_dir = target.parent
-    if output_dir.exists() and not output_dir.is_dir():
-        raise OutputError(f"{output_dir} is not a directory")
-    if output_dir.is_relative_to(model_dir):
-        raise OutputError(f"{output_dir} is inside the pipeline's own directory, {model_dir}")
-    if model_dir.is_relative_to(target):
-        raise OutputError(f"{target} contains the pipeline itself, so it can't be replaced")
-    if target.exists() and not force:
-        raise OutputError(f"{target} already exists", hint="Use --force to replace it")
 
 
 def _assemble(model_dir: Path, package_dir: Path, meta: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The options of `trf train-textcat`, by section, and what happens at each event."""
 
 import os
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -44,6 +45,14 @@ def train_textcat(
             show_default="MODEL",
         ),
     ] = None,
+    force: Annotated[
+        bool,
+        _data(
+            "--force",
+            "-f",
+            help="Overwrite DIR even if it is not an earlier result of training MODEL.",
+        ),
+    ] = False,
     dev_split: Annotated[
         float | None,
         _data(
@@ -204,8 +213,9 @@ def train_textcat(
     """
     from trfcli_pipeline import training
 
-    target = output or model
-    console.if_interrupted(f"{target} was not changed")
+    target = Path(output or model)
+    unchanged = f"{target} was not {'changed' if target.exists() else 'written'}"
+    console.if_interrupted(unchanged)
     events = training.train_textcat(
         model,
         train,
@@ -234,8 +244,9 @@ def train_textcat(
             device=device,
         ),
         resume=resume,
+        force=force,
     )
-    with console.progress(0, "training", unit="steps") as bar:
+    with closing(events), console.progress(0, "training", unit="steps") as bar:
         for event in events:
             if not is_first_process():
                 continue
@@ -251,10 +262,11 @@ def train_textcat(
                     messages.describe_evaluation(event)
                 case training.Checkpointed():
                     console.if_interrupted(
-                        f"{target} was not changed. To continue from step {event.step:,}, run the "
+                        f"{unchanged}. To continue from step {event.step:,}, run the "
                         "same command with --resume"
                     )
                 case training.Finished():
+                    console.if_interrupted(f"{target} was already saved")
                     bar.close()
                     messages.describe_result(event)
 

@@ -98,8 +98,8 @@ def test_existing_package_is_an_error_without_force(built: Built, model_dir: Pat
     before = snapshot(target)
     with pytest.raises(OutputError) as error:
         package(model_dir, built.output_dir)
-    assert error.value.message == f"{target} already exists"
-    assert error.value.hint == "Use --force to replace it"
+    assert error.value.message == f"{target}: already exists"
+    assert error.value.hint == "Use another directory, or --force"
     assert snapshot(target) == before
 
 
@@ -110,9 +110,9 @@ def test_packaged_pipeline_can_be_packaged_again(built: Built, tmp_path: Path) -
         srsly.read_json(root / "meta.json") for root in (data_dir, tmp_path / "en_trf_tiny-0.2")
     )
     assert second["requirements"] == first["requirements"]
-    with pytest.raises(OutputError, match="contains the pipeline itself"):
+    with pytest.raises(OutputError, match="contains the input"):
         package(data_dir, built.output_dir, force=True)
-    with pytest.raises(OutputError, match="is inside the pipeline's own directory"):
+    with pytest.raises(OutputError, match="is inside the input"):
         package(data_dir, data_dir / "out")
 
 
@@ -140,7 +140,8 @@ def test_name_and_version_replace_those_of_the_pipeline(
     meta = srsly.read_json(target / "meta.json")
     assert f"en_{meta['name']}-{meta['version']}" == directory
     full_name = directory.partition("-")[0]
-    assert srsly.read_json(target / full_name / directory / "meta.json") == meta
+    del meta["trf"]["files"]
+    assert {"trf": {}, **srsly.read_json(target / full_name / directory / "meta.json")} == meta
     assert f"\n# {full_name}\n" in (target / "README.md").read_text("utf-8")
 
 
@@ -188,14 +189,25 @@ def test_trfcli_is_required_once_if_the_pipeline_uses_it(
     assert len([r for r in requirements if r.startswith("spacy")]) == 1
 
 
-def test_force_replaces_the_whole_package(model_dir: Path, tmp_path: Path) -> None:
+def test_force_replaces_only_the_files_of_the_package(model_dir: Path, tmp_path: Path) -> None:
+    target = tmp_path / "en_trf_tiny-0.1.0"
+    assert package(model_dir, tmp_path, formats=()) == []
+    (target / "data").mkdir()
+    (target / "data" / "notes.txt").write_text("mine")
+    (target / "setup.py").write_text("old")
+    assert package(model_dir, tmp_path, formats=(), force=True) == []
+    assert list(tmp_path.iterdir()) == [target]
+    assert (target / "data" / "notes.txt").read_text() == "mine"
+    assert "setuptools" in (target / "setup.py").read_text()
+
+
+def test_another_directory_of_that_name_is_never_replaced(model_dir: Path, tmp_path: Path) -> None:
     target = tmp_path / "en_trf_tiny-0.1.0"
     (target / "dist").mkdir(parents=True)
     (target / "dist" / "en_trf_tiny-0.0.9.tar.gz").touch()
-    assert package(model_dir, tmp_path, formats=(), force=True) == []
-    assert list(tmp_path.iterdir()) == [target]
-    assert not (target / "dist").exists()
-    assert (target / "meta.json").is_file()
+    with pytest.raises(OutputError, match=r"is not a package of trf \(it has dist\)"):
+        package(model_dir, tmp_path, formats=(), force=True)
+    assert [*snapshot(target)] == ["dist/en_trf_tiny-0.0.9.tar.gz"]
 
 
 @pytest.mark.parametrize(
