@@ -141,7 +141,14 @@ def _clear(target: Path, workspace: Path) -> None:
                     own = frozenset(journal["own"])
                     _move_others(old, target, own)
                     _remove_own(old, own)
-    shutil.rmtree(workspace, ignore_errors=True)
+    # The journal comes last: without it, the next run wouldn't know the rest as ours.
+    for entry in workspace.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry.name != _JOURNAL:
+            entry.unlink()
+    if {entry.name for entry in workspace.iterdir()} <= {_JOURNAL}:
+        shutil.rmtree(workspace, ignore_errors=True)
 
 
 def _move_others(old: Path, new: Path, own: frozenset[str]) -> None:
