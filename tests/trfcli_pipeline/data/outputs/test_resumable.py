@@ -153,3 +153,37 @@ def test_full_disk_is_a_one_line_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="the disk is full"):
         fill_the_disk()
     assert json.loads((tmp_path / "out.txt.partial.json").read_bytes())["state"] == {"chunks": 1}
+
+
+@pytest.mark.parametrize("name", ["out.txt.partial", "out.txt.partial.json"])
+@pytest.mark.parametrize("kind", ["file", "link", "hard link"])
+def test_files_of_somebody_else_are_never_overwritten(tmp_path: Path, name: str, kind: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text('{"mine": 1}')
+    match kind:
+        case "file":
+            (tmp_path / name).write_text('{"mine": 1}')
+            (tmp_path / "out.txt.partial").touch()
+        case "link":
+            (tmp_path / name).symlink_to(victim)
+        case "hard link":
+            (tmp_path / name).hardlink_to(victim)
+    with pytest.raises(OutputError, match="exists, but is not from an interrupted run"):
+        ResumableFile(tmp_path / "out.txt", resume=False, force=True).__enter__()
+    assert victim.read_text() == '{"mine": 1}'
+
+
+def test_rest_of_a_killed_run_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    interrupted(path, b"half")
+    (tmp_path / "out.txt.partial").unlink()
+    with ResumableFile(path, resume=True, force=False) as file:
+        file.append(b"new", {})
+    assert names(tmp_path) == ["out.txt"]
+
+
+def test_input_and_output_are_different_files(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    path.write_bytes(b"mine")
+    with pytest.raises(OutputError, match="is the input"):
+        ResumableFile(path, resume=False, force=True, data=[str(path)]).__enter__()
