@@ -12,7 +12,7 @@ from spacy.util import walk_dict
 
 from trfcli_pipeline.data.files import sha256
 from trfcli_pipeline.data.formats import STDIN
-from trfcli_pipeline.data.outputs.manifest import read_manifest, update_meta, write_manifest
+from trfcli_pipeline.data.outputs.manifest import add_to_manifest, update_meta
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.encoder.devices import installed_version
@@ -217,5 +217,4 @@ def complete_meta(path: Path, state: TrainerState, source: str, request: str) ->
     )
     update_meta(path, meta)
     srsly.write_jsonl(path / HISTORY, state.history)
-    if (files := read_manifest(path)) is not None:
-        write_manifest(path, {*files, HISTORY})
+    add_to_manifest(path, HISTORY)

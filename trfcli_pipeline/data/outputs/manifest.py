@@ -47,6 +47,15 @@ def write_manifest(directory: Path, files: Iterable[str]) -> None:
     _write_meta(directory, meta)
 
 
+def add_to_manifest(directory: Path, name: str) -> None:
+    """Add a file to the manifest of a directory, if it has one. The others aren't hashed again."""
+    files = read_manifest(directory)
+    meta = read_meta(directory)
+    if files is not None and meta is not None:
+        files[name] = sha256(directory / name)
+        _write_meta(directory, {**meta, _SECTION: {**meta[_SECTION], _KEY: files}})
+
+
 def update_meta(directory: Path, meta: Mapping[str, Any]) -> None:
     """Replace the content of a directory's `meta.json`, but for the manifest."""
     files = read_manifest(directory)
