@@ -3,6 +3,8 @@
 Each round starts a command that replaces an output, and sends SIGKILL or SIGTERM at a random
 moment. Then the output must be the old or the new one, by loading and predicting. The command runs
 again, after which nothing else may be left, and files that aren't `trf`'s own must be unchanged.
+Then each two commands start on one output at the same time: one wins, and the other says why it
+doesn't.
 
     python benchmarks/kills.py --rounds 120
 
@@ -11,6 +13,7 @@ Commands run in forks of this process, so that most signals arrive at work and n
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -230,6 +233,68 @@ def restore(case: Case, backup: Path) -> None:
         shutil.copy2(backup, case.output)
 
 
+def run_pairs(cases: list[Case], log: Path) -> None:
+    """Start each two commands on one output at the same time."""
+    shared = Path("shared")
+    directories = [
+        Case(
+            (
+                case.args[0],
+                *("shared" if arg == str(case.output) else arg for arg in case.args[1:]),
+            ),
+            shared,
+            predictions,
+        )
+        for case in cases
+        if case.state is predictions
+    ]
+    files = [
+        Case(
+            ("annotate", "model", "train.jsonl", "shared.jsonl", "-f"),
+            Path("shared.jsonl"),
+            content,
+        ),
+        Case(
+            ("evaluate", "model", "train.jsonl", "-o", "shared.jsonl"),
+            Path("shared.jsonl"),
+            content,
+        ),
+    ]
+    packages = [case for case in cases if case.state is package_state]
+    for group in (directories, files, packages):
+        for one, other in itertools.product(group, repeat=2):
+            if group is directories:
+                shutil.rmtree(shared, ignore_errors=True)
+                shutil.copytree("init", shared)
+            elif group is files:
+                one.output.unlink(missing_ok=True)
+            mark = log.stat().st_size
+            codes = [finish(pid) for pid in [start(case.args, log) for case in (one, other)]]
+            with log.open("rb") as stream:
+                stream.seek(mark)
+                said = stream.read().decode()
+            assert 0 in codes, said
+            if codes != [0, 0]:
+                assert "is being written by another process" in said, said
+            one.state(one.output)
+            if group is files:
+                check_rows(one.output, rows=40)
+            left = [path.name for path in Path().glob(".*")]
+            assert not left, f"left behind: {left}"
+            outcome = "one after the other" if codes == [0, 0] else "one refused"
+            print(f"     {one.args[0]:8} and {other.args[0]:8}: {outcome}", flush=True)
+
+
+def check_rows(file: Path, rows: int) -> None:
+    """Check that a file has the metrics, or each annotated text once."""
+    text = file.read_text()
+    if text.startswith("{\n"):
+        json.loads(text)
+    else:
+        texts = [json.loads(line)["text"] for line in text.splitlines()]
+        assert len(texts) == len(set(texts)) == rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=120)
@@ -246,6 +311,7 @@ def main() -> None:
             number = (signal.SIGKILL, signal.SIGTERM)[round_ % 2]
             found = run_round(case, number, wholes, Path(folder) / "log.txt")
             print(f"{round_ + 1:4} {number.name} {case.args[0]:8} {found}", flush=True)
+        run_pairs(cases, Path(folder) / "log.txt")
         assert inputs == {name: snapshot(Path(name)) for name in inputs}, "an input has changed"
     print(f"{options.rounds} kills: every output old or new, nothing lost or left behind")
 
