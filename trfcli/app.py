@@ -2,10 +2,13 @@
 
 import inspect
 import platform
+import signal
 import sys
 import textwrap
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,9 +37,43 @@ if TYPE_CHECKING:
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+EXIT_SIGNAL = 128  # plus the signal's number, as shells report it
 VERSIONED = ("spacy", "torch", "transformers")
 SHARED = ("quiet", "debug")
+
+
+class Terminated(KeyboardInterrupt):
+    """Raised at SIGTERM and SIGHUP, which clean up as Ctrl-C does.
+
+    Attributes:
+        number: Number of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def terminated_like_interrupted() -> Iterator[None]:
+    """Raise `Terminated` when the process is asked to end, unless it ignores that (`nohup`)."""
+
+    def terminate(number: int, _: object) -> None:
+        # Cleaning up isn't to be interrupted.
+        for each in replaced:
+            signal.signal(each, signal.SIG_IGN)
+        raise Terminated(number)
+
+    replaced = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+            if signal.getsignal(number) == signal.SIG_DFL:
+                replaced[number] = signal.signal(number, terminate)
+    try:
+        yield
+    finally:
+        for number, handler in replaced.items():
+            signal.signal(number, handler)
 
 
 # The names of each command, the full name first, and its function. In the order of `trf --help`:
@@ -89,7 +126,8 @@ class Command(HelpLayout, TyperCommand):
                 name = param.metavar if isinstance(param, TyperArgument) else param.opts[0]
                 ctx.fail(f"{name} is empty.")
         try:
-            super().invoke(ctx)
+            with terminated_like_interrupted():
+                super().invoke(ctx)
             # Report a closed pipe now. When Python exits, nothing can catch the error.
             sys.stdout.flush()
         except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
@@ -110,8 +148,13 @@ def report(error: BaseException) -> int:
         if sys.stderr.isatty():
             # The cursor stands after the terminal's ^C.
             print(file=sys.stderr)
-        console.fail(f"Interrupted; {console.settings.if_interrupted}.")
-        return EXIT_INTERRUPTED
+        # The library adds a note if an output was replaced already.
+        notes = getattr(error, "__notes__", [console.settings.if_interrupted])
+        if isinstance(error, Terminated):
+            console.fail(f"Terminated; {', '.join(notes)}.")
+            return EXIT_SIGNAL + error.number
+        console.fail(f"Interrupted; {', '.join(notes)}.")
+        return EXIT_SIGNAL + signal.SIGINT
 
     from trfcli_pipeline.errors import ArgumentError, TrfError
 

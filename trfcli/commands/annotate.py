@@ -1,7 +1,7 @@
 """`trf annotate`: annotate the texts of a file with a pipeline's predictions."""
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,6 +60,7 @@ def annotate(
         force=force,
     )
     with ExitStack() as stack:
+        stack.enter_context(closing(events))
         for event in events:
             match event:
                 case task.AnnotationStarted():
@@ -73,6 +74,7 @@ def annotate(
                     bar.set_postfix_str(f"{wording.thousands(speed)} words/s", refresh=False)
                     bar.update(event.texts)
                 case task.AnnotationFinished():
+                    console.if_interrupted(f"{output} was already saved")
                     bar.close()
                     describe_end(event, output)
 

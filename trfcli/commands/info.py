@@ -2,6 +2,8 @@
 
 from typing import Annotated, Any
 
+import typer
+
 from trfcli import console, wording
 from trfcli.options import JsonOption, pipeline_argument
 
@@ -11,16 +13,22 @@ Pairs = list[tuple[str, str]]
 def info(
     model: Annotated[str | None, pipeline_argument(metavar="MODEL")] = None,
     as_json: JsonOption = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Check that the pipeline's files are as they were saved."),
+    ] = False,
 ) -> None:
     """Show versions, devices and memory, and what a pipeline contains.
 
     Example:
       trf info
-      trf info ./model --json
+      trf info ./model --verify
     """
     from trfcli_pipeline.tasks import info as task
 
-    found = task.info(model)
+    if verify and model is None:
+        raise typer.BadParameter("--verify needs a MODEL")
+    found = task.info(model, verify=verify)
     if as_json:
         console.data_json(found)
         return
@@ -55,6 +63,8 @@ def model_pairs(model: dict[str, Any]) -> Pairs:
         pairs.append(("encoder", format_encoder(encoder)))
     for component in model["components"]:
         pairs.append(("component", format_component(component)))
+    if "verified_files" in model:
+        pairs.append(("verified", wording.plural(model["verified_files"], "file")))
     if model["requirements"]:
         pairs.append(("requires", ", ".join(model["requirements"])))
     for name, score in model["performance"].items():

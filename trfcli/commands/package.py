@@ -91,6 +91,7 @@ def package(
         texts=texts,
         force=force,
     )
+    console.if_interrupted("the package was already saved")
     if built.halved is not None:
         describe_halved(built.halved)
     if not built.archives:

@@ -20,6 +20,10 @@ from trfcli_pipeline.evaluation.results import Evaluation, Mistake
 
 HISTORY = "training.jsonl"
 
+_GENERATOR = '<meta name="generator" content="trf evaluate">'
+# Of a report: more than what comes before the generator.
+_HEAD_BYTES = 1000
+
 _SHOWN_CONFUSIONS = 30
 _SHOWN_MISTAKES = 2000
 _SHOWN_TEXT = 600
@@ -44,6 +48,12 @@ def read_history(model: Path | None) -> list[dict[str, Any]]:
         return list(srsly.read_jsonl(path))
     except ValueError as error:
         raise DataError(f"{path}: {one_line(error)}") from error
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file is a page that `render_report` has rendered."""
+    with path.open("rb") as file:
+        return _GENERATOR.encode() in file.read(_HEAD_BYTES)
 
 
 def render_report(
@@ -80,6 +90,7 @@ def render_report(
     )
     shown = evaluation.mistakes[::-1][:_SHOWN_MISTAKES]
     page = environment.get_template("report.html").render(
+        generator=Markup(_GENERATOR),
         model=model,
         pipeline=pipeline,
         data=data,

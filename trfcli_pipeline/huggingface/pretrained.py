@@ -199,6 +199,9 @@ def save(save_pretrained: Callable[[Path], Any], path: Path) -> None:
     """Call `save_pretrained` of a tokenizer or model, without its progress bar."""
     with quiet():
         save_pretrained(path)
+    # safetensors lets nobody but the owner read its files.
+    for weights in path.glob("*.safetensors"):
+        weights.chmod((path / "config.json").stat().st_mode)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from spacy.util import registry
 from spacy.vocab import Vocab, create_vocab
 from thinc.api import Config, Optimizer
 
+from trfcli_pipeline.data.outputs import manifest
 from trfcli_pipeline.data.surrogates import without_surrogates
 from trfcli_pipeline.encoder.devices import installed_version
 from trfcli_pipeline.errors import PipelineError
@@ -94,7 +95,7 @@ class TransformersLanguage(Language):
     @property
     def meta(self) -> dict[str, Any]:
         """The meta data, with this package among the requirements."""
-        meta = super().meta
+        meta = manifest.without_manifest(super().meta)
         requirements = meta.setdefault("requirements", [])
         if not any(util.split_requirement(each)[0] == DISTRIBUTION for each in requirements):
             spec = util.get_minor_version_range(installed_version(DISTRIBUTION) or "0")
@@ -259,9 +260,13 @@ class TransformersLanguage(Language):
         return cast(Optimizer, registry.resolve({"optimizer": configured})["optimizer"])
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
-        """Save the pipeline to a directory; see `Language.to_disk`."""
+        """Save the pipeline to a directory, with the SHA-256 of its files in `meta.json`.
+
+        See `Language.to_disk`.
+        """
         self._order_punctuation()
-        super().to_disk(path, exclude=exclude)
+        with manifest.recorded(Path(path)):
+            super().to_disk(path, exclude=exclude)
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
         """Serialize the pipeline; see `Language.to_bytes`."""

@@ -1,4 +1,4 @@
-"""Load pipelines, and check where they are read from and written to."""
+"""Load pipelines, and check their names."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import spacy
 from spacy.language import Language
 
 from trfcli_pipeline.encoder.devices import resolve_device
-from trfcli_pipeline.errors import OutputError, PipelineError, one_line
+from trfcli_pipeline.errors import PipelineError, one_line
 from trfcli_pipeline.huggingface import sources
 from trfcli_pipeline.pipeline.components import find_component, require_component
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
@@ -126,27 +126,3 @@ def describe_encoder(encoder: TransformersTok2Vec) -> dict[str, Any]:
         "heads": getattr(module.config, "num_attention_heads", None),
         "parameters": module.num_parameters(),
     }
-
-
-def check_free(output: Path, *, force: bool) -> None:
-    """Check that a pipeline may be written to a directory.
-
-    Args:
-        output: The directory.
-        force: Whether a pipeline that is already there may be replaced.
-
-    Raises:
-        OutputError: Something is there that may not be replaced.
-    """
-    if not output.exists():
-        return
-    if not output.is_dir():
-        raise OutputError(f"{output}: is a file", hint="Use a directory")
-    if not any(output.iterdir()):
-        return
-    if not (output / "config.cfg").exists():
-        raise OutputError(
-            f"{output}: exists and is not a spaCy pipeline", hint="Use another directory"
-        )
-    if not force:
-        raise OutputError(f"{output}: already exists", hint="Use another directory, or --force")

@@ -5,25 +5,25 @@ import hashlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, tee
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from spacy.language import Language
 
-from trfcli_pipeline.data.files import directory_digest
 from trfcli_pipeline.data.formats import STDIN, open_writer
 from trfcli_pipeline.data.formats.json import to_json
 from trfcli_pipeline.data.formats.rows import LABEL_KEYS, Writer
+from trfcli_pipeline.data.outputs.resumable import ResumableFile
 from trfcli_pipeline.data.records import Record, iter_records, where
 from trfcli_pipeline.errors import DataError, DeviceError, OutputError
 from trfcli_pipeline.pipeline.components import find_component
 from trfcli_pipeline.pipeline.loading import check_pipeline, load_pipeline
+from trfcli_pipeline.pipeline.saved import pipeline_digest
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.tasks.predictions import Batch, Predicted, Predictor
-from trfcli_pipeline.tasks.resumable_file import ResumableFile
 from trfcli_pipeline.tasks.worker_pool import start_workers
 
 # Limits the activations that long texts keep in memory at the same time.
@@ -82,7 +82,7 @@ def annotate(
     device: str = "auto",
     resume: bool = False,
     force: bool = False,
-) -> Iterator[AnnotationEvent]:
+) -> Generator[AnnotationEvent, None, None]:
     """Run a pipeline on every text of a file, and write the texts with its predictions, in order.
 
     A row of the output has the text, the other keys of the record, and the keys described in
@@ -111,35 +111,38 @@ def annotate(
             records on stdin and failures of the pipeline are reported after work has begun.
     """
     writer = open_writer(output)
-    file = _open_output(output, writer, resume=resume, force=force)
-    check_pipeline(model)
-    total, longest = _survey(source)
-    nlp = load_pipeline(model, device=device)
-    if longest is not None:
-        _check_length(nlp, source, longest)
-    _check_processes(nlp, n_process)
-    predictor = Predictor(nlp, as_docs=writer.takes_docs)
-    progress = _Progress(model=directory_digest(nlp.path))
-    records = iter_records(source, labeled=False)
-    if isinstance(file, ResumableFile) and file.state:
-        progress.restore(file, records)
-        writer.state = file.state["writer"]
-    yield AnnotationStarted(total, progress.texts)
+    with _open_output(output, writer, model, source, resume=resume, force=force) as file:
+        check_pipeline(model)
+        total, longest = _survey(source)
+        if total is not None and isinstance(file, ResumableFile):
+            # The predictions come on top, but compression may take as much away.
+            file.check_room(Path(source).stat().st_size)
+        nlp = load_pipeline(model, device=device)
+        if longest is not None:
+            _check_length(nlp, source, longest)
+        _check_processes(nlp, n_process)
+        predictor = Predictor(nlp, as_docs=writer.takes_docs)
+        progress = _Progress(model=pipeline_digest(nlp.path))
+        records = iter_records(source, labeled=False)
+        if isinstance(file, ResumableFile) and file.state:
+            progress.restore(file, records)
+            writer.state = file.state["writer"]
+        yield AnnotationStarted(total, progress.texts)
 
-    words_before, start = progress.words, time.perf_counter()
-    # The workers run ahead of the output, so the batches are read from two places.
-    batches, sent = tee(_batches(nlp, source, records, batch_size))
-    with file, start_workers(predictor, n_process) as run:
-        results = run(_texts(source, batch) for batch in sent)
-        for batch, predicted in zip(batches, results, strict=True):
-            content = writer.add(_rows(batch, predicted.content))
-            progress.add(batch, predicted)
-            if writer.streams:
-                file.append(_compressed(output, content), progress.state(writer))
-            yield BatchAnnotated(len(batch), predicted.words)
-        if not writer.streams:
-            file.append(_compressed(output, writer.end()), progress.state(writer))
-    seconds = time.perf_counter() - start
+        words_before, start = progress.words, time.perf_counter()
+        # The workers run ahead of the output, so the batches are read from two places.
+        batches, sent = tee(_batches(nlp, source, records, batch_size))
+        with start_workers(predictor, n_process) as run:
+            results = run(_texts(source, batch) for batch in sent)
+            for batch, predicted in zip(batches, results, strict=True):
+                content = writer.add(_rows(batch, predicted.content))
+                progress.add(batch, predicted)
+                if writer.streams:
+                    file.append(_compressed(output, content), progress.state(writer))
+                yield BatchAnnotated(len(batch), predicted.words)
+            if not writer.streams:
+                file.append(_compressed(output, writer.end()), progress.state(writer))
+        seconds = time.perf_counter() - start
     yield AnnotationFinished(
         texts=progress.texts,
         words=progress.words,
@@ -149,8 +152,14 @@ def annotate(
     )
 
 
-class _Stdout(nullcontext[None]):
+class _Stdout:
     """Stands in for a `ResumableFile`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
     def append(self, chunk: bytes, state: Mapping[str, Any]) -> None:
         sys.stdout.buffer.write(chunk)
@@ -158,7 +167,7 @@ class _Stdout(nullcontext[None]):
 
 
 def _open_output(
-    output: str, writer: Writer, *, resume: bool, force: bool
+    output: str, writer: Writer, model: str, source: str, *, resume: bool, force: bool
 ) -> ResumableFile | _Stdout:
     if output == STDIN:
         if resume:
@@ -169,7 +178,7 @@ def _open_output(
             f"{output}: can't be resumed, because it is only written at the end",
             hint="Use .jsonl, .csv or .tsv",
         )
-    return ResumableFile(output, resume=resume, force=force)
+    return ResumableFile(output, resume=resume, force=force, models=[model], data=[source])
 
 
 def _compressed(output: str, content: bytes) -> bytes:

@@ -18,7 +18,9 @@ from packaging.requirements import Requirement
 from spacy.cli.package import FILENAMES_DOCS, TEMPLATE_INIT, get_meta
 from spacy.util import load_config
 
-from trfcli_pipeline.data.atomic import staged_directory
+from trfcli_pipeline.data.files import directory_bytes
+from trfcli_pipeline.data.outputs import manifest
+from trfcli_pipeline.data.outputs.directories import Kind, open_directory
 from trfcli_pipeline.data.records import read_records
 from trfcli_pipeline.errors import ArgumentError, OutputError, PipelineError, one_line
 from trfcli_pipeline.pipeline.language import DISTRIBUTION
@@ -35,6 +37,7 @@ from trfcli_pipeline.tasks.verification import Verified, verify_wheel
 _OWN_ENTRIES = {"config.cfg", "meta.json", "tokenizer", "vocab", "training.jsonl"}
 # Of components that save a file, such as spaCy's sentencizer and entity ruler.
 _SUFFIXES = (".json", ".jsonl")
+_PROJECT = "pyproject.toml"
 _MAX_TEXTS = 200
 
 
@@ -61,6 +64,15 @@ class Package:
     without_own_wheel: str | None = None
     halved: Halved | None = None
     verified: Verified | None = None
+
+
+def own_files(path: Path) -> frozenset[str] | None:
+    """Find the files of a package source that `package` wrote; None if it isn't one."""
+    files = manifest.read_manifest(path)
+    return frozenset({*files, manifest.META}) if files and _PROJECT in files else None
+
+
+PACKAGE = Kind("a package of trf", own_files)
 
 
 def package(
@@ -92,7 +104,7 @@ def package(
         verify: Install the wheel into a fresh environment, and compare its predictions.
         texts: A data file of any format with texts to compare predictions on, if `half` or
             `verify`. Default: built-in texts.
-        force: Replace an existing package.
+        force: Replace an existing package. Other files in its directory stay.
 
     Raises:
         PipelineError: `model_dir` isn't a pipeline, can't be loaded, has files or a meta.json that
@@ -108,11 +120,14 @@ def package(
     meta = package_meta(model_dir, name=name, version=version)
     full_name = f"{meta['lang']}_{meta['name']}"
     target = output_dir / f"{full_name}-{meta['version']}"
-    _check_target(target, model_dir, force=force)
+    if output_dir.exists() and not output_dir.is_dir():
+        raise OutputError(f"{output_dir} is not a directory")
     sample = EXAMPLE_TEXTS if texts is None else _read_texts(texts)
     built = Package(full_name, meta["version"], target)
-    try:
-        with staged_directory(target) as staging:
+    with open_directory(target, PACKAGE, force=force, models=[model_dir], data=[texts]) as claim:
+        # Building an archive copies the files before it packs them.
+        claim.check_room((1 + 2 * len(formats)) * directory_bytes(model_dir))
+        with claim.staged() as staging:
             data_dir = staging / full_name / staging.name
             _copy_pipeline(model_dir, data_dir)
             if half:
@@ -128,8 +143,7 @@ def package(
             if verify:
                 reference = data_dir if half else model_dir
                 built.verified = verify_wheel(archives[-1], full_name, reference, sample)
-    except OSError as error:
-        raise OutputError(f"{target} can't be written: {error}") from error
+            manifest.write_manifest(staging, manifest.list_files(staging))
     return built
 
 
@@ -151,18 +165,6 @@ def _check_arguments(
         timestamp()
 
 
-def _check_target(target: Path, model_dir: Path, *, force: bool) -> None:
-    output_dir = target.parent
-    if output_dir.exists() and not output_dir.is_dir():
-        raise OutputError(f"{output_dir} is not a directory")
-    if output_dir.is_relative_to(model_dir):
-        raise OutputError(f"{output_dir} is inside the pipeline's own directory, {model_dir}")
-    if model_dir.is_relative_to(target):
-        raise OutputError(f"{target} contains the pipeline itself, so it can't be replaced")
-    if target.exists() and not force:
-        raise OutputError(f"{target} already exists", hint="Use --force to replace it")
-
-
 def _read_texts(path: str) -> Sequence[str]:
     return evenly([record.text for record in read_records(path, labeled=False)], _MAX_TEXTS)
 
@@ -171,31 +173,38 @@ def _copy_pipeline(model_dir: Path, data_dir: Path) -> None:
     """Copy the files that belong to a pipeline, and nothing else that lies in its directory."""
     names = load_config(model_dir / "config.cfg").get("components", {})
     files = {Path(name).with_suffix(suffix).name for name in names for suffix in _SUFFIXES}
-    own = {*_OWN_ENTRIES, *FILENAMES_DOCS, *names, *files}
+    entries = {*_OWN_ENTRIES, *FILENAMES_DOCS, *names, *files}
+    listed = manifest.read_manifest(model_dir)
+    own = None if listed is None else frozenset({*listed, manifest.META, *FILENAMES_DOCS})
     data_dir.mkdir(parents=True)
     for entry in sorted(model_dir.iterdir()):
-        if entry.name in own:
-            _copy(entry, data_dir / entry.name)
+        if entry.name in entries:
+            _copy(entry, entry.name, data_dir, own)
     for name in FILENAMES_DOCS:
         _check_text_file(model_dir / name)
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file or a directory. Neither modes nor hidden files are copied."""
+def _copy(source: Path, name: str, data_dir: Path, own: frozenset[str] | None) -> None:
+    """Copy a file or a directory. Neither modes nor hidden files are copied.
+
+    Args:
+        name: Path of the source, relative to the pipeline.
+        own: Such paths of the files to copy; None for all.
+    """
     if source.is_symlink():
         raise PipelineError(
             f"{source} is a link to {source.readlink()}",
             hint="Put a copy of the file in its place if it belongs to the pipeline, or remove it",
         )
     if source.is_dir():
-        target.mkdir()
+        (data_dir / name).mkdir()
         for entry in sorted(source.iterdir()):
             if not entry.name.startswith("."):
-                _copy(entry, target / entry.name)
-    elif source.is_file():
-        shutil.copyfile(source, target)
-    else:
+                _copy(entry, f"{name}/{entry.name}", data_dir, own)
+    elif not source.is_file():
         raise PipelineError(f"{source} is neither a file nor a directory", hint="Remove it")
+    elif own is None or name in own:
+        shutil.copyfile(source, data_dir / name)
 
 
 def _check_text_file(path: Path) -> None:
@@ -235,11 +244,13 @@ def _complete(
 
 def _assemble(package_dir: Path, data_dir: Path, meta: Mapping[str, Any]) -> None:
     """Put what makes a package of a pipeline around its copy."""
-    for directory in (data_dir, data_dir.parent):
-        srsly.write_json(directory / "meta.json", meta)
+    srsly.write_json(data_dir / "meta.json", meta)
     (data_dir.parent / "__init__.py").write_text(TEMPLATE_INIT.format(imports=""), encoding="utf-8")
     if not (data_dir / "README.md").exists():
         (data_dir / "README.md").write_text(_card(meta), encoding="utf-8")
+    manifest.write_manifest(data_dir, manifest.list_files(data_dir))
+    for directory in (data_dir.parent, package_dir):
+        shutil.copyfile(data_dir / "meta.json", directory / "meta.json")
     for name in FILENAMES_DOCS:
         if (data_dir / name).exists():
             shutil.copyfile(data_dir / name, package_dir / name)
@@ -253,7 +264,7 @@ def _assemble(package_dir: Path, data_dir: Path, meta: Mapping[str, Any]) -> Non
     text = environment.get_template("pyproject.toml.jinja").render(
         {**meta, "name": data_dir.parent.name}
     )
-    (package_dir / "pyproject.toml").write_text(text, encoding="utf-8")
+    (package_dir / _PROJECT).write_text(text, encoding="utf-8")
 
 
 def _card(meta: Mapping[str, Any]) -> str:

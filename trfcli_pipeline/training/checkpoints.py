@@ -9,6 +9,7 @@ import json
 import random
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from thinc.api import Model, Optimizer
 
-from trfcli_pipeline.data.atomic import staged_directory
+from trfcli_pipeline.data.files import sha256
+from trfcli_pipeline.data.outputs.manifest import find_changes
+from trfcli_pipeline.data.outputs.staging import staged_directory
+from trfcli_pipeline.errors import OutputError, PipelineError
 
 # The states that Thinc's optimizers have for each parameter.
 _OPTIMIZER_STATES = ("mom1", "mom2", "averages")
 _STATE = "progress.json"
 _TENSORS = "tensors.safetensors"
+# SHA-256 of the two files above.
+_CHECKSUMS = "checksums.json"
 
 Tensors = dict[str, torch.Tensor]
 
@@ -53,24 +59,68 @@ class Workspace:
     def can_resume(self) -> bool:
         return self.checkpoint.exists()
 
+    def check(self) -> None:
+        """Check that what is at the directory's path is a workspace, if there is anything.
+
+        Raises:
+            OutputError: It is something else.
+        """
+        if self.root.is_symlink() or self.root.exists():
+            foreign = (
+                [self.root]
+                if self.root.is_symlink() or not self.root.is_dir()
+                else [entry for entry in self.root.iterdir() if not self._is_own(entry)]
+            )
+            if foreign:
+                raise OutputError(
+                    f"{foreign[0]}: is not from an interrupted training", hint="Move it away"
+                )
+
+    def _is_own(self, entry: Path) -> bool:
+        names = (self.best.name, self.checkpoint.name)
+        return entry.name in names or entry.name.startswith(tuple(f".{name}-" for name in names))
+
     def save(self, state: Mapping[str, Any], tensors: Tensors) -> None:
         """Replace the checkpoint."""
         with staged_directory(self.checkpoint) as staging:
             save_file(tensors, staging / _TENSORS)
             # Not by srsly, which rounds numbers: of two equal scores, one would become higher.
             (staging / _STATE).write_text(json.dumps(state))
+            checksums = {name: sha256(staging / name) for name in (_STATE, _TENSORS)}
+            (staging / _CHECKSUMS).write_text(json.dumps(checksums))
 
     def load(self) -> tuple[dict[str, Any], Tensors]:
         """The checkpoint's plain values and its tensors."""
         return self.load_state(), load_file(self.checkpoint / _TENSORS)
 
     def load_state(self) -> dict[str, Any]:
-        """The checkpoint's plain values."""
+        """The checkpoint's plain values.
+
+        Raises:
+            PipelineError: A file of the checkpoint was damaged after it was saved.
+        """
+        try:
+            checksums = json.loads((self.checkpoint / _CHECKSUMS).read_text())
+            damaged = find_changes(self.checkpoint, checksums)
+        except (OSError, ValueError, AttributeError):
+            damaged = {_CHECKSUMS: "damaged"}
+        if damaged:
+            raise PipelineError(
+                f"{self.checkpoint}: damaged ({', '.join(damaged)}), so the training can't be "
+                "resumed",
+                hint="Start again without --resume",
+            )
         state: dict[str, Any] = json.loads((self.checkpoint / _STATE).read_text())
         return state
 
     def remove(self) -> None:
-        shutil.rmtree(self.root, ignore_errors=True)
+        """Remove the workspace, but nothing that isn't its own."""
+        if self.root.is_dir() and not self.root.is_symlink():
+            for entry in self.root.iterdir():
+                if self._is_own(entry):
+                    shutil.rmtree(entry, ignore_errors=True)
+            with suppress(OSError):
+                self.root.rmdir()
 
 
 def head_state(model: Model, optimizer: Optimizer) -> Tensors:

@@ -89,6 +89,11 @@ class DistributedContext:
             dist.destroy_process_group()
 
 
+def is_first_process() -> bool:
+    """Whether this is the process that writes files, of those that torchrun may have started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def own_device(name: str) -> str:
     """The device that a name stands for; "auto" is a different one in each torchrun process."""
     if name != "auto" or "LOCAL_RANK" not in os.environ or not torch.accelerator.is_available():

@@ -10,12 +10,15 @@ import srsly
 from spacy.language import Language
 from spacy.util import walk_dict
 
-from trfcli_pipeline.data.files import directory_digest, sha256
+from trfcli_pipeline.data.files import sha256
 from trfcli_pipeline.data.formats import STDIN
+from trfcli_pipeline.data.outputs.manifest import add_to_manifest, update_meta
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.encoder.devices import installed_version
 from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.evaluation.report import HISTORY
+from trfcli_pipeline.pipeline.saved import pipeline_digest
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.training.checkpoints import Workspace
 from trfcli_pipeline.training.config import TrainingConfig
@@ -48,7 +51,7 @@ def identify(config: TrainingConfig, path: Path, data: Data) -> dict[str, Any]:
         "the settings": json.loads(json.dumps(settings)),
         "the training texts": _digest_records(data.train),
         "the dev texts": _digest_records(data.dev),
-        "the pipeline": directory_digest(path),
+        "the pipeline": pipeline_digest(path),
         "the installed packages": digest({name: installed_version(name) for name in _VERSIONS}),
     }
 
@@ -111,7 +114,7 @@ def has_finished(target: Path, request: str) -> bool:
     Args:
         request: Digest of the training run's identity; see `complete_meta`.
     """
-    if not (target / "training.jsonl").exists():
+    if not (target / HISTORY).exists():
         return False
     meta = srsly.read_json(target / "meta.json")
     return meta.get("trf", {}).get("training", {}).get("request") == request
@@ -125,7 +128,7 @@ def read_result(target: Path, shown: Path) -> Finished:
     """
     # Not by srsly, which reads 0.7 as 0.7000000000000001.
     facts = json.loads((target / "meta.json").read_text(encoding="utf8"))["trf"]["training"]
-    history = (target / "training.jsonl").read_text(encoding="utf8").splitlines()
+    history = (target / HISTORY).read_text(encoding="utf8").splitlines()
     scores = [json.loads(row)["score"] for row in history]
     since_best = len(scores) - 1 - scores.index(max(scores))
     return Finished(
@@ -195,19 +198,23 @@ def describe_training(
     nlp.config = nlp.config.merge(sections)
 
 
-def complete_meta(path: Path, state: TrainerState, request: str) -> None:
+def complete_meta(path: Path, state: TrainerState, source: str, request: str) -> None:
     """Add to a trained pipeline what is only known after training.
 
     Args:
+        source: Digest of the untrained pipeline.
         request: Digest of the training run's identity, by which `has_finished` recognizes it.
     """
-    meta = srsly.read_json(path / "meta.json")
+    # Not by srsly, which reads 0.7 as 0.7000000000000001.
+    meta = json.loads((path / "meta.json").read_text(encoding="utf8"))
     meta["trf"]["training"].update(
         steps=state.step,
         stopped_early=state.stopped_early,
         choice=state.kept_because,
         seconds=state.seconds,
+        source=source,
         request=request,
     )
-    srsly.write_json(path / "meta.json", meta)
-    srsly.write_jsonl(path / "training.jsonl", state.history)
+    update_meta(path, meta)
+    srsly.write_jsonl(path / HISTORY, state.history)
+    add_to_manifest(path, HISTORY)

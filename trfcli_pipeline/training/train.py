@@ -1,6 +1,6 @@
 """Fine-tunes a pipeline's encoder and text classifier from start to end."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from thinc.api import fix_random_seed
 
-from trfcli_pipeline.data.atomic import staged_directory
 from trfcli_pipeline.data.checks import data_warnings
+from trfcli_pipeline.data.outputs.directories import OutputDirectory
+from trfcli_pipeline.data.outputs.spaces import is_full
+from trfcli_pipeline.data.outputs.staging import staged_directory
 from trfcli_pipeline.encoder.devices import resolve_device
-from trfcli_pipeline.errors import ArgumentError
-from trfcli_pipeline.pipeline.loading import load_pipeline, require_encoder
+from trfcli_pipeline.errors import ArgumentError, OutputError, PipelineError
+from trfcli_pipeline.pipeline.loading import check_pipeline, load_pipeline, require_encoder
 from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.checkpoints import Workspace
 from trfcli_pipeline.training.config import TrainingConfig
@@ -20,7 +22,7 @@ from trfcli_pipeline.training.data import Data, read_data
 from trfcli_pipeline.training.distributed import DistributedContext, own_device
 from trfcli_pipeline.training.events import Checkpointed, Evaluated, Planned, TrainingEvent
 from trfcli_pipeline.training.examples import Examples
-from trfcli_pipeline.training.output import replace_pipeline, resolve_output
+from trfcli_pipeline.training.output import claim_output, replace_pipeline
 from trfcli_pipeline.training.provenance import (
     check_identity,
     complete_meta,
@@ -51,7 +53,8 @@ def train_textcat(
     output: Path | None = None,
     arguments: TrainingArguments | None = None,
     resume: bool = False,
-) -> Iterator[TrainingEvent]:
+    force: bool = False,
+) -> Generator[TrainingEvent, None, None]:
     """Train a pipeline's text classifier together with its encoder.
 
     The pipeline at `model` is overwritten only if training succeeds.
@@ -64,6 +67,8 @@ def train_textcat(
         output: Directory for the trained pipeline; by default `model` itself.
         resume: Whether to continue an interrupted training run from its last checkpoint, to the
             same result. Without a checkpoint, training starts from the beginning.
+        force: Whether to replace a pipeline at `output` that is neither `model` nor an earlier
+            result of training it. Other files in its directory stay in any case.
 
     Yields:
         One `Planned`; a `Stepped`, `Evaluated` or `Checkpointed` after each of these; and one
@@ -82,10 +87,25 @@ def train_textcat(
             "--dev-split can't be combined with --dev: no training texts are held out then",
             hint="Leave out one or the other",
         )
-    shown = Path(model) if output is None else output
-    target = resolve_output(model, output)
     # Report errors in the settings before anything that takes time.
+    check_pipeline(model)
     TrainingConfig(arguments, exclusive=arguments.is_exclusive() is not False).fit(1)
+    with claim_output(model, output, arguments, data=[train, dev], force=force) as claim:
+        yield from _train(model, train, dev, output, arguments, claim, resume=resume)
+
+
+def _train(
+    model: str,
+    train: str,
+    dev: str | None,
+    output: Path | None,
+    arguments: TrainingArguments,
+    claim: OutputDirectory,
+    *,
+    resume: bool,
+) -> Iterator[TrainingEvent]:
+    shown = Path(model) if output is None else output
+    target = claim.target
     workspace = Workspace.beside(target)
     device = own_device(arguments.device)
     context = DistributedContext.join(resolve_device(device))
@@ -150,8 +170,8 @@ def train_textcat(
         in_place = target.resolve() == Path(model).expanduser().resolve()
         replaced = before if in_place else "another pipeline"
     if context.is_first:
-        complete_meta(workspace.best, trainer.state, request)
-        replace_pipeline(target, workspace.best)
+        complete_meta(workspace.best, trainer.state, identity["the pipeline"], request)
+        replace_pipeline(claim, workspace.best)
         workspace.remove()
     context.close()
     yield replace(read_result(target, shown), replaced=replaced)
@@ -168,10 +188,11 @@ def _find_warnings(trainer: Trainer, data: Data, discarded: Workspace | None) ->
             f"in memory and will be {done} again in every epoch"
         )
     if is_first and discarded is not None and discarded.can_resume:
-        step = discarded.load_state()["progress"]["step"]
-        found.append(
-            f"An unfinished training at step {step:,} will be discarded (--resume continues it)"
-        )
+        try:
+            step = f" at step {discarded.load_state()['progress']['step']:,}"
+        except PipelineError:
+            step = ", which is damaged,"
+        found.append(f"An unfinished training{step} will be discarded (--resume continues it)")
     return found
 
 
@@ -194,7 +215,23 @@ def _run(
                 if trainer.context.is_first:
                     workspace.save({**state, "identity": identity}, trainer.tensors())
             yield event
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OutputError) and is_full(error):
+            raise _explain_full_disk(workspace, error) from error
         if trainer.context.is_first and not workspace.can_resume:
             workspace.remove()
         raise
+
+
+def _explain_full_disk(workspace: Workspace, error: OutputError) -> OutputError:
+    """The error for a full disk, which says what is kept and how to go on."""
+    if workspace.can_resume:
+        hint = "Free some space, then run the same command with --resume"
+        return OutputError(f"{error.message}; the last checkpoint is kept", hint=hint)
+    if workspace.best.exists():
+        hint = "Free some space, then run the same command again"
+        return OutputError(
+            f"{error.message}; the best model is kept in {workspace.best}", hint=hint
+        )
+    workspace.remove()
+    return error

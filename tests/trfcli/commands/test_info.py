@@ -50,7 +50,7 @@ MODEL: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def library(monkeypatch: pytest.MonkeyPatch) -> None:
-    def info(model: str | None) -> dict[str, Any]:
+    def info(model: str | None, *, verify: bool) -> dict[str, Any]:
         if model not in (None, "model"):
             raise PipelineError(f"{model}: no such directory or package")
         return dict(MACHINE) if model is None else {**MACHINE, "model": MODEL}

@@ -216,14 +216,18 @@ def test_refusals_leave_no_files(
 
 
 def test_output_must_be_free_and_not_the_input(workspace: Path, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="is the input pipeline"):
+    with pytest.raises(OutputError, match="is the input"):
         run(workspace, output=workspace / "model", force=True)
-    (tmp_path / "config.cfg").touch()
-    with pytest.raises(OutputError, match="exists"):
-        run(workspace, output=tmp_path)
-    *_, saved = run(workspace, output=tmp_path, force=True)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "config.cfg").touch()
+    with pytest.raises(OutputError, match="is not a spaCy pipeline"):
+        run(workspace, output=tmp_path / "out", force=True)
+    spacy.blank("en").to_disk(tmp_path / "out")
+    with pytest.raises(OutputError, match="already exists"):
+        run(workspace, output=tmp_path / "out")
+    *_, saved = run(workspace, output=tmp_path / "out", force=True)
     assert isinstance(saved, Saved)
-    assert spacy.load(tmp_path).pipe_names[-1] == "trf_textcat"
+    assert spacy.load(tmp_path / "out").pipe_names[-1] == "trf_textcat"
 
 
 def test_openvino_refuses_pipelines_that_keep_attentions(

@@ -1,6 +1,7 @@
 """The options of `trf train-textcat`, by section, and what happens at each event."""
 
 import os
+from contextlib import closing
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -43,6 +44,14 @@ def train_textcat(
             show_default="MODEL",
         ),
     ] = None,
+    force: Annotated[
+        bool,
+        _data(
+            "--force",
+            "-f",
+            help="Overwrite DIR even if it is not an earlier result of training MODEL.",
+        ),
+    ] = False,
     dev_split: Annotated[
         float | None,
         _data(
@@ -205,8 +214,9 @@ def train_textcat(
     from trfcli_pipeline.training import train as task
     from trfcli_pipeline.training.arguments import TrainingArguments
 
-    target = output or model
-    console.if_interrupted(f"{target} was not changed")
+    target = Path(output or model)
+    unchanged = f"{target} was not {'changed' if target.exists() else 'written'}"
+    console.if_interrupted(unchanged)
     # Options have the names of the arguments.
     names = {each.name for each in fields(TrainingArguments)}
     chosen = {name: value for name, value in context.params.items() if name in names}
@@ -217,8 +227,9 @@ def train_textcat(
         output=output,
         arguments=TrainingArguments(**chosen, overrides=context.obj),
         resume=resume,
+        force=force,
     )
-    with console.progress(0, "training", unit="steps") as bar:
+    with closing(reported), console.progress(0, "training", unit="steps") as bar:
         for event in reported:
             if not is_first_process():
                 continue
@@ -234,10 +245,11 @@ def train_textcat(
                     messages.describe_evaluation(event)
                 case events.Checkpointed():
                     console.if_interrupted(
-                        f"{target} was not changed. To continue from step {event.step:,}, run the "
+                        f"{unchanged}. To continue from step {event.step:,}, run the "
                         "same command with --resume"
                     )
                 case events.Finished():
+                    console.if_interrupted(f"{target} was already saved")
                     bar.close()
                     messages.describe_result(event)
 

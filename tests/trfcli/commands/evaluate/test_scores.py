@@ -157,7 +157,7 @@ def test_quiet_still_prints_the_table_and_writes_the_file(run: Run, workspace: P
 
 def test_html_report_replaces_an_older_one(run: Run, workspace: Path, write: Write) -> None:
     write(workspace / "odd.jsonl", [*TEXTS, {"text": GOOD, "label": "BAD"}])
-    (workspace / "report.html").write_text("old")
+    assert run("evaluate", "exclusive", "test.jsonl", "--html", "report.html").exit_code == 0
     result = run("evaluate", "exclusive", "odd.jsonl", "--html", "report.html")
     assert result.exit_code == 0
     assert result.stderr == "✔ Wrote report.html\n"

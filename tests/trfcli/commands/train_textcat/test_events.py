@@ -228,6 +228,7 @@ def test_each_option_is_passed_on(
         "output": None,
         "arguments": TrainingArguments(**changed),  # type: ignore[arg-type]
         "resume": False,
+        "force": False,
     }
 
 

@@ -13,6 +13,7 @@ from annotating import RECORDS, TEXTS, read, run, stdin, write
 from spacy.tokens import DocBin
 
 from trfcli_pipeline.data.records import read_records
+from trfcli_pipeline.errors import OutputError
 from trfcli_pipeline.tasks import annotate as task
 from trfcli_pipeline.tasks.annotate import (
     AnnotationFinished,
@@ -120,9 +121,14 @@ def test_batches_of_long_texts_are_small(model: str, monkeypatch: pytest.MonkeyP
     assert len(read("out.jsonl")) == 30
 
 
-def test_output_can_replace_the_input(model: str) -> None:
-    run(model, "in.jsonl", "in.jsonl", force=True)
-    assert [row["id"] for row in read("in.jsonl")] == list(range(30))
+@pytest.mark.parametrize("name", ["in.jsonl", "./in.jsonl", "link.jsonl", "hard.jsonl"])
+def test_output_cannot_replace_the_input(model: str, name: str) -> None:
+    Path("link.jsonl").symlink_to("in.jsonl")
+    Path("hard.jsonl").hardlink_to("in.jsonl")
+    before = Path("in.jsonl").read_bytes()
+    with pytest.raises(OutputError, match="is the input"):
+        run(model, "in.jsonl", name, force=True)
+    assert Path("in.jsonl").read_bytes() == before
 
 
 def test_memory_use_is_constant(model: str) -> None:

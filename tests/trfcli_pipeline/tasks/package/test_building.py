@@ -55,6 +55,7 @@ def test_output_has_the_package_and_nothing_else(built: Built, model_dir: Path) 
         "README.md",
         "dist",
         "en_trf_tiny",
+        "meta.json",
         "pyproject.toml",
     }
     assert snapshot(model_dir) == built.before
@@ -78,7 +79,9 @@ def test_archives_contain_pipeline_card_and_meta(built: Built, model_dir: Path) 
     assert {"README.md", "en_trf_tiny/meta.json", "pyproject.toml"} <= in_sdist
     assert len(metas) == 2
     assert metas[0] == metas[1]
-    assert metas[0]["trf"] == srsly.read_json(model_dir / "meta.json")["trf"]
+    own = srsly.read_json(model_dir / "meta.json")["trf"]
+    assert {**own, "files": metas[0]["trf"]["files"]} == metas[0]["trf"]
+    assert "textcat/model" in metas[0]["trf"]["files"]
     assert card == model_card(metas[0])
     headers = Parser().parsestr(wheel_metadata)
     assert headers.get_all("Requires-Dist") == [f"spacy<3.9.0,>={spacy.__version__}"]
@@ -107,8 +110,8 @@ def test_existing_package_is_an_error_without_force(built: Built, model_dir: Pat
     before = snapshot(target)
     with pytest.raises(OutputError) as error:
         package(model_dir, built.output_dir)
-    assert error.value.message == f"{target} already exists"
-    assert error.value.hint == "Use --force to replace it"
+    assert error.value.message == f"{target}: already exists"
+    assert error.value.hint == "Use another directory, or --force"
     assert snapshot(target) == before
 
 
@@ -118,9 +121,9 @@ def test_packaged_pipeline_can_be_packaged_again(built: Built, tmp_path: Path) -
     again = tmp_path / "en_trf_tiny-0.2" / "en_trf_tiny"
     first, second = (srsly.read_json(root / "meta.json") for root in (data_dir, again))
     assert second["requirements"] == first["requirements"]
-    with pytest.raises(OutputError, match="contains the pipeline itself"):
+    with pytest.raises(OutputError, match="contains the input"):
         package(data_dir, built.output_dir, force=True)
-    with pytest.raises(OutputError, match="is inside the pipeline's own directory"):
+    with pytest.raises(OutputError, match="is inside the input"):
         package(data_dir, data_dir / "out")
 
 
@@ -210,11 +213,22 @@ def test_requirements_have_a_fixed_order(
     assert meta["requirements"][-3:] == ["abc", "numpy", "zip"]
 
 
-def test_force_replaces_the_whole_package(model_dir: Path, tmp_path: Path) -> None:
+def test_force_replaces_only_the_files_of_the_package(model_dir: Path, tmp_path: Path) -> None:
+    target = tmp_path / "en_trf_tiny-0.1.0"
+    package(model_dir, tmp_path, formats=())
+    (target / "data").mkdir()
+    (target / "data" / "notes.txt").write_text("mine")
+    (target / "pyproject.toml").write_text("old")
+    package(model_dir, tmp_path, formats=(), force=True)
+    assert list(tmp_path.iterdir()) == [target]
+    assert (target / "data" / "notes.txt").read_text() == "mine"
+    assert "hatchling" in (target / "pyproject.toml").read_text()
+
+
+def test_another_directory_of_that_name_is_never_replaced(model_dir: Path, tmp_path: Path) -> None:
     target = tmp_path / "en_trf_tiny-0.1.0"
     (target / "dist").mkdir(parents=True)
     (target / "dist" / "en_trf_tiny-0.0.9.tar.gz").touch()
-    package(model_dir, tmp_path, formats=(), force=True)
-    assert list(tmp_path.iterdir()) == [target]
-    assert not (target / "dist").exists()
-    assert (target / "pyproject.toml").is_file()
+    with pytest.raises(OutputError, match=r"is not a package of trf \(it has dist\)"):
+        package(model_dir, tmp_path, formats=(), force=True)
+    assert [*snapshot(target)] == ["dist/en_trf_tiny-0.0.9.tar.gz"]

@@ -67,7 +67,7 @@ def test_own_files_are_not_links(model: Path, tmp_path: Path, name: str) -> None
         package(model, tmp_path / "out")
     assert error.value.message == f"{model / name} is a link to {target}"
     assert error.value.hint
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_own_files_are_not_pipes(model: Path, tmp_path: Path) -> None:

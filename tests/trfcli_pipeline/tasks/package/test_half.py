@@ -128,7 +128,7 @@ def test_optimized_pipeline(model: Path, tmp_path: Path, precision: str) -> None
     srsly.write_json(path, saved)
     with pytest.raises(PipelineError, match=rf"already optimized \({precision}, {backend}\)"):
         package(model, tmp_path / "out", formats=(), half=True)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_half_needs_no_classifier(monkeypatch: pytest.MonkeyPatch) -> None:

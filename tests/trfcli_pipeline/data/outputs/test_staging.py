@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from trfcli_pipeline.data import atomic
-from trfcli_pipeline.data.atomic import check_file, staged_directory, write_text
+from trfcli_pipeline.data.outputs import staging as module
+from trfcli_pipeline.data.outputs.staging import staged_directory, staged_file, sweep
 from trfcli_pipeline.errors import OutputError
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="renameat2 is Linux's")
@@ -131,7 +131,7 @@ def test_failed_rename_restores_the_old_directory(
         return rename(self, to)
 
     monkeypatch.setattr(Path, "rename", fail)
-    with pytest.raises(OSError, match="no"), staged_directory(target) as staging:
+    with pytest.raises(OutputError, match="not writable"), staged_directory(target) as staging:
         (staging / "new").write_text("new")
     assert contents(target) == {"folder/old": "old"}
     assert has_no_siblings(target)
@@ -146,7 +146,7 @@ def test_unexpected_error_of_the_exchange_is_raised(
         return -1
 
     monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: SimpleNamespace(renameat2=renameat2))
-    with pytest.raises(OSError, match=os.strerror(errno.EIO)), staged_directory(target):
+    with pytest.raises(OutputError, match=os.strerror(errno.EIO)), staged_directory(target):
         pass
     assert contents(target) == {"folder/old": "old"}
     assert has_no_siblings(target)
@@ -190,7 +190,7 @@ def test_unwritable_parent_directory_is_an_error(
         raise PermissionError(errno.EACCES, "Permission denied")
 
     # File permissions wouldn't stop root, and tests often run as root.
-    monkeypatch.setattr(atomic.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(module.tempfile, "mkdtemp", refuse)
     with pytest.raises(OutputError, match=r"not writable \(Permission denied\)"):
         staged_directory(tmp_path / "model").__enter__()
     assert list(tmp_path.iterdir()) == []
@@ -206,43 +206,158 @@ def test_parent_that_is_a_file_is_an_error(tmp_path: Path) -> None:
 # Files
 
 
+def write(path: Path, text: str) -> None:
+    with staged_file(path) as staging:
+        staging.write_text(text, encoding="utf8")
+
+
 def test_file_is_written_and_replaced_in_one_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.json"
-    write_text(path, "old ü\n")
+    write(path, "old ü\n")
     assert path.read_bytes() == "old ü\n".encode()
 
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(OutputError, match=r"a.json: can't be written \(No space left on device\)"):
-        write_text(path, "new")
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", fail)
+        with pytest.raises(OutputError, match=r"a.json: the disk is full"):
+            write(path, "new")
     assert contents(tmp_path) == {"a.json": "old ü\n"}
-    write_text(path, "new")
+    write(path, "new")
     assert contents(tmp_path) == {"a.json": "new"}
+
+
+def test_file_keeps_its_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write(path, "old")
+    path.chmod(0o640)
+    write(path, "new")
+    assert path.stat().st_mode & 0o777 == 0o640
 
 
 def test_target_file_of_a_symbolic_link_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("old")
     (tmp_path / "link").symlink_to("file")
-    write_text(tmp_path / "link", "new")
+    write(tmp_path / "link", "new")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").read_text() == "new"
 
 
-def test_device_is_written_to_directly() -> None:
-    write_text(os.devnull, "a")
-    assert not Path(os.devnull).is_file()
+# Files of other people in the directory
 
 
-def test_paths_that_cannot_become_a_file(tmp_path: Path) -> None:
-    for check in (check_file, lambda path: write_text(path, "a")):
-        with pytest.raises(OutputError, match="a directory, not a file") as error:
-            check(tmp_path)
-        assert error.value.hint == "Give the path of a file in it"
-        with pytest.raises(OutputError, match="nowhere: there is no such directory"):
-            check(tmp_path / "nowhere" / "a.json")
-    assert list(tmp_path.iterdir()) == []
+@pytest.fixture
+def mixed(target: Path) -> Path:
+    """A directory with an own file, and other files beside, below and in the place of new ones."""
+    (target / "notes.txt").write_text("mine")
+    (target / "folder" / "mine").write_text("mine")
+    (target / "data" / "raw").mkdir(parents=True)
+    (target / "data" / "raw" / "a").write_text("mine")
+    (target / "empty").mkdir()
+    (target / "new").write_text("mine")
+    (target / "link").symlink_to("/nowhere")
+    os.mkfifo(target / "pipe")
+    return target
+
+
+OWN = {"folder/old"}
+AFTERWARDS = {
+    "data/raw/a": "mine",
+    "folder/mine": "mine",
+    "new": "new",
+    "new.kept": "mine",
+    "notes.txt": "mine",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_other_files_stay(
+    mixed: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    way(monkeypatch)
+    number = (mixed / "data" / "raw" / "a").stat().st_ino
+    with staged_directory(mixed, OWN) as staging:
+        (staging / "new").write_text("new")
+    assert contents(mixed) == AFTERWARDS
+    assert (mixed / "empty").is_dir()
+    assert (mixed / "link").readlink() == Path("/nowhere")
+    assert (mixed / "pipe").is_fifo()
+    # They are moved, not copied.
+    assert (mixed / "data" / "raw" / "a").stat().st_ino == number
+    assert has_no_siblings(mixed)
+
+
+def test_link_in_place_of_an_own_folder_is_not_followed(target: Path) -> None:
+    elsewhere = target.parent / "elsewhere"
+    (target / "folder").rename(elsewhere)
+    (target / "folder").symlink_to(elsewhere)
+    with staged_directory(target, OWN) as staging:
+        (staging / "folder").mkdir()
+        (staging / "folder" / "old").write_text("new")
+    assert contents(elsewhere) == {"old": "old"}
+    assert (target / "folder.kept").readlink() == elsewhere
+    assert (target / "folder" / "old").read_text() == "new"
+
+
+class KilledError(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("place", ["mkdir", "exchange", "renamed", "move", "unlink", "rmdir"])
+def test_next_run_completes_what_a_killed_one_has_left(
+    mixed: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    way: Callable[[pytest.MonkeyPatch], None],
+    place: str,
+) -> None:
+    """The process is killed at each point of the replacement, and `sweep` runs after it."""
+    way(monkeypatch)
+    before = contents(mixed)
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        replace_until_killed(mixed, place, patch)
+    sweep(mixed)
+    (mixed / "pipe").unlink()
+    assert contents(mixed) in (before, AFTERWARDS)
+    assert has_no_siblings(mixed)
+
+
+def replace_until_killed(target: Path, place: str, patch: pytest.MonkeyPatch) -> None:
+    with staged_directory(target, OWN) as staging:
+        (staging / "new").write_text("new")
+        kill_at(place, patch)
+        # Nothing that cleans up runs in a killed process.
+        patch.setattr(module.shutil, "rmtree", kill)
+
+
+def kill(*_: object, **__: object) -> None:
+    raise KilledError
+
+
+def kill_at(place: str, patch: pytest.MonkeyPatch) -> None:
+    match place:
+        case "exchange":
+            patch.setattr(module, "swap", kill)
+        case "renamed":
+            patch.setattr(Path, "rename", kill)
+        case "move":
+            patch.setattr(module, "_move_others", kill)
+        case "unlink":
+            patch.setattr(module, "_remove_own", kill)
+        case "rmdir":
+            patch.setattr(Path, "rmdir", kill)
+
+
+def test_sweep_leaves_what_only_looks_like_a_workspace(target: Path) -> None:
+    others = [
+        target.with_name(f".{target.name}-{name}.tmp") for name in ("abcdefgh", "12345678", "short")
+    ]
+    for other in others:
+        other.mkdir()
+        (other / "mine").write_text("mine")
+    (others[1] / "trf.json").write_text('{"target": "other"}')
+    sweep(target)
+    assert all((other / "mine").exists() for other in others)
