@@ -4,6 +4,7 @@ We import transformers inside functions only: spaCy imports this package wheneve
 pipeline, and transformers is slow to import.
 """
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -84,6 +85,18 @@ def encode_whole(tokenizer: "PreTrainedTokenizerBase", limit: int | None) -> Non
         backend.no_truncation()
     else:
         backend.enable_truncation(limit)
+
+
+def fingerprint(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Compute a hash of what determines the wordpieces of a text."""
+    if tokenizer.is_fast:
+        content = tokenizer.backend_tokenizer.to_str().encode()
+    else:
+        files = to_files(tokenizer.save_pretrained)
+        # This one has settings such as the directory that it was loaded from.
+        files.pop("tokenizer_config.json", None)
+        content = b"".join(files.values())
+    return hashlib.md5(type(tokenizer).__name__.encode() + content).hexdigest()
 
 
 def load_encoder(

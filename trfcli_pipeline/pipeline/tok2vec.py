@@ -16,6 +16,7 @@ from thinc.api import Optimizer, set_dropout_rate
 from trfcli_pipeline.encoder.activations import KINDS, Activations, kinds_to_keep
 from trfcli_pipeline.encoder.model import TransformersWrapper
 from trfcli_pipeline.encoder.updates import Backprop
+from trfcli_pipeline.heads.doc_tensor import set_doc_tensor
 from trfcli_pipeline.huggingface.sources import locate
 from trfcli_pipeline.pipeline.buffering import pipe_buffers
 from trfcli_pipeline.pipeline.doc_rows import rows_by_doc, word_pieces
@@ -194,7 +195,7 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         parts = outputs.split([len(each.segments) for each in alignments])
         rows = rows_by_doc(self.model.ops, alignments, outputs.last_hidden_state)
         for doc, part, tensor in zip(docs, parts, rows, strict=True):
-            doc.tensor = cast(Any, tensor)
+            set_doc_tensor(doc, tensor)
             for kind in KINDS:
                 doc._.set(f"trf_{kind}", getattr(part, kind) if kind in kinds else None)
             set_vector_hooks(doc)

@@ -1,5 +1,6 @@
 """trf_wordpiecer: the encoder's wordpieces, aligned with spaCy's tokens."""
 
+import hashlib
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -18,18 +19,22 @@ from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.huggingface import pretrained
 from trfcli_pipeline.huggingface.sources import locate
 from trfcli_pipeline.pipeline.buffering import pipe_buffers
+from trfcli_pipeline.pipeline.sentences import (
+    find_pipeline,
+    sentence_setters,
+    set_sentences,
+    warn_without_sentences,
+)
 from trfcli_pipeline.tokenization.doc_pieces import DocPieces, encode_docs
 from trfcli_pipeline.tokenization.encodings import find_mistakable
 from trfcli_pipeline.tokenization.extensions import install_extensions
-from trfcli_pipeline.tokenization.segments import Segmentation
+from trfcli_pipeline.tokenization.retokenizing import PIECE_SPANS, TOKEN_SPANS
+from trfcli_pipeline.tokenization.segments import Segmentation, lay_out
 
 if TYPE_CHECKING:
     from trfcli_pipeline.huggingface.types import PreTrainedTokenizerBase
 
 install_extensions()
-
-# Components that set sentence boundaries declare one of these in `assigns`.
-_SENTENCE_ATTRIBUTES = {"token.is_sent_start", "doc.sents"}
 
 # Default maximum for encoders without one (XLNet): their memory grows with the square of the
 # length, so that a single text without a full stop could use it up.
@@ -72,6 +77,8 @@ class TransformersWordPiecer(Pipe):
         self._encoder_limit: int | None = None
         self._mistakable: frozenset[int] = frozenset()
         self._nlp: Callable[[], Language | None] = _no_pipeline
+        self._tokenizer_hash = ""
+        self._has_warned = False
 
     @classmethod
     def from_nlp(cls, nlp: Language, **cfg: Any) -> Self:
@@ -159,8 +166,16 @@ class TransformersWordPiecer(Pipe):
         if self._tokenizer is None:
             self.load()
 
+    @property
+    def fingerprint(self) -> str:
+        """Tells whether wordpieces are from the same tokenizer with the same settings."""
+        if not self._tokenizer_hash:
+            self._tokenizer_hash = pretrained.fingerprint(self.tokenizer)
+        settings = {**asdict(self.settings), "max_length": self.max_length}
+        return hashlib.md5(f"{self._tokenizer_hash} {settings}".encode()).hexdigest()
+
     def attach(self, nlp: Language) -> None:
-        """Set the pipeline whose sentence boundaries `update` uses."""
+        """Set the pipeline whose sentence boundaries `update` uses, if none calls it."""
         self._nlp = weakref.ref(nlp)
 
     def __call__(self, doc: Doc) -> Doc:
@@ -176,15 +191,18 @@ class TransformersWordPiecer(Pipe):
 
         spaCy trains on Docs without annotations unless `annotating_components` says otherwise;
         without sentences, training would see other input than prediction. Docs that already have
-        wordpieces keep them, so that a caller can tokenize a text once for all epochs.
+        the same wordpieces keep them, so that a caller can tokenize a text once for all epochs.
 
         Args:
             examples: The batch.
         """
-        docs = [eg.predicted for eg in examples if eg.predicted._.trf_word_pieces is None]
-        for pipe in self._sentence_setters():
-            docs = [doc if doc.has_annotation("SENT_START") else pipe(doc) for doc in docs]
-        self._annotate(docs)
+        docs = [eg.predicted for eg in examples]
+        nlp = find_pipeline(self, self._nlp())
+        if nlp is not None:
+            set_sentences(docs, sentence_setters(nlp, self))
+        else:
+            self._has_warned = self._has_warned or warn_without_sentences(docs, self.settings)
+        self._annotate([doc for doc in docs if not self._has_annotated(doc)])
 
     def predict(self, docs: Sequence[Doc]) -> list[DocPieces]:
         """Find the wordpieces of a batch of Docs and align them, without changing the Docs."""
@@ -196,6 +214,7 @@ class TransformersWordPiecer(Pipe):
 
     def set_annotations(self, docs: Sequence[Doc], outputs: Sequence[DocPieces]) -> None:
         """Assign what `predict` returned."""
+        fingerprint = self.fingerprint if docs else ""
         for doc, pieces in zip(docs, outputs, strict=True):
             doc._.trf_word_pieces = pieces.ids
             doc._.trf_word_pieces_ = pieces.strings
@@ -203,6 +222,9 @@ class TransformersWordPiecer(Pipe):
             doc._.trf_alignment_links = pieces.links
             doc._.trf_segments = pieces.segments
             doc._.trf_unseen_tokens = pieces.unseen
+            doc._.set(TOKEN_SPANS, pieces.token_spans)
+            doc._.set(PIECE_SPANS, pieces.piece_spans)
+            doc._.trf_fingerprint = f"{fingerprint} {pieces.checksum}"
 
     def to_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> None:
         """Save settings and tokenizer to a directory."""
@@ -240,17 +262,10 @@ class TransformersWordPiecer(Pipe):
     def _annotate(self, docs: Sequence[Doc]) -> None:
         self.set_annotations(docs, self.predict(docs))
 
-    def _sentence_setters(self) -> list[Callable[[Doc], Doc]]:
-        """Return the components before this one that set sentence boundaries."""
-        nlp = self._nlp()
-        if nlp is None or self.name not in nlp.pipe_names:
-            return []
-        before = nlp.pipeline[: nlp.pipe_names.index(self.name)]
-        return [
-            pipe
-            for name, pipe in before
-            if not _SENTENCE_ATTRIBUTES.isdisjoint(nlp.get_pipe_meta(name).assigns)
-        ]
+    def _has_annotated(self, doc: Doc) -> bool:
+        """Check whether `predict` would return the wordpieces that a Doc has already."""
+        checksum = lay_out(doc, self.settings).checksum
+        return bool(doc._.trf_fingerprint == f"{self.fingerprint} {checksum}")
 
     def _saved_cfg(self) -> dict[str, Any]:
         return {**self.cfg, "encoder_limit": self._encoder_limit}
@@ -264,6 +279,7 @@ class TransformersWordPiecer(Pipe):
         self, tokenizer: "PreTrainedTokenizerBase", encoder_limit: int | None
     ) -> None:
         self._tokenizer = tokenizer
+        self._tokenizer_hash = ""
         self._mistakable = find_mistakable(tokenizer)
         self._encoder_limit = encoder_limit
         self._check_max_length()
