@@ -30,3 +30,11 @@ def require_component(nlp: Language, kind: type[Component]) -> Component:
             hint="Create one that has it: trf init minilm ./model",
         )
     return found
+
+
+def no_rehearsal(name: str) -> PipelineError:
+    """Create the error of `nlp.rehearse` for the component `name`."""
+    return PipelineError(
+        f"{name}: can't be rehearsed, because it learns together with the encoder",
+        hint="Mix texts of the earlier data into each batch of nlp.update instead",
+    )

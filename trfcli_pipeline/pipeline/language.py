@@ -17,6 +17,7 @@ from thinc.api import Config, Optimizer
 from trfcli_pipeline.data.surrogates import without_surrogates
 from trfcli_pipeline.encoder.devices import installed_version
 from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.pipeline.compatibility import check_components
 from trfcli_pipeline.pipeline.language_tokenizer import TOKENIZER
 from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
@@ -25,6 +26,8 @@ from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
 from trfcli_pipeline.tokenization.extensions import install_extensions
 
 _DEFAULT_LANG = "en"
+# Where spaCy's languages are.
+_LANGUAGES = "spacy.lang."
 _OWN_COMPONENTS = (TransformersWordPiecer, TransformersTok2Vec)
 
 # Name of this package on PyPI.
@@ -70,7 +73,8 @@ class TransformersLanguage(Language):
         self.trf_name = trf_name or meta.get("trf_name", "")
         lang = getattr(create_tokenizer, "lang", None) or meta.get("lang")
         if lang in (None, "", self.lang):
-            lang = vocab.lang if isinstance(vocab, Vocab) and vocab.lang else _DEFAULT_LANG
+            known = vocab.lang if isinstance(vocab, Vocab) else ""
+            lang = known or _language_of(create_tokenizer) or _DEFAULT_LANG
         meta["lang"] = lang
         # On the instance, the defaults of the underlying language replace those of the class.
         self.Defaults = util.get_lang_class(lang).Defaults
@@ -268,6 +272,15 @@ class TransformersLanguage(Language):
         self._order_punctuation()
         return super().to_bytes(exclude=exclude)
 
+    def _link_components(self) -> None:
+        """Connect the components after the pipeline has changed or was loaded.
+
+        Raises:
+            PipelineError: They don't fit together.
+        """
+        super()._link_components()
+        check_components(self)
+
     def _order_punctuation(self) -> None:
         """Let spaCy's sentencizer save the same bytes in every process.
 
@@ -301,3 +314,9 @@ class TransformersLanguage(Language):
             Example.from_dict(self._ensure_doc(cast(str | Doc, text)), dict(annotation))
             for text, annotation in zip(examples, annotations, strict=True)
         ]
+
+
+def _language_of(create_tokenizer: object) -> str:
+    """Return the language that a tokenizer of spaCy is made for, such as "ja"; "" for any."""
+    module = getattr(create_tokenizer, "__module__", "")
+    return module.removeprefix(_LANGUAGES) if module.startswith(_LANGUAGES) else ""

@@ -1,11 +1,9 @@
 """trf_tok2vec: the encoder, which writes its activations to the Doc and trains with the heads."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-import srsly
-from spacy import util
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
@@ -19,10 +17,14 @@ from trfcli_pipeline.encoder.updates import Backprop
 from trfcli_pipeline.heads.doc_tensor import set_doc_tensor
 from trfcli_pipeline.huggingface.sources import locate
 from trfcli_pipeline.pipeline.buffering import pipe_buffers
+from trfcli_pipeline.pipeline.components import no_rehearsal
 from trfcli_pipeline.pipeline.doc_rows import rows_by_doc, word_pieces
 from trfcli_pipeline.pipeline.listeners import ListenedTo
 from trfcli_pipeline.pipeline.pending_update import PendingUpdate
+from trfcli_pipeline.pipeline.saved_parts import Part, SavedInParts, json_part
+from trfcli_pipeline.pipeline.tokenizer_checks import check_tokenizer
 from trfcli_pipeline.pipeline.vectors import set_vector_hooks
+from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
 from trfcli_pipeline.tokenization.extensions import doc_alignment, install_extensions
 
 if TYPE_CHECKING:
@@ -40,7 +42,11 @@ _MODEL_SETTINGS: dict[str, Any] = {
 DEFAULT_SETTINGS: dict[str, Any] = {**_MODEL_SETTINGS, "keep": "all"}
 
 
-class TransformersTok2Vec(ListenedTo, TrainablePipe):
+# A directory or bytes.
+Source = TypeVar("Source")
+
+
+class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
     """Pipeline component that runs the encoder and assigns its activations to the Doc.
 
     `doc.tensor` gets one row per token, the sum of the rows of its wordpieces; a wordpiece of
@@ -146,8 +152,7 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         Raises:
             EncoderError: There is no such encoder, or it can't be loaded.
         """
-        self.model.from_disk(locate(self.trf_name).path)
-        self.set_listener_widths()
+        self._load(self.model.from_disk, locate(self.trf_name).path)
 
     def initialize(
         self,
@@ -159,10 +164,16 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
 
         Args:
             get_examples: Not used.
-            nlp: Not used.
+            nlp: The pipeline.
+
+        Raises:
+            PipelineError: The pipeline's tokenizer is that of another encoder.
         """
         if not self.model.shim.is_loaded:
             self.load()
+        for _, pipe in () if nlp is None else nlp.components:
+            if isinstance(pipe, TransformersWordPiecer) and pipe.is_loaded:
+                check_tokenizer(pipe, self.transformers_model.config)
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Process a stream of Docs in order; see `buffering.pipe_buffers`.
@@ -238,6 +249,14 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
             self.finish_update(sgd)
         return losses
 
+    def rehearse(
+        self, examples: Iterable[Example], *, losses: dict[str, float] | None = None, **_: Any
+    ) -> dict[str, float]:
+        """Do nothing, or raise a PipelineError if components of spaCy read the token vectors."""
+        if self.listeners:
+            raise no_rehearsal(self.listening_components[0])
+        return {} if losses is None else losses
+
     def finish_update(self, sgd: Optimizer) -> None:
         """Run the backward pass and take a step; postpone both if there are no gradients yet."""
         if self._pending is not None and not self._pending.has_gradients():
@@ -265,32 +284,19 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         with self.model.use_params(params):
             yield
 
-    def to_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> None:
-        """Save settings and weights to a directory."""
+    def parts(self) -> dict[str, Part]:
+        """The settings and the weights."""
         self.complete_update()
-        writers = {"cfg": lambda p: srsly.write_json(p, self.cfg), "model": self.model.to_disk}
-        util.to_disk(path, writers, exclude)
-
-    def from_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> Self:
-        """Load what `to_disk` saved."""
-        path = Path(path)
-        self._restore(srsly.read_json(path / "cfg"))
-        self.model.from_disk(path / "model")
-        self.set_listener_widths()
-        return self
-
-    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        """Serialize settings and weights."""
-        self.complete_update()
-        return srsly.msgpack_dumps({"cfg": self.cfg, "model": self.model.to_bytes()})
-
-    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> Self:
-        """Load what `to_bytes` returned."""
-        data = srsly.msgpack_loads(bytes_data)
-        self._restore(data["cfg"])
-        self.model.from_bytes(data["model"])
-        self.set_listener_widths()
-        return self
+        model = self.model
+        return {
+            "cfg": json_part(lambda: self.cfg, self._restore),
+            "model": Part(
+                to_disk=model.to_disk,
+                from_disk=partial(self._load, model.from_disk),
+                to_bytes=model.to_bytes,
+                from_bytes=partial(self._load, model.from_bytes),
+            ),
+        }
 
     def __reduce__(self) -> Any:
         # A pending update can't be pickled.
@@ -302,7 +308,10 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
             pending, self._pending = self._pending, None
             pending.backprop(pending.take_gradients())
 
+    def _load(self, load: Callable[[Source], Any], source: Source) -> None:
+        load(source)
+        self.set_listener_widths()
+
     def _restore(self, cfg: dict[str, Any]) -> None:
         # The other settings come from the pipeline's config, where users may have edited them.
         self.trf_name = cfg["trf_name"]
-        self._pending = None

@@ -7,8 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import srsly
-from spacy import util
 from spacy.language import Language
 from spacy.pipeline import Pipe
 from spacy.tokens import Doc
@@ -19,6 +17,7 @@ from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.huggingface import pretrained
 from trfcli_pipeline.huggingface.sources import locate
 from trfcli_pipeline.pipeline.buffering import pipe_buffers
+from trfcli_pipeline.pipeline.saved_parts import Part, SavedInParts, json_part, pretrained_part
 from trfcli_pipeline.pipeline.sentences import (
     find_pipeline,
     sentence_setters,
@@ -41,7 +40,7 @@ install_extensions()
 _DEFAULT_MAX_LENGTH = 2048
 
 
-class TransformersWordPiecer(Pipe):
+class TransformersWordPiecer(SavedInParts, Pipe):
     """Pipeline component that assigns the encoder's wordpieces to the Doc.
 
     It sets `doc._.trf_word_pieces`, `doc._.trf_word_pieces_` and `doc._.trf_alignment`, and leaves
@@ -54,6 +53,9 @@ class TransformersWordPiecer(Pipe):
         name: Name of the component in its pipeline.
         **cfg: `segments`, `long_sentences`, `max_length` and `separator`; see
             `factories.make_wordpiecer`.
+
+    Attributes:
+        vocab_size: Number of wordpieces of the model that the tokenizer is from; None if unknown.
 
     Raises:
         PipelineError: A setting has an invalid value.
@@ -75,6 +77,7 @@ class TransformersWordPiecer(Pipe):
         self.settings = Segmentation(**cfg)
         self._tokenizer: PreTrainedTokenizerBase | None = None
         self._encoder_limit: int | None = None
+        self.vocab_size: int | None = None
         self._mistakable: frozenset[int] = frozenset()
         self._nlp: Callable[[], Language | None] = _no_pipeline
         self._tokenizer_hash = ""
@@ -115,6 +118,10 @@ class TransformersWordPiecer(Pipe):
         return {"trf_name": self.trf_name, **asdict(self.settings)}
 
     @property
+    def is_loaded(self) -> bool:
+        return self._tokenizer is not None
+
+    @property
     def tokenizer(self) -> "PreTrainedTokenizerBase":
         """The transformers tokenizer.
 
@@ -147,7 +154,9 @@ class TransformersWordPiecer(Pipe):
         """
         path = locate(self.trf_name, weights=False).path
         tokenizer = pretrained.load_tokenizer(path)
-        self._set_tokenizer(tokenizer, pretrained.max_length(path, tokenizer))
+        self._encoder_limit = pretrained.max_length(path, tokenizer)
+        self.vocab_size = pretrained.vocab_size(path)
+        self._set_tokenizer(tokenizer)
 
     def initialize(
         self,
@@ -226,32 +235,12 @@ class TransformersWordPiecer(Pipe):
             doc._.set(PIECE_SPANS, pieces.piece_spans)
             doc._.trf_fingerprint = f"{fingerprint} {pieces.checksum}"
 
-    def to_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> None:
-        """Save settings and tokenizer to a directory."""
-        writers = {
-            "cfg": lambda p: srsly.write_json(p, self._saved_cfg()),
-            "tokenizer": lambda p: pretrained.save(self.tokenizer.save_pretrained, p),
+    def parts(self) -> dict[str, Part]:
+        """The settings and the tokenizer."""
+        return {
+            "cfg": json_part(self._saved_cfg, self._restore),
+            "tokenizer": pretrained_part(self._save_tokenizer, self._load_tokenizer),
         }
-        util.to_disk(path, writers, exclude)
-
-    def from_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> Self:
-        """Load what `to_disk` saved."""
-        path = Path(path)
-        cfg = srsly.read_json(path / "cfg")
-        self._restore(cfg, pretrained.load_tokenizer(path / "tokenizer"))
-        return self
-
-    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        """Serialize settings and tokenizer."""
-        files = pretrained.to_files(self.tokenizer.save_pretrained)
-        return srsly.msgpack_dumps({"cfg": self._saved_cfg(), "tokenizer": files})
-
-    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> Self:
-        """Load what `to_bytes` returned."""
-        data = srsly.msgpack_loads(bytes_data)
-        with pretrained.from_files(data["tokenizer"]) as path:
-            self._restore(data["cfg"], pretrained.load_tokenizer(path))
-        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A weak reference can't be pickled, and another process has no use for it. spaCy's Pipe is
@@ -267,21 +256,27 @@ class TransformersWordPiecer(Pipe):
         checksum = lay_out(doc, self.settings).checksum
         return bool(doc._.trf_fingerprint == f"{self.fingerprint} {checksum}")
 
-    def _saved_cfg(self) -> dict[str, Any]:
-        return {**self.cfg, "encoder_limit": self._encoder_limit}
+    def _save_tokenizer(self, path: Path) -> None:
+        self.tokenizer.save_pretrained(path)
 
-    def _restore(self, cfg: dict[str, Any], tokenizer: "PreTrainedTokenizerBase") -> None:
+    def _load_tokenizer(self, path: Path) -> None:
+        self._set_tokenizer(pretrained.load_tokenizer(path))
+
+    def _saved_cfg(self) -> dict[str, Any]:
+        limits = {"encoder_limit": self._encoder_limit, "vocab_size": self.vocab_size}
+        return {**self.cfg, **limits}
+
+    def _restore(self, cfg: dict[str, Any]) -> None:
         # The other settings come from the pipeline's config, where users may have edited them.
         self.trf_name = cfg["trf_name"]
-        self._set_tokenizer(tokenizer, cfg["encoder_limit"])
+        self._encoder_limit = cfg["encoder_limit"]
+        # Earlier versions didn't save it.
+        self.vocab_size = cfg.get("vocab_size")
 
-    def _set_tokenizer(
-        self, tokenizer: "PreTrainedTokenizerBase", encoder_limit: int | None
-    ) -> None:
+    def _set_tokenizer(self, tokenizer: "PreTrainedTokenizerBase") -> None:
         self._tokenizer = tokenizer
         self._tokenizer_hash = ""
         self._mistakable = find_mistakable(tokenizer)
-        self._encoder_limit = encoder_limit
         self._check_max_length()
         pretrained.encode_whole(tokenizer, self.max_length)
 

@@ -81,7 +81,8 @@ def doc_alignment(doc: Doc) -> Alignment:
         raise PipelineError(
             "A Doc has no wordpieces",
             hint="Add trf_wordpiecer to the pipeline, before trf_tok2vec. If it is frozen, add it "
-            "to annotating_components",
+            "to annotating_components. Components can't be updated one by one, as `spacy debug "
+            "model` does: call nlp.update",
         )
     known = (stored(doc, LINKS), segments, len(doc))
     unseen = stored(doc, UNSEEN)
