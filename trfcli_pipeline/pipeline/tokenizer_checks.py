@@ -35,8 +35,9 @@ def check_tokenizer(wordpiecer: TransformersWordPiecer, config: Any) -> None:
             f"doesn't know, such as {unknown[0]!r}",
             hint=_HINT,
         )
+    # XLNet has -1.
     limit, positions = wordpiecer.max_length, getattr(config, "max_position_embeddings", None)
-    if limit is not None and positions is not None and limit > positions:
+    if limit is not None and positions is not None and 0 < positions < limit:
         raise PipelineError(
             f"{wordpiecer.name}: its segments have up to {limit} wordpieces; the encoder accepts "
             f"{positions}",
