@@ -25,18 +25,23 @@ def doc_tensor(doc: Doc) -> Floats2d:
     Raises:
         PipelineError: Tokens have changed, and trf_tok2vec didn't keep the last hidden state.
     """
-    spans = doc._.trf_tensor_spans
-    if spans is not None and not has_tokens(doc, spans):
-        hidden = doc._.get(HIDDEN)
-        if hidden is None:
-            raise PipelineError(
-                "Tokens of a Doc were merged or split, so that its token vectors are lost",
-                hint='Set keep = ["last_hidden_state"] for trf_tok2vec, or move the component that '
-                "changes the tokens before it",
-            )
+    refresh_doc_tensor(doc)
+    if _is_stale(doc):
+        raise PipelineError(
+            "Tokens of a Doc were merged or split, so that its token vectors are lost",
+            hint='Set keep = ["last_hidden_state"] for trf_tok2vec, or move the component that '
+            "changes the tokens before it",
+        )
+    return cast(Floats2d, doc.tensor)
+
+
+def refresh_doc_tensor(doc: Doc) -> Doc:
+    """Do what `doc_tensor` does, if the last hidden state was kept. Returns the Doc."""
+    hidden = doc._.get(HIDDEN)
+    if hidden is not None and _is_stale(doc):
         shares = doc_alignment(doc).shares()
         set_doc_tensor(doc, token_rows(get_array_ops(hidden), shares, hidden))
-    return cast(Floats2d, doc.tensor)
+    return doc
 
 
 def set_doc_tensor(doc: Doc, rows: Floats2d) -> None:
@@ -48,3 +53,8 @@ def set_doc_tensor(doc: Doc, rows: Floats2d) -> None:
     """
     doc.tensor = cast(Any, rows)
     doc._.trf_tensor_spans = doc._.get(TOKEN_SPANS)
+
+
+def _is_stale(doc: Doc) -> bool:
+    spans = doc._.trf_tensor_spans
+    return spans is not None and not has_tokens(doc, spans)

@@ -96,7 +96,7 @@ def fingerprint(tokenizer: "PreTrainedTokenizerBase") -> str:
         # This one has settings such as the directory that it was loaded from.
         files.pop("tokenizer_config.json", None)
         content = b"".join(files.values())
-    return hashlib.md5(type(tokenizer).__name__.encode() + content).hexdigest()
+    return hashlib.sha256(type(tokenizer).__name__.encode() + content).hexdigest()
 
 
 def load_encoder(

@@ -1,6 +1,6 @@
 """TransformersLanguage: `lang = "trf"` on top of an underlying language."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -17,17 +17,15 @@ from thinc.api import Config, Optimizer
 from trfcli_pipeline.data.surrogates import without_surrogates
 from trfcli_pipeline.encoder.devices import installed_version
 from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.heads.doc_tensor import refresh_doc_tensor
 from trfcli_pipeline.pipeline.compatibility import check_components
-from trfcli_pipeline.pipeline.language_tokenizer import TOKENIZER
+from trfcli_pipeline.pipeline.language_tokenizer import TOKENIZER, underlying_language
 from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
 from trfcli_pipeline.tokenization.extensions import install_extensions
 
-_DEFAULT_LANG = "en"
-# Where spaCy's languages are.
-_LANGUAGES = "spacy.lang."
 _OWN_COMPONENTS = (TransformersWordPiecer, TransformersTok2Vec)
 
 # Name of this package on PyPI.
@@ -71,11 +69,7 @@ class TransformersLanguage(Language):
     ) -> None:
         meta = dict(meta or {})
         self.trf_name = trf_name or meta.get("trf_name", "")
-        lang = getattr(create_tokenizer, "lang", None) or meta.get("lang")
-        if lang in (None, "", self.lang):
-            known = vocab.lang if isinstance(vocab, Vocab) else ""
-            lang = known or _language_of(create_tokenizer) or _DEFAULT_LANG
-        meta["lang"] = lang
+        lang = meta["lang"] = underlying_language(create_tokenizer, meta.get("lang"), vocab)
         # On the instance, the defaults of the underlying language replace those of the class.
         self.Defaults = util.get_lang_class(lang).Defaults
         if vocab is True:
@@ -152,6 +146,15 @@ class TransformersLanguage(Language):
             component.attach(self)
         self._link_components()
         return component
+
+    def __call__(self, text: str | Doc, **kwargs: Any) -> Doc:
+        """Process a text; see `Language.__call__`."""
+        return refresh_doc_tensor(super().__call__(text, **kwargs))
+
+    def pipe(self, texts: Iterable[Any], **kwargs: Any) -> Iterator[Any]:
+        """Process a stream of texts; see `Language.pipe`."""
+        for each in super().pipe(texts, **kwargs):
+            yield refresh_doc_tensor(each) if isinstance(each, Doc) else each
 
     def make_doc(self, text: str) -> Doc:
         """Turn a text into a Doc. Lone surrogates, which spaCy can't store, become U+FFFD."""
@@ -314,9 +317,3 @@ class TransformersLanguage(Language):
             Example.from_dict(self._ensure_doc(cast(str | Doc, text)), dict(annotation))
             for text, annotation in zip(examples, annotations, strict=True)
         ]
-
-
-def _language_of(create_tokenizer: object) -> str:
-    """Return the language that a tokenizer of spaCy is made for, such as "ja"; "" for any."""
-    module = getattr(create_tokenizer, "__module__", "")
-    return module.removeprefix(_LANGUAGES) if module.startswith(_LANGUAGES) else ""

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
@@ -13,6 +14,7 @@ from thinc.api import Optimizer, set_dropout_rate
 
 from trfcli_pipeline.encoder.activations import KINDS, Activations, kinds_to_keep
 from trfcli_pipeline.encoder.model import TransformersWrapper
+from trfcli_pipeline.encoder.padding import WordPieces
 from trfcli_pipeline.encoder.updates import Backprop
 from trfcli_pipeline.heads.doc_tensor import set_doc_tensor
 from trfcli_pipeline.huggingface.sources import locate
@@ -40,10 +42,6 @@ _MODEL_SETTINGS: dict[str, Any] = {
     "precision": "auto",
 }
 DEFAULT_SETTINGS: dict[str, Any] = {**_MODEL_SETTINGS, "keep": "all"}
-
-
-# A directory or bytes.
-Source = TypeVar("Source")
 
 
 class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
@@ -192,11 +190,14 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
         """Encode a batch of Docs without changing them."""
         if self._pending is not None and self._pending.has_gradients():
             self.complete_update()
-        return self.model.predict(word_pieces(docs))
+        return self.model.predict(self._word_pieces(docs))
 
     def set_annotations(self, docs: Sequence[Doc], outputs: Activations) -> None:
         """Assign what `predict` returned, as far as it is kept, and set the vector hooks."""
         self._assign(docs, outputs, self.kept)
+
+    def _word_pieces(self, docs: Sequence[Doc]) -> WordPieces:
+        return word_pieces(docs, getattr(self.transformers_model.config, "vocab_size", None))
 
     def _annotate(self, docs: Sequence[Doc]) -> None:
         self.set_annotations(docs, self.predict(docs))
@@ -235,13 +236,13 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
         self.complete_update()
-        docs = [eg.predicted for eg in examples]
-        if not docs:
+        if not examples:
             return losses
+        docs = [eg.predicted for eg in examples]
         set_dropout_rate(self.model, drop)
         # Thinc's types expect a backward pass to return the gradient of its input.
         activations, backprop = cast(
-            tuple[Activations, Backprop], self.model.begin_update(word_pieces(docs))
+            tuple[Activations, Backprop], self.model.begin_update(self._word_pieces(docs))
         )
         self._assign(docs, activations, KINDS)
         self._pending = PendingUpdate.begin(docs, activations, backprop)
@@ -308,7 +309,7 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
             pending, self._pending = self._pending, None
             pending.backprop(pending.take_gradients())
 
-    def _load(self, load: Callable[[Source], Any], source: Source) -> None:
+    def _load(self, load: Callable[[Any], Any], source: Path | bytes) -> None:
         load(source)
         self.set_listener_widths()
 

@@ -181,7 +181,7 @@ class TransformersWordPiecer(SavedInParts, Pipe):
         if not self._tokenizer_hash:
             self._tokenizer_hash = pretrained.fingerprint(self.tokenizer)
         settings = {**asdict(self.settings), "max_length": self.max_length}
-        return hashlib.md5(f"{self._tokenizer_hash} {settings}".encode()).hexdigest()
+        return hashlib.sha256(f"{self._tokenizer_hash} {settings}".encode()).hexdigest()
 
     def attach(self, nlp: Language) -> None:
         """Set the pipeline whose sentence boundaries `update` uses, if none calls it."""
@@ -211,7 +211,8 @@ class TransformersWordPiecer(SavedInParts, Pipe):
             set_sentences(docs, sentence_setters(nlp, self))
         else:
             self._has_warned = self._has_warned or warn_without_sentences(docs, self.settings)
-        self._annotate([doc for doc in docs if not self._has_annotated(doc)])
+        fingerprint = self.fingerprint
+        self._annotate([doc for doc in docs if not self._has_annotated(doc, fingerprint)])
 
     def predict(self, docs: Sequence[Doc]) -> list[DocPieces]:
         """Find the wordpieces of a batch of Docs and align them, without changing the Docs."""
@@ -251,10 +252,10 @@ class TransformersWordPiecer(SavedInParts, Pipe):
     def _annotate(self, docs: Sequence[Doc]) -> None:
         self.set_annotations(docs, self.predict(docs))
 
-    def _has_annotated(self, doc: Doc) -> bool:
+    def _has_annotated(self, doc: Doc, fingerprint: str) -> bool:
         """Check whether `predict` would return the wordpieces that a Doc has already."""
         checksum = lay_out(doc, self.settings).checksum
-        return bool(doc._.trf_fingerprint == f"{self.fingerprint} {checksum}")
+        return bool(doc._.trf_fingerprint == f"{fingerprint} {checksum}")
 
     def _save_tokenizer(self, path: Path) -> None:
         self.tokenizer.save_pretrained(path)

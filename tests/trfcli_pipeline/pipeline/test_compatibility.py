@@ -158,3 +158,11 @@ def test_a_classifier_with_other_labels_than_outputs(
     path.write_text(json.dumps({**json.loads(path.read_text()), "labels": labels}))
     with pytest.raises(PipelineError, match="different labels, but 2 outputs"):
         spacy.load(tmp_path)
+
+
+def test_unknown_wordpieces_are_an_error(tiny_bert: Path) -> None:
+    nlp = make(multilingual(), tiny_bert)
+    doc = nlp("I love it")
+    doc._.trf_word_pieces = [*doc._.trf_word_pieces[:-1], 130]
+    with pytest.raises(PipelineError, match="has the wordpiece 130, but the encoder knows only"):
+        nlp.get_pipe("trf_tok2vec")(doc)

@@ -96,6 +96,17 @@ def test_vectors_are_those_of_the_tokens_as_they_are(
         np.testing.assert_allclose(doc[1:4].vector, expected.tensor[1:4].sum(axis=0), atol=1e-4)
 
 
+@each_retokenizer
+def test_the_tensor_of_a_processed_doc_is_up_to_date(nlp: Language, retokenizer: str) -> None:
+    with retokenizing(nlp, retokenizer, None):
+        docs = [*nlp.pipe(TEXTS), *map(nlp, TEXTS)]
+        docs += [doc for doc, _ in nlp.pipe([(text, 0) for text in TEXTS], as_tuples=True)]
+    for doc in docs:
+        assert len(doc.tensor) == len(doc)
+        hidden = doc._.trf_last_hidden_state
+        np.testing.assert_allclose(doc.tensor.sum(axis=0), hidden.sum(axis=0), atol=1e-3)
+
+
 @each_place
 @each_retokenizer
 def test_scores_do_not_depend_on_tokens(
