@@ -24,9 +24,9 @@ from trfcli_pipeline.pipeline.doc_rows import rows_by_doc, word_pieces
 from trfcli_pipeline.pipeline.listeners import ListenedTo
 from trfcli_pipeline.pipeline.pending_update import PendingUpdate
 from trfcli_pipeline.pipeline.saved_parts import Part, SavedInParts, json_part
-from trfcli_pipeline.pipeline.tokenizer_checks import check_tokenizer
+from trfcli_pipeline.pipeline.sentences import find_pipeline
+from trfcli_pipeline.pipeline.tokenizer_checks import check_tokenizers
 from trfcli_pipeline.pipeline.vectors import set_vector_hooks
-from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
 from trfcli_pipeline.tokenization.extensions import doc_alignment, install_extensions
 
 if TYPE_CHECKING:
@@ -169,9 +169,7 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
         """
         if not self.model.shim.is_loaded:
             self.load()
-        for _, pipe in () if nlp is None else nlp.components:
-            if isinstance(pipe, TransformersWordPiecer) and pipe.is_loaded:
-                check_tokenizer(pipe, self.transformers_model.config)
+        check_tokenizers(nlp, self.transformers_model.config)
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Process a stream of Docs in order; see `buffering.pipe_buffers`.
@@ -312,6 +310,7 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
     def _load(self, load: Callable[[Any], Any], source: Path | bytes) -> None:
         load(source)
         self.set_listener_widths()
+        check_tokenizers(find_pipeline(self, None), self.transformers_model.config)
 
     def _restore(self, cfg: dict[str, Any]) -> None:
         # The other settings come from the pipeline's config, where users may have edited them.

@@ -2,22 +2,30 @@
 
 from typing import Any
 
+from spacy.language import Language
+
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
 
 _HINT = "Give trf_wordpiecer and trf_tok2vec the same trf_name, and initialize both again"
 
 
-def check_tokenizer(wordpiecer: TransformersWordPiecer, config: Any) -> None:
-    """Check that an encoder knows the wordpieces that a component finds.
+def check_tokenizers(nlp: Language | None, config: Any) -> None:
+    """Check that the encoder of a pipeline knows the wordpieces that the pipeline finds.
 
     Args:
-        wordpiecer: The component, with its tokenizer.
+        nlp: The pipeline; None if there is none.
         config: The encoder's config.
 
     Raises:
         PipelineError: It doesn't.
     """
+    for _, pipe in () if nlp is None else nlp.components:
+        if isinstance(pipe, TransformersWordPiecer) and pipe.is_loaded:
+            _check_tokenizer(pipe, config)
+
+
+def _check_tokenizer(wordpiecer: TransformersWordPiecer, config: Any) -> None:
     known: int | None = getattr(config, "vocab_size", None)
     if known is None:
         return
