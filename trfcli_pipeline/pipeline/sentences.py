@@ -1,6 +1,5 @@
 """Sets on training Docs the sentence boundaries that the pipeline would predict."""
 
-import inspect
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
@@ -16,30 +15,6 @@ from trfcli_pipeline.tokenization.segments import Segmentation
 _ATTRIBUTES = {"token.is_sent_start", "doc.sents"}
 
 Component = Callable[[Doc], Doc]
-
-
-def find_pipeline(component: Any, default: Language | None) -> Language | None:
-    """Find the pipeline that is updating a component.
-
-    spaCy doesn't tell a component which pipeline it is in. It may be in several, because
-    `add_pipe(source=...)` shares components, and a copied or unpickled one is in a new pipeline. So
-    we look for the pipeline among the callers.
-
-    Args:
-        component: The component.
-        default: A pipeline that it may be in, if it is called by none.
-    """
-    frame = inspect.currentframe()
-    while frame is not None:
-        caller = frame.f_locals.get("self")
-        if isinstance(caller, Language) and _has(caller, component):
-            return caller
-        frame = frame.f_back
-    return default if default is not None and _has(default, component) else None
-
-
-def _has(nlp: Language, component: Any) -> bool:
-    return any(pipe is component for _, pipe in nlp.components)
 
 
 def sentence_setters(nlp: Language, component: Any) -> list[Component]:

@@ -19,12 +19,11 @@ from trfcli_pipeline.encoder.updates import Backprop
 from trfcli_pipeline.heads.doc_tensor import set_doc_tensor
 from trfcli_pipeline.huggingface.sources import locate
 from trfcli_pipeline.pipeline.buffering import pipe_buffers
-from trfcli_pipeline.pipeline.components import no_rehearsal
+from trfcli_pipeline.pipeline.components import find_pipeline, no_rehearsal
 from trfcli_pipeline.pipeline.doc_rows import rows_by_doc, word_pieces
 from trfcli_pipeline.pipeline.listeners import ListenedTo
 from trfcli_pipeline.pipeline.pending_update import PendingUpdate
 from trfcli_pipeline.pipeline.saved_parts import Part, SavedInParts, json_part
-from trfcli_pipeline.pipeline.sentences import find_pipeline
 from trfcli_pipeline.pipeline.tokenizer_checks import check_tokenizers
 from trfcli_pipeline.pipeline.vectors import set_vector_hooks
 from trfcli_pipeline.tokenization.extensions import doc_alignment, install_extensions

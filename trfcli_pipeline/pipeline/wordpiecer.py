@@ -17,9 +17,9 @@ from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.huggingface import pretrained
 from trfcli_pipeline.huggingface.sources import locate
 from trfcli_pipeline.pipeline.buffering import pipe_buffers
+from trfcli_pipeline.pipeline.components import find_pipeline
 from trfcli_pipeline.pipeline.saved_parts import Part, SavedInParts, json_part, pretrained_part
 from trfcli_pipeline.pipeline.sentences import (
-    find_pipeline,
     sentence_setters,
     set_sentences,
     warn_without_sentences,
