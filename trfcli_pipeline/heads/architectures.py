@@ -163,6 +163,14 @@ def bind_encoder(
     _set_width(model, width)
 
 
+def classifier_width(model: Model[Any, Any]) -> int | None:
+    """Return the width of a classifier's encoder; None for other models, or if it isn't known."""
+    if not model.has_ref("features") or not model.has_ref("output_layer"):
+        return None
+    output = model.get_ref("output_layer")
+    return output.get_dim("nI") if output.has_dim("nI") else None
+
+
 def _pool(vectors: Model[list[Doc], Ragged], pooling: str) -> DocFeatures:
     match pooling:
         case "mean":

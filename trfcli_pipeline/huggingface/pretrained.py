@@ -4,8 +4,9 @@ We import transformers inside functions only: spaCy imports this package wheneve
 pipeline, and transformers is slow to import.
 """
 
+import hashlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
@@ -86,6 +87,18 @@ def encode_whole(tokenizer: "PreTrainedTokenizerBase", limit: int | None) -> Non
         backend.enable_truncation(limit)
 
 
+def fingerprint(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Compute a hash of what determines the wordpieces of a text."""
+    if tokenizer.is_fast:
+        content = tokenizer.backend_tokenizer.to_str().encode()
+    else:
+        files = to_files(tokenizer.save_pretrained)
+        # This one has settings such as the directory that it was loaded from.
+        files.pop("tokenizer_config.json", None)
+        content = b"".join(files.values())
+    return hashlib.sha256(type(tokenizer).__name__.encode() + content).hexdigest()
+
+
 def load_model(
     path: Path,
     *,
@@ -126,6 +139,13 @@ def load_model(
             # SDPA returns no attentions.
             attn_implementation="eager" if all_attentions else None,
         )
+    unnamed = _unnamed_weights(model, loading["unexpected_keys"])
+    if unnamed:
+        raise EncoderError(
+            f"{path}: has weights that its config doesn't name ({len(unnamed)}, such as "
+            f"{unnamed[0]})",
+            hint="Use the config.json that was saved with the weights",
+        )
     missing = sorted(loading["missing_keys"])
     if any(key.startswith("pooler.") for key in missing):
         model.pooler = None
@@ -136,6 +156,26 @@ def load_model(
             hint="Use the directory that the model was saved to, with all its files",
         )
     return model.eval().to(device)
+
+
+def _unnamed_weights(model: "PreTrainedModel", unexpected: Iterable[str]) -> list[str]:
+    """Select the weights of the encoder itself: those of heads for other tasks are left out."""
+    children = {name for name, _ in model.named_children()}
+    buffers = {name for name, _ in model.named_buffers()}
+    found = []
+    for key in sorted(unexpected):
+        name = key.removeprefix(f"{model.base_model_prefix}.")
+        # Old checkpoints have buffers that are constants now, as GPT-2's masked_bias.
+        is_constant = name in buffers or name.endswith(".masked_bias")
+        if name.partition(".")[0] in children and not is_constant:
+            found.append(key)
+    return found
+
+
+def vocab_size(path: Path) -> int | None:
+    """Read the number of wordpieces that an encoder knows; None if it has no fixed number."""
+    with quiet(), _explain(f"{path}: can't read the encoder's config"):
+        return getattr(load_config(path), "vocab_size", None)
 
 
 def max_length(path: Path, tokenizer: "PreTrainedTokenizerBase") -> int | None:

@@ -9,6 +9,7 @@ from thinc.api import Ops
 from thinc.types import Floats2d
 
 from trfcli_pipeline.encoder.padding import WordPieces
+from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.heads.token_rows import token_rows
 from trfcli_pipeline.tokenization.alignment import Alignment
 from trfcli_pipeline.tokenization.extensions import doc_alignment
@@ -42,11 +43,15 @@ def rows_by_doc(
         first, piece = end, piece + batch.n_pieces
 
 
-def word_pieces(docs: Sequence[Doc]) -> WordPieces:
+def word_pieces(docs: Sequence[Doc], known: int | None = None) -> WordPieces:
     """Concatenate the wordpieces of a batch of Docs as input of the encoder.
 
+    Args:
+        docs: The Docs.
+        known: Number of wordpieces that the encoder knows; None for any.
+
     Raises:
-        PipelineError: A Doc has no wordpieces.
+        PipelineError: A Doc has no wordpieces, or some that the encoder doesn't know.
     """
     lengths = [doc_alignment(doc).segments[:, 2] for doc in docs]
     type_ids = None
@@ -54,8 +59,14 @@ def word_pieces(docs: Sequence[Doc]) -> WordPieces:
         type_ids = _concatenate(
             [doc._.trf_token_type_ids or [0] * len(doc._.trf_word_pieces) for doc in docs]
         )
+    ids = _concatenate([doc._.trf_word_pieces for doc in docs])
+    if known is not None and ids.max(initial=0) >= known:
+        raise PipelineError(
+            f"A Doc has the wordpiece {ids.max()}, but the encoder knows only {known}",
+            hint="Use trf_wordpiecer and trf_tok2vec of the same model",
+        )
     return WordPieces(
-        ids=_concatenate([doc._.trf_word_pieces for doc in docs]),
+        ids=ids,
         lengths=np.concatenate([np.empty(0, np.int32), *lengths]),
         type_ids=type_ids,
     )

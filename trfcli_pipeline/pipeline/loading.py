@@ -11,6 +11,7 @@ from spacy.language import Language
 from trfcli_pipeline.encoder.devices import resolve_device
 from trfcli_pipeline.errors import PipelineError, one_line
 from trfcli_pipeline.huggingface import sources
+from trfcli_pipeline.pipeline.compatibility import check_components
 from trfcli_pipeline.pipeline.components import find_component, require_component
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 
@@ -95,6 +96,7 @@ def load_pipeline(
         nlp = spacy.load(source, exclude=exclude, config=dict(overrides or {}))
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise PipelineError(f"{model}: can't be loaded: {one_line(error)}") from error
+    check_components(nlp)
     encoder = find_component(nlp, TransformersTok2Vec)
     if encoder is not None:
         encoder.model.shim.to(device)
