@@ -24,7 +24,7 @@ def check_room(target: Path, size: int) -> None:
     free = shutil.disk_usage(target.parent).free
     if free < size:
         raise OutputError(
-            f"{target.parent}: {free / 1e6:,.0f} MB are free, but about {size / 1e6:,.0f} MB are "
+            f"{target.parent}: {free / 1e6:,.1f} MB are free, but about {size / 1e6:,.1f} MB are "
             "needed",
             hint="Free some space, or choose a directory on another disk",
         )

@@ -128,7 +128,7 @@ def test_parent_that_cannot_be_written_is_noticed_first(
 
 def test_room_is_checked(tmp_path: Path) -> None:
     spaces.check_room(tmp_path / "out", 1)
-    with pytest.raises(OutputError, match="about 1,000,000,000,000 MB are needed"):
+    with pytest.raises(OutputError, match=r"about 1,000,000,000,000\.0 MB are needed"):
         spaces.check_room(tmp_path / "out", 10**18)
 
 
