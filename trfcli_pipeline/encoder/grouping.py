@@ -9,18 +9,20 @@ from trfcli_pipeline.errors import PipelineError
 
 # The `words_per_batch` that depends on the free memory.
 AUTO = "auto"
-# The overhead of one call of the encoder, as the number of wordpieces encoded in the same time.
-_CALL_OVERHEAD = 100
+# The overhead of one call of the encoder, as the number of wordpieces encoded in the same time; on
+# an accelerator, starting the kernels takes longer than running those of a small call.
+CALL_OVERHEAD = 100
+DEVICE_CALL_OVERHEAD = 4000
 
 
 def check_words_per_batch(value: object) -> None:
     """Validate the setting `words_per_batch`.
 
     Raises:
-        PipelineError: It is neither "auto" nor a number of wordpieces.
+        PipelineError: It is neither "auto" nor None nor a number of wordpieces.
     """
     is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    if value != AUTO and not is_number:
+    if value not in (AUTO, None) and not is_number:
         raise PipelineError(
             f"words_per_batch: invalid value {value!r}",
             hint='Use a number of wordpieces, 0 for no limit, or "auto" for as many as fit',
@@ -28,7 +30,10 @@ def check_words_per_batch(value: object) -> None:
 
 
 def group_by_length(
-    lengths: Sequence[int] | NDArray[np.integer], words_per_batch: int
+    lengths: Sequence[int] | NDArray[np.integer],
+    words_per_batch: int,
+    *,
+    call_overhead: int = CALL_OVERHEAD,
 ) -> list[NDArray[np.intp]]:
     """Group rows so that each group, padded to its longest row, stays within a budget.
 
@@ -40,6 +45,7 @@ def group_by_length(
         lengths: Number of wordpieces in each row. *Shape:* (rows,)
         words_per_batch: Maximum size of a group in wordpieces, padding included: rows x longest
             row. A longer row forms a group of its own. 0 puts all rows into one group.
+        call_overhead: The time that a call takes in addition, as a number of wordpieces.
 
     Returns:
         The row indices of each group. Every row is in exactly one group.
@@ -65,7 +71,7 @@ def group_by_length(
         most = min(fitting, n_rows - start)
         # The costs with a group of one row, of two rows, ...
         candidates = (
-            longest * np.arange(1, most + 1) + _CALL_OVERHEAD + costs[start + 1 : start + most + 1]
+            longest * np.arange(1, most + 1) + call_overhead + costs[start + 1 : start + most + 1]
         )
         # Of equal costs, take the fullest group.
         n_best = most - int(candidates[::-1].argmin())

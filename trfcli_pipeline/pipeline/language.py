@@ -1,6 +1,6 @@
 """TransformersLanguage: `lang = "trf"` on top of an underlying language."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -19,6 +19,7 @@ from trfcli_pipeline.encoder.devices import installed_version
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.pipeline.language_tokenizer import TOKENIZER
 from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
+from trfcli_pipeline.pipeline.processes import spawn_if_needed
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
@@ -204,6 +205,9 @@ class TransformersLanguage(Language):
                 if name not in exclude and getattr(pipe, "is_trainable", False):
                     cast(TrainablePipe, pipe).finish_update(sgd)
         return losses
+
+    def _multiprocessing_pipe(self, *args: Any) -> Iterator[Doc]:
+        yield from spawn_if_needed(super()._multiprocessing_pipe(*args))
 
     def initialize(
         self,

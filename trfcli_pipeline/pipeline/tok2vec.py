@@ -1,6 +1,6 @@
 """trf_tok2vec: the encoder, which writes its activations to the Doc and trains with the heads."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -12,13 +12,13 @@ from spacy.tokens import Doc
 from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Optimizer, set_dropout_rate
+from thinc.types import Floats2d
 
 from trfcli_pipeline.encoder.activations import KINDS, Activations, kinds_to_keep
 from trfcli_pipeline.encoder.model import TransformersWrapper
-from trfcli_pipeline.encoder.updates import Backprop
 from trfcli_pipeline.huggingface.sources import locate
 from trfcli_pipeline.pipeline.buffering import pipe_buffers
-from trfcli_pipeline.pipeline.doc_rows import rows_by_doc, word_pieces
+from trfcli_pipeline.pipeline.doc_rows import rows_by_doc, start_download, word_pieces
 from trfcli_pipeline.pipeline.listeners import ListenedTo
 from trfcli_pipeline.pipeline.pending_update import PendingUpdate
 from trfcli_pipeline.pipeline.vectors import set_vector_hooks
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 install_extensions()
 
 _MODEL_SETTINGS: dict[str, Any] = {
-    "words_per_batch": 2000,
+    "words_per_batch": None,
     "device": "auto",
     "all_hidden_states": False,
     "all_attentions": False,
@@ -174,30 +174,44 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         if self.model.attrs["words_per_batch"] == 0:
             yield from super().pipe(stream, batch_size=batch_size)
         else:
-            yield from pipe_buffers(self, stream, self._annotate, batch_size)
+            # While an accelerator encodes a buffer, the CPU finds the wordpieces of the next one.
+            ahead = self.model.shim.device.type != "cpu"
+            yield from pipe_buffers(self, stream, self._start, batch_size, ahead=ahead)
 
     def predict(self, docs: Sequence[Doc]) -> Activations:
         """Encode a batch of Docs without changing them."""
-        if self._pending is not None and self._pending.has_gradients():
-            self.complete_update()
+        self._complete_before_predicting()
         return self.model.predict(word_pieces(docs))
 
     def set_annotations(self, docs: Sequence[Doc], outputs: Activations) -> None:
         """Assign what `predict` returned, as far as it is kept, and set the vector hooks."""
-        self._assign(docs, outputs, self.kept)
-
-    def _annotate(self, docs: Sequence[Doc]) -> None:
-        self.set_annotations(docs, self.predict(docs))
-
-    def _assign(self, docs: Sequence[Doc], outputs: Activations, kinds: Iterable[str]) -> None:
         alignments = [doc_alignment(doc) for doc in docs]
-        parts = outputs.split([len(each.segments) for each in alignments])
         rows = rows_by_doc(self.model.ops, alignments, outputs.last_hidden_state)
+        self._assign(docs, rows, outputs.only(self.kept))
+
+    def _start(self, docs: Sequence[Doc]) -> Callable[[], None]:
+        """Start to encode Docs. Returns a function that waits for the result and assigns it."""
+        self._complete_before_predicting()
+        wait = self._download(docs, self.model.encode(word_pieces(docs)), self.kept)
+        return lambda: self._assign(docs, *wait())
+
+    def _download(
+        self, docs: Sequence[Doc], outputs: Activations, kinds: Collection[str]
+    ) -> Callable[[], tuple[list[Floats2d], Activations]]:
+        alignments = [doc_alignment(doc) for doc in docs]
+        return start_download(self.model.ops, alignments, outputs, kinds)
+
+    def _assign(self, docs: Sequence[Doc], rows: Iterable[Floats2d], outputs: Activations) -> None:
+        parts = outputs.split([len(doc._.trf_segments) for doc in docs])
         for doc, part, tensor in zip(docs, parts, rows, strict=True):
             doc.tensor = cast(Any, tensor)
             for kind in KINDS:
-                doc._.set(f"trf_{kind}", getattr(part, kind) if kind in kinds else None)
+                doc._.set(f"trf_{kind}", getattr(part, kind))
             set_vector_hooks(doc)
+
+    def _complete_before_predicting(self) -> None:
+        if self._pending is not None and self._pending.has_gradients():
+            self.complete_update()
 
     def update(
         self,
@@ -227,11 +241,9 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         if not docs:
             return losses
         set_dropout_rate(self.model, drop)
-        # Thinc's types expect a backward pass to return the gradient of its input.
-        activations, backprop = cast(
-            tuple[Activations, Backprop], self.model.begin_update(word_pieces(docs))
-        )
-        self._assign(docs, activations, KINDS)
+        outputs, backprop = self.model.begin_encoding(word_pieces(docs))
+        rows, activations = self._download(docs, outputs, KINDS)()
+        self._assign(docs, rows, activations)
         self._pending = PendingUpdate.begin(docs, activations, backprop)
         if sgd not in (None, False):
             self.finish_update(sgd)
