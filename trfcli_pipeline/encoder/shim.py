@@ -79,6 +79,7 @@ class TransformersShim(Shim):
         self.all_attentions = all_attentions
         self.adapters: list[LoraAdapter] = []
         self._precision = precision
+        self._update_pieces: int | None = None
         # Dropout layers with a rate above 0. Those with rate 0 stay off.
         self._dropouts: list[torch.nn.Dropout] = []
         # A pipeline is often loaded on other machines than the one that its config was made for.
@@ -134,7 +135,8 @@ class TransformersShim(Shim):
     @property
     def precision(self) -> str:
         """The training precision. Raises a DeviceError if the device doesn't support it."""
-        return resolve_precision(self._precision, self.device)
+        width, n_pieces = self.capabilities.width, self._update_pieces or 0
+        return resolve_precision(self._precision, self.device, width=width, n_pieces=n_pieces)
 
     @property
     def adamw(self) -> EncoderAdamW:
@@ -212,11 +214,17 @@ class TransformersShim(Shim):
         if precision is not None:
             resolve_precision(precision, self.device)
             self._precision = precision
+        self._update_pieces = None
         if lora_rank is not None:
             self.adapters = add_adapters(self.module, lora_rank)
         if freeze_layers:
             freeze_lowest(self.module, freeze_layers)
         self._optimizer = None
+
+    def expect_updates(self, n_pieces: int) -> None:
+        """Choose the precision "auto" for updates of so many wordpieces, unless it was chosen."""
+        if self._update_pieces is None:
+            self._update_pieces = n_pieces
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Take one AdamW step with the accumulated gradients, and clear them."""

@@ -47,6 +47,7 @@ def begin_update(
     """
     shim.check_process()
     shim.check_trainable()
+    shim.expect_updates(len(X.ids))
     shim.set_dropout(dropout)
     collector = Collector(shim, X)
     budget: float = graph_budget(shim.device)

@@ -118,6 +118,9 @@ def train_textcat(
         encode=arguments.freeze_encoder,
         memory=_MEMORY // context.size,
     )
+    # The mean, as the first batch may be an unusual one.
+    mean_length = sum(examples.n_pieces) / len(examples)
+    encoder.model.shim.expect_updates(round(mean_length * config.batch_size))
     trainer = Trainer(nlp, encoder, classifier, examples, data, config, context)
     if resumed:
         trainer.restore(workspace)
