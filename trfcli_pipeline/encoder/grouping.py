@@ -13,6 +13,8 @@ AUTO = "auto"
 # an accelerator, starting the kernels takes longer than running those of a small call.
 CALL_OVERHEAD = 100
 DEVICE_CALL_OVERHEAD = 4000
+# Accelerators get so many rows at once that choosing would take as long as encoding them.
+DEVICE_STARTS = 128
 
 
 def check_words_per_batch(value: object) -> None:
@@ -34,6 +36,7 @@ def group_by_length(
     words_per_batch: int,
     *,
     call_overhead: int = CALL_OVERHEAD,
+    max_starts: int | None = None,
 ) -> list[NDArray[np.intp]]:
     """Group rows so that each group, padded to its longest row, stays within a budget.
 
@@ -46,6 +49,8 @@ def group_by_length(
         words_per_batch: Maximum size of a group in wordpieces, padding included: rows x longest
             row. A longer row forms a group of its own. 0 puts all rows into one group.
         call_overhead: The time that a call takes in addition, as a number of wordpieces.
+        max_starts: At how many rows a group may start, evenly spaced; None for all rows. Fewer
+            take less time to choose from.
 
     Returns:
         The row indices of each group. Every row is in exactly one group.
@@ -61,21 +66,27 @@ def group_by_length(
         return [order]
     descending = sizes[order].tolist()
     n_rows = len(descending)
+    step = 1
+    if max_starts is not None and descending[0]:
+        step = max(min(n_rows // max_starts, words_per_batch // descending[0]), 1)
     # Dynamic programming from the last row: the lowest cost of all rows from each one on, and
     # the end of the group that starts there.
-    costs = np.zeros(n_rows + 1)
+    costs = np.zeros(n_rows + step)
     ends = [0] * n_rows
-    for start in reversed(range(n_rows)):
+    for start in reversed(range(0, n_rows, step)):
         longest = descending[start]
         fitting = max(words_per_batch // longest, 1) if longest else n_rows
-        most = min(fitting, n_rows - start)
-        # The costs with a group of one row, of two rows, ...
+        most = min(fitting // step * step, -(-(n_rows - start) // step) * step)
+        # The costs with a group of `step` rows, of twice as many, ...
         candidates = (
-            longest * np.arange(1, most + 1) + call_overhead + costs[start + 1 : start + most + 1]
+            longest * np.arange(step, most + 1, step)
+            + call_overhead
+            + costs[start + step : start + most + 1 : step]
         )
         # Of equal costs, take the fullest group.
-        n_best = most - int(candidates[::-1].argmin())
-        costs[start], ends[start] = candidates[n_best - 1], start + n_best
+        n_best = len(candidates) - int(candidates[::-1].argmin())
+        costs[start] = candidates[n_best - 1]
+        ends[start] = min(start + n_best * step, n_rows)
     groups = []
     start = 0
     while start < n_rows:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trfcli_pipeline.encoder.grouping import CALL_OVERHEAD, group_by_length
+from trfcli_pipeline.encoder.grouping import group_by_length
 from trfcli_pipeline.encoder.transfers import upload
 
 
@@ -104,22 +104,21 @@ def group_segments(
     words_per_batch: int,
     *,
     ignores_padding: bool,
-    call_overhead: int = CALL_OVERHEAD,
+    **options: Any,
 ) -> Iterator[NDArray[np.intp]]:
     """Yield the segments of each sub-batch. Segments without wordpieces are left out.
 
     Args:
         ignores_padding: If False, only segments of the same length share a sub-batch, because
             padding would change the encoder's output.
-        call_overhead: See `grouping.group_by_length`.
+        **options: See `grouping.group_by_length`.
     """
     filled = np.flatnonzero(lengths)
     own = lengths[filled]
     masks = [own > 0] if ignores_padding else own == np.unique(own)[:, None]
     for mask in masks:
         candidates = filled[np.flatnonzero(mask)]
-        own_lengths = lengths[candidates]
-        for group in group_by_length(own_lengths, words_per_batch, call_overhead=call_overhead):
+        for group in group_by_length(lengths[candidates], words_per_batch, **options):
             yield candidates[group]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trfcli_pipeline.encoder.capabilities import pad_id
-from trfcli_pipeline.encoder.grouping import AUTO, CALL_OVERHEAD, DEVICE_CALL_OVERHEAD
+from trfcli_pipeline.encoder.grouping import AUTO, DEVICE_CALL_OVERHEAD, DEVICE_STARTS
 from trfcli_pipeline.encoder.memory_budget import fitting_pieces
 from trfcli_pipeline.encoder.padding import SubBatch, WordPieces, group_segments, move, pad
 from trfcli_pipeline.encoder.shim import TransformersShim
@@ -45,12 +45,12 @@ def sub_batches(
         X = replace(X, type_ids=None)
     lengths = X.lengths if only is None else np.where(only, X.lengths, 0)
     size = sub_batch_size(shim, lengths, words_per_batch, is_train=is_train)
-    on_cpu = shim.device.type == "cpu"
+    options = {"call_overhead": DEVICE_CALL_OVERHEAD, "max_starts": DEVICE_STARTS}
     groups = group_segments(
         lengths,
         size,
         ignores_padding=shim.capabilities.ignores_padding,
-        call_overhead=CALL_OVERHEAD if on_cpu else DEVICE_CALL_OVERHEAD,
+        **({} if shim.device.type == "cpu" else options),
     )
     return move([pad(X, each, pad_id(shim.module)) for each in groups], shim.device)
 

@@ -14,6 +14,8 @@ Start = Callable[[Sequence[Doc]], Callable[[], None]]
 # Tokens in a buffer: enough for sub-batches with hardly any padding, and few enough to need little
 # memory, as each token has several rows of the encoder's width.
 _BUFFER = 2**14
+# An accelerator is only busy with larger sub-batches.
+_DEVICE_BUFFER = 2**15
 
 
 def pipe_buffers(
@@ -32,14 +34,15 @@ def pipe_buffers(
         start: Starts to process a sequence of Docs in place.
         batch_size: Number of Docs that fail together. With 1, each Doc is yielded before the next
             is read.
-        ahead: Whether to read and start the next buffer before a buffer is finished.
+        ahead: Whether to read and start the next buffer before a buffer is finished, and to use
+            larger buffers. For components that compute on an accelerator.
 
     Yields:
         The Docs.
     """
     at_once = batch_size == 1
     started: deque[tuple[list[Doc], Callable[[], None]]] = deque()
-    for docs in _buffers(stream, at_once=at_once):
+    for docs in _buffers(stream, _DEVICE_BUFFER if ahead else _BUFFER, at_once=at_once):
         started.append((docs, _try_to_start(start, docs)))
         if at_once or not ahead or len(started) > 1:
             yield from _finish(component, *started.popleft(), start, batch_size)
@@ -82,14 +85,14 @@ def _pipe_batches(
             yield from batch
 
 
-def _buffers(stream: Iterable[Doc], *, at_once: bool) -> Iterator[list[Doc]]:
+def _buffers(stream: Iterable[Doc], size: int, *, at_once: bool) -> Iterator[list[Doc]]:
     docs: list[Doc] = []
     n_tokens = 0
     for doc in stream:
         docs.append(doc)
         n_tokens += len(doc)
         # Docs without tokens need memory, too.
-        if at_once or n_tokens + len(docs) >= _BUFFER:
+        if at_once or n_tokens + len(docs) >= size:
             yield docs
             docs, n_tokens = [], 0
     if docs:

@@ -49,6 +49,7 @@ class Component:
 def small_buffers() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(buffering, "_BUFFER", ROOM)
+        patch.setattr(buffering, "_DEVICE_BUFFER", ROOM)
         yield
 
 
