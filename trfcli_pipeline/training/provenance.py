@@ -8,10 +8,12 @@ from typing import Any
 
 import srsly
 from spacy.language import Language
+from spacy.util import walk_dict
 
 from trfcli_pipeline.data.files import directory_digest, sha256
 from trfcli_pipeline.data.formats import STDIN
 from trfcli_pipeline.data.records import Record
+from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.encoder.devices import installed_version
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
@@ -26,20 +28,24 @@ _VERSIONS = ("trfcli", "torch", "transformers", "spacy")
 _METHODS = ("freeze_encoder", "freeze_layers", "lora", "precision")
 
 
-def identify(config: TrainingConfig, path: Path, data: Data) -> dict[str, str]:
-    """Hashes of everything that the result depends on, by names for error messages.
+def identify(config: TrainingConfig, path: Path, data: Data) -> dict[str, Any]:
+    """Everything that the result depends on, by names for error messages.
 
     Args:
         path: Directory of the untrained pipeline.
+
+    Returns:
+        The settings by their names, and hashes of all else.
     """
     settings = {
-        "config": config.config.to_str(),
-        "overrides": dict(config.arguments.overrides),
+        **{".".join(key): value for key, value in walk_dict(config.config)},
+        **{f"--{key}": value for key, value in config.arguments.overrides.items()},
         **{name: getattr(config.arguments, name) for name in _METHODS},
         "processes": config.n_processes,
     }
     return {
-        "the settings": digest(settings),
+        # As JSON reads them back.
+        "the settings": json.loads(json.dumps(settings)),
         "the training texts": _digest_records(data.train),
         "the dev texts": _digest_records(data.dev),
         "the pipeline": directory_digest(path),
@@ -68,7 +74,7 @@ def _digest_records(records: Sequence[Record]) -> str:
     return found.hexdigest()
 
 
-def check_identity(workspace: Workspace, identity: Mapping[str, str]) -> None:
+def check_identity(workspace: Workspace, identity: Mapping[str, Any]) -> None:
     """Check that a checkpoint belongs to the training run that is to be resumed.
 
     Raises:
@@ -77,10 +83,26 @@ def check_identity(workspace: Workspace, identity: Mapping[str, str]) -> None:
     saved = workspace.load_state()["identity"]
     changed = [name for name, value in identity.items() if saved.get(name) != value]
     if changed:
+        details = _changes(saved.get("the settings"), identity["the settings"])
         raise PipelineError(
-            f"The unfinished training can't be resumed: {' and '.join(changed)} have changed",
+            f"The unfinished training can't be resumed: {' and '.join(changed)} have changed"
+            f"{f' ({enumeration(details)})' if details else ''}",
             hint="Use the same options and files, or start again without --resume",
         )
+
+
+def _changes(old: Any, new: Mapping[str, Any]) -> list[str]:
+    """What changed in settings, as phrases; nothing if the old ones weren't saved."""
+    if not isinstance(old, Mapping):
+        return []
+    missing = "not set"
+    changed = {key: (old.get(key, missing), new.get(key, missing)) for key in {**old, **new}}
+    return [
+        f"{key} {was} -> {now}"
+        for key, (was, now) in changed.items()
+        # An override that changes its setting is named already.
+        if was != now and old.get(key[2:]) == new.get(key[2:])
+    ]
 
 
 def has_finished(target: Path, request: str) -> bool:
@@ -121,7 +143,6 @@ def read_result(target: Path, shown: Path) -> Finished:
 def describe_training(
     nlp: Language,
     classifier: TransformersTextCategorizer,
-    config: TrainingConfig,
     plan: Planned,
     event: Evaluated,
     files: Mapping[str, str],
@@ -132,23 +153,23 @@ def describe_training(
         event: The evaluation of the weights that are about to be saved.
         files: Hashes of the data files; see `digest_files`.
     """
-    evaluation = event.evaluation
+    evaluation, config = event.evaluation, plan.config
     nlp.meta["performance"] = {**evaluation.cats, "accuracy": evaluation.accuracy}
     encoder = nlp.meta.get("trf", {}).get("encoder", {})
     nlp.meta["trf"] = {
         "encoder": encoder,
         "training": {
-            "texts": plan.train_texts,
-            "dev_texts": plan.dev_texts,
-            "labels": dict(plan.label_counts),
-            "exclusive_classes": plan.exclusive,
+            "texts": len(plan.data.train),
+            "dev_texts": len(plan.data.dev),
+            "labels": dict(plan.data.label_counts),
+            "exclusive_classes": config.exclusive,
             "architecture": classifier.cfg["architecture"],
             "epochs": config.epochs,
-            "batch_size": plan.batch_size,
-            "trf_lr": plan.trf_lr,
-            "learn_rate": plan.learn_rate,
+            "batch_size": config.batch_size,
+            "trf_lr": config.trf_lr,
+            "learn_rate": config.learn_rate,
             **{name: getattr(config.arguments, name) for name in _METHODS},
-            # The one that "auto" stands for.
+            # The actual precision, not "auto".
             "precision": plan.precision,
             "layer_decay": config.layer_decay,
             "averages": config.averages,
