@@ -26,6 +26,7 @@ _CGROUP_FILES = {
     1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     2: ("memory.max", "memory.current", "inactive_file"),
 }
+_NO_LIMIT = 2**60
 # Used if the system doesn't report its free memory.
 _ASSUMED_FREE_BYTES = 2 * 2**30
 
@@ -118,30 +119,40 @@ def _read_bytes(path: Path, name: str) -> int | None:
 
 def _free_in_cgroups() -> Iterator[int]:
     """What the memory limit of each of this process's control groups leaves, in bytes."""
-    lines = _CGROUPS.read_text().splitlines() if _CGROUPS.exists() else []
+    for group, (limit, usage, cache) in _limited_groups(_CGROUPS, _CGROUP_ROOT):
+        try:
+            most, used = (int((group / name).read_text()) for name in (limit, usage))
+            stat = (group / "memory.stat").read_text()
+        except (OSError, ValueError):
+            # The limit was lifted.
+            continue
+        found = re.search(rf"^{cache} (\d+)$", stat, re.MULTILINE)
+        yield max(most - used + (int(found[1]) if found else 0), 0)
+
+
+@cache
+def _limited_groups(cgroups: Path, root: Path) -> list[tuple[Path, tuple[str, str, str]]]:
+    """The control groups of this process that have a memory limit, with the names of the files."""
+    found = []
+    lines = cgroups.read_text().splitlines() if cgroups.exists() else []
     for number, controllers, path in (line.split(":", 2) for line in lines):
         if number == "0":
-            version, mount = 2, _CGROUP_ROOT
+            version, mount = 2, root
         elif "memory" in controllers.split(","):
-            version, mount = 1, _CGROUP_ROOT / "memory"
+            version, mount = 1, root / "memory"
         else:
             continue
         own = mount / path.lstrip("/")
         # A limit of a group holds for the groups within it. In a container, the path may be that
         # of the host, and the mount is the container's own group.
         for group in (own, *own.parents):
-            if group.is_relative_to(mount):
-                yield from _free_in_cgroup(group, *_CGROUP_FILES[version])
-
-
-def _free_in_cgroup(group: Path, limit: str, usage: str, cache: str) -> Iterator[int]:
-    try:
-        most, used = (int((group / name).read_text()) for name in (limit, usage))
-        found = re.search(rf"^{cache} (\d+)$", (group / "memory.stat").read_text(), re.MULTILINE)
-    except (OSError, ValueError):
-        # There is no such file, or the limit is "max".
-        return
-    yield max(most - used + (int(found[1]) if found else 0), 0)
+            limit = group / _CGROUP_FILES[version][0]
+            if group.is_relative_to(mount) and limit.exists():
+                text = limit.read_text().strip()
+                # Version 1 has a huge number for no limit.
+                if text.isdecimal() and int(text) < _NO_LIMIT:
+                    found.append((group, _CGROUP_FILES[version]))
+    return found
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -178,7 +178,8 @@ class TransformersShim(Shim):
 
     def set_dropout(self, rate: float) -> None:
         """Set the rate of the dropout layers; 0.0 switches the module to evaluation mode."""
-        self.module.train(rate > 0)
+        if self.module.training != (rate > 0):
+            self.module.train(rate > 0)
         for part in self._dropouts:
             part.p = rate
 
@@ -215,6 +216,7 @@ class TransformersShim(Shim):
             resolve_precision(precision, self.device)
             self._precision = precision
         self._update_pieces = None
+        self.gradients = GradientAccumulator(self.module)
         if lora_rank is not None:
             self.adapters = add_adapters(self.module, lora_rank)
         if freeze_layers:

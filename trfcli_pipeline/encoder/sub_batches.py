@@ -67,12 +67,17 @@ def sub_batch_size(
     Args:
         lengths: Number of wordpieces in each segment. *Shape:* (segments,)
     """
+    on_cpu = shim.device.type == "cpu"
     if words_per_batch is None:
-        words_per_batch = DEFAULT_SIZE if shim.device.type == "cpu" else AUTO
+        words_per_batch = DEFAULT_SIZE if on_cpu else AUTO
     limits: list[float] = [(shim.updating if is_train else shim.predicting).max_size]
+    longest = int(lengths.max(initial=1))
+    if words_per_batch == AUTO and not on_cpu and longest * len(lengths) <= DEFAULT_SIZE:
+        # Too small for it to be worth asking for the free memory.
+        words_per_batch = DEFAULT_SIZE
     if words_per_batch == AUTO:
-        limits.append(fitting_pieces(shim, int(lengths.max(initial=1)), is_train=is_train))
-        limits.append(_MAX_STREAM_PIECES if shim.device.type == "cpu" else _MAX_DEVICE_PIECES)
+        limits.append(fitting_pieces(shim, longest, is_train=is_train))
+        limits.append(_MAX_STREAM_PIECES if on_cpu else _MAX_DEVICE_PIECES)
     elif words_per_batch:
         limits.append(int(words_per_batch))
     if words_per_batch and not is_train and shim.n_streams > 1:

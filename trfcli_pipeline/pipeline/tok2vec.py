@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
+import numpy as np
 import srsly
 from spacy import util
 from spacy.language import Language
@@ -248,6 +249,13 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         if sgd not in (None, False):
             self.finish_update(sgd)
         return losses
+
+    def release(self, docs: Iterable[Doc]) -> None:
+        """Remove the encoder's output from Docs whose heads have read it."""
+        for doc in docs:
+            doc.tensor = np.empty((0,), dtype="float32")
+            for kind in KINDS:
+                doc._.set(f"trf_{kind}", None)
 
     def finish_update(self, sgd: Optimizer) -> None:
         """Run the backward pass and take a step; postpone both if there are no gradients yet."""

@@ -123,9 +123,6 @@ def train_textcat(
         encode=arguments.freeze_encoder,
         memory=_MEMORY // context.size,
     )
-    # The mean, as the first batch may be an unusual one.
-    mean_length = sum(examples.n_pieces) / len(examples)
-    encoder.model.shim.expect_updates(round(mean_length * config.batch_size))
     trainer = Trainer(nlp, encoder, classifier, examples, data, config, context)
     if resumed:
         trainer.restore(workspace)
@@ -136,7 +133,7 @@ def train_textcat(
         warnings=_find_warnings(trainer, data, None if resumed else workspace),
         device=str(shim.device),
         threads=torch.get_num_threads(),
-        mean_length=mean_length,
+        mean_length=examples.mean_length,
         classifier=phrase,
         segments=segments,
         precision="fp32" if arguments.freeze_encoder else shim.precision,

@@ -182,6 +182,7 @@ def test_a_container_has_no_more_memory_than_its_limit_leaves(
         ("10", 0),
     ):
         (group / limit).write_text(content + "\n")
+        devices._limited_groups.cache_clear()
         assert free_bytes(torch.device("cpu")) == expected
 
 
