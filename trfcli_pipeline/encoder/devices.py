@@ -119,14 +119,14 @@ def _read_bytes(path: Path, name: str) -> int | None:
 
 def _free_in_cgroups() -> Iterator[int]:
     """What the memory limit of each of this process's control groups leaves, in bytes."""
-    for group, (limit, usage, cache) in _limited_groups(_CGROUPS, _CGROUP_ROOT):
+    for group, (limit, usage, cached) in _limited_groups(_CGROUPS, _CGROUP_ROOT):
         try:
             most, used = (int((group / name).read_text()) for name in (limit, usage))
             stat = (group / "memory.stat").read_text()
         except (OSError, ValueError):
             # The limit was lifted.
             continue
-        found = re.search(rf"^{cache} (\d+)$", stat, re.MULTILINE)
+        found = re.search(rf"^{cached} (\d+)$", stat, re.MULTILINE)
         yield max(most - used + (int(found[1]) if found else 0), 0)
 
 
