@@ -210,7 +210,7 @@ def n_conversions(wrapper: TransformersWrapper) -> int:
     """Count how often an update's forward pass converts one kind of weight to bfloat16."""
     shape = list(wrapper.shim.module.encoder.layer[0].intermediate.dense.weight.shape)
     with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True
+        activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True, acc_events=True
     ) as profile:
         wrapper.begin_update(INPUT)
     return sum(
