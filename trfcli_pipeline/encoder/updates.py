@@ -17,6 +17,9 @@ from trfcli_pipeline.encoder.shim import TransformersShim
 from trfcli_pipeline.encoder.sub_batches import sub_batches
 from trfcli_pipeline.encoder.transfers import upload_arrays
 
+# Graphs of so many bytes are kept without asking for the free memory.
+_SMALL_GRAPHS = 2**28
+
 Backprop = Callable[[Activations], None]
 
 
@@ -50,7 +53,11 @@ def begin_update(
     shim.expect_updates(len(X.ids))
     shim.set_dropout(dropout)
     collector = Collector(shim, X)
-    budget: float = graph_budget(shim.device)
+    batches = sub_batches(shim, X, words_per_batch, is_train=True)
+    needed = sum(graph_bytes(shim, each) for each in batches)
+    # On a GPU, asking for the free memory takes as long as a dozen kernels.
+    is_small = shim.device.type != "cpu" and needed < _SMALL_GRAPHS
+    budget: float = math.inf if is_small else graph_budget(shim.device)
     passes: list[ForwardPass] = []
 
     def release_graphs() -> bool:
@@ -71,7 +78,7 @@ def begin_update(
         passes.append(each)
 
     with shim.training_context():
-        for batch in sub_batches(shim, X, words_per_batch, is_train=True):
+        for batch in batches:
             budget -= graph_bytes(shim, batch)
             list(shim.updating.run(forward, ForwardPass(shim, batch), release_graphs))
 
