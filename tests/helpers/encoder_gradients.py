@@ -12,6 +12,6 @@ def gradients(nlp: Language) -> dict[str, torch.Tensor | None]:
 def gradients_of(module: torch.nn.Module) -> dict[str, torch.Tensor | None]:
     """Return copies of the gradients of a module's parameters."""
     return {
-        name: None if each.grad is None else each.grad.clone()
+        name: None if each.grad is None else each.grad.cpu().clone()
         for name, each in module.named_parameters()
     }

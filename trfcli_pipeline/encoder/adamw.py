@@ -34,6 +34,8 @@ class EncoderAdamW:
 
     def __init__(self, module: "PreTrainedModel", precision: str = "fp32") -> None:
         self._module = module
+        # Kept, because looking for them in all parts of the module takes a millisecond.
+        self._parameters: list[torch.nn.Parameter] = []
         self._adamw: torch.optim.AdamW | None = None
         self._averages: Tensors = {}
         self._n_averaged = 0
@@ -48,7 +50,8 @@ class EncoderAdamW:
             optimizer: Supplies `trf_lr`, `trf_layer_decay`, `trf_weight_decay` and `grad_clip`
                 (global norm). Averages are kept if its `averages` is not None.
         """
-        parameters = [each for each in self._module.parameters() if each.grad is not None]
+        self._parameters = self._parameters or list(self._module.parameters())
+        parameters = [each for each in self._parameters if each.grad is not None]
         if not parameters:
             return
         if self._adamw is None:

@@ -42,14 +42,14 @@ class InferenceConfig:
     def is_trainable(self) -> bool:
         return self == InferenceConfig()
 
-    def resolve_device(self, name: str) -> torch.device:
+    def resolve_device(self, name: str, *, replace_missing: bool = False) -> torch.device:
         """Find the device to run on; see `devices.resolve_device`.
 
         Raises:
             DeviceError: There is no such device, or the backend doesn't support it.
         """
         if self.backend == "torch":
-            return resolve_device(name)
+            return resolve_device(name, replace_missing=replace_missing)
         if name not in ("auto", "cpu"):
             raise DeviceError(
                 f"{name}: this pipeline's encoder runs with OpenVINO, only on the CPU",

@@ -22,6 +22,7 @@ from trfcli_pipeline.heads.doc_tensor import refresh_doc_tensor
 from trfcli_pipeline.pipeline.compatibility import check_components
 from trfcli_pipeline.pipeline.language_tokenizer import TOKENIZER, underlying_language
 from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
+from trfcli_pipeline.pipeline.processes import spawn_if_needed
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
@@ -212,6 +213,9 @@ class TransformersLanguage(Language):
                 if name not in exclude and getattr(pipe, "is_trainable", False):
                     cast(TrainablePipe, pipe).finish_update(sgd)
         return losses
+
+    def _multiprocessing_pipe(self, *args: Any) -> Iterator[Doc]:
+        yield from spawn_if_needed(super()._multiprocessing_pipe(*args))
 
     def initialize(
         self,

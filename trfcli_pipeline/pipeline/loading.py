@@ -1,6 +1,7 @@
 """Load pipelines, and check their names."""
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import spacy
 from spacy.language import Language
 
-from trfcli_pipeline.encoder.devices import resolve_device
+from trfcli_pipeline.encoder.devices import DeviceWarning, resolve_device
 from trfcli_pipeline.errors import PipelineError, one_line
 from trfcli_pipeline.huggingface import sources
 from trfcli_pipeline.pipeline.compatibility import check_components
@@ -93,7 +94,10 @@ def load_pipeline(
     path = Path(model).expanduser()
     try:
         source = path if path.exists() else model
-        nlp = spacy.load(source, exclude=exclude, config=dict(overrides or {}))
+        with warnings.catch_warnings():
+            # `device` takes the place of the one in the config.
+            warnings.simplefilter("ignore", DeviceWarning)
+            nlp = spacy.load(source, exclude=exclude, config=dict(overrides or {}))
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise PipelineError(f"{model}: can't be loaded: {one_line(error)}") from error
     check_components(nlp)

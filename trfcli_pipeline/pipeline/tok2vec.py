@@ -1,26 +1,27 @@
 """trf_tok2vec: the encoder, which writes its activations to the Doc and trains with the heads."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Optimizer, set_dropout_rate
+from thinc.types import Floats2d
 
 from trfcli_pipeline.encoder.activations import KINDS, Activations, kinds_to_keep
 from trfcli_pipeline.encoder.model import TransformersWrapper
 from trfcli_pipeline.encoder.padding import WordPieces
-from trfcli_pipeline.encoder.updates import Backprop
 from trfcli_pipeline.heads.doc_tensor import set_doc_tensor
 from trfcli_pipeline.huggingface.sources import locate
 from trfcli_pipeline.pipeline.buffering import pipe_buffers
 from trfcli_pipeline.pipeline.components import find_pipeline, no_rehearsal
-from trfcli_pipeline.pipeline.doc_rows import rows_by_doc, word_pieces
+from trfcli_pipeline.pipeline.doc_rows import rows_by_doc, start_download, word_pieces
 from trfcli_pipeline.pipeline.listeners import ListenedTo
 from trfcli_pipeline.pipeline.pending_update import PendingUpdate
 from trfcli_pipeline.pipeline.saved_parts import Part, SavedInParts, json_part
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 install_extensions()
 
 _MODEL_SETTINGS: dict[str, Any] = {
-    "words_per_batch": 2000,
+    "words_per_batch": None,
     "device": "auto",
     "all_hidden_states": False,
     "all_attentions": False,
@@ -181,33 +182,47 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
         if self.model.attrs["words_per_batch"] == 0:
             yield from super().pipe(stream, batch_size=batch_size)
         else:
-            yield from pipe_buffers(self, stream, self._annotate, batch_size)
+            # While an accelerator encodes a buffer, the CPU finds the wordpieces of the next one.
+            ahead = self.model.shim.device.type != "cpu"
+            yield from pipe_buffers(self, stream, self._start, batch_size, ahead=ahead)
 
     def predict(self, docs: Sequence[Doc]) -> Activations:
         """Encode a batch of Docs without changing them."""
-        if self._pending is not None and self._pending.has_gradients():
-            self.complete_update()
+        self._complete_before_predicting()
         return self.model.predict(self._word_pieces(docs))
 
     def set_annotations(self, docs: Sequence[Doc], outputs: Activations) -> None:
         """Assign what `predict` returned, as far as it is kept, and set the vector hooks."""
-        self._assign(docs, outputs, self.kept)
+        alignments = [doc_alignment(doc) for doc in docs]
+        rows = rows_by_doc(self.model.ops, alignments, outputs.last_hidden_state)
+        self._assign(docs, rows, outputs.only(self.kept))
+
+    def _start(self, docs: Sequence[Doc]) -> Callable[[], None]:
+        """Start to encode Docs. Returns a function that waits for the result and assigns it."""
+        self._complete_before_predicting()
+        wait = self._download(docs, self.model.encode(self._word_pieces(docs)), self.kept)
+        return lambda: self._assign(docs, *wait())
+
+    def _download(
+        self, docs: Sequence[Doc], outputs: Activations, kinds: Collection[str]
+    ) -> Callable[[], tuple[list[Floats2d], Activations]]:
+        alignments = [doc_alignment(doc) for doc in docs]
+        return start_download(self.model.ops, alignments, outputs, kinds)
+
+    def _assign(self, docs: Sequence[Doc], rows: Iterable[Floats2d], outputs: Activations) -> None:
+        parts = outputs.split([len(doc._.trf_segments) for doc in docs])
+        for doc, part, tensor in zip(docs, parts, rows, strict=True):
+            set_doc_tensor(doc, tensor)
+            for kind in KINDS:
+                doc._.set(f"trf_{kind}", getattr(part, kind))
+            set_vector_hooks(doc)
 
     def _word_pieces(self, docs: Sequence[Doc]) -> WordPieces:
         return word_pieces(docs, getattr(self.transformers_model.config, "vocab_size", None))
 
-    def _annotate(self, docs: Sequence[Doc]) -> None:
-        self.set_annotations(docs, self.predict(docs))
-
-    def _assign(self, docs: Sequence[Doc], outputs: Activations, kinds: Iterable[str]) -> None:
-        alignments = [doc_alignment(doc) for doc in docs]
-        parts = outputs.split([len(each.segments) for each in alignments])
-        rows = rows_by_doc(self.model.ops, alignments, outputs.last_hidden_state)
-        for doc, part, tensor in zip(docs, parts, rows, strict=True):
-            set_doc_tensor(doc, tensor)
-            for kind in KINDS:
-                doc._.set(f"trf_{kind}", getattr(part, kind) if kind in kinds else None)
-            set_vector_hooks(doc)
+    def _complete_before_predicting(self) -> None:
+        if self._pending is not None and self._pending.has_gradients():
+            self.complete_update()
 
     def update(
         self,
@@ -237,15 +252,20 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
             return losses
         docs = [eg.predicted for eg in examples]
         set_dropout_rate(self.model, drop)
-        # Thinc's types expect a backward pass to return the gradient of its input.
-        activations, backprop = cast(
-            tuple[Activations, Backprop], self.model.begin_update(self._word_pieces(docs))
-        )
-        self._assign(docs, activations, KINDS)
+        outputs, backprop = self.model.begin_encoding(self._word_pieces(docs))
+        rows, activations = self._download(docs, outputs, KINDS)()
+        self._assign(docs, rows, activations)
         self._pending = PendingUpdate.begin(docs, activations, backprop)
         if sgd not in (None, False):
             self.finish_update(sgd)
         return losses
+
+    def release(self, docs: Iterable[Doc]) -> None:
+        """Remove the encoder's output from Docs whose heads have read it."""
+        for doc in docs:
+            doc.tensor = np.empty((0,), dtype="float32")
+            for kind in KINDS:
+                doc._.set(f"trf_{kind}", None)
 
     def rehearse(
         self, examples: Iterable[Example], *, losses: dict[str, float] | None = None, **_: Any

@@ -4,6 +4,7 @@ import hashlib
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -193,7 +194,7 @@ class TransformersWordPiecer(SavedInParts, Pipe):
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Process a stream of Docs in order; see `buffering.pipe_buffers`."""
-        yield from pipe_buffers(self, stream, self._annotate, batch_size)
+        yield from pipe_buffers(self, stream, self._start, batch_size)
 
     def update(self, examples: Iterable[Example], **_: Any) -> None:
         """Set sentences and wordpieces on the predicted Docs, which the encoder's update needs.
@@ -248,6 +249,9 @@ class TransformersWordPiecer(SavedInParts, Pipe):
         # a Cython class, so pickle would ignore __getstate__.
         state = {**self.__dict__, "_nlp": _no_pipeline}
         return _from_state, (type(self), self.vocab, self.name, state)
+
+    def _start(self, docs: Sequence[Doc]) -> Callable[[], None]:
+        return partial(self._annotate, docs)
 
     def _annotate(self, docs: Sequence[Doc]) -> None:
         self.set_annotations(docs, self.predict(docs))

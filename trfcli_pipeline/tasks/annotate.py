@@ -18,11 +18,9 @@ from trfcli_pipeline.data.formats.json import to_json
 from trfcli_pipeline.data.formats.rows import LABEL_KEYS, Writer
 from trfcli_pipeline.data.outputs.resumable import ResumableFile
 from trfcli_pipeline.data.records import Record, iter_records, where
-from trfcli_pipeline.errors import DataError, DeviceError, OutputError
-from trfcli_pipeline.pipeline.components import find_component
+from trfcli_pipeline.errors import DataError, OutputError
 from trfcli_pipeline.pipeline.loading import check_pipeline, load_pipeline
 from trfcli_pipeline.pipeline.saved import pipeline_digest
-from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.tasks.predictions import Batch, Predicted, Predictor
 from trfcli_pipeline.tasks.worker_pool import start_workers
 
@@ -120,7 +118,6 @@ def annotate(
         nlp = load_pipeline(model, device=device)
         if longest is not None:
             _check_length(nlp, source, longest)
-        _check_processes(nlp, n_process)
         predictor = Predictor(nlp, as_docs=writer.takes_docs)
         progress = _Progress(model=pipeline_digest(nlp.path))
         records = iter_records(source, labeled=False)
@@ -242,15 +239,6 @@ class _Progress:
         for record in records:
             self.texts += 1
             self._input.update(f"{to_json([record.text, record.extra])}\n".encode(errors="replace"))
-
-
-def _check_processes(nlp: Language, n_process: int) -> None:
-    encoder = find_component(nlp, TransformersTok2Vec)
-    if n_process > 1 and encoder is not None and encoder.model.shim.device.type != "cpu":
-        raise DeviceError(
-            f"{encoder.model.shim.device}: several processes can't share this device",
-            hint="Leave out --n-process, or use --device cpu",
-        )
 
 
 def _check_length(nlp: Language, source: str, record: Record) -> None:

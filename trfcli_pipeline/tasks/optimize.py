@@ -185,8 +185,7 @@ def _examples(
     # Take at least one segment, even if it is too long.
     n_chosen = int(np.searchsorted(np.cumsum(X.lengths[filled]), _CALIBRATION_PIECES)) + 1
     padding = pad_id(encoder.model.shim.module)
-    device = torch.device("cpu")
-    return [pad(X, np.array([row]), padding, device).inputs for row in filled[:n_chosen]]
+    return [pad(X, np.array([row]), padding).inputs for row in filled[:n_chosen]]
 
 
 def _replace_encoder(

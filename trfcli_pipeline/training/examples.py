@@ -62,6 +62,11 @@ class Examples:
         """Number of examples kept in memory: the first ones."""
         return len(self._kept)
 
+    @property
+    def mean_length(self) -> float:
+        """Mean number of wordpieces of an example."""
+        return sum(self.n_pieces) / len(self)
+
     def entries(self, indices: Iterable[int]) -> Iterator[ExampleSize]:
         """Lightweight stand-ins for examples, for the batcher."""
         for index in indices:

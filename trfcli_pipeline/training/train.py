@@ -153,7 +153,7 @@ def _train(
         warnings=_find_warnings(trainer, data, None if resumed else workspace),
         device=str(shim.device),
         threads=torch.get_num_threads(),
-        mean_length=sum(examples.n_pieces) / len(examples),
+        mean_length=examples.mean_length,
         classifier=phrase,
         segments=segments,
         precision="fp32" if arguments.freeze_encoder else shim.precision,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any
 
 import torch
 from spacy.language import Language
@@ -73,6 +73,9 @@ class Trainer:
         weights = config.training["score_weights"]
         self.score_weights = {name: weight for name, weight in weights.items() if weight}
         self.freeze_encoder = config.arguments.freeze_encoder
+        # The mean size of an update, because the first one may be unusual.
+        n_pieces = round(examples.mean_length * config.batch_size)
+        encoder.model.shim.expect_updates(n_pieces)
         self.state = TrainerState()
         self._random_state: Mapping[str, Any] | None = None
 
@@ -161,15 +164,18 @@ class Trainer:
                 # The Docs already have the encoder's output.
                 self.classifier.update(own, drop=dropout, losses=losses)
             else:
-                self.nlp.update(
-                    own, drop=dropout, sgd=cast(Any, False), losses=losses, exclude=self._frozen()
-                )
+                # `nlp.update` would copy the Docs, which takes as long as encoding short texts on a
+                # GPU. They have wordpieces, and all other components are frozen.
+                self.encoder.update(own, drop=dropout, losses=losses)
+                self.classifier.update(own, drop=dropout, losses=losses)
+                self.encoder.release([example.predicted for example in own])
         self.encoder.complete_update()
         if len(step) > 1:
             for gradient in self._gradients():
                 gradient.div_(len(step))
         share = self.context.share(step)
-        self.context.sum_gradients(list(self._gradients()), share)
+        if self.context.size > 1:
+            self.context.sum_gradients(list(self._gradients()), share)
         if not self.freeze_encoder:
             self.encoder.finish_update(optimizer)
         self.classifier.finish_update(optimizer)
@@ -185,14 +191,6 @@ class Trainer:
             for name in node.param_names:
                 if node.has_grad(name):
                     yield xp2torch(node.get_grad(name))
-
-    def _frozen(self) -> list[str]:
-        trained = (TransformersTok2Vec, TransformersTextCategorizer)
-        return [
-            name
-            for name, pipe in self.nlp.pipeline
-            if getattr(pipe, "is_trainable", False) and not isinstance(pipe, trained)
-        ]
 
     def _evaluate_first(self, epoch: float) -> Iterator[Evaluated]:
         """Evaluate in the first process and send the outcome to the others."""

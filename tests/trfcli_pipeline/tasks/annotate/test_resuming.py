@@ -73,14 +73,15 @@ def test_annotated_texts_are_kept_if_stdin_has_a_bad_record(
     assert [row["id"] for row in read("out.jsonl")] == list(range(30))
 
 
+@Language.component("test_picky", assigns=["doc.cats"])
+def picky(doc: Any) -> Any:
+    if doc.text == TEXTS[17]:
+        raise ValueError("not this one")
+    return doc
+
+
 @pytest.mark.parametrize("n_process", [1, 2])
 def test_annotated_texts_are_kept_if_the_pipeline_fails(model: str, n_process: int) -> None:
-    @Language.component("test_picky", assigns=["doc.cats"])
-    def picky(doc: Any) -> Any:
-        if doc.text == TEXTS[17]:
-            raise ValueError("not this one")
-        return doc
-
     nlp = spacy.load(model)
     nlp.add_pipe("test_picky")
     nlp.to_disk("picky")
