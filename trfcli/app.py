@@ -2,15 +2,17 @@
 
 import inspect
 import platform
+import signal
 import sys
 import textwrap
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from trfcli import console
 from trfcli.commands import (
@@ -23,8 +25,9 @@ from trfcli.commands import (
     inspect_alignment,
     optimize,
     package,
-    train_textcat,
 )
+from trfcli.commands.train_textcat.command import train_textcat
+from trfcli.commands.train_textcat.overrides import TakesOverrides
 from trfcli.help import HelpLayout
 from trfcli.options import DebugOption, QuietOption
 from trfcli.text import printable
@@ -35,32 +38,60 @@ if TYPE_CHECKING:
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+EXIT_SIGNAL = 128  # plus the signal's number, as shells report it
 VERSIONED = ("spacy", "torch", "transformers")
 SHARED = ("quiet", "debug")
 MEMORY_HINT = "Use smaller batches, a smaller model, or a machine with more memory"
 
 
-class Entry(NamedTuple):
-    """A command: its function and its names, the full name first."""
+class Terminated(KeyboardInterrupt):
+    """Raised at SIGTERM and SIGHUP, which clean up as Ctrl-C does.
 
-    function: Callable[..., None]
-    names: tuple[str, ...]
+    Attributes:
+        number: Number of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
-# In the order of `trf --help`: the order in which users need them.
-COMMANDS = (
-    Entry(init_model.init_model, ("init-model", "init")),
-    Entry(inspect_alignment.inspect_alignment, ("inspect-alignment", "inspect")),
-    Entry(train_textcat.train_textcat, ("train-textcat", "train")),
-    Entry(evaluate.evaluate, ("evaluate",)),
-    Entry(compare.compare, ("compare",)),
-    Entry(annotate.annotate, ("annotate",)),
-    Entry(benchmark.benchmark, ("benchmark",)),
-    Entry(optimize.optimize, ("optimize",)),
-    Entry(package.package, ("package",)),
-    Entry(info.info, ("info",)),
-)
+@contextmanager
+def terminated_like_interrupted() -> Iterator[None]:
+    """Raise `Terminated` when the process is asked to end, unless it ignores that (`nohup`)."""
+
+    def terminate(number: int, _: object) -> None:
+        # Cleaning up isn't to be interrupted.
+        for each in replaced:
+            signal.signal(each, signal.SIG_IGN)
+        raise Terminated(number)
+
+    replaced = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+            if signal.getsignal(number) == signal.SIG_DFL:
+                replaced[number] = signal.signal(number, terminate)
+    try:
+        yield
+    finally:
+        for number, handler in replaced.items():
+            signal.signal(number, handler)
+
+
+# The names of each command, the full name first, and its function. In the order of `trf --help`:
+# the order in which users need them.
+COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
+    ("init-model", "init"): init_model.init_model,
+    ("inspect-alignment", "inspect"): inspect_alignment.inspect_alignment,
+    ("train-textcat", "train"): train_textcat,
+    ("evaluate",): evaluate.evaluate,
+    ("compare",): compare.compare,
+    ("annotate",): annotate.annotate,
+    ("benchmark",): benchmark.benchmark,
+    ("optimize",): optimize.optimize,
+    ("package",): package.package,
+    ("info",): info.info,
+}
 
 
 @contextmanager
@@ -94,13 +125,13 @@ class Group(HelpLayout, TyperGroup):
     def format_options(self, ctx: "Context", formatter: "HelpFormatter") -> None:
         with formatter.section("Commands"):
             formatter.write_dl(
-                [(", ".join(names), self.commands[names[0]].help or "") for _, names in COMMANDS]
+                [(", ".join(names), self.commands[names[0]].help or "") for names in COMMANDS]
             )
         super().format_options(ctx, formatter)
 
 
 class Command(HelpLayout, TyperCommand):
-    """A command that takes --quiet and --debug as `trf` does, and whose errors become messages."""
+    """A command that accepts --quiet and --debug like `trf`, and prints errors as messages."""
 
     def get_params(self, ctx: "Context") -> "list[Parameter]":
         shared = [param for param in ctx.find_root().command.params if param.name in SHARED]
@@ -112,8 +143,14 @@ class Command(HelpLayout, TyperCommand):
         console.configure(**given)
         if not console.settings.debug:
             console.silence_libraries()
+        for param in self.params:
+            # Such as the value of a shell variable that isn't set.
+            if ctx.params.get(param.name or "") == "":
+                name = param.metavar if isinstance(param, TyperArgument) else param.opts[0]
+                ctx.fail(f"{name} is empty.")
         try:
-            super().invoke(ctx)
+            with terminated_like_interrupted():
+                super().invoke(ctx)
             # Report a closed pipe now. When Python exits, nothing can catch the error.
             sys.stdout.flush()
         except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
@@ -122,7 +159,7 @@ class Command(HelpLayout, TyperCommand):
             raise typer.Exit(report(error)) from error
 
 
-class CommandWithOverrides(train_textcat.TakesOverrides, Command):
+class CommandWithOverrides(TakesOverrides, Command):
     """A command that also takes every setting of its config as an option."""
 
 
@@ -134,8 +171,13 @@ def report(error: BaseException) -> int:
         if sys.stderr.isatty():
             # The cursor stands after the terminal's ^C.
             print(file=sys.stderr)
-        console.fail(f"Interrupted; {console.settings.if_interrupted}.")
-        return EXIT_INTERRUPTED
+        # The library adds a note if an output was replaced already.
+        notes = getattr(error, "__notes__", [console.settings.if_interrupted])
+        if isinstance(error, Terminated):
+            console.fail(f"Terminated; {', '.join(notes)}.")
+            return EXIT_SIGNAL + error.number
+        console.fail(f"Interrupted; {', '.join(notes)}.")
+        return EXIT_SIGNAL + signal.SIGINT
 
     from trfcli_pipeline.errors import ArgumentError, TrfError, is_out_of_memory
 
@@ -210,9 +252,9 @@ def build() -> typer.Typer:
     )
     sentence, example = help_and_example(trf)
     app.callback(help=sentence, epilog=example)(trf)
-    for function, names in COMMANDS:
+    for names, function in COMMANDS.items():
         sentence, example = help_and_example(function)
-        cls = CommandWithOverrides if function is train_textcat.train_textcat else Command
+        cls = CommandWithOverrides if function is train_textcat else Command
         for name in names:
             # The help lists the short name beside the full one, and completion skips it.
             hidden = name != names[0]

@@ -9,6 +9,7 @@ from trfcli_pipeline.encoder.activations import Activations
 # Importing the factories registers them.
 from trfcli_pipeline.pipeline import factories  # noqa: F401
 from trfcli_pipeline.pipeline.language import TransformersLanguage
+from trfcli_pipeline.pipeline.saved import verify
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
@@ -19,4 +20,5 @@ __all__ = [
     "TransformersTextCategorizer",
     "TransformersTok2Vec",
     "TransformersWordPiecer",
+    "verify",
 ]

@@ -36,9 +36,9 @@ def read_config(content: bytes) -> None:
 def read_data(suffix: str, content: bytes) -> None:
     """Read a data file for training and for annotating."""
     format = formats.FORMATS[f".{suffix}"]
-    for labelled in (True, False):
+    for labeled in (True, False):
         rows = format.read(io.BytesIO(content), "data")
-        for _ in records._checked("data", format.place, records._records(rows, labelled=labelled)):
+        for _ in records._checked("data", format.place, records._records(rows, labeled=labeled)):
             pass
 
 

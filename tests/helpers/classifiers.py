@@ -52,7 +52,7 @@ def examples(nlp: Language) -> list[Example]:
 
 def encoder_weights(nlp: Language) -> dict[str, torch.Tensor]:
     state = nlp.get_pipe("trf_tok2vec").transformers_model.state_dict()
-    return {key: value.clone() for key, value in state.items()}
+    return {key: value.detach().cpu().clone() for key, value in state.items()}
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:

@@ -8,7 +8,7 @@ that package; the tests of the modules go deeper. What has changed:
 - Packages of pretrained models: `trf init-model` creates a pipeline from any encoder.
 - `torch.set_default_tensor_type`: trf_tok2vec finds the GPU itself, or uses its `device` setting.
 - `lang_factory` in meta.json: in spaCy 3, `lang` in the config selects the `Language` class.
-- `python setup.py sdist`: use `trf package`, which runs `python -m build`.
+- `python setup.py sdist`: use `trf package`.
 - `GoldParse`, and the keywords `docs` and `golds` of `update`: spaCy 3 has `Example`; texts and
   annotations are positional arguments.
 - `TransformersWordPiecer(vocab, name=...)`: in spaCy 3, `name` is the name of the component; the

@@ -98,8 +98,8 @@ def test_the_token_vector_encoder_is_created_by_name(nlp: Language) -> None:
     assert tok2vec.cfg["trf_name"] == "other"
 
 
-def test_words_per_batch_is_2000_unless_set(nlp: Language) -> None:
-    assert nlp.create_pipe("trf_tok2vec").model.attrs["words_per_batch"] == 2000
+def test_words_per_batch_depends_on_the_device_unless_set(nlp: Language) -> None:
+    assert nlp.create_pipe("trf_tok2vec").model.attrs["words_per_batch"] is None
     tok2vec = nlp.create_pipe("trf_tok2vec", config={"words_per_batch": 100})
     assert tok2vec.model.attrs["words_per_batch"] == 100
 

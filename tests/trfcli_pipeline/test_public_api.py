@@ -8,5 +8,6 @@ def test_public_names() -> None:
         "TransformersTextCategorizer",
         "TransformersTok2Vec",
         "TransformersWordPiecer",
+        "verify",
     ]
     assert all(hasattr(trfcli_pipeline, name) for name in trfcli_pipeline.__all__)

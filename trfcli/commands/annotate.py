@@ -1,7 +1,7 @@
 """`trf annotate`: annotate the texts of a file with a pipeline's predictions."""
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from trfcli_pipeline.tasks.annotate import AnnotationFinished, AnnotationStarted
 
 EXIT_SKIPPED = 3
-_SHOWN_LABELS = 10
 
 
 def annotate(
@@ -72,6 +71,7 @@ def annotate(
         force=force,
     )
     with ExitStack() as stack:
+        stack.enter_context(closing(events))
         for event in events:
             match event:
                 case task.AnnotationStarted():
@@ -85,6 +85,7 @@ def annotate(
                     bar.set_postfix_str(f"{wording.thousands(speed)} words/s", refresh=False)
                     bar.update(event.texts)
                 case task.AnnotationFinished():
+                    console.if_interrupted(f"{output} was already saved")
                     bar.close()
                     describe_end(event, output)
                     if event.skipped:
@@ -105,7 +106,7 @@ def describe_end(finished: "AnnotationFinished", output: str) -> None:
         f"{label} {wording.thousands(number)}"
         for label, number in sorted(finished.labels.items(), key=lambda item: -item[1])
     ]
-    labels = f"; {wording.enumeration(counts, limit=_SHOWN_LABELS)}" if counts else ""
+    labels = f"; {wording.enumeration(counts)}" if counts else ""
     console.good(
         f"Annotated {wording.plural(finished.texts, 'text')}, "
         f"{wording.plural(finished.words, 'word')}, "

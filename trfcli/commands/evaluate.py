@@ -71,6 +71,7 @@ def evaluate(
     )
     for path in (output, html):
         if path is not None:
+            console.if_interrupted(f"{path} was already saved")
             console.good(f"Wrote {path}")
     if as_json:
         console.data_json(result.metrics())

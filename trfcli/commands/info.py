@@ -2,6 +2,8 @@
 
 from typing import Annotated, Any
 
+import typer
+
 from trfcli import console, wording
 from trfcli.options import JsonOption, pipeline_argument
 
@@ -11,16 +13,22 @@ Pairs = list[tuple[str, str]]
 def info(
     model: Annotated[str | None, pipeline_argument(metavar="MODEL")] = None,
     as_json: JsonOption = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Check that the pipeline's files are as they were saved."),
+    ] = False,
 ) -> None:
     """Show versions, devices and memory, and what a pipeline contains.
 
     Example:
       trf info
-      trf info ./model --json
+      trf info ./model --verify
     """
     from trfcli_pipeline.tasks import info as task
 
-    found = task.info(model)
+    if verify and model is None:
+        raise typer.BadParameter("--verify needs a MODEL")
+    found = task.info(model, verify=verify)
     if as_json:
         console.data_json(found)
         return
@@ -36,7 +44,7 @@ def machine_pairs(machine: dict[str, Any]) -> Pairs:
     for package, version in machine["versions"].items():
         pairs.append((package, version or "not installed"))
     for device in machine["devices"]:
-        pairs.append(("device", describe_device(device, machine["device"])))
+        pairs.append(("device", format_device(device, machine["device"])))
     pairs.append(("threads", str(machine["threads"])))
     if machine["memory_gb"] is not None:
         pairs.append(("memory", f"{machine['memory_gb']:.1f} GB"))
@@ -52,9 +60,11 @@ def model_pairs(model: dict[str, Any]) -> Pairs:
     ]
     encoder = model["encoder"]
     if encoder is not None:
-        pairs.append(("encoder", describe_encoder(encoder)))
+        pairs.append(("encoder", format_encoder(encoder)))
     for component in model["components"]:
-        pairs.append(("component", describe_component(component)))
+        pairs.append(("component", format_component(component)))
+    if "verified_files" in model:
+        pairs.append(("verified", wording.plural(model["verified_files"], "file")))
     if model["requirements"]:
         pairs.append(("requires", ", ".join(model["requirements"])))
     for name, score in model["performance"].items():
@@ -64,7 +74,7 @@ def model_pairs(model: dict[str, Any]) -> Pairs:
     return pairs
 
 
-def describe_device(device: dict[str, Any], default: str) -> str:
+def format_device(device: dict[str, Any], default: str) -> str:
     parts = [device["name"]]
     # The memory of the CPU has a line of its own.
     if device["type"] != "cpu" and device["memory_gb"] is not None:
@@ -73,7 +83,7 @@ def describe_device(device: dict[str, Any], default: str) -> str:
     return ", ".join(parts) + (" (default)" if is_default else "")
 
 
-def describe_encoder(encoder: dict[str, Any]) -> str:
+def format_encoder(encoder: dict[str, Any]) -> str:
     parts = [
         str(encoder["model_type"]),
         f"{encoder['layers']} layers",
@@ -87,7 +97,7 @@ def describe_encoder(encoder: dict[str, Any]) -> str:
     return f"{encoder['name']} ({', '.join(parts)})"
 
 
-def describe_component(component: dict[str, Any]) -> str:
+def format_component(component: dict[str, Any]) -> str:
     name, factory, labels = component["name"], component["factory"], component["labels"]
     title = name if name == factory else f"{name} ({factory})"
     if not labels:

@@ -70,6 +70,7 @@ def init_model(
         revision=revision,
         force=force,
     )
+    console.if_interrupted(f"{out} was already saved")
     console.good(
         f"Loaded {facts['name']} ({facts['model_type']}, {facts['layers']} layers, "
         f"width {facts['width']}, {wording.millions(facts['parameters'])} parameters) "

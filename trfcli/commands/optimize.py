@@ -1,6 +1,7 @@
 """`trf optimize`: quantize a pipeline for faster CPU inference."""
 
 import shlex
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -72,19 +73,23 @@ def optimize(
         max_loss=max_loss,
         force=force,
     )
-    for event in events:
-        match event:
-            case task.Sampled():
-                describe_sample(event, calibrate, calibrate if dev is None else dev)
-            case task.Compared():
-                if as_json:
-                    console.data_json(event.as_json())
-                else:
-                    console.data_table(("", "before", "after", ""), table_rows(event))
-            case task.Saved():
-                size = wording.megabytes(event.size / 1e6)
-                console.good(f"Saved {event.name} to {out} ({size}): {', '.join(event.components)}")
-                console.hint(f"Next: trf package {shlex.quote(str(out))} ./out")
+    with closing(events):
+        for event in events:
+            match event:
+                case task.Sampled():
+                    describe_sample(event, calibrate, calibrate if dev is None else dev)
+                case task.Compared():
+                    if as_json:
+                        console.data_json(event.as_json())
+                    else:
+                        console.data_table(("", "before", "after", ""), table_rows(event))
+                case task.Saved():
+                    console.if_interrupted(f"{out} was already saved")
+                    size = wording.megabytes(event.size / 1e6)
+                    console.good(
+                        f"Saved {event.name} to {out} ({size}): {', '.join(event.components)}"
+                    )
+                    console.hint(f"Next: trf package {shlex.quote(str(out))} ./out")
 
 
 def describe_sample(sampled: "Sampled", calibrate: str, dev: str) -> None:

@@ -2,12 +2,16 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trfcli import console, wording
 from trfcli.options import ForceOption
+
+if TYPE_CHECKING:
+    from trfcli_pipeline.tasks.half import Halved
+    from trfcli_pipeline.tasks.verification import Verified
 
 
 def package(
@@ -41,6 +45,29 @@ def package(
             help="Archives to build: sdist, wheel, both separated by a comma, or none.",
         ),
     ] = "sdist,wheel",
+    half: Annotated[
+        bool,
+        typer.Option(
+            "--half", help="Store the encoder's weights in 16 bits, and show what that costs."
+        ),
+    ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Install the wheel into a fresh environment without network, and compare its "
+            "predictions.",
+        ),
+    ] = False,
+    texts: Annotated[
+        str | None,
+        typer.Option(
+            "--texts",
+            metavar="DATA",
+            help="Texts to compare predictions on for --half and --verify.",
+            show_default="built-in texts",
+        ),
+    ] = None,
     force: ForceOption = False,
 ) -> None:
     """Build an installable Python package from a pipeline.
@@ -48,17 +75,70 @@ def package(
     Example:
       trf package ./model ./out
       trf package ./model ./out --name spam --version 1.0.0
+      trf package ./model ./out --half --verify
     """
     from trfcli_pipeline.tasks import package as task
 
     formats = [each.strip() for each in build.split(",") if each.strip() not in ("", "none")]
-    files = task.package(model, out, name=name, version=version, formats=formats, force=force)
-    here = Path.cwd()
-    files = [file.relative_to(here) if file.is_relative_to(here) else file for file in files]
-    for file in files:
-        size = wording.megabytes(file.stat().st_size / 1e6)
-        console.good(f"Built {file} ({size})")
-    if files:
-        console.hint(f"Next: pip install {shlex.quote(str(files[-1]))}")
-    else:
+    built = task.package(
+        model,
+        out,
+        name=name,
+        version=version,
+        formats=formats,
+        half=half,
+        verify=verify,
+        texts=texts,
+        force=force,
+    )
+    console.if_interrupted("the package was already saved")
+    if built.halved is not None:
+        describe_halved(built.halved)
+    if not built.archives:
         console.good(f"Wrote the package source to {out}")
+        return
+    for file in built.archives:
+        describe_file(file)
+    if built.verified is not None:
+        describe_verified(built.verified)
+    if built.own_wheel is not None:
+        describe_file(built.own_wheel)
+    elif built.without_own_wheel is not None:
+        console.warn(
+            f"The package requires trfcli, whose wheel can't be built: {built.without_own_wheel}. "
+            "Install trfcli first wherever you install the package"
+        )
+    dist = shlex.quote(str(shown(built.archives[0].parent)))
+    console.hint(f"Next: pip install --find-links {dist} {built.name}=={built.version}")
+
+
+def describe_file(file: Path) -> None:
+    """Say that an archive was built."""
+    console.good(f"Built {shown(file)} ({wording.megabytes(file.stat().st_size / 1e6)})")
+
+
+def describe_halved(halved: "Halved") -> None:
+    """Say what it costs to store the weights in 16 bits."""
+    before, after = (wording.megabytes(size / 1e6) for size in (halved.before, halved.after))
+    change = (
+        f"lowest cosine of token vectors {halved.cosine:.6f}"
+        if halved.score_change is None
+        else f"largest change of a score {halved.score_change:.2g}"
+    )
+    texts = wording.plural(halved.texts, "text")
+    console.info(f"Weights in 16 bits (fp16): {before} to {after}; {change} on {texts}")
+
+
+def describe_verified(verified: "Verified") -> None:
+    """Say what the installed wheel was compared in."""
+    texts = wording.plural(verified.texts, "text")
+    console.good(
+        "Verified the wheel in a fresh environment without network: "
+        f"{', '.join(verified.parts)} of {texts} are the same, bit for bit"
+    )
+
+
+def shown(path: Path) -> Path:
+    """A path relative to the current directory if it is below it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,1 +1,1 @@
-"""Data files: formats, records, labels, checks, message wording and atomic writes."""
+"""Data files: formats, records, labels, checks, message wording; and the outputs of commands."""

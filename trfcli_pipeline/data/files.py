@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,12 @@ def directory_bytes(path: Path) -> int:
     return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
 
 
-def directory_digest(path: Path) -> str:
-    """SHA-256 over the names and contents of all files in a directory."""
+def files_digest(directory: Path, names: Iterable[str]) -> str:
+    """SHA-256 over the names and contents of files in a directory."""
     found = hashlib.sha256()
-    for each in sorted(path.rglob("*")):
-        if each.is_file():
-            found.update(f"{each.relative_to(path)} {sha256(each)}\n".encode())
+    for name in sorted(names):
+        if (directory / name).is_file():
+            found.update(f"{name} {sha256(directory / name)}\n".encode())
     return found.hexdigest()
 
 

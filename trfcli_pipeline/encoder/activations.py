@@ -1,12 +1,13 @@
 """The encoder's outputs for a batch of segments, split and joined by Doc."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from thinc.types import Floats2d, Floats4d
+from thinc.types import Floats2d
 
 from trfcli_pipeline.errors import PipelineError
 
@@ -34,10 +35,11 @@ def kinds_to_keep(keep: str | Sequence[str]) -> frozenset[str]:
 class Activations:
     """The encoder's outputs for a batch of segments, or the gradients of these outputs.
 
-    All arrays are float32: NumPy's, or CuPy's if spaCy runs on a GPU with CuPy installed.
+    All arrays are float32: NumPy's, or CuPy's if spaCy runs on a GPU with CuPy installed. Within
+    this package, they may also be torch's tensors on the encoder's device.
 
     Attributes:
-        last_hidden_state: *Shape:* (wordpieces, width)
+        last_hidden_state: None if it isn't kept. *Shape:* (wordpieces, width)
         pooler_output: None if the model has no trained pooler. *Shape:* (segments, width)
         all_hidden_states: The output of the embeddings and of every layer, or None unless
             requested. *Shape of each:* (wordpieces, width)
@@ -47,10 +49,10 @@ class Activations:
         is_grad: Whether the arrays are gradients.
     """
 
-    last_hidden_state: Floats2d
-    pooler_output: Floats2d | None
-    all_hidden_states: list[Floats2d] | None
-    all_attentions: list[Floats4d] | None
+    last_hidden_state: Any
+    pooler_output: Any
+    all_hidden_states: list[Any] | None
+    all_attentions: list[Any] | None
     lengths: NDArray[np.int32]
     is_grad: bool = False
 
@@ -68,7 +70,7 @@ class Activations:
             pieces = slice(int(piece_ends[end - count]), int(piece_ends[end]))
             parts.append(
                 Activations(
-                    last_hidden_state=self.last_hidden_state[pieces],
+                    last_hidden_state=_select(self.last_hidden_state, pieces),
                     pooler_output=_select(self.pooler_output, segments),
                     all_hidden_states=None
                     if self.all_hidden_states is None
@@ -79,6 +81,28 @@ class Activations:
                 )
             )
         return parts
+
+    def arrays(self) -> list[Any]:
+        """All arrays in one list; see `with_arrays`."""
+        values = (getattr(self, kind) for kind in KINDS)
+        lists = (each if isinstance(each, list) else [each] for each in values)
+        return [array for each in lists for array in each if array is not None]
+
+    def with_arrays(self, arrays: Iterable[Any]) -> "Activations":
+        """Replace all arrays, in the order of `arrays`."""
+        new = iter(arrays)
+        values: dict[str, Any] = {kind: getattr(self, kind) for kind in KINDS}
+        for kind, value in values.items():
+            if isinstance(value, list):
+                values[kind] = list(islice(new, len(value)))
+            elif value is not None:
+                values[kind] = next(new)
+        return replace(self, **values)
+
+    def only(self, kinds: Collection[str]) -> "Activations":
+        """Leave out the outputs that aren't named."""
+        values: dict[str, Any] = {kind: None for kind in KINDS if kind not in kinds}
+        return replace(self, **values)
 
     @classmethod
     def join(cls, parts: Sequence["Activations"]) -> "Activations":

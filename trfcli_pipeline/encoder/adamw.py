@@ -14,11 +14,11 @@ from trfcli_pipeline.encoder.precision import make_grad_scaler
 if TYPE_CHECKING:
     from trfcli_pipeline.huggingface.types import PreTrainedModel
 
-# For optimizers without settings for the encoder, such as Thinc's own. The learning rate that
-# they use for the heads would be far too high.
+# Used with optimizers that have no settings for the encoder, such as Thinc's own. Their learning
+# rate is meant for the heads and would be far too high for the encoder.
 DEFAULT_TRF_LR = 5e-5
 DEFAULT_TRF_WEIGHT_DECAY = 0.01
-# The same maximum as in Thinc's averages.
+# The maximum that Thinc's averages have, too.
 _MAX_AVERAGE_DECAY = 0.9999
 
 Tensors = dict[str, torch.Tensor]
@@ -34,11 +34,13 @@ class EncoderAdamW:
 
     def __init__(self, module: "PreTrainedModel", precision: str = "fp32") -> None:
         self._module = module
+        # Kept, because looking for them in all parts of the module takes a millisecond.
+        self._parameters: list[torch.nn.Parameter] = []
         self._adamw: torch.optim.AdamW | None = None
         self._averages: Tensors = {}
         self._n_averaged = 0
         self.scaler = make_grad_scaler(precision, module.device)
-        # AdamW's state of each parameter, by name, between loading a checkpoint and the next step.
+        # AdamW's state of each parameter by name, from loading a checkpoint until the next step.
         self._loaded_state: dict[str, Tensors] = {}
 
     def step(self, optimizer: Optimizer) -> None:
@@ -48,7 +50,8 @@ class EncoderAdamW:
             optimizer: Supplies `trf_lr`, `trf_layer_decay`, `trf_weight_decay` and `grad_clip`
                 (global norm). Averages are kept if its `averages` is not None.
         """
-        parameters = [each for each in self._module.parameters() if each.grad is not None]
+        self._parameters = self._parameters or list(self._module.parameters())
+        parameters = [each for each in self._parameters if each.grad is not None]
         if not parameters:
             return
         if self._adamw is None:

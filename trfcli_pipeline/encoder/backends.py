@@ -42,14 +42,14 @@ class InferenceConfig:
     def is_trainable(self) -> bool:
         return self == InferenceConfig()
 
-    def resolve_device(self, name: str) -> torch.device:
+    def resolve_device(self, name: str, *, replace_missing: bool = False) -> torch.device:
         """Find the device to run on; see `devices.resolve_device`.
 
         Raises:
             DeviceError: There is no such device, or the backend doesn't support it.
         """
         if self.backend == "torch":
-            return resolve_device(name)
+            return resolve_device(name, replace_missing=replace_missing)
         if name not in ("auto", "cpu"):
             raise DeviceError(
                 f"{name}: this pipeline's encoder runs with OpenVINO, only on the CPU",
@@ -95,7 +95,7 @@ def load_encoder(
                     hint="Turn it off in the config of trf_tok2vec",
                 )
         return Encoder(encoder, capabilities or EncoderCapabilities(), inference)
-    module = pretrained.load_encoder(
+    module = pretrained.load_model(
         path,
         all_attentions=all_attentions,
         device=device,
@@ -113,6 +113,15 @@ def load_encoder(
         module, capabilities, all_hidden_states=all_hidden_states, all_attentions=all_attentions
     )
     return Encoder(module, capabilities, inference)
+
+
+def saved_inference(path: Path) -> InferenceConfig:
+    """Read how an encoder that `save_encoder` wrote predicts.
+
+    Raises:
+        EncoderError: The file can't be read.
+    """
+    return _read_saved(path / _FILE)[0]
 
 
 def save_encoder(encoder: Encoder, path: Path) -> None:

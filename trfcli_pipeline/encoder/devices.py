@@ -1,36 +1,55 @@
 """Devices and their memory."""
 
 import ctypes
+import multiprocessing
 import re
 import sys
+import warnings
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
+from thinc.compat import has_cupy_gpu
 
 from trfcli_pipeline.errors import DeviceError
 
 _MEMINFO = Path("/proc/meminfo")
 _STATUS = Path("/proc/self/status")
+_CGROUPS = Path("/proc/self/cgroup")
+_CGROUP_ROOT = Path("/sys/fs/cgroup")
+# The files of a control group's memory: its limit, its use, and the use by the file cache that the
+# kernel would give up, by version.
+_CGROUP_FILES = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    2: ("memory.max", "memory.current", "inactive_file"),
+}
+_NO_LIMIT = 2**60
 # Used if the system doesn't report its free memory.
 _ASSUMED_FREE_BYTES = 2 * 2**30
 
 
-def resolve_device(name: str = "auto") -> torch.device:
+class DeviceWarning(UserWarning):
+    """A pipeline's config names a device that this machine doesn't have."""
+
+
+def resolve_device(name: str = "auto", *, replace_missing: bool = False) -> torch.device:
     """Find a device by name.
 
     Args:
         name: A torch device, such as "cpu", "cuda:1" or "mps"; "auto" for the machine's
             accelerator if torch supports it, else the CPU.
+        replace_missing: If the machine has no such device, warn and return that of "auto".
 
     Raises:
         DeviceError: The name is invalid, or the machine has no such device.
     """
     accelerator = torch.accelerator.current_accelerator() if _has_accelerator() else None
+    best = torch.device("cpu") if accelerator is None else accelerator
     if name == "auto":
-        return torch.device("cpu") if accelerator is None else accelerator
+        return best
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -39,24 +58,51 @@ def resolve_device(name: str = "auto") -> torch.device:
         ) from error
     if device.type == "cpu":
         return device
-    if accelerator is None or device.type != accelerator.type:
-        raise DeviceError(
-            f"{name}: this machine has no such device",
-            hint=f"Use auto or {'cpu' if accelerator is None else accelerator.type}",
-        )
-    count = torch.accelerator.device_count()
-    if device.index is not None and device.index >= count:
-        raise DeviceError(f"{name}: this machine has only {count} of these, numbered from 0")
-    return device
+    count = 0 if device.type != best.type else torch.accelerator.device_count()
+    if count > (device.index or 0):
+        return device
+    missing = f"{name}: this machine has no such device"
+    if count:
+        missing = f"{name}: this machine has only {count} of these, numbered from 0"
+    if not replace_missing:
+        raise DeviceError(missing, hint=f"Use auto or {best}")
+    warnings.warn(f"{missing}; the encoder runs on {best}", DeviceWarning, stacklevel=2)
+    return best
+
+
+def share_devices(device: torch.device) -> torch.device:
+    """The device of this process if it is one of several workers: they take turns.
+
+    Args:
+        device: The device of the process that started the workers. One with a number is kept.
+    """
+    # A process knows its place among those that its parent started, counted from 1.
+    place = getattr(multiprocessing.current_process(), "_identity", ())
+    if not place or device.type == "cpu" or ":" in str(device):
+        return device
+    return torch.device(device.type, (place[-1] - 1) % torch.accelerator.device_count())
+
+
+def can_fork() -> bool:
+    """Whether forks of this process can do what it does.
+
+    macOS and Windows don't allow it. Once a process has used CUDA, its forks can't, and thinc uses
+    it as soon as it is imported where CuPy is installed.
+    """
+    return sys.platform == "linux" and not has_cupy_gpu and not torch.cuda.is_initialized()
 
 
 def free_bytes(device: torch.device) -> int:
-    """Free memory on the device, in bytes. On a CPU, this includes the file cache."""
+    """Free memory on the device, in bytes.
+
+    On a CPU, this includes the file cache, and a container has no more than its limit leaves.
+    """
     if device.type != "cpu":
         memory = accelerator_memory(device)
         return _ASSUMED_FREE_BYTES if memory is None else memory[0] + _cached_bytes(device)
     available = _read_bytes(_MEMINFO, "MemAvailable")
-    return _ASSUMED_FREE_BYTES if available is None else available
+    available = _ASSUMED_FREE_BYTES if available is None else available
+    return min([available, *_free_in_cgroups()])
 
 
 def peak_bytes() -> int | None:
@@ -69,6 +115,44 @@ def _read_bytes(path: Path, name: str) -> int | None:
     """Read an amount of memory from a file of Linux; None if it isn't there."""
     found = path.exists() and re.search(rf"^{name}:\s*(\d+) kB$", path.read_text(), re.MULTILINE)
     return int(found[1]) * 1024 if found else None
+
+
+def _free_in_cgroups() -> Iterator[int]:
+    """What the memory limit of each of this process's control groups leaves, in bytes."""
+    for group, (limit, usage, cached) in _limited_groups(_CGROUPS, _CGROUP_ROOT):
+        try:
+            most, used = (int((group / name).read_text()) for name in (limit, usage))
+            stat = (group / "memory.stat").read_text()
+        except (OSError, ValueError):
+            # The limit was lifted.
+            continue
+        found = re.search(rf"^{cached} (\d+)$", stat, re.MULTILINE)
+        yield max(most - used + (int(found[1]) if found else 0), 0)
+
+
+@cache
+def _limited_groups(cgroups: Path, root: Path) -> list[tuple[Path, tuple[str, str, str]]]:
+    """The control groups of this process that have a memory limit, with the names of the files."""
+    found = []
+    lines = cgroups.read_text().splitlines() if cgroups.exists() else []
+    for number, controllers, path in (line.split(":", 2) for line in lines):
+        if number == "0":
+            version, mount = 2, root
+        elif "memory" in controllers.split(","):
+            version, mount = 1, root / "memory"
+        else:
+            continue
+        own = mount / path.lstrip("/")
+        # A limit of a group holds for the groups within it. In a container, the path may be that
+        # of the host, and the mount is the container's own group.
+        for group in (own, *own.parents):
+            limit = group / _CGROUP_FILES[version][0]
+            if group.is_relative_to(mount) and limit.exists():
+                text = limit.read_text().strip()
+                # Version 1 has a huge number for no limit.
+                if text.isdecimal() and int(text) < _NO_LIMIT:
+                    found.append((group, _CGROUP_FILES[version]))
+    return found
 
 
 def empty_cache(device: torch.device) -> None:

@@ -16,11 +16,16 @@ def sparse_embeddings(module: torch.nn.Module) -> Iterator[None]:
     A batch looks up a few hundred of tens of thousands of rows. Allocating a dense gradient in
     each backward pass takes a sixth of the time of a step.
     """
-    parts = [part for part in module.modules() if isinstance(part, torch.nn.Embedding)]
+    on_cpu = next(module.parameters()).device.type == "cpu"
+    parts = [
+        part
+        for part in (module.modules() if on_cpu else ())
+        if isinstance(part, torch.nn.Embedding)
+    ]
     before = [part.sparse for part in parts]
     try:
         for part in parts:
-            part.sparse = part.weight.device.type == "cpu"
+            part.sparse = True
         yield
     finally:
         for part, sparse in zip(parts, before, strict=True):
@@ -47,11 +52,14 @@ class GradientAccumulator:
     def __init__(self, module: torch.nn.Module) -> None:
         self._module = module
         self._buffers: dict[torch.Tensor, torch.Tensor] = {}
+        # Looking for them in all parts of the module takes a millisecond.
+        self._parameters: list[torch.nn.Parameter] = []
 
     @property
     def weights(self) -> list[torch.nn.Parameter]:
         """The trained weights."""
-        return [each for each in self._module.parameters() if each.requires_grad]
+        self._parameters = self._parameters or list(self._module.parameters())
+        return [each for each in self._parameters if each.requires_grad]
 
     def add(self, gradients: Sequence[torch.Tensor | None]) -> None:
         """Add a gradient, or None, for each of `weights`."""

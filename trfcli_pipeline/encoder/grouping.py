@@ -9,18 +9,22 @@ from trfcli_pipeline.errors import PipelineError
 
 # The `words_per_batch` that depends on the free memory.
 AUTO = "auto"
-# The overhead of one call of the encoder, as the number of wordpieces encoded in the same time.
-_CALL_OVERHEAD = 100
+# The overhead of one call of the encoder, as the number of wordpieces encoded in the same time; on
+# an accelerator, starting the kernels takes longer than running those of a small call.
+CALL_OVERHEAD = 100
+DEVICE_CALL_OVERHEAD = 4000
+# Accelerators get so many rows at once that choosing would take as long as encoding them.
+DEVICE_STARTS = 128
 
 
 def check_words_per_batch(value: object) -> None:
     """Validate the setting `words_per_batch`.
 
     Raises:
-        PipelineError: It is neither "auto" nor a number of wordpieces.
+        PipelineError: It is neither "auto" nor None nor a number of wordpieces.
     """
     is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    if value != AUTO and not is_number:
+    if value not in (AUTO, None) and not is_number:
         raise PipelineError(
             f"words_per_batch: invalid value {value!r}",
             hint='Use a number of wordpieces, 0 for no limit, or "auto" for as many as fit',
@@ -28,7 +32,11 @@ def check_words_per_batch(value: object) -> None:
 
 
 def group_by_length(
-    lengths: Sequence[int] | NDArray[np.integer], words_per_batch: int
+    lengths: Sequence[int] | NDArray[np.integer],
+    words_per_batch: int,
+    *,
+    call_overhead: int = CALL_OVERHEAD,
+    max_starts: int | None = None,
 ) -> list[NDArray[np.intp]]:
     """Group rows so that each group, padded to its longest row, stays within a budget.
 
@@ -40,6 +48,9 @@ def group_by_length(
         lengths: Number of wordpieces in each row. *Shape:* (rows,)
         words_per_batch: Maximum size of a group in wordpieces, padding included: rows x longest
             row. A longer row forms a group of its own. 0 puts all rows into one group.
+        call_overhead: The time that a call takes in addition, as a number of wordpieces.
+        max_starts: At how many rows a group may start, evenly spaced; None for all rows. Fewer
+            take less time to choose from.
 
     Returns:
         The row indices of each group. Every row is in exactly one group.
@@ -55,21 +66,27 @@ def group_by_length(
         return [order]
     descending = sizes[order].tolist()
     n_rows = len(descending)
+    step = 1
+    if max_starts is not None and descending[0]:
+        step = max(min(n_rows // max_starts, words_per_batch // descending[0]), 1)
     # Dynamic programming from the last row: the lowest cost of all rows from each one on, and
     # the end of the group that starts there.
-    costs = np.zeros(n_rows + 1)
+    costs = np.zeros(n_rows + step)
     ends = [0] * n_rows
-    for start in reversed(range(n_rows)):
+    for start in reversed(range(0, n_rows, step)):
         longest = descending[start]
         fitting = max(words_per_batch // longest, 1) if longest else n_rows
-        most = min(fitting, n_rows - start)
-        # The costs with a group of one row, of two rows, ...
+        most = min(fitting // step * step, -(-(n_rows - start) // step) * step)
+        # The costs with a group of `step` rows, of twice as many, ...
         candidates = (
-            longest * np.arange(1, most + 1) + _CALL_OVERHEAD + costs[start + 1 : start + most + 1]
+            longest * np.arange(step, most + 1, step)
+            + call_overhead
+            + costs[start + step : start + most + 1 : step]
         )
         # Of equal costs, take the fullest group.
-        n_best = most - int(candidates[::-1].argmin())
-        costs[start], ends[start] = candidates[n_best - 1], start + n_best
+        n_best = len(candidates) - int(candidates[::-1].argmin())
+        costs[start] = candidates[n_best - 1]
+        ends[start] = min(start + n_best * step, n_rows)
     groups = []
     start = 0
     while start < n_rows:

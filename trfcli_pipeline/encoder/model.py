@@ -4,13 +4,15 @@ import copy
 from pathlib import Path
 from typing import Any, Self, cast
 
-from thinc.api import Model
+from thinc.api import Model, Ops
 
 from trfcli_pipeline.encoder.activations import Activations
+from trfcli_pipeline.encoder.devices import resolve_device, share_devices
 from trfcli_pipeline.encoder.grouping import check_words_per_batch
 from trfcli_pipeline.encoder.padding import WordPieces
 from trfcli_pipeline.encoder.prediction import predict
 from trfcli_pipeline.encoder.shim import TransformersShim
+from trfcli_pipeline.encoder.transfers import download
 from trfcli_pipeline.encoder.updates import Backprop, begin_update
 
 
@@ -26,20 +28,21 @@ class TransformersWrapper(Model[WordPieces, Activations]):
 
     Args:
         words_per_batch: Maximum size of a sub-batch in wordpieces, padding included; 0 for a
-            single sub-batch; "auto" for the largest size that fits in memory and is useful. A
-            sub-batch that doesn't fit is halved, and so are later ones of its size.
+            single sub-batch; "auto" for the largest size that fits in memory and is useful; None
+            for 2,000 on a CPU and "auto" on other devices. A sub-batch that doesn't fit is halved,
+            and so are later ones of its size.
         shim: Holds the encoder; created from the settings if None.
         settings: See `TransformersShim`.
 
     Raises:
         PipelineError: A setting is invalid.
-        DeviceError: There is no such device.
+        DeviceError: `device` isn't the name of a device.
     """
 
     def __init__(
         self,
         *,
-        words_per_batch: int | str = 2000,
+        words_per_batch: int | str | None = None,
         shim: TransformersShim | None = None,
         **settings: Any,
     ) -> None:
@@ -56,6 +59,19 @@ class TransformersWrapper(Model[WordPieces, Activations]):
     @property
     def shim(self) -> TransformersShim:
         return cast(TransformersShim, self.shims[0])
+
+    def encode(self, X: WordPieces) -> Activations:
+        """Predict tensors, which stay on the encoder's device; `predict` returns arrays."""
+        return predict(self.shim, X, words_per_batch=self.attrs["words_per_batch"])
+
+    def begin_encoding(self, X: WordPieces) -> tuple[Activations, Backprop]:
+        """Begin an update with tensors, as `encode` does; the callback takes arrays."""
+        return begin_update(
+            self.shim,
+            X,
+            words_per_batch=self.attrs["words_per_batch"],
+            dropout=self.attrs["dropout_rate"],
+        )
 
     # Thinc would write a file in its own format. The shim writes a directory in Hugging Face's.
 
@@ -79,7 +95,7 @@ class TransformersWrapper(Model[WordPieces, Activations]):
         # Pickle the files: a module that has returned hidden states has hooks of transformers
         # that can't be pickled.
         data = self.to_bytes() if self.shim.is_loaded else None
-        return _unpickle, (self.shim.settings, dict(self.attrs), data)
+        return _unpickle, (self.shim.settings, dict(self.attrs), data, self.ops)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self.copy()
@@ -96,20 +112,21 @@ class TransformersWrapper(Model[WordPieces, Activations]):
 
 
 def _unpickle(
-    settings: dict[str, Any], attrs: dict[str, Any], data: bytes | None
+    settings: dict[str, Any], attrs: dict[str, Any], data: bytes | None, ops: Ops | None = None
 ) -> TransformersWrapper:
-    model = TransformersWrapper(**settings)
+    device = share_devices(resolve_device(settings["device"], replace_missing=True))
+    model = TransformersWrapper(**{**settings, "device": str(device)})
     model.attrs.update(attrs)
+    # A worker process doesn't know whether its parent called `spacy.prefer_gpu()`.
+    model.ops = ops or model.ops
     return model if data is None else model.from_bytes(data)
 
 
 def _forward(
     model: TransformersWrapper, X: WordPieces, is_train: bool
 ) -> tuple[Activations, Backprop]:
-    options = {"words_per_batch": model.attrs["words_per_batch"], "ops": model.ops}
-    if is_train:
-        return begin_update(model.shim, X, dropout=model.attrs["dropout_rate"], **options)
-    return predict(model.shim, X, **options), _no_backprop
+    Y, backprop = model.begin_encoding(X) if is_train else (model.encode(X), _no_backprop)
+    return Y.with_arrays(download(Y.arrays(), model.ops)()), backprop
 
 
 def _no_backprop(d_activations: Activations) -> None:

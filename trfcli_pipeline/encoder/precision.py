@@ -21,6 +21,10 @@ DTYPES: dict[str, torch.dtype] = {
 # Precisions of inference. Only OpenVINO has int8.
 InferencePrecision = Literal["fp32", "bf16", "int8"]
 
+# On a GPU, bf16 needs more kernels than fp32, to convert weights and outputs. Starting them takes
+# longer than the matrix products gain, unless a layer's products are large: width^2 x wordpieces.
+_MIN_BF16_WORK = 2e9
+
 # By default, torch and oneDNN keep up to a thousand kernels each.
 _KERNEL_CACHES = {"LRU_CACHE_CAPACITY": "16", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
 
@@ -37,12 +41,14 @@ def check_precision(name: str) -> None:
         )
 
 
-def resolve_precision(name: str, device: torch.device) -> str:
+def resolve_precision(name: str, device: torch.device, *, width: int = 0, n_pieces: int = 0) -> str:
     """Choose the training precision for a device.
 
     Args:
         name: One of `DTYPES`, or "auto" for bf16 on devices with bfloat16 instructions and fp32
-            on others.
+            on others. On a GPU, "auto" is bf16 only for updates that are large enough.
+        width: Width of the encoder's layers; 0 if not known yet.
+        n_pieces: Number of wordpieces in an update; 0 if not known yet.
 
     Raises:
         PipelineError: The precision is unknown.
@@ -50,7 +56,8 @@ def resolve_precision(name: str, device: torch.device) -> str:
     """
     check_precision(name)
     if name == "auto":
-        return "bf16" if _has_bf16_instructions(device) else "fp32"
+        is_small = device.type == "cuda" and width**2 * n_pieces < _MIN_BF16_WORK
+        return "bf16" if _has_bf16_instructions(device) and not is_small else "fp32"
     if name != "fp32" and not torch.amp.is_autocast_available(device.type):
         raise DeviceError(f"{device.type}: can't train in {name}", hint="Use fp32")
     return name

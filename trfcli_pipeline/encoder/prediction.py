@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from thinc.api import Ops
 
 from trfcli_pipeline.encoder.activations import Activations
 from trfcli_pipeline.encoder.collector import Collector
@@ -14,21 +13,26 @@ from trfcli_pipeline.encoder.threads import run_streams
 
 
 def predict(
-    shim: TransformersShim, X: WordPieces, *, words_per_batch: int | str, ops: Ops
+    shim: TransformersShim, X: WordPieces, *, words_per_batch: int | str | None
 ) -> Activations:
     """Encode a batch, in parallel streams on a CPU. Equal segments are encoded only once.
 
     Args:
         words_per_batch: See `sub_batches.sub_batches`.
 
+    Returns:
+        Tensors on the encoder's device, which may still be computing them.
+
     Raises:
         PipelineError: No weights are loaded yet, or a single segment doesn't fit in memory.
+        DeviceError: This process can't use the encoder's device.
     """
+    shim.check_process()
     shim.set_dropout(0.0)
-    collector = Collector(shim, X, ops)
+    collector = Collector(shim, X)
     firsts = first_occurrences(X)
     is_first = firsts == np.arange(len(firsts))
-    batches = list(sub_batches(shim, X, words_per_batch, only=is_first))
+    batches = sub_batches(shim, X, words_per_batch, only=is_first)
 
     def encode(batch: SubBatch) -> None:
         with torch.inference_mode():

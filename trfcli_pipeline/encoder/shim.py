@@ -1,6 +1,7 @@
 """The shim: how the torch encoder lives in a Thinc model."""
 
 import copy
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -29,7 +30,7 @@ from trfcli_pipeline.encoder.precision import (
     to_float32,
 )
 from trfcli_pipeline.encoder.threads import count_streams
-from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.errors import DeviceError, PipelineError
 from trfcli_pipeline.huggingface import pretrained
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class TransformersShim(Shim):
     whole batches.
 
     Args:
-        device: Where the encoder runs; see `devices.resolve_device`.
+        device: Where the encoder runs; see `devices.resolve_device`. A device that this machine
+            doesn't have is replaced, with a warning.
         all_hidden_states: Whether to return the output of every layer.
         all_attentions: Whether to return the attentions.
         precision: Training precision; see `precision.resolve_precision`. Predictions and saved
@@ -58,7 +60,7 @@ class TransformersShim(Shim):
 
     Raises:
         PipelineError: `precision` is unknown.
-        DeviceError: There is no such device.
+        DeviceError: `device` isn't the name of a device.
     """
 
     def __init__(
@@ -77,9 +79,11 @@ class TransformersShim(Shim):
         self.all_attentions = all_attentions
         self.adapters: list[LoraAdapter] = []
         self._precision = precision
+        self._update_pieces: int | None = None
         # Dropout layers with a rate above 0. Those with rate 0 stay off.
         self._dropouts: list[torch.nn.Dropout] = []
-        self._use_device(device)
+        # A pipeline is often loaded on other machines than the one that its config was made for.
+        self._use_device(device, replace_missing=True)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -131,7 +135,8 @@ class TransformersShim(Shim):
     @property
     def precision(self) -> str:
         """The training precision. Raises a DeviceError if the device doesn't support it."""
-        return resolve_precision(self._precision, self.device)
+        width, n_pieces = self.capabilities.width, self._update_pieces or 0
+        return resolve_precision(self._precision, self.device, width=width, n_pieces=n_pieces)
 
     @property
     def adamw(self) -> EncoderAdamW:
@@ -173,7 +178,8 @@ class TransformersShim(Shim):
 
     def set_dropout(self, rate: float) -> None:
         """Set the rate of the dropout layers; 0.0 switches the module to evaluation mode."""
-        self.module.train(rate > 0)
+        if self.module.training != (rate > 0):
+            self.module.train(rate > 0)
         for part in self._dropouts:
             part.p = rate
 
@@ -209,11 +215,18 @@ class TransformersShim(Shim):
         if precision is not None:
             resolve_precision(precision, self.device)
             self._precision = precision
+        self._update_pieces = None
+        self.gradients = GradientAccumulator(self.module)
         if lora_rank is not None:
             self.adapters = add_adapters(self.module, lora_rank)
         if freeze_layers:
             freeze_lowest(self.module, freeze_layers)
         self._optimizer = None
+
+    def expect_updates(self, n_pieces: int) -> None:
+        """Choose the precision "auto" for updates of so many wordpieces, unless it was chosen."""
+        if self._update_pieces is None:
+            self._update_pieces = n_pieces
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Take one AdamW step with the accumulated gradients, and clear them."""
@@ -276,6 +289,15 @@ class TransformersShim(Shim):
         with pretrained.from_files(srsly.msgpack_loads(data)) as path:
             return self.from_disk(path)
 
-    def _use_device(self, name: str) -> None:
-        self.device = self.inference.resolve_device(name)
+    def check_process(self) -> None:
+        """Raise a DeviceError if this process is a fork that can't use the encoder's device."""
+        if self.device.type != "cpu" and os.getpid() != self._process:
+            raise DeviceError(
+                f"{self.device}: a forked process can't use this device",
+                hint='Call multiprocessing.set_start_method("spawn") first, or use the CPU',
+            )
+
+    def _use_device(self, name: str, *, replace_missing: bool = False) -> None:
+        self.device = self.inference.resolve_device(name, replace_missing=replace_missing)
+        self._process = os.getpid()
         self.predicting, self.updating = MemoryGuard(self.device), MemoryGuard(self.device)

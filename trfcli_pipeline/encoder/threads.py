@@ -25,6 +25,8 @@ def _use_one_thread_in_fork() -> None:
     # same.
     torch.set_num_threads(1)
     _pools.clear()
+    # tokenizers sees to this itself, but not if this variable has been set.
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
 if hasattr(os, "register_at_fork"):

@@ -6,10 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
-from thinc.api import Ops, xp2torch
-from thinc.types import FloatsXd
 
 from trfcli_pipeline.encoder.activations import Activations
 from trfcli_pipeline.encoder.collector import Collector
@@ -18,6 +15,10 @@ from trfcli_pipeline.encoder.memory_budget import graph_budget, graph_bytes
 from trfcli_pipeline.encoder.padding import SubBatch, WordPieces, pad_rows
 from trfcli_pipeline.encoder.shim import TransformersShim
 from trfcli_pipeline.encoder.sub_batches import sub_batches
+from trfcli_pipeline.encoder.transfers import upload_arrays
+
+# Graphs of so many bytes are kept without asking for the free memory.
+_SMALL_GRAPHS = 2**28
 
 Backprop = Callable[[Activations], None]
 
@@ -26,9 +27,8 @@ def begin_update(
     shim: TransformersShim,
     X: WordPieces,
     *,
-    words_per_batch: int | str,
+    words_per_batch: int | str | None,
     dropout: float,
-    ops: Ops,
 ) -> tuple[Activations, Backprop]:
     """Encode a batch for training.
 
@@ -41,16 +41,23 @@ def begin_update(
         words_per_batch: See `sub_batches.sub_batches`.
 
     Returns:
-        The activations, and a callback that takes their gradients and adds those of the weights
-        to the parameters' `grad`.
+        The activations as tensors on the encoder's device, and a callback that takes their
+        gradients as arrays and adds those of the weights to the parameters' `grad`.
 
     Raises:
         PipelineError: The encoder can't be trained, or a single segment doesn't fit in memory.
+        DeviceError: This process can't use the encoder's device.
     """
+    shim.check_process()
     shim.check_trainable()
+    shim.expect_updates(len(X.ids))
     shim.set_dropout(dropout)
-    collector = Collector(shim, X, ops)
-    budget: float = graph_budget(shim.device)
+    collector = Collector(shim, X)
+    batches = sub_batches(shim, X, words_per_batch, is_train=True)
+    needed = sum(graph_bytes(shim, each) for each in batches)
+    # On a GPU, asking for the free memory takes as long as a dozen kernels.
+    is_small = shim.device.type != "cpu" and needed < _SMALL_GRAPHS
+    budget: float = math.inf if is_small else graph_budget(shim.device)
     passes: list[ForwardPass] = []
 
     def release_graphs() -> bool:
@@ -71,18 +78,20 @@ def begin_update(
         passes.append(each)
 
     with shim.training_context():
-        for batch in sub_batches(shim, X, words_per_batch, is_train=True):
+        for batch in batches:
             budget -= graph_bytes(shim, batch)
             list(shim.updating.run(forward, ForwardPass(shim, batch), release_graphs))
 
     def backprop(d_activations: Activations) -> None:
         shim.set_dropout(dropout)
+        arrays = d_activations.arrays()
+        d_tensors = d_activations.with_arrays(upload_arrays(arrays, shim.device))
         backward_passes = [BackwardPass([each for each in passes if each.output is not None])]
         backward_passes += [BackwardPass([each]) for each in passes if each.output is None]
         total: WeightGradients = [None] * len(shim.gradients.weights)
 
         def backward(each: BackwardPass) -> Sequence[torch.Tensor | None]:
-            return each.gradients(shim, d_activations)
+            return each.gradients(shim, d_tensors)
 
         for each in backward_passes:
             # Added only after each part has succeeded, so that nothing is counted twice.
@@ -179,12 +188,10 @@ class BackwardPass:
 def _outputs_and_gradients(
     batch: SubBatch, output: Any, d_activations: Activations
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Pair each output of a sub-batch with its part of the gradients."""
+    """Pair each output of a sub-batch with its part of the gradients, which are tensors."""
     pairs = [(output.last_hidden_state, pad_rows(d_activations.last_hidden_state, batch))]
     if d_activations.pooler_output is not None:
-        segments: Any = batch.segments
-        gradient = _to_torch(d_activations.pooler_output[segments], batch)
-        pairs.append((output.pooler_output, gradient))
+        pairs.append((output.pooler_output, d_activations.pooler_output[batch.rows]))
     if d_activations.all_hidden_states is not None:
         for layer, rows in zip(output.hidden_states, d_activations.all_hidden_states, strict=True):
             pairs.append((layer, pad_rows(rows, batch)))
@@ -192,15 +199,10 @@ def _outputs_and_gradients(
         for index, attentions in enumerate(output.attentions):
             gradient = torch.zeros_like(attentions)
             for row, segment in enumerate(batch.segments.tolist()):
-                part = _to_torch(d_activations.all_attentions[segment][index], batch)
+                part = d_activations.all_attentions[segment][index]
                 gradient[row, :, : part.shape[1], : part.shape[2]] = part
             pairs.append((attentions, gradient))
     return pairs
-
-
-def _to_torch(array: FloatsXd, batch: SubBatch) -> torch.Tensor:
-    contiguous: Any = np.ascontiguousarray(array)
-    return xp2torch(contiguous, device=batch.mask.device)
 
 
 def _random_states(device: torch.device) -> list[torch.Tensor]:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ from trfcli_pipeline.evaluation.report_charts import draw_charts, format_score
 from trfcli_pipeline.evaluation.results import Evaluation, Mistake
 
 HISTORY = "training.jsonl"
+
+_GENERATOR = '<meta name="generator" content="trf evaluate">'
+# Of a report: more than what comes before the generator.
+_HEAD_BYTES = 1000
 
 _SHOWN_CONFUSIONS = 30
 _SHOWN_MISTAKES = 2000
@@ -49,6 +54,12 @@ def read_history(model: Path | None) -> list[dict[str, Any]]:
     return history
 
 
+def is_report(path: Path) -> bool:
+    """Whether a file is a page that `render_report` has rendered."""
+    with path.open("rb") as file:
+        return _GENERATOR.encode() in file.read(_HEAD_BYTES)
+
+
 def render_report(
     evaluation: Evaluation,
     records: Sequence[Record],
@@ -75,9 +86,7 @@ def render_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["svg"] = Markup
-    environment.filters["score"] = format_score
-    environment.filters["breakable"] = _breakable
+    environment.filters.update(svg=Markup, score=format_score, breakable=_breakable)
     environment.globals["plural"] = plural
     # Our own styles and script must not be escaped.
     style, script = (
@@ -85,6 +94,7 @@ def render_report(
     )
     shown = evaluation.mistakes[::-1][:_SHOWN_MISTAKES]
     page = environment.get_template("report.html").render(
+        generator=Markup(_GENERATOR),
         model=model,
         pipeline=pipeline,
         data=data,
@@ -116,12 +126,9 @@ def _mistake(mistake: Mistake, records: Sequence[Record], labels: Sequence[str])
     record = records[mistake.index]
     text = record.text
     return {
+        **asdict(mistake),
         "line": record.line,
         "text": text if len(text) <= _SHOWN_TEXT else f"{text[:_SHOWN_TEXT]}…",
-        "gold": mistake.gold,
-        "predicted": mistake.predicted,
-        "label": mistake.label,
-        "score": mistake.score,
         "gold_columns": [labels.index(each) for each in mistake.gold],
         "predicted_columns": [labels.index(each) for each in mistake.predicted],
     }

@@ -127,7 +127,7 @@ def bind_encoder(
     has_pooler: bool,
     kept: Collection[str],
 ) -> None:
-    """Tell a classifier what it has to know about its encoder.
+    """Tell a classifier what it needs to know about its encoder.
 
     Args:
         model: What `make_classifier` returned.
@@ -161,6 +161,14 @@ def bind_encoder(
         if "class_token_id" in layer.attrs:
             layer.attrs["class_token_id"] = class_token_id
     _set_width(model, width)
+
+
+def classifier_width(model: Model[Any, Any]) -> int | None:
+    """Return the width of a classifier's encoder; None for other models, or if it isn't known."""
+    if not model.has_ref("features") or not model.has_ref("output_layer"):
+        return None
+    output = model.get_ref("output_layer")
+    return output.get_dim("nI") if output.has_dim("nI") else None
 
 
 def _pool(vectors: Model[list[Doc], Ragged], pooling: str) -> DocFeatures:

@@ -15,10 +15,11 @@ from thinc.api import Model, Ops, Ragged
 from thinc.types import Floats2d
 
 from trfcli_pipeline.heads.doc_gradients import HIDDEN, POOLER, add_gradient, missing_activation
+from trfcli_pipeline.heads.doc_tensor import doc_tensor
 from trfcli_pipeline.heads.token_rows import sum_runs
 
 DocOutput = tuple[Floats2d, Callable[[Floats2d], list[Doc]]]
-# What a backward pass has to know about a Doc.
+# What a backward pass needs to know about a Doc.
 Key = TypeVar("Key")
 SegmentOutput = tuple[Ragged, Callable[[Ragged], list[Doc]]]
 
@@ -142,7 +143,7 @@ def _tensors(docs: Sequence[Doc]) -> list[Floats2d]:
     """Return `doc.tensor` of each Doc. An empty Doc has one too once the encoder has seen it."""
     if any(doc.tensor.ndim != 2 or doc._.trf_segments is None for doc in docs):
         raise missing_activation("token vectors (doc.tensor)")
-    return cast(list[Floats2d], [doc.tensor for doc in docs])
+    return [doc_tensor(doc) for doc in docs]
 
 
 def _read(docs: Sequence[Doc], name: str) -> list[Floats2d]:

@@ -41,7 +41,8 @@ def missing_activation(name: str) -> PipelineError:
         f"A Doc has no {name}",
         hint="The pipeline needs trf_wordpiecer and trf_tok2vec before this component. The "
         "`keep` setting of trf_tok2vec must include what this component reads. If trf_tok2vec is "
-        "frozen, add it to annotating_components",
+        "frozen, add it to annotating_components. Components can't be updated one by one, as "
+        "`spacy debug model` does: call nlp.update",
     )
 
 

@@ -1,12 +1,15 @@
 """Token rows from wordpiece rows, and the gradient on the way back."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from thinc.api import Ops
 from thinc.types import Floats2d
 
+from trfcli_pipeline.encoder.transfers import upload
 from trfcli_pipeline.tokenization.alignment import Shares
 
 # Indices have type Any below, because Thinc's types don't allow numpy arrays as indices.
@@ -37,6 +40,31 @@ def token_rows(ops: Ops, shares: Shares, piece_rows: Floats2d) -> Floats2d:
     else:
         rows[index.seen_tokens] += shared
     return rows
+
+
+def device_token_rows(shares: Shares, piece_rows: torch.Tensor) -> torch.Tensor:
+    """Compute `token_rows` in torch, on the device of the wordpiece rows, and don't wait for it."""
+    n_tokens, width = len(shares.pieces_per_token), piece_rows.shape[1]
+    if not n_tokens or not len(piece_rows):
+        return piece_rows.new_zeros(n_tokens, width)
+    segments = np.repeat(np.arange(len(shares.seen_per_segment)), shares.seen_per_segment)
+    by_token = np.argsort(shares.seen_tokens, kind="stable")
+    counts: list[Any] = [
+        shares.pieces_per_token,
+        shares.common_per_segment,
+        np.bincount(shares.seen_tokens, minlength=n_tokens),
+    ]
+    indices: list[Any] = [shares.pieces, shares.common_pieces, segments[by_token]]
+    indices += [np.cumsum(each) - each for each in counts]
+    weights = [shares.weights, np.repeat(shares.common_weights, shares.common_per_segment)]
+    own, common, shared, *starts = _upload(indices, "int64", piece_rows.device)
+    # Double precision for the same reason as in `sum_runs`.
+    own_weights, common_weights = _upload(weights, "float64", piece_rows.device)
+    exact = piece_rows.double()
+    rows = _sum_bags(exact, own, starts[0], own_weights)
+    # What the tokens of each segment share, and for each token the sum over its segments.
+    common_rows = _sum_bags(exact, common, starts[1], common_weights)
+    return (rows + _sum_bags(common_rows, shared, starts[2])).float()
 
 
 def piece_gradients(ops: Ops, shares: Shares, d_token_rows: Floats2d, n_pieces: int) -> Floats2d:
@@ -79,6 +107,22 @@ def sum_runs(ops: Ops, rows: Floats2d, lengths: NDArray[np.integer]) -> Floats2d
     # float32 would accumulate rounding errors over the hundred wordpieces of a long URL.
     sums = ops.reduce_sum(cast(Any, rows.astype("float64")), ops.asarray1i(cast(Any, lengths)))
     return cast(Floats2d, sums.astype("float32"))
+
+
+def _upload(arrays: Sequence[NDArray[Any]], dtype: str, device: torch.device) -> list[torch.Tensor]:
+    return upload([torch.from_numpy(each.astype(dtype)) for each in arrays], device)
+
+
+def _sum_bags(
+    rows: torch.Tensor,
+    index: torch.Tensor,
+    starts: torch.Tensor,
+    weights: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Sum weighted rows, looked up by index; each sum begins at one of `starts` in the index."""
+    return torch.nn.functional.embedding_bag(
+        index, rows, starts, mode="sum", per_sample_weights=weights
+    )
 
 
 def _own_rows(ops: Ops, shares: Shares, piece_rows: Floats2d) -> Floats2d:

@@ -1,7 +1,7 @@
 """The rows of `doc.tensor` as the `tok2vec` layer of spaCy's own components."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 from spacy.tokens import Doc
 from spacy.util import registry
@@ -15,6 +15,7 @@ from trfcli_pipeline.heads.doc_gradients import (
     missing_activation,
     takes_gradient,
 )
+from trfcli_pipeline.heads.doc_tensor import doc_tensor
 from trfcli_pipeline.heads.token_rows import piece_gradients
 from trfcli_pipeline.tokenization.alignment import Alignment
 from trfcli_pipeline.tokenization.extensions import doc_alignment
@@ -73,8 +74,7 @@ def _read(ops: Ops, docs: Sequence[Doc], width: int, *, required: bool) -> list[
     """
     if required and any(len(doc) and not doc.tensor.size for doc in docs):
         raise missing_activation("token vectors (doc.tensor)")
-    tensors = [doc.tensor if doc.tensor.size else ops.alloc2f(len(doc), width) for doc in docs]
-    return cast(list[Floats2d], tensors)
+    return [doc_tensor(doc) if doc.tensor.size else ops.alloc2f(len(doc), width) for doc in docs]
 
 
 def _add_gradients(ops: Ops, docs: Sequence[Doc], d_rows: Sequence[Floats2d]) -> None:

@@ -4,6 +4,7 @@ We import transformers inside functions only: spaCy imports this package wheneve
 pipeline, and transformers is slow to import.
 """
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 # Tokenizers without a maximum have one like 1e30.
 _NO_LIMIT = 10**6
 
-# Only to save time: for other models, `max_length` finds out how they number positions, which takes
-# two seconds because it imports their code. These number them from 0.
+# These types of models number positions from 0. The list only saves time: for other types,
+# `max_length` imports the model's code to find out, which takes two seconds.
 _POSITIONS_FROM_ZERO = {
     "albert",
     "bert",
@@ -96,7 +97,19 @@ def encode_whole(tokenizer: "PreTrainedTokenizerBase", limit: int | None) -> Non
         backend.enable_truncation(limit)
 
 
-def load_encoder(
+def fingerprint(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Compute a hash of what determines the wordpieces of a text."""
+    if tokenizer.is_fast:
+        content = tokenizer.backend_tokenizer.to_str().encode()
+    else:
+        files = to_files(tokenizer.save_pretrained)
+        # This one has settings such as the directory that it was loaded from.
+        files.pop("tokenizer_config.json", None)
+        content = b"".join(files.values())
+    return hashlib.sha256(type(tokenizer).__name__.encode() + content).hexdigest()
+
+
+def load_model(
     path: Path,
     *,
     all_attentions: bool = False,
@@ -141,6 +154,13 @@ def load_encoder(
             # SDPA returns no attentions.
             attn_implementation="eager" if all_attentions else None,
         )
+    unnamed = _unnamed_weights(model, loading["unexpected_keys"])
+    if unnamed:
+        raise EncoderError(
+            f"{path}: has weights that its config doesn't name ({len(unnamed)}, such as "
+            f"{unnamed[0]})",
+            hint="Use the config.json that was saved with the weights",
+        )
     missing = sorted(loading["missing_keys"])
     if any(key.startswith("pooler.") for key in missing):
         model.pooler = None
@@ -172,6 +192,26 @@ def _check_weights(
         # NaN is the minimum and the maximum of values that include it.
         if weights.numel() and not torch.stack(weights.aminmax()).isfinite().all():
             raise EncoderError(f"{path}: {name} contains NaN or infinite values", hint=COPY_AGAIN)
+
+
+def _unnamed_weights(model: "PreTrainedModel", unexpected: Iterable[str]) -> list[str]:
+    """Select the weights of the encoder itself: those of heads for other tasks are left out."""
+    children = {name for name, _ in model.named_children()}
+    buffers = {name for name, _ in model.named_buffers()}
+    found = []
+    for key in sorted(unexpected):
+        name = key.removeprefix(f"{model.base_model_prefix}.")
+        # Old checkpoints have buffers that are constants now, as GPT-2's masked_bias.
+        is_constant = name in buffers or name.endswith(".masked_bias")
+        if name.partition(".")[0] in children and not is_constant:
+            found.append(key)
+    return found
+
+
+def vocab_size(path: Path) -> int | None:
+    """Read the number of wordpieces that an encoder knows; None if it has no fixed number."""
+    with quiet(), explain(f"{path}: can't read the encoder's config"):
+        return getattr(load_config(path), "vocab_size", None)
 
 
 def max_length(path: Path, tokenizer: "PreTrainedTokenizerBase") -> int | None:
@@ -235,6 +275,9 @@ def save(save_pretrained: Callable[[Path], Any], path: Path) -> None:
     """Call `save_pretrained` of a tokenizer or model, without its progress bar."""
     with quiet():
         save_pretrained(path)
+    # safetensors lets nobody but the owner read its files.
+    for weights in path.glob("*.safetensors"):
+        weights.chmod((path / "config.json").stat().st_mode)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
-"""Find the components of a pipeline by their class."""
+"""Find the components of a pipeline by their class, and the pipeline of a component."""
 
-from typing import TypeVar
+import inspect
+from typing import Any, TypeVar
 
 from spacy.language import Language
 
@@ -30,3 +31,35 @@ def require_component(nlp: Language, kind: type[Component]) -> Component:
             hint="Create one that has it: trf init minilm ./model",
         )
     return found
+
+
+def find_pipeline(component: Any, default: Language | None) -> Language | None:
+    """Find the pipeline that is updating or loading a component.
+
+    spaCy doesn't tell a component which pipeline it is in. It may be in several, because
+    `add_pipe(source=...)` shares components, and a copied or unpickled one is in a new pipeline. So
+    we look for the pipeline among the callers.
+
+    Args:
+        component: The component.
+        default: A pipeline that it may be in, if it is called by none.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, Language) and _has(caller, component):
+            return caller
+        frame = frame.f_back
+    return default if default is not None and _has(default, component) else None
+
+
+def _has(nlp: Language, component: Any) -> bool:
+    return any(pipe is component for _, pipe in nlp.components)
+
+
+def no_rehearsal(name: str) -> PipelineError:
+    """Create the error of `nlp.rehearse` for the component `name`."""
+    return PipelineError(
+        f"{name}: can't be rehearsed, because it learns together with the encoder",
+        hint="Mix texts of the earlier data into each batch of nlp.update instead",
+    )

@@ -67,7 +67,7 @@ def make_tok2vec(
     nlp: Language,
     name: str,
     trf_name: str,
-    words_per_batch: int | str,
+    words_per_batch: int | str | None,
     device: str,
     all_hidden_states: bool,
     all_attentions: bool,
@@ -82,7 +82,8 @@ def make_tok2vec(
         trf_name: The encoder that `nlp.initialize` loads: a hub id, a directory, or a packaged
             encoder such as "minilm".
         words_per_batch: Maximum number of wordpieces in a sub-batch, padding included; "auto" to
-            choose it by the memory that is free, 0 for no sub-batching.
+            choose it by the memory that is free, 0 for no sub-batching, null for 2,000 on a CPU and
+            "auto" on other devices.
         device: Where the encoder runs: "auto" for the machine's accelerator if it has one, or a
             name that torch knows, such as "cpu" or "cuda:1".
         all_hidden_states: Whether to return the output of every layer.

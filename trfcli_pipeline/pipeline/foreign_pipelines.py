@@ -17,14 +17,15 @@ from thinc.api import ConfigValidationError, Model
 
 from trfcli_pipeline.data.files import kind_of_file, read_object
 from trfcli_pipeline.errors import PipelineError, TrfError, one_line
-from trfcli_pipeline.evaluation.classifier import TEXT_CLASSIFIERS
-from trfcli_pipeline.pipeline.config_errors import first_problem
+from trfcli_pipeline.pipeline.config_errors import locate_problem
 
-_COPY_AGAIN = "Copy the pipeline again from where it was made"
+COPY_AGAIN = "Copy the pipeline again from where it was made"
+# The objects under "trf" in a meta.json.
+_PARTS = ("encoder", "training", "inference", "files")
 
 
-def read_meta(path: Path) -> dict[str, Any]:
-    """Read the meta.json of a pipeline and check its values.
+def check_meta(path: Path) -> None:
+    """Check the meta.json of a pipeline.
 
     Args:
         path: Directory of the pipeline.
@@ -33,16 +34,22 @@ def read_meta(path: Path) -> dict[str, Any]:
         PipelineError: The file isn't there, isn't JSON, or has values of wrong types.
     """
     file = path / "meta.json"
-    meta = read_object(file, PipelineError, hint=_COPY_AGAIN)
-    problems = validate(ModelMetaSchema, meta)
-    own = meta.get("trf", {})
-    if not isinstance(own, dict) or not all(isinstance(part, dict) for part in own.values()):
-        problems.append("[trf] Input should be an object of objects")
+    meta = read_object(file, PipelineError, hint=COPY_AGAIN)
+    problems = meta_problems(meta)
+    if problems:
+        raise PipelineError(f"{file}: {'; '.join(problems)}", hint=COPY_AGAIN)
+
+
+def meta_problems(meta: dict[str, Any]) -> list[str]:
+    """Name the values in a meta.json that have the wrong type, one a line."""
+    problems: list[str] = validate(ModelMetaSchema, meta)
     if not isinstance(meta.get("components", []), list):
         problems.append("[components] Input should be a valid list")
-    if problems:
-        raise PipelineError(f"{file}: {'; '.join(problems)}", hint=_COPY_AGAIN)
-    return meta
+    own = meta.get("trf", {})
+    if not isinstance(own, dict):
+        return [*problems, "[trf] Input should be an object"]
+    wrong = [name for name in _PARTS if not isinstance(own.get(name, {}), dict)]
+    return problems + [f"[trf -> {name}] Input should be an object" for name in wrong]
 
 
 def check_files(path: Path) -> None:
@@ -57,16 +64,16 @@ def check_files(path: Path) -> None:
             kind = kind_of_file(file)
         except OSError as error:
             raise PipelineError(
-                f"{file}: can't be read ({error.strerror})", hint=_COPY_AGAIN
+                f"{file}: can't be read ({error.strerror})", hint=COPY_AGAIN
             ) from error
         if kind not in (None, "a directory"):
-            raise PipelineError(f"{file}: {kind}, not a file", hint=_COPY_AGAIN)
+            raise PipelineError(f"{file}: {kind}, not a file", hint=COPY_AGAIN)
         if file.is_symlink() and file.parent.resolve().is_relative_to(file.resolve()):
             raise PipelineError(f"{file}: a link to the directory that it is in", hint="Remove it")
 
 
-def check_components(nlp: Language) -> None:
-    """Check the batch size, that weights are finite, and that classifiers fit their labels.
+def check_values(nlp: Language) -> None:
+    """Check the batch size, and that weights are finite.
 
     The encoder's own weights are checked when they are loaded.
 
@@ -82,15 +89,7 @@ def check_components(nlp: Language) -> None:
         for layer, param, values in _parameters(model):
             if not np.isfinite(values).all():
                 raise PipelineError(
-                    f"{name}: {param} of {layer} contains NaN or infinite values", hint=_COPY_AGAIN
-                )
-        if nlp.get_pipe_meta(name).factory in TEXT_CLASSIFIERS:
-            n_labels = len(getattr(pipe, "labels", ()))
-            output_layer = model.maybe_get_ref("output_layer") or model
-            n_outputs = output_layer.maybe_get_dim("nO")
-            if n_outputs not in (None, n_labels):
-                raise PipelineError(
-                    f"{name}: has {n_labels} labels, but weights for {n_outputs}", hint=_COPY_AGAIN
+                    f"{name}: {param} of {layer} contains NaN or infinite values", hint=COPY_AGAIN
                 )
 
 
@@ -115,10 +114,9 @@ def explain(model: str) -> Iterator[None]:
             raise
         raise type(error)(f"{model}: {error.message}", hint=error.hint) from error
     except (ConfigValidationError, configparser.Error) as error:
-        place, problem = first_problem(error)
-        prefix = f"{place}: " if place else ""
-        raise PipelineError(f"{model}/config.cfg: {prefix}{problem}", hint=_COPY_AGAIN) from error
+        message = locate_problem(f"{model}/config.cfg", error)
+        raise PipelineError(message, hint=COPY_AGAIN) from error
     except Exception as error:
         raise PipelineError(
-            f"{model}: can't be loaded: {one_line(error)}", hint=_COPY_AGAIN
+            f"{model}: can't be loaded: {one_line(error)}", hint=COPY_AGAIN
         ) from error

@@ -1,6 +1,6 @@
 """TransformersLanguage: `lang = "trf"` on top of an underlying language."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -14,17 +14,20 @@ from spacy.util import registry
 from spacy.vocab import Vocab, create_vocab
 from thinc.api import Config, Optimizer
 
+from trfcli_pipeline.data.outputs import manifest
 from trfcli_pipeline.data.surrogates import without_surrogates
 from trfcli_pipeline.encoder.devices import installed_version
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.pipeline.language_tokenizer import TOKENIZER
+from trfcli_pipeline.heads.doc_tensor import refresh_doc_tensor
+from trfcli_pipeline.pipeline.compatibility import check_components
+from trfcli_pipeline.pipeline.language_tokenizer import TOKENIZER, underlying_language
 from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
+from trfcli_pipeline.pipeline.processes import spawn_if_needed
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
 from trfcli_pipeline.tokenization.extensions import install_extensions
 
-_DEFAULT_LANG = "en"
 _OWN_COMPONENTS = (TransformersWordPiecer, TransformersTok2Vec)
 
 # Name of this package on PyPI.
@@ -68,10 +71,7 @@ class TransformersLanguage(Language):
     ) -> None:
         meta = dict(meta or {})
         self.trf_name = trf_name or meta.get("trf_name", "")
-        lang = getattr(create_tokenizer, "lang", None) or meta.get("lang")
-        if lang in (None, "", self.lang):
-            lang = vocab.lang if isinstance(vocab, Vocab) and vocab.lang else _DEFAULT_LANG
-        meta["lang"] = lang
+        lang = meta["lang"] = underlying_language(create_tokenizer, meta.get("lang"), vocab)
         # On the instance, the defaults of the underlying language replace those of the class.
         self.Defaults = util.get_lang_class(lang).Defaults
         if vocab is True:
@@ -94,7 +94,7 @@ class TransformersLanguage(Language):
     @property
     def meta(self) -> dict[str, Any]:
         """The meta data, with this package among the requirements."""
-        meta = super().meta
+        meta = manifest.without_manifest(super().meta)
         requirements = meta.setdefault("requirements", [])
         if not any(util.split_requirement(each)[0] == DISTRIBUTION for each in requirements):
             spec = util.get_minor_version_range(installed_version(DISTRIBUTION) or "0")
@@ -148,6 +148,15 @@ class TransformersLanguage(Language):
             component.attach(self)
         self._link_components()
         return component
+
+    def __call__(self, text: str | Doc, **kwargs: Any) -> Doc:
+        """Process a text; see `Language.__call__`."""
+        return refresh_doc_tensor(super().__call__(text, **kwargs))
+
+    def pipe(self, texts: Iterable[Any], **kwargs: Any) -> Iterator[Any]:
+        """Process a stream of texts; see `Language.pipe`."""
+        for each in super().pipe(texts, **kwargs):
+            yield refresh_doc_tensor(each) if isinstance(each, Doc) else each
 
     def make_doc(self, text: str) -> Doc:
         """Turn a text into a Doc. Lone surrogates, which spaCy can't store, become U+FFFD."""
@@ -205,6 +214,9 @@ class TransformersLanguage(Language):
                     cast(TrainablePipe, pipe).finish_update(sgd)
         return losses
 
+    def _multiprocessing_pipe(self, *args: Any) -> Iterator[Doc]:
+        yield from spawn_if_needed(super()._multiprocessing_pipe(*args))
+
     def initialize(
         self,
         get_examples: Callable[[], Iterable[Example]] | None = None,
@@ -259,14 +271,27 @@ class TransformersLanguage(Language):
         return cast(Optimizer, registry.resolve({"optimizer": configured})["optimizer"])
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
-        """Save the pipeline to a directory; see `Language.to_disk`."""
+        """Save the pipeline to a directory, with the SHA-256 of its files in `meta.json`.
+
+        See `Language.to_disk`.
+        """
         self._order_punctuation()
-        super().to_disk(path, exclude=exclude)
+        with manifest.recorded(Path(path)):
+            super().to_disk(path, exclude=exclude)
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
         """Serialize the pipeline; see `Language.to_bytes`."""
         self._order_punctuation()
         return super().to_bytes(exclude=exclude)
+
+    def _link_components(self) -> None:
+        """Connect the components after the pipeline has changed or was loaded.
+
+        Raises:
+            PipelineError: They don't fit together.
+        """
+        super()._link_components()
+        check_components(self)
 
     def _order_punctuation(self) -> None:
         """Let spaCy's sentencizer save the same bytes in every process.

@@ -7,8 +7,12 @@ from spacy import util
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.util import registry
+from spacy.vocab import Vocab
 
 TOKENIZER = "trfcli.LanguageTokenizer.v1"
+_DEFAULT_LANG = "en"
+# Where spaCy's languages are.
+_LANGUAGES = "spacy.lang."
 
 
 @registry.tokenizers(TOKENIZER)
@@ -29,3 +33,22 @@ class LanguageTokenizer:
         config = util.get_lang_class(nlp.meta["lang"]).default_config["nlp"]["tokenizer"]
         create = registry.resolve({"tokenizer": config})["tokenizer"]
         return cast(Callable[[str], Doc], create(nlp))
+
+
+def underlying_language(
+    create_tokenizer: object, lang: str | None, vocab: Vocab | bool | None
+) -> str:
+    """Determine the underlying language of a `trf` pipeline.
+
+    Args:
+        create_tokenizer: Creates its tokenizer: one with a language, or spaCy's of a language.
+        lang: The language that its meta says, if any.
+        vocab: Its vocab, if there is one already.
+    """
+    lang = getattr(create_tokenizer, "lang", None) or lang
+    if lang not in (None, "", "trf"):
+        return lang
+    if isinstance(vocab, Vocab) and vocab.lang:
+        return vocab.lang
+    module = getattr(create_tokenizer, "__module__", "")
+    return module.removeprefix(_LANGUAGES) if module.startswith(_LANGUAGES) else _DEFAULT_LANG

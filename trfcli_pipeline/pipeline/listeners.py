@@ -5,6 +5,8 @@ from typing import Any
 from thinc.api import Model
 
 from trfcli_pipeline.encoder.model import TransformersWrapper
+from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.heads.architectures import classifier_width
 from trfcli_pipeline.heads.token_vectors import TOKEN_VECTORS
 
 Layer = Model[Any, Any]
@@ -21,6 +23,7 @@ class ListenedTo:
     """
 
     model: TransformersWrapper
+    name: str
 
     def __init__(self) -> None:
         self.listener_map: dict[str, list[Layer]] = {}
@@ -44,9 +47,28 @@ class ListenedTo:
         """Find the layers of a component that read the token vectors, and set their width.
 
         spaCy calls this with each component after this one, whenever the pipeline changes.
+
+        Raises:
+            PipelineError: The component is an encoder, too, or was trained with one of another
+                width.
         """
+        if isinstance(component, ListenedTo):
+            raise PipelineError(
+                f"{component.name}: a pipeline can have only one encoder, and this one has "
+                f"{self.name}",
+                hint=f"Remove one: nlp.remove_pipe({component.name!r})",
+            )
         model = getattr(component, "model", None)
-        for layer in model.walk() if isinstance(model, Model) else ():
+        if not isinstance(model, Model):
+            return
+        trained = classifier_width(model)
+        if trained is not None and self.model.shim.is_loaded and trained != self.token_vector_width:
+            raise PipelineError(
+                f"{component.name}: was trained with an encoder of width {trained}; {self.name} "
+                f"has {self.token_vector_width}",
+                hint="Remove it, and train a new one with this encoder",
+            )
+        for layer in model.walk():
             if layer.name == TOKEN_VECTORS:
                 self.add_listener(layer, component.name)
 

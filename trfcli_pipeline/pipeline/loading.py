@@ -1,6 +1,7 @@
-"""Load pipelines, and check where they are read from and written to."""
+"""Load pipelines, and check their names."""
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,30 +9,34 @@ from typing import Any
 import spacy
 from spacy.language import Language
 
-from trfcli_pipeline.encoder.devices import resolve_device
-from trfcli_pipeline.errors import OutputError, PipelineError
+from trfcli_pipeline.encoder.devices import DeviceWarning, resolve_device
+from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.huggingface import sources
+from trfcli_pipeline.pipeline.compatibility import check_components
 from trfcli_pipeline.pipeline.components import find_component, require_component
 from trfcli_pipeline.pipeline.foreign_pipelines import (
-    check_components,
     check_files,
+    check_meta,
+    check_values,
     explain,
-    read_meta,
 )
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 
 _NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?", re.ASCII)
 
 
-def check_name(name: str) -> None:
+def check_name(name: str, *, place: str = "--name") -> None:
     """Check that a name can be part of the name of a package.
+
+    Args:
+        place: Where the name was given, for the error.
 
     Raises:
         PipelineError: It can't.
     """
     if not _NAME.fullmatch(name):
         raise PipelineError(
-            f"{name!r} can't be part of the name of a package",
+            f"{place}: {name!r} can't be part of the name of a package",
             hint="Use letters (a-z, A-Z), digits and underscores, with a letter at the start "
             "and no underscore at the end",
         )
@@ -96,11 +101,15 @@ def load_pipeline(
     path = Path(model).expanduser()
     if path.exists():
         check_files(path)
-        read_meta(path)
+        check_meta(path)
     with explain(model):
         source = path if path.exists() else model
-        nlp = spacy.load(source, exclude=exclude, config=dict(overrides or {}))
+        with warnings.catch_warnings():
+            # `device` takes the place of the one in the config.
+            warnings.simplefilter("ignore", DeviceWarning)
+            nlp = spacy.load(source, exclude=exclude, config=dict(overrides or {}))
         check_components(nlp)
+        check_values(nlp)
     encoder = find_component(nlp, TransformersTok2Vec)
     if encoder is not None:
         encoder.model.shim.to(device)
@@ -132,27 +141,3 @@ def describe_encoder(encoder: TransformersTok2Vec) -> dict[str, Any]:
         "heads": getattr(module.config, "num_attention_heads", None),
         "parameters": module.num_parameters(),
     }
-
-
-def check_free(output: Path, *, force: bool) -> None:
-    """Check that a pipeline may be written to a directory.
-
-    Args:
-        output: The directory.
-        force: Whether a pipeline that is already there may be replaced.
-
-    Raises:
-        OutputError: Something is there that may not be replaced.
-    """
-    if not output.exists():
-        return
-    if not output.is_dir():
-        raise OutputError(f"{output}: is a file", hint="Use a directory")
-    if not any(output.iterdir()):
-        return
-    if not (output / "config.cfg").exists():
-        raise OutputError(
-            f"{output}: exists and is not a spaCy pipeline", hint="Use another directory"
-        )
-    if not force:
-        raise OutputError(f"{output}: already exists", hint="Use another directory, or --force")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self, cast
 
+from spacy.errors import Errors
 from spacy.language import Language
 from spacy.pipeline import TextCategorizer
 from spacy.tokens import Doc
@@ -15,7 +16,8 @@ from trfcli_pipeline.errors import DataError, PipelineError
 from trfcli_pipeline.heads.architectures import ClassifierModel, bind_encoder, make_classifier
 from trfcli_pipeline.heads.initialization import linear_probe_weights, prior_bias
 from trfcli_pipeline.heads.losses import exclusive_loss, multilabel_loss
-from trfcli_pipeline.pipeline.components import require_component
+from trfcli_pipeline.pipeline import textcat_checks as checks
+from trfcli_pipeline.pipeline.components import no_rehearsal, require_component
 from trfcli_pipeline.pipeline.textcat_scorer import score_textcat
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
@@ -126,7 +128,7 @@ class TransformersTextCategorizer(TextCategorizer):
 
     @thresholds.setter
     def thresholds(self, values: Mapping[str, float]) -> None:
-        self._check_labels("thresholds", values)
+        checks.check_known(self.name, "thresholds", values, self.labels)
         if any(not 0.0 < value < 1.0 for value in values.values()):
             raise PipelineError(f"{self.name}: thresholds must be between 0 and 1, got {values}")
         self.cfg["thresholds"] = {label: float(value) for label, value in values.items()}
@@ -163,6 +165,7 @@ class TransformersTextCategorizer(TextCategorizer):
                 architecture reads.
             DataError: There are too few labels.
         """
+        labels = None if labels is None else checks.check_unique(self.name, labels)
         if get_examples is not None:
             validate_get_examples(get_examples, "TransformersTextCategorizer.initialize")
             self._validate_categories(get_examples())
@@ -176,14 +179,22 @@ class TransformersTextCategorizer(TextCategorizer):
                 f"{self.name}: needs {least} or more labels, got {len(self.labels)}",
                 hint="Label the texts, or call add_label",
             )
-        self._check_labels("positive_label", [positive_label] if positive_label else [])
+        checks.check_known(
+            self.name, "positive_label", [positive_label] if positive_label else [], self.labels
+        )
         self.cfg["positive_label"] = positive_label
-        self._check_labels("class_weights", self.cfg["class_weights"])
+        checks.check_known(self.name, "class_weights", self.cfg["class_weights"], self.labels)
         self._bind_encoder(nlp)
         self.model.get_ref("output_layer").set_dim("nO", len(self.labels))
         self.model.initialize()
         if get_examples is not None and not self.exclusive_classes:
             self.initialize_from_priors(eg.reference.cats for eg in get_examples())
+
+    def add_label(self, label: str) -> int:
+        """Add a label, before the classifier has weights; returns 0 if it is there already."""
+        if label not in self.labels and self.is_initialized:
+            raise ValueError(Errors.E922.format(name=self.name, nO=len(self.labels)))
+        return super().add_label(label)
 
     def initialize_from_priors(self, cats: Iterable[Mapping[str, float]]) -> None:
         """Let a multi-label classifier start at the frequency of each label.
@@ -215,6 +226,7 @@ class TransformersTextCategorizer(TextCategorizer):
 
     def predict(self, docs: Iterable[Doc]) -> Floats2d:
         """Predict the score of each label. *Shape:* (docs, labels)"""
+        checks.require_weights(self.name, self.model)
         docs = list(docs)
         if not docs:
             return self.model.ops.alloc2f(0, len(self.labels))
@@ -240,9 +252,14 @@ class TransformersTextCategorizer(TextCategorizer):
         Returns:
             The losses.
         """
+        checks.require_weights(self.name, self.model)
         # spaCy's training loop passes False for "no step yet", which TextCategorizer would take
         # for an optimizer.
         return super().update(examples, drop=drop, sgd=sgd or None, losses=losses)
+
+    def rehearse(self, examples: Iterable[Example], **_: Any) -> dict[str, float]:
+        """Raise a PipelineError: spaCy can't rehearse what several components learn together."""
+        raise no_rehearsal(self.name)
 
     def get_loss(self, examples: Iterable[Example], scores: Floats2d) -> tuple[float, Any]:
         """Compute the cross-entropy of a batch and its gradient; see `heads/losses.py`.
@@ -295,21 +312,5 @@ class TransformersTextCategorizer(TextCategorizer):
             kept=encoder.kept,
         )
 
-    def _check_labels(self, setting: str, labels: Iterable[str]) -> None:
-        unknown = [label for label in labels if label not in self.labels]
-        if unknown:
-            raise PipelineError(
-                f"{self.name}: {setting} names an unknown label: {', '.join(unknown)}",
-                hint=f"The labels are: {', '.join(self.labels)}",
-            )
-
     def _validate_categories(self, examples: Iterable[Example]) -> None:
-        for eg in examples:
-            values = list(eg.reference.cats.values())
-            if any(not 0.0 <= value <= 1.0 for value in values):
-                raise DataError(f"cats must be numbers from 0 to 1, got {eg.reference.cats}")
-            if self.exclusive_classes and sum(value >= 0.5 for value in values) > 1:
-                raise DataError(
-                    f"The labels are exclusive, but several apply: {eg.reference.cats}",
-                    hint="Set exclusive_classes = false, or use --multilabel",
-                )
+        checks.validate_categories(examples, exclusive=self.exclusive_classes)

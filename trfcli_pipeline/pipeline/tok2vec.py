@@ -1,26 +1,31 @@
 """trf_tok2vec: the encoder, which writes its activations to the Doc and trains with the heads."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
-import srsly
-from spacy import util
+import numpy as np
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Optimizer, set_dropout_rate
+from thinc.types import Floats2d
 
 from trfcli_pipeline.encoder.activations import KINDS, Activations, kinds_to_keep
 from trfcli_pipeline.encoder.model import TransformersWrapper
-from trfcli_pipeline.encoder.updates import Backprop
+from trfcli_pipeline.encoder.padding import WordPieces
+from trfcli_pipeline.heads.doc_tensor import set_doc_tensor
 from trfcli_pipeline.huggingface.sources import locate
 from trfcli_pipeline.pipeline.buffering import pipe_buffers
-from trfcli_pipeline.pipeline.doc_rows import rows_by_doc, word_pieces
+from trfcli_pipeline.pipeline.components import find_pipeline, no_rehearsal
+from trfcli_pipeline.pipeline.doc_rows import rows_by_doc, start_download, word_pieces
 from trfcli_pipeline.pipeline.listeners import ListenedTo
 from trfcli_pipeline.pipeline.pending_update import PendingUpdate
+from trfcli_pipeline.pipeline.saved_parts import Part, SavedInParts, json_part
+from trfcli_pipeline.pipeline.tokenizer_checks import check_tokenizers
 from trfcli_pipeline.pipeline.vectors import set_vector_hooks
 from trfcli_pipeline.tokenization.extensions import doc_alignment, install_extensions
 
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
 install_extensions()
 
 _MODEL_SETTINGS: dict[str, Any] = {
-    "words_per_batch": 2000,
+    "words_per_batch": None,
     "device": "auto",
     "all_hidden_states": False,
     "all_attentions": False,
@@ -39,7 +44,7 @@ _MODEL_SETTINGS: dict[str, Any] = {
 DEFAULT_SETTINGS: dict[str, Any] = {**_MODEL_SETTINGS, "keep": "all"}
 
 
-class TransformersTok2Vec(ListenedTo, TrainablePipe):
+class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
     """Pipeline component that runs the encoder and assigns its activations to the Doc.
 
     `doc.tensor` gets one row per token, the sum of the rows of its wordpieces; a wordpiece of
@@ -145,8 +150,7 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         Raises:
             EncoderError: There is no such encoder, or it can't be loaded.
         """
-        self.model.from_disk(locate(self.trf_name).path)
-        self.set_listener_widths()
+        self._load(self.model.from_disk, locate(self.trf_name).path)
 
     def initialize(
         self,
@@ -158,10 +162,14 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
 
         Args:
             get_examples: Not used.
-            nlp: Not used.
+            nlp: The pipeline.
+
+        Raises:
+            PipelineError: The pipeline's tokenizer is that of another encoder.
         """
         if not self.model.shim.is_loaded:
             self.load()
+        check_tokenizers(nlp, self.transformers_model.config)
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Process a stream of Docs in order; see `buffering.pipe_buffers`.
@@ -174,30 +182,47 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         if self.model.attrs["words_per_batch"] == 0:
             yield from super().pipe(stream, batch_size=batch_size)
         else:
-            yield from pipe_buffers(self, stream, self._annotate, batch_size)
+            # While an accelerator encodes a buffer, the CPU finds the wordpieces of the next one.
+            ahead = self.model.shim.device.type != "cpu"
+            yield from pipe_buffers(self, stream, self._start, batch_size, ahead=ahead)
 
     def predict(self, docs: Sequence[Doc]) -> Activations:
         """Encode a batch of Docs without changing them."""
-        if self._pending is not None and self._pending.has_gradients():
-            self.complete_update()
-        return self.model.predict(word_pieces(docs))
+        self._complete_before_predicting()
+        return self.model.predict(self._word_pieces(docs))
 
     def set_annotations(self, docs: Sequence[Doc], outputs: Activations) -> None:
         """Assign what `predict` returned, as far as it is kept, and set the vector hooks."""
-        self._assign(docs, outputs, self.kept)
-
-    def _annotate(self, docs: Sequence[Doc]) -> None:
-        self.set_annotations(docs, self.predict(docs))
-
-    def _assign(self, docs: Sequence[Doc], outputs: Activations, kinds: Iterable[str]) -> None:
         alignments = [doc_alignment(doc) for doc in docs]
-        parts = outputs.split([len(each.segments) for each in alignments])
         rows = rows_by_doc(self.model.ops, alignments, outputs.last_hidden_state)
+        self._assign(docs, rows, outputs.only(self.kept))
+
+    def _start(self, docs: Sequence[Doc]) -> Callable[[], None]:
+        """Start to encode Docs. Returns a function that waits for the result and assigns it."""
+        self._complete_before_predicting()
+        wait = self._download(docs, self.model.encode(self._word_pieces(docs)), self.kept)
+        return lambda: self._assign(docs, *wait())
+
+    def _download(
+        self, docs: Sequence[Doc], outputs: Activations, kinds: Collection[str]
+    ) -> Callable[[], tuple[list[Floats2d], Activations]]:
+        alignments = [doc_alignment(doc) for doc in docs]
+        return start_download(self.model.ops, alignments, outputs, kinds)
+
+    def _assign(self, docs: Sequence[Doc], rows: Iterable[Floats2d], outputs: Activations) -> None:
+        parts = outputs.split([len(doc._.trf_segments) for doc in docs])
         for doc, part, tensor in zip(docs, parts, rows, strict=True):
-            doc.tensor = cast(Any, tensor)
+            set_doc_tensor(doc, tensor)
             for kind in KINDS:
-                doc._.set(f"trf_{kind}", getattr(part, kind) if kind in kinds else None)
+                doc._.set(f"trf_{kind}", getattr(part, kind))
             set_vector_hooks(doc)
+
+    def _word_pieces(self, docs: Sequence[Doc]) -> WordPieces:
+        return word_pieces(docs, getattr(self.transformers_model.config, "vocab_size", None))
+
+    def _complete_before_predicting(self) -> None:
+        if self._pending is not None and self._pending.has_gradients():
+            self.complete_update()
 
     def update(
         self,
@@ -223,19 +248,32 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
         self.complete_update()
-        docs = [eg.predicted for eg in examples]
-        if not docs:
+        if not examples:
             return losses
+        docs = [eg.predicted for eg in examples]
         set_dropout_rate(self.model, drop)
-        # Thinc's types expect a backward pass to return the gradient of its input.
-        activations, backprop = cast(
-            tuple[Activations, Backprop], self.model.begin_update(word_pieces(docs))
-        )
-        self._assign(docs, activations, KINDS)
+        outputs, backprop = self.model.begin_encoding(self._word_pieces(docs))
+        rows, activations = self._download(docs, outputs, KINDS)()
+        self._assign(docs, rows, activations)
         self._pending = PendingUpdate.begin(docs, activations, backprop)
         if sgd not in (None, False):
             self.finish_update(sgd)
         return losses
+
+    def release(self, docs: Iterable[Doc]) -> None:
+        """Remove the encoder's output from Docs whose heads have read it."""
+        for doc in docs:
+            doc.tensor = np.empty((0,), dtype="float32")
+            for kind in KINDS:
+                doc._.set(f"trf_{kind}", None)
+
+    def rehearse(
+        self, examples: Iterable[Example], *, losses: dict[str, float] | None = None, **_: Any
+    ) -> dict[str, float]:
+        """Do nothing, or raise a PipelineError if components of spaCy read the token vectors."""
+        if self.listeners:
+            raise no_rehearsal(self.listening_components[0])
+        return {} if losses is None else losses
 
     def finish_update(self, sgd: Optimizer) -> None:
         """Run the backward pass and take a step; postpone both if there are no gradients yet."""
@@ -264,32 +302,19 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
         with self.model.use_params(params):
             yield
 
-    def to_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> None:
-        """Save settings and weights to a directory."""
+    def parts(self) -> dict[str, Part]:
+        """The settings and the weights."""
         self.complete_update()
-        writers = {"cfg": lambda p: srsly.write_json(p, self.cfg), "model": self.model.to_disk}
-        util.to_disk(path, writers, exclude)
-
-    def from_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> Self:
-        """Load what `to_disk` saved."""
-        path = Path(path)
-        self._restore(srsly.read_json(path / "cfg"))
-        self.model.from_disk(path / "model")
-        self.set_listener_widths()
-        return self
-
-    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        """Serialize settings and weights."""
-        self.complete_update()
-        return srsly.msgpack_dumps({"cfg": self.cfg, "model": self.model.to_bytes()})
-
-    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> Self:
-        """Load what `to_bytes` returned."""
-        data = srsly.msgpack_loads(bytes_data)
-        self._restore(data["cfg"])
-        self.model.from_bytes(data["model"])
-        self.set_listener_widths()
-        return self
+        model = self.model
+        return {
+            "cfg": json_part(lambda: self.cfg, self._restore),
+            "model": Part(
+                to_disk=model.to_disk,
+                from_disk=partial(self._load, model.from_disk),
+                to_bytes=model.to_bytes,
+                from_bytes=partial(self._load, model.from_bytes),
+            ),
+        }
 
     def __reduce__(self) -> Any:
         # A pending update can't be pickled.
@@ -301,7 +326,11 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
             pending, self._pending = self._pending, None
             pending.backprop(pending.take_gradients())
 
+    def _load(self, load: Callable[[Any], Any], source: Path | bytes) -> None:
+        load(source)
+        self.set_listener_widths()
+        check_tokenizers(find_pipeline(self, None), self.transformers_model.config)
+
     def _restore(self, cfg: dict[str, Any]) -> None:
         # The other settings come from the pipeline's config, where users may have edited them.
         self.trf_name = cfg["trf_name"]
-        self._pending = None

@@ -5,6 +5,9 @@ from typing import Any
 from spacy.tokens import Doc, Span, Token
 from thinc.types import Floats1d
 
+from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.heads.doc_tensor import doc_tensor
+
 
 def set_vector_hooks(doc: Doc) -> None:
     """Set the vector and similarity hooks of a Doc, its Spans and its Tokens.
@@ -20,19 +23,37 @@ def set_vector_hooks(doc: Doc) -> None:
     doc.user_span_hooks["vector"] = _sum_of_rows
     doc.user_span_hooks["has_vector"] = _has_vector
     doc.user_span_hooks["similarity"] = _similarity
-    doc.user_token_hooks["vector"] = _row
+    doc.user_token_hooks["vector"] = _Row(doc.tensor)
     doc.user_token_hooks["vector_norm"] = _norm
     doc.user_token_hooks["has_vector"] = _has_vector
     doc.user_token_hooks["similarity"] = _similarity
 
 
-def _row(token: Token) -> Floats1d:
-    return token.doc.tensor[token.i]
+class _Row:
+    """Returns a token's row of `doc.tensor`.
+
+    Args:
+        tensor: What `doc.tensor` is as long as no tokens are merged or split, so that we don't have
+            to compare all tokens for each of them.
+    """
+
+    def __init__(self, tensor: Any = None) -> None:
+        self.tensor = tensor
+
+    def __call__(self, token: Token) -> Floats1d:
+        if token.doc.tensor is not self.tensor:
+            self.tensor = doc_tensor(token.doc)
+        return self.tensor[token.i]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # spaCy pickles the hooks of a Doc beside its tensor.
+        return _Row, ()
 
 
 def _sum_of_rows(part: Doc | Span) -> Floats1d:
-    rows: Any = part.doc.tensor[part.start : part.end] if isinstance(part, Span) else part.tensor
-    return rows.sum(axis=0)
+    if isinstance(part, Span):
+        return doc_tensor(part.doc)[part.start : part.end].sum(axis=0)
+    return doc_tensor(part).sum(axis=0)
 
 
 def _norm(part: Doc | Span | Token) -> float:
@@ -46,4 +67,12 @@ def _has_vector(part: Doc | Span | Token) -> bool:
 
 def _similarity(one: Doc | Span | Token, other: Any) -> float:
     norms = _norm(one) * _norm(other)
-    return float(one.vector @ other.vector) / norms if norms else 0.0
+    if not norms:
+        return 0.0
+    if len(one.vector) != len(other.vector):
+        raise PipelineError(
+            f"A vector of {len(one.vector)} numbers can't be compared with one of "
+            f"{len(other.vector)}",
+            hint="Process both texts with the same pipeline",
+        )
+    return float(one.vector @ other.vector) / norms

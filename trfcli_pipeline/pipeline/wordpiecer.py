@@ -1,13 +1,13 @@
 """trf_wordpiecer: the encoder's wordpieces, aligned with spaCy's tokens."""
 
+import hashlib
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import srsly
-from spacy import util
 from spacy.language import Language
 from spacy.pipeline import Pipe
 from spacy.tokens import Doc
@@ -18,25 +18,30 @@ from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.huggingface import pretrained
 from trfcli_pipeline.huggingface.sources import locate
 from trfcli_pipeline.pipeline.buffering import pipe_buffers
+from trfcli_pipeline.pipeline.components import find_pipeline
+from trfcli_pipeline.pipeline.saved_parts import Part, SavedInParts, json_part, pretrained_part
+from trfcli_pipeline.pipeline.sentences import (
+    sentence_setters,
+    set_sentences,
+    warn_without_sentences,
+)
 from trfcli_pipeline.tokenization.doc_pieces import DocPieces, encode_docs
 from trfcli_pipeline.tokenization.encodings import find_mistakable
 from trfcli_pipeline.tokenization.extensions import install_extensions
-from trfcli_pipeline.tokenization.segments import Segmentation
+from trfcli_pipeline.tokenization.retokenizing import PIECE_SPANS, TOKEN_SPANS
+from trfcli_pipeline.tokenization.segments import Segmentation, lay_out
 
 if TYPE_CHECKING:
     from trfcli_pipeline.huggingface.types import PreTrainedTokenizerBase
 
 install_extensions()
 
-# Components that set sentence boundaries declare one of these in `assigns`.
-_SENTENCE_ATTRIBUTES = {"token.is_sent_start", "doc.sents"}
-
 # Default maximum for encoders without one (XLNet): their memory grows with the square of the
 # length, so that a single text without a full stop could use it up.
 _DEFAULT_MAX_LENGTH = 2048
 
 
-class TransformersWordPiecer(Pipe):
+class TransformersWordPiecer(SavedInParts, Pipe):
     """Pipeline component that assigns the encoder's wordpieces to the Doc.
 
     It sets `doc._.trf_word_pieces`, `doc._.trf_word_pieces_` and `doc._.trf_alignment`, and leaves
@@ -49,6 +54,9 @@ class TransformersWordPiecer(Pipe):
         name: Name of the component in its pipeline.
         **cfg: `segments`, `long_sentences`, `max_length` and `separator`; see
             `factories.make_wordpiecer`.
+
+    Attributes:
+        vocab_size: Number of wordpieces of the model that the tokenizer is from; None if unknown.
 
     Raises:
         PipelineError: A setting has an invalid value.
@@ -70,8 +78,11 @@ class TransformersWordPiecer(Pipe):
         self.settings = Segmentation(**cfg)
         self._tokenizer: PreTrainedTokenizerBase | None = None
         self._encoder_limit: int | None = None
+        self.vocab_size: int | None = None
         self._mistakable: frozenset[int] = frozenset()
         self._nlp: Callable[[], Language | None] = _no_pipeline
+        self._tokenizer_hash = ""
+        self._has_warned = False
 
     @classmethod
     def from_nlp(cls, nlp: Language, **cfg: Any) -> Self:
@@ -108,6 +119,10 @@ class TransformersWordPiecer(Pipe):
         return {"trf_name": self.trf_name, **asdict(self.settings)}
 
     @property
+    def is_loaded(self) -> bool:
+        return self._tokenizer is not None
+
+    @property
     def tokenizer(self) -> "PreTrainedTokenizerBase":
         """The transformers tokenizer.
 
@@ -125,7 +140,7 @@ class TransformersWordPiecer(Pipe):
     def max_length(self) -> int | None:
         """Maximum number of wordpieces in a segment, special tokens included; None before loading.
 
-        It is the smaller one of the encoder's maximum and the setting `max_length`.
+        It is the smaller of the encoder's maximum and the setting `max_length`.
         """
         if self._tokenizer is None:
             return None
@@ -140,7 +155,9 @@ class TransformersWordPiecer(Pipe):
         """
         path = locate(self.trf_name, weights=False).path
         tokenizer = pretrained.load_tokenizer(path)
-        self._set_tokenizer(tokenizer, pretrained.max_length(path, tokenizer))
+        self._encoder_limit = pretrained.max_length(path, tokenizer)
+        self.vocab_size = pretrained.vocab_size(path)
+        self._set_tokenizer(tokenizer)
 
     def initialize(
         self,
@@ -159,8 +176,16 @@ class TransformersWordPiecer(Pipe):
         if self._tokenizer is None:
             self.load()
 
+    @property
+    def fingerprint(self) -> str:
+        """Tells whether wordpieces are from the same tokenizer with the same settings."""
+        if not self._tokenizer_hash:
+            self._tokenizer_hash = pretrained.fingerprint(self.tokenizer)
+        settings = {**asdict(self.settings), "max_length": self.max_length}
+        return hashlib.sha256(f"{self._tokenizer_hash} {settings}".encode()).hexdigest()
+
     def attach(self, nlp: Language) -> None:
-        """Set the pipeline whose sentence boundaries `update` uses."""
+        """Set the pipeline whose sentence boundaries `update` uses, if none calls it."""
         self._nlp = weakref.ref(nlp)
 
     def __call__(self, doc: Doc) -> Doc:
@@ -169,22 +194,26 @@ class TransformersWordPiecer(Pipe):
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Process a stream of Docs in order; see `buffering.pipe_buffers`."""
-        yield from pipe_buffers(self, stream, self._annotate, batch_size)
+        yield from pipe_buffers(self, stream, self._start, batch_size)
 
     def update(self, examples: Iterable[Example], **_: Any) -> None:
         """Set sentences and wordpieces on the predicted Docs, which the encoder's update needs.
 
         spaCy trains on Docs without annotations unless `annotating_components` says otherwise;
         without sentences, training would see other input than prediction. Docs that already have
-        wordpieces keep them, so that a caller can tokenize a text once for all epochs.
+        the same wordpieces keep them, so that a caller can tokenize a text once for all epochs.
 
         Args:
             examples: The batch.
         """
-        docs = [eg.predicted for eg in examples if eg.predicted._.trf_word_pieces is None]
-        for pipe in self._sentence_setters():
-            docs = [doc if doc.has_annotation("SENT_START") else pipe(doc) for doc in docs]
-        self._annotate(docs)
+        docs = [eg.predicted for eg in examples]
+        nlp = find_pipeline(self, self._nlp())
+        if nlp is not None:
+            set_sentences(docs, sentence_setters(nlp, self))
+        else:
+            self._has_warned = self._has_warned or warn_without_sentences(docs, self.settings)
+        fingerprint = self.fingerprint
+        self._annotate([doc for doc in docs if not self._has_annotated(doc, fingerprint)])
 
     def predict(self, docs: Sequence[Doc]) -> list[DocPieces]:
         """Find the wordpieces of a batch of Docs and align them, without changing the Docs."""
@@ -196,6 +225,7 @@ class TransformersWordPiecer(Pipe):
 
     def set_annotations(self, docs: Sequence[Doc], outputs: Sequence[DocPieces]) -> None:
         """Assign what `predict` returned."""
+        fingerprint = self.fingerprint if docs else ""
         for doc, pieces in zip(docs, outputs, strict=True):
             doc._.trf_word_pieces = pieces.ids
             doc._.trf_word_pieces_ = pieces.strings
@@ -203,33 +233,16 @@ class TransformersWordPiecer(Pipe):
             doc._.trf_alignment_links = pieces.links
             doc._.trf_segments = pieces.segments
             doc._.trf_unseen_tokens = pieces.unseen
+            doc._.set(TOKEN_SPANS, pieces.token_spans)
+            doc._.set(PIECE_SPANS, pieces.piece_spans)
+            doc._.trf_fingerprint = f"{fingerprint} {pieces.checksum}"
 
-    def to_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> None:
-        """Save settings and tokenizer to a directory."""
-        writers = {
-            "cfg": lambda p: srsly.write_json(p, self._saved_cfg()),
-            "tokenizer": lambda p: pretrained.save(self.tokenizer.save_pretrained, p),
+    def parts(self) -> dict[str, Part]:
+        """The settings and the tokenizer."""
+        return {
+            "cfg": json_part(self._saved_cfg, self._restore),
+            "tokenizer": pretrained_part(self._save_tokenizer, self._load_tokenizer),
         }
-        util.to_disk(path, writers, exclude)
-
-    def from_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> Self:
-        """Load what `to_disk` saved."""
-        path = Path(path)
-        cfg = srsly.read_json(path / "cfg")
-        self._restore(cfg, pretrained.load_tokenizer(path / "tokenizer"))
-        return self
-
-    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        """Serialize settings and tokenizer."""
-        files = pretrained.to_files(self.tokenizer.save_pretrained)
-        return srsly.msgpack_dumps({"cfg": self._saved_cfg(), "tokenizer": files})
-
-    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> Self:
-        """Load what `to_bytes` returned."""
-        data = srsly.msgpack_loads(bytes_data)
-        with pretrained.from_files(data["tokenizer"]) as path:
-            self._restore(data["cfg"], pretrained.load_tokenizer(path))
-        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A weak reference can't be pickled, and another process has no use for it. spaCy's Pipe is
@@ -237,35 +250,38 @@ class TransformersWordPiecer(Pipe):
         state = {**self.__dict__, "_nlp": _no_pipeline}
         return _from_state, (type(self), self.vocab, self.name, state)
 
+    def _start(self, docs: Sequence[Doc]) -> Callable[[], None]:
+        return partial(self._annotate, docs)
+
     def _annotate(self, docs: Sequence[Doc]) -> None:
         self.set_annotations(docs, self.predict(docs))
 
-    def _sentence_setters(self) -> list[Callable[[Doc], Doc]]:
-        """Return the components before this one that set sentence boundaries."""
-        nlp = self._nlp()
-        if nlp is None or self.name not in nlp.pipe_names:
-            return []
-        before = nlp.pipeline[: nlp.pipe_names.index(self.name)]
-        return [
-            pipe
-            for name, pipe in before
-            if not _SENTENCE_ATTRIBUTES.isdisjoint(nlp.get_pipe_meta(name).assigns)
-        ]
+    def _has_annotated(self, doc: Doc, fingerprint: str) -> bool:
+        """Check whether `predict` would return the wordpieces that a Doc has already."""
+        checksum = lay_out(doc, self.settings).checksum
+        return bool(doc._.trf_fingerprint == f"{fingerprint} {checksum}")
+
+    def _save_tokenizer(self, path: Path) -> None:
+        self.tokenizer.save_pretrained(path)
+
+    def _load_tokenizer(self, path: Path) -> None:
+        self._set_tokenizer(pretrained.load_tokenizer(path))
 
     def _saved_cfg(self) -> dict[str, Any]:
-        return {**self.cfg, "encoder_limit": self._encoder_limit}
+        limits = {"encoder_limit": self._encoder_limit, "vocab_size": self.vocab_size}
+        return {**self.cfg, **limits}
 
-    def _restore(self, cfg: dict[str, Any], tokenizer: "PreTrainedTokenizerBase") -> None:
+    def _restore(self, cfg: dict[str, Any]) -> None:
         # The other settings come from the pipeline's config, where users may have edited them.
         self.trf_name = cfg["trf_name"]
-        self._set_tokenizer(tokenizer, cfg["encoder_limit"])
+        self._encoder_limit = cfg["encoder_limit"]
+        # Earlier versions didn't save it.
+        self.vocab_size = cfg.get("vocab_size")
 
-    def _set_tokenizer(
-        self, tokenizer: "PreTrainedTokenizerBase", encoder_limit: int | None
-    ) -> None:
+    def _set_tokenizer(self, tokenizer: "PreTrainedTokenizerBase") -> None:
         self._tokenizer = tokenizer
+        self._tokenizer_hash = ""
         self._mistakable = find_mistakable(tokenizer)
-        self._encoder_limit = encoder_limit
         self._check_max_length()
         pretrained.encode_whole(tokenizer, self.max_length)
 

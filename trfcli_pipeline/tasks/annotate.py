@@ -5,24 +5,21 @@ import hashlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice, tee
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from spacy.language import Language
-
-from trfcli_pipeline.data.files import directory_digest
 from trfcli_pipeline.data.formats import STDIN, open_writer
 from trfcli_pipeline.data.formats.json import escape_invisible, to_json
 from trfcli_pipeline.data.formats.rows import Writer
+from trfcli_pipeline.data.outputs.resumable import ResumableFile
 from trfcli_pipeline.data.records import BadRecord, Record, iter_all_records, iter_records
-from trfcli_pipeline.errors import DeviceError, OutputError
-from trfcli_pipeline.pipeline.components import find_component
+from trfcli_pipeline.errors import OutputError
 from trfcli_pipeline.pipeline.loading import check_pipeline, load_pipeline
-from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
+from trfcli_pipeline.pipeline.saved import pipeline_digest
 from trfcli_pipeline.tasks.annotation_batches import (
     Records,
     check_length,
@@ -33,7 +30,6 @@ from trfcli_pipeline.tasks.annotation_batches import (
     texts_of,
 )
 from trfcli_pipeline.tasks.predictions import Predicted, Predictor
-from trfcli_pipeline.tasks.resumable_file import ResumableFile
 from trfcli_pipeline.tasks.skipped_texts import SkippedTexts
 from trfcli_pipeline.tasks.worker_pool import start_workers
 
@@ -81,7 +77,7 @@ class AnnotationFinished:
     skipped_path: Path | None = None
 
 
-Event = AnnotationStarted | BatchAnnotated | AnnotationFinished
+AnnotationEvent = AnnotationStarted | BatchAnnotated | AnnotationFinished
 
 
 def annotate(
@@ -95,7 +91,7 @@ def annotate(
     on_error: Literal["stop", "skip"] = "stop",
     resume: bool = False,
     force: bool = False,
-) -> Iterator[Event]:
+) -> Generator[AnnotationEvent, None, None]:
     """Run a pipeline on every text of a file, and write the texts with its predictions, in order.
 
     A row of the output has the text, the other keys of the record, and the keys described in
@@ -126,56 +122,80 @@ def annotate(
             records on stdin and failures of the pipeline are reported after work has begun.
     """
     writer = open_writer(output)
-    file = _open_output(output, writer, resume=resume, force=force)
-    check_pipeline(model)
+    file = _open_output(output, writer, model, source, resume=resume, force=force)
     skip = on_error == "skip"
-    read = iter_all_records if skip else iter_records
-    total, longest = _survey(source, read)
-    nlp = load_pipeline(model, device=device)
-    if longest is not None and not skip:
-        check_length(nlp, source, longest)
-    _check_processes(nlp, n_process)
-    predictor = Predictor(nlp, as_docs=writer.takes_docs, skip=skip)
-    progress = _Progress(model=directory_digest(nlp.path))
-    records = check_lengths(nlp, source, read(source, labelled=False), skip=skip)
-    skipped = SkippedTexts(output)
-    if isinstance(file, ResumableFile) and file.state:
-        progress.restore(file, records)
-        writer.state = file.state["writer"]
-        skipped.resume(file.state.get("skipped", {"number": 0, "size": 0}))
-    elif skip:
-        skipped.start(force=force)
-    yield AnnotationStarted(total, progress.texts)
+    with ExitStack() as outputs:
+        skipped = None
+        if skip:
+            # Entered first, it ends last: an output that is complete can't be resumed.
+            skipped = outputs.enter_context(
+                SkippedTexts(
+                    output,
+                    resumable=writer.streams and output != STDIN,
+                    resume=resume,
+                    force=force,
+                    models=[model],
+                    data=[source],
+                )
+            )
+        outputs.enter_context(file)
+        check_pipeline(model)
+        read = iter_all_records if skip else iter_records
+        total, longest = _survey(source, read)
+        if total is not None and isinstance(file, ResumableFile):
+            # The predictions come on top, but compression may take as much away.
+            file.check_room(Path(source).stat().st_size)
+        nlp = load_pipeline(model, device=device)
+        if longest is not None and not skip:
+            check_length(nlp, source, longest)
+        predictor = Predictor(nlp, as_docs=writer.takes_docs, skip=skip)
+        progress = _Progress(pipeline_digest(nlp.path), skipped)
+        records = check_lengths(nlp, source, read(source, labeled=False), skip=skip)
+        if isinstance(file, ResumableFile) and file.state:
+            progress.restore(file, records)
+            writer.state = file.state["writer"]
+        if skipped is not None:
+            skipped.rewind(file.state.get("skipped"))
+        yield AnnotationStarted(total, progress.texts)
 
-    words_before, start = progress.words, time.perf_counter()
-    # The workers run ahead of the output, so the batches are read from two places.
-    batches, sent = tee(make_batches(records, batch_size))
-    with file, start_workers(predictor, n_process) as run:
-        results = run(texts_of(source, batch) for batch in sent)
-        for batch, predicted in zip(batches, results, strict=True):
-            done, failed = divide(batch, predicted.failed)
-            content = writer.add(rows_of(done, predicted.content))
-            progress.add(batch, predicted)
-            skipped.add(failed)
-            if writer.streams:
-                file.append(_compressed(output, content), progress.state(writer, skipped))
-            yield BatchAnnotated(len(batch), predicted.words)
-        if not writer.streams:
-            file.append(_compressed(output, writer.end()), progress.state(writer, skipped))
-    seconds = time.perf_counter() - start
+        words_before, start = progress.words, time.perf_counter()
+        # The workers run ahead of the output, so the batches are read from two places.
+        batches, sent = tee(make_batches(records, batch_size))
+        with start_workers(predictor, n_process) as run:
+            results = run(texts_of(source, batch) for batch in sent)
+            for batch, predicted in zip(batches, results, strict=True):
+                done, failed = divide(batch, predicted.failed)
+                content = writer.add(rows_of(done, predicted.content))
+                progress.add(batch, predicted)
+                if skipped is not None:
+                    skipped.add(failed)
+                if writer.streams:
+                    file.append(_compressed(output, content), progress.state(writer))
+                yield BatchAnnotated(len(batch), predicted.words)
+            if not writer.streams:
+                file.append(_compressed(output, writer.end()), progress.state(writer))
+        seconds = time.perf_counter() - start
     yield AnnotationFinished(
-        texts=progress.texts - skipped.number,
+        texts=progress.texts - (skipped.number if skipped else 0),
         words=progress.words,
-        skipped=skipped.number,
-        skipped_path=skipped.path,
+        skipped=skipped.number if skipped else 0,
+        skipped_path=Path(skipped.name) if skipped else None,
         labels=progress.labels,
         left_out=sorted(writer.left_out),
         words_per_second=(progress.words - words_before) / seconds,
     )
 
 
-class _Stdout(nullcontext[None]):
+class _Stdout:
     """Stands in for a `ResumableFile`."""
+
+    state: Mapping[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
     def append(self, chunk: bytes, state: Mapping[str, Any]) -> None:
         # The output may be a terminal, which would act on characters in the texts.
@@ -184,7 +204,7 @@ class _Stdout(nullcontext[None]):
 
 
 def _open_output(
-    output: str, writer: Writer, *, resume: bool, force: bool
+    output: str, writer: Writer, model: str, source: str, *, resume: bool, force: bool
 ) -> ResumableFile | _Stdout:
     if output == STDIN:
         if resume:
@@ -195,7 +215,7 @@ def _open_output(
             f"{output}: can't be resumed, because it is only written at the end",
             hint="Use .jsonl, .csv or .tsv",
         )
-    return ResumableFile(output, resume=resume, force=force)
+    return ResumableFile(output, resume=resume, force=force, models=[model], data=[source])
 
 
 def _compressed(output: str, content: bytes) -> bytes:
@@ -209,7 +229,7 @@ def _survey(source: str, read: Callable[..., Records]) -> tuple[int | None, Reco
         return None, None
     total = 0
     longest: Record | None = None
-    for record in read(source, labelled=False):
+    for record in read(source, labeled=False):
         total += 1
         if isinstance(record, Record) and len(record.text) > len(longest.text if longest else ""):
             longest = record
@@ -219,8 +239,9 @@ def _survey(source: str, read: Callable[..., Records]) -> tuple[int | None, Reco
 class _Progress:
     """Counts what was annotated, and identifies the texts by a hash."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, skipped: SkippedTexts | None) -> None:
         self.model = model
+        self.skipped = skipped
         self.texts = 0
         self.words = 0
         self.labels: Counter[str] = Counter()
@@ -231,7 +252,7 @@ class _Progress:
         self.labels += predicted.labels
         self._add_records(batch)
 
-    def state(self, writer: Writer, skipped: SkippedTexts) -> dict[str, Any]:
+    def state(self, writer: Writer) -> dict[str, Any]:
         return {
             "model": self.model,
             "input": self._input.hexdigest(),
@@ -239,15 +260,15 @@ class _Progress:
             "words": self.words,
             "labels": dict(self.labels),
             "writer": writer.state,
-            "skipped": skipped.state,
+            **({} if self.skipped is None else {"skipped": self.skipped.progress}),
         }
 
     def restore(self, file: ResumableFile, records: Records) -> None:
         """Continue from the state of an interrupted run, and skip the records that are done.
 
         Raises:
-            OutputError: The interrupted run had another model or other texts, or its state lacks a
-                part.
+            OutputError: The interrupted run had another model or other texts, or listed skipped
+                texts, which this one doesn't; or its state lacks a part.
         """
         match file.state:
             case {
@@ -264,6 +285,10 @@ class _Progress:
                     f"{file.state_path}: damaged, can't be continued",
                     hint="Use --force to start over",
                 )
+        if "skipped" in file.state and self.skipped is None:
+            raise OutputError(
+                f"{file.partial}: written with --on-error skip", hint="Use that option again"
+            )
         if model != self.model:
             raise file.mismatch("model")
         self._add_records(islice(records, texts))
@@ -277,12 +302,3 @@ class _Progress:
             self.texts += 1
             content = [record.text, None if isinstance(record, BadRecord) else record.extra]
             self._input.update(f"{to_json(content)}\n".encode(errors="replace"))
-
-
-def _check_processes(nlp: Language, n_process: int) -> None:
-    encoder = find_component(nlp, TransformersTok2Vec)
-    if n_process > 1 and encoder is not None and encoder.model.shim.device.type != "cpu":
-        raise DeviceError(
-            f"{encoder.model.shim.device}: several processes can't share this device",
-            hint="Leave out --n-process, or use --device cpu",
-        )

@@ -1,15 +1,31 @@
 """Score a pipeline's text classifier on labeled texts."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
-from trfcli_pipeline.data import atomic
+from trfcli_pipeline.data.files import read_object
 from trfcli_pipeline.data.formats.json import to_json
+from trfcli_pipeline.data.outputs.files import FileKind, OutputFile, check_distinct, open_file
 from trfcli_pipeline.data.records import Record, read_records
-from trfcli_pipeline.evaluation import evaluate as scoring
-from trfcli_pipeline.evaluation import report
-from trfcli_pipeline.evaluation.classifier import find_classifier, gold_cats
+from trfcli_pipeline.errors import OutputError
+from trfcli_pipeline.evaluation import report, run
+from trfcli_pipeline.evaluation.classifier import find_classifier
 from trfcli_pipeline.evaluation.results import Evaluation
 from trfcli_pipeline.pipeline.loading import load_pipeline
+
+# Keys that every file of metrics has.
+_METRICS = {"accuracy", "cats_macro_f", "ece", "intervals", "n_scored", "exclusive_classes"}
+
+
+def _is_metrics(path: Path) -> bool:
+    try:
+        return read_object(path, OutputError).keys() >= _METRICS
+    except OutputError:
+        return False
+
+
+METRICS = FileKind("metrics of trf evaluate", _is_metrics)
+REPORT = FileKind("a report of trf evaluate", report.is_report)
 
 
 def evaluate(
@@ -42,30 +58,52 @@ def evaluate(
         DataError: A record can't be read, or its labels don't fit the classifier.
         PipelineError: The pipeline can't be loaded or has no text classifier.
         DeviceError: The machine has no such device.
-        OutputError: A file can't be written.
+        OutputError: A file can't be written, is an input, or is there already and wasn't written
+            by this function.
     """
-    for path in (output, html):
-        if path is not None:
-            atomic.check_file(path)
-    records = read_records(data, labelled=True)
-    nlp = load_pipeline(model, device=device)
-    classifier = find_classifier(nlp)
-    gold = gold_cats(records, classifier, name=data)
-    history = [] if html is None else report.read_history(nlp.path)
-    result = scoring.evaluate(
-        nlp,
-        [record.text for record in records],
-        gold,
-        classifier,
-        threshold=threshold,
-        batch_size=batch_size or nlp.batch_size,
-    )
-    if output is not None:
-        atomic.write_text(output, f"{to_json(result.metrics(), indent=2)}\n")
-    if html is not None:
-        pipeline = f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']}"
-        page = report.render_report(
-            result, records, model=model, pipeline=pipeline, data=data, history=history
+    check_distinct(output, html)
+    with ExitStack() as claims:
+        metrics, page = (
+            None
+            if path is None
+            else claims.enter_context(open_file(path, kind, models=[model], data=[data]))
+            for path, kind in ((output, METRICS), (html, REPORT))
         )
-        atomic.write_text(html, page)
+        return _evaluate(
+            model,
+            data,
+            metrics=metrics,
+            page=page,
+            threshold=threshold,
+            device=device,
+            batch_size=batch_size,
+        )
+
+
+def _evaluate(
+    model: str,
+    data: str,
+    *,
+    metrics: OutputFile | None,
+    page: OutputFile | None,
+    threshold: float | None,
+    device: str,
+    batch_size: int | None,
+) -> tuple[Evaluation, list[Record]]:
+    records = read_records(data, labeled=True)
+    nlp = load_pipeline(model, device=device)
+    classifier = find_classifier(nlp, model=model)
+    history = [] if page is None else report.read_history(nlp.path)
+    result = run.evaluate_classifier(
+        nlp, records, classifier, name=data, threshold=threshold, batch_size=batch_size
+    )
+    if metrics is not None:
+        metrics.write(f"{to_json(result.metrics(), indent=2)}\n")
+    if page is not None:
+        pipeline = f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']}"
+        page.write(
+            report.render_report(
+                result, records, model=model, pipeline=pipeline, data=data, history=history
+            )
+        )
     return result, records

@@ -11,6 +11,7 @@ from spacy.language import Language
 
 from trfcli_pipeline.data.files import directory_bytes
 from trfcli_pipeline.encoder.devices import accelerator_memory, installed_version, resolve_device
+from trfcli_pipeline.pipeline import saved
 from trfcli_pipeline.pipeline.components import find_component
 from trfcli_pipeline.pipeline.loading import describe_encoder, load_pipeline
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
@@ -19,14 +20,20 @@ from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
 _PACKAGES = ("trfcli", "spacy", "thinc", "torch", "transformers", "tokenizers")
 
 
-def info(model: str | None = None) -> dict[str, Any]:
+def info(model: str | None = None, *, verify: bool = False) -> dict[str, Any]:
     """Describe this machine, and under "model" a pipeline if one is given.
 
+    Args:
+        verify: Whether to check first that the pipeline's files are as they were saved.
+
     Raises:
-        PipelineError: The pipeline doesn't exist or can't be loaded.
+        PipelineError: The pipeline doesn't exist, can't be loaded, or its files have changed.
     """
     found = describe_machine()
-    return found if model is None else {**found, "model": describe_pipeline(load_pipeline(model))}
+    if model is None:
+        return found
+    verified = {"verified_files": saved.verify(model)} if verify else {}
+    return {**found, "model": {**describe_pipeline(load_pipeline(model)), **verified}}
 
 
 def describe_machine() -> dict[str, Any]:

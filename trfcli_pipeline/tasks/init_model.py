@@ -6,13 +6,17 @@ from typing import Any
 
 from spacy.language import Language
 
-from trfcli_pipeline.data.atomic import staged_directory
+from trfcli_pipeline.data.outputs.directories import open_directory
 from trfcli_pipeline.errors import PipelineError, one_line
 from trfcli_pipeline.huggingface import sources
 from trfcli_pipeline.pipeline.language import TransformersLanguage
-from trfcli_pipeline.pipeline.loading import check_free, check_name, describe_encoder
+from trfcli_pipeline.pipeline.loading import check_name, describe_encoder
+from trfcli_pipeline.pipeline.saved import PIPELINE
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
+
+# Of a saved parameter.
+_BYTES = 4
 
 
 def init_model(
@@ -35,7 +39,7 @@ def init_model(
         words_per_batch: Wordpieces per sub-batch of the encoder, padding included; 0 for no limit,
             "auto" for as many as fit in memory.
         revision: A branch, tag or commit on the hub.
-        force: Overwrite an existing pipeline.
+        force: Replace an existing pipeline. Other files in its directory stay.
 
     Returns:
         The pipeline, and the facts about its encoder that are saved in its meta: "name", "source",
@@ -49,9 +53,33 @@ def init_model(
     """
     if name is not None:
         check_name(name)
-    check_free(output, force=force)
+    with open_directory(output, PIPELINE, force=force, models=[encoder]) as claim:
+        nlp, facts = _create(
+            encoder, lang=lang, name=name, words_per_batch=words_per_batch, revision=revision
+        )
+        claim.check_room(_BYTES * facts["parameters"])
+        with claim.staged() as staging:
+            nlp.to_disk(staging)
+    return nlp, facts
+
+
+def _create(
+    encoder: str,
+    *,
+    lang: str,
+    name: str | None,
+    words_per_batch: int | str | None,
+    revision: str | None,
+) -> tuple[TransformersLanguage, dict[str, Any]]:
     source = sources.locate(encoder, revision=revision)
-    nlp = _blank(lang)
+    try:
+        nlp = TransformersLanguage(meta={"lang": lang})
+    except ImportError as error:
+        raise PipelineError(
+            f"{lang}: spaCy can't create this language's tokenizer: {one_line(error)}",
+            hint="Use a code such as en, de or xx (any language), and install the packages that "
+            "its tokenizer needs: https://spacy.io/usage/models#languages",
+        ) from error
     path = str(source.path)
     settings = {} if words_per_batch is None else {"words_per_batch": words_per_batch}
     nlp.add_pipe("sentencizer")
@@ -70,20 +98,9 @@ def init_model(
         **describe_encoder(tok2vec),
     }
     nlp.meta["trf"] = {"encoder": facts}
-    with staged_directory(output) as staging:
-        nlp.to_disk(staging)
     return nlp, facts
 
 
 def default_name(encoder: str) -> str:
     """Derive a pipeline's name from its encoder's: "bert-base-uncased" -> trf_bertbaseuncased"""
     return "trf_" + (re.sub(r"[^a-z0-9]", "", encoder.lower()) or "encoder")
-
-
-def _blank(lang: str) -> TransformersLanguage:
-    try:
-        return TransformersLanguage(meta={"lang": lang})
-    except ImportError as error:
-        raise PipelineError(
-            f"{lang}: spaCy can't create this language's tokenizer: {one_line(error)}"
-        ) from error

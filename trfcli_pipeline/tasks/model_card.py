@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jinja2
-from packaging.utils import canonicalize_name
 
 from trfcli_pipeline.huggingface.card import Score, card_metadata
 
@@ -30,8 +29,8 @@ def model_card(meta: Mapping[str, Any]) -> str:
 
     Args:
         meta: Content of the pipeline's meta.json. Besides spaCy's keys, the card shows
-            `trf.encoder` and `trf.training`, written by training, and `trf.inference`, written by
-            optimizing.
+            `trf.encoder` and `trf.training`, written by training, `trf.inference`, written by
+            optimizing, and `trf.stored_in`, written by packaging.
     """
     # A meta.json may have null for anything.
     meta = {key: value for key, value in meta.items() if value}
@@ -66,8 +65,6 @@ def model_card(meta: Mapping[str, Any]) -> str:
         {**meta, "name": name, "lang": lang, "version": version, "labels": labels},
         metadata=metadata,
         task=task,
-        # A wheel's name has neither capitals nor runs of underscores.
-        wheel=f"{canonicalize_name(name).replace('-', '_')}-{version}-py3-none-any.whl",
         classifier=classifier,
         exclusive=training.get("exclusive_classes"),
         dev_file=dev_file,
@@ -75,13 +72,14 @@ def model_card(meta: Mapping[str, Any]) -> str:
         encoder=encoder,
         training=training,
         inference=inference,
+        stored_in=meta.get("trf", {}).get("stored_in"),
     )
     # Sections that don't apply leave empty lines.
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def _classifier(labels: Mapping[str, list[str]], counts: Mapping[str, int]) -> str | None:
-    """The text classifier; the counts of training texts don't name the component."""
+    """Find the text classifier by its labels: the counts of training texts don't name it."""
     for pipe, names in labels.items():
         if counts.keys() <= {*names} if counts else "textcat" in pipe:
             return pipe
@@ -118,16 +116,21 @@ def _template() -> jinja2.Template:
 def _text(text: object) -> str:
     """Text on one line, with everything that Markdown or HTML could read as markup escaped."""
     return re.sub(
-        r"[\\`*\[\]<>&|~$]|(?<![^\W_])_|_(?![^\W_])|^[#+=-]",
-        lambda found: f"&#{ord(found[0])};",
-        " ".join(str(text).split()),
+        r"[\\`*\[\]<>&|~$]|(?<![^\W_])_|_(?![^\W_])|^[#+=-]|^\d+[.)](?=\s|$)",
+        lambda found: f"{found[0][:-1]}&#{ord(found[0][-1])};",
+        _line(text),
     )
 
 
 def _code(text: object) -> str:
     """A code span. Escapes don't work in backticks, where tables still see pipes."""
-    line = " ".join(str(text).split())
+    line = _line(text)
     return f"`{line}`" if line and not {*"`|"} & {*line} else f"<code>{_text(line)}</code>"
+
+
+def _line(text: object) -> str:
+    """Text on one line. Control characters, which no page shows, become U+FFFD."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "\ufffd", " ".join(str(text).split()))
 
 
 def _value(value: object) -> str:

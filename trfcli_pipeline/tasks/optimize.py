@@ -1,45 +1,40 @@
 """Quantize a pipeline's encoder for faster inference on a CPU."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import srsly
 import torch
 from packaging.requirements import Requirement
 from spacy.language import Language
 from spacy.util import get_minor_version_range
 
-from trfcli_pipeline.data.atomic import staged_directory
 from trfcli_pipeline.data.files import directory_bytes
+from trfcli_pipeline.data.outputs.directories import OutputDirectory, open_directory
+from trfcli_pipeline.data.outputs.manifest import update_meta
 from trfcli_pipeline.data.records import Record, read_records
 from trfcli_pipeline.encoder.backends import Backend, Encoder, InferenceConfig, cast_weights
 from trfcli_pipeline.encoder.capabilities import pad_id
 from trfcli_pipeline.encoder.openvino_export import convert
 from trfcli_pipeline.encoder.padding import pad
 from trfcli_pipeline.encoder.precision import InferencePrecision
-from trfcli_pipeline.errors import OutputError, PipelineError
+from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.pipeline.doc_rows import word_pieces
 from trfcli_pipeline.pipeline.language import DISTRIBUTION
 from trfcli_pipeline.pipeline.loading import (
-    check_free,
     check_pipeline,
     describe_encoder,
     load_pipeline,
     require_encoder,
 )
+from trfcli_pipeline.pipeline.saved import PIPELINE, locate_pipeline
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
-from trfcli_pipeline.tasks.before_after import (
-    Compared,
-    choose_sample,
-    compare_pipelines,
-    evenly,
-)
+from trfcli_pipeline.tasks.before_after import Compared, choose_sample, compare_pipelines, evenly
 
-__all__ = ["MAX_LOSS", "Compared", "Event", "Sampled", "Saved", "optimize"]
+__all__ = ["MAX_LOSS", "Compared", "OptimizationEvent", "Sampled", "Saved", "optimize"]
 
 # In points: hundredths of the score, or of the cosine where texts have no labels.
 MAX_LOSS = {"accuracy": 0.5, "macro F": 0.5, "cosine": 1.0}
@@ -78,7 +73,7 @@ class Saved:
     size: int
 
 
-Event = Sampled | Compared | Saved
+OptimizationEvent = Sampled | Compared | Saved
 
 
 def optimize(
@@ -91,8 +86,8 @@ def optimize(
     dev: str | None = None,
     max_loss: float | None = None,
     force: bool = False,
-) -> Iterator[Event]:
-    """Replace a pipeline's encoder by a faster one, and save the pipeline if it is still accurate.
+) -> Generator[OptimizationEvent, None, None]:
+    """Replace a pipeline's encoder with a faster one. Save it only if it is still accurate.
 
     Components, attributes and alignment stay the same. The optimized pipeline can't be trained.
 
@@ -108,7 +103,7 @@ def optimize(
         dev: Labeled texts to compare on instead.
         max_loss: Highest acceptable drop of score or cosine in points (hundredths), by default
             `MAX_LOSS`.
-        force: Overwrite an existing pipeline.
+        force: Replace an existing pipeline. Other files in its directory stay.
 
     Raises:
         PipelineError: The pipeline can't be optimized with these options, or it lost too much.
@@ -118,14 +113,24 @@ def optimize(
     """
     if backend == "torch" and precision == "int8":
         raise PipelineError("int8 needs the OpenVINO backend", hint="Use --backend openvino")
-    check_free(output, force=force)
-    if Path(model).expanduser().resolve() == output.resolve():
-        raise OutputError(
-            f"{output}: is the input pipeline, which could no longer be trained",
-            hint="Name another directory",
-        )
+    with open_directory(
+        output, PIPELINE, force=force, models=[model], data=[calibrate, dev]
+    ) as claim:
+        yield from _optimize(model, claim, calibrate, dev, backend, precision, max_loss)
+
+
+def _optimize(
+    model: str,
+    claim: OutputDirectory,
+    calibrate: str,
+    dev: str | None,
+    backend: Backend,
+    precision: InferencePrecision,
+    max_loss: float | None,
+) -> Iterator[OptimizationEvent]:
     check_pipeline(model)
-    records = read_records(calibrate, labelled=False)
+    claim.check_room(directory_bytes(locate_pipeline(model)))
+    records = read_records(calibrate, labeled=False)
     before, after = (load_pipeline(model, device="cpu") for _ in range(2))
     old, new = require_encoder(before), require_encoder(after)
     was = old.model.shim.inference
@@ -145,7 +150,7 @@ def optimize(
     meta["trf"]["encoder"] = {**describe_encoder(old), **meta["trf"].get("encoder", {})}
     if backend == "openvino":
         _require_extra(meta, "openvino")
-    with staged_directory(output) as staging:
+    with claim.staged() as staging:
         after.to_disk(staging)
         compared = compare_pipelines(before, load_pipeline(str(staging), device="cpu"), sample)
         yield compared
@@ -164,8 +169,8 @@ def optimize(
             "loss": compared.loss,
             "cosine": compared.cosine,
         }
-        srsly.write_json(staging / "meta.json", meta)
-    yield Saved(f"{meta['lang']}_{meta['name']}", after.pipe_names, directory_bytes(output))
+        update_meta(staging, meta)
+    yield Saved(f"{meta['lang']}_{meta['name']}", after.pipe_names, directory_bytes(claim.target))
 
 
 def _examples(
@@ -180,8 +185,7 @@ def _examples(
     # Take at least one segment, even if it is too long.
     n_chosen = int(np.searchsorted(np.cumsum(X.lengths[filled]), _CALIBRATION_PIECES)) + 1
     padding = pad_id(encoder.model.shim.module)
-    device = torch.device("cpu")
-    return [pad(X, np.array([row]), padding, device).inputs for row in filled[:n_chosen]]
+    return [pad(X, np.array([row]), padding).inputs for row in filled[:n_chosen]]
 
 
 def _replace_encoder(

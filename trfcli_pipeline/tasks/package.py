@@ -1,38 +1,78 @@
 """Build an installable Python package from a pipeline directory.
 
-`spacy.cli.package` lays out the package. Unlike it, we check names first (spaCy would exit), build
-without network access where possible, capture the build's output, and put the result in place in
-one step, so that a failed run leaves an existing package untouched.
+The layout is that of `spacy.cli.package`. Unlike it, we package only the pipeline's own files,
+check the metadata, build reproducible archives without network access, and put the result in place
+in one step, so that a failed run leaves an existing package untouched.
 """
 
+import json
 import shutil
-import subprocess
-import sys
-import warnings
 from collections.abc import Mapping, Sequence
-from importlib import metadata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import srsly
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
-from spacy.about import __version__ as spacy_version
-from spacy.cli.package import package as spacy_package
-from spacy.util import get_minor_version_range, load_config, walk_dict
+from packaging.requirements import Requirement
+from spacy.cli.package import FILENAMES_DOCS, TEMPLATE_INIT, get_meta
+from spacy.util import load_config
 
-from trfcli_pipeline.data.atomic import staged_directory
-from trfcli_pipeline.errors import OutputError, PipelineError, one_line
-from trfcli_pipeline.pipeline.foreign_pipelines import check_files, explain, read_meta
+from trfcli_pipeline.data.files import directory_bytes
+from trfcli_pipeline.data.outputs import manifest
+from trfcli_pipeline.data.outputs.directories import Kind, open_directory
+from trfcli_pipeline.data.records import read_records
+from trfcli_pipeline.errors import ArgumentError, OutputError, PipelineError, one_line
 from trfcli_pipeline.pipeline.language import DISTRIBUTION
-from trfcli_pipeline.pipeline.loading import check_name, check_pipeline
+from trfcli_pipeline.tasks.archives import ARCHIVES, build_archives, timestamp
+from trfcli_pipeline.tasks.before_after import evenly
+from trfcli_pipeline.tasks.half import Halved, compare_halved, halve_encoder
 from trfcli_pipeline.tasks.model_card import model_card
+from trfcli_pipeline.tasks.offline_predictions import EXAMPLE_TEXTS
+from trfcli_pipeline.tasks.own_wheel import build_own_wheel
+from trfcli_pipeline.tasks.package_meta import package_meta
+from trfcli_pipeline.tasks.verification import Verified, verify_wheel
 
-ARCHIVES = {"sdist": "*.tar.gz", "wheel": "*.whl"}
-# The first version that builds wheels without the "wheel" package.
-SETUPTOOLS = Version("70.1")
-SHOWN_LINES = 15
+# Beside the components' and the documents.
+_OWN_ENTRIES = {"config.cfg", "meta.json", "tokenizer", "vocab", "training.jsonl"}
+# Of components that save a file, such as spaCy's sentencizer and entity ruler.
+_SUFFIXES = (".json", ".jsonl")
+_PROJECT = "pyproject.toml"
+_MAX_TEXTS = 200
+
+
+@dataclass(slots=True)
+class Package:
+    """A package that was built.
+
+    Attributes:
+        name: Name of the package and of the pipeline in it.
+        version: Its version.
+        directory: Where the package is; its archives are in `dist`.
+        archives: Their paths, the sdist first.
+        own_wheel: The wheel of trfcli beside them, if the package requires it.
+        without_own_wheel: Why that wheel couldn't be built.
+        halved: What it cost to store the weights in 16 bits.
+        verified: What the installed wheel was compared in.
+    """
+
+    name: str
+    version: str
+    directory: Path
+    archives: Sequence[Path] = ()
+    own_wheel: Path | None = None
+    without_own_wheel: str | None = None
+    halved: Halved | None = None
+    verified: Verified | None = None
+
+
+def own_files(path: Path) -> frozenset[str] | None:
+    """Find the files of a package source that `package` wrote; None if it isn't one."""
+    files = manifest.read_manifest(path)
+    return frozenset({*files, manifest.META}) if files and _PROJECT in files else None
+
+
+PACKAGE = Kind("a package of trf", own_files)
 
 
 def package(
@@ -42,14 +82,17 @@ def package(
     name: str | None = None,
     version: str | None = None,
     formats: Sequence[str] = ("sdist", "wheel"),
+    half: bool = False,
+    verify: bool = False,
+    texts: str | None = None,
     force: bool = False,
-) -> list[Path]:
+) -> Package:
     """Build an installable package from a pipeline directory.
 
     The package is written to `output_dir/LANG_NAME-VERSION`, its archives to `dist` inside it. It
     requires spaCy, the distributions that provide the functions in the pipeline's config, and
-    trfcli if the pipeline uses it. Its README.md is the pipeline directory's, if there is one, and
-    a generated model card otherwise.
+    trfcli if the pipeline uses it; the archives then include trfcli's own wheel. Its README.md is
+    the pipeline directory's, if there is one, and a generated model card otherwise.
 
     Args:
         model_dir: The pipeline, as saved by `Language.to_disk`.
@@ -57,172 +100,192 @@ def package(
         name: Name without the language. Default: the name in meta.json.
         version: PEP 440 version, which is normalized. Default: the version in meta.json.
         formats: Archives to build: "sdist", "wheel", both, or none.
-        force: Replace an existing package.
-
-    Returns:
-        Paths of the archives, the sdist first.
+        half: Store the encoder's weights in 16 bits.
+        verify: Install the wheel into a fresh environment, and compare its predictions.
+        texts: A data file of any format with texts to compare predictions on, if `half` or
+            `verify`. Default: built-in texts.
+        force: Replace an existing package. Other files in its directory stay.
 
     Raises:
-        PipelineError: `model_dir` isn't a pipeline, can't be loaded, or has a name, version or
-            meta.json that a package can't have.
-        OutputError: The package already exists, can't be written, or can't be built.
+        PipelineError: `model_dir` isn't a pipeline, can't be loaded, has files or a meta.json that
+            a package can't have, or predicts something else after it was installed.
+        OutputError: The package already exists, can't be written, or can't be built; or the
+            environment variable SOURCE_DATE_EPOCH is invalid.
+        ArgumentError: Arguments exclude each other.
+        EncoderError: `half` is set, and the weights aren't in the safetensors format.
+        DataError: A record of `texts` can't be read.
     """
+    _check_arguments(formats, half=half, verify=verify, texts=texts)
+    model_dir, output_dir = Path(model_dir).resolve(), Path(output_dir).resolve()
+    meta = package_meta(model_dir, name=name, version=version)
+    full_name = f"{meta['lang']}_{meta['name']}"
+    target = output_dir / f"{full_name}-{meta['version']}"
+    if output_dir.exists() and not output_dir.is_dir():
+        raise OutputError(f"{output_dir} is not a directory")
+    sample = EXAMPLE_TEXTS if texts is None else _read_texts(texts)
+    built = Package(full_name, meta["version"], target)
+    with open_directory(target, PACKAGE, force=force, models=[model_dir], data=[texts]) as claim:
+        # Building an archive copies the files before it packs them.
+        claim.check_room((1 + 2 * len(formats)) * directory_bytes(model_dir))
+        with claim.staged() as staging:
+            data_dir = staging / full_name / staging.name
+            _copy_pipeline(model_dir, data_dir)
+            if half:
+                sizes = halve_encoder(data_dir)
+            meta = _complete(model_dir, data_dir, meta, half=half)
+            _assemble(staging, data_dir, meta)
+            if half:
+                built.halved = compare_halved(model_dir, data_dir, sizes, sample)
+            if formats:
+                archives = build_archives(staging, staging / "dist", formats)
+                built.archives = [target / path.relative_to(staging) for path in archives]
+                _add_own_wheel(built, staging / "dist", meta["requirements"])
+            if verify:
+                reference = data_dir if half else model_dir
+                built.verified = verify_wheel(archives[-1], full_name, reference, sample)
+            manifest.write_manifest(staging, manifest.list_files(staging))
+    return built
+
+
+def _check_arguments(
+    formats: Sequence[str], *, half: bool, verify: bool, texts: str | None
+) -> None:
     unknown = [form for form in formats if form not in ARCHIVES]
     if unknown:
         raise OutputError(
             f"Unknown format {unknown[0]!r}", hint=f"Available: {', '.join(ARCHIVES)}"
         )
-    model_dir, output_dir = Path(model_dir).resolve(), Path(output_dir).resolve()
-    meta = _package_meta(model_dir, name=name, version=version)
-    full_name = f"{meta['lang']}_{meta['name']}"
-    target = output_dir / f"{full_name}-{meta['version']}"
-    _check_target(target, model_dir, force=force)
-    try:
-        with staged_directory(target) as staging:
-            _assemble(model_dir, staging, meta)
-            if formats:
-                _build(staging, formats)
-    except OSError as error:
-        raise OutputError(f"{target} can't be written: {error}") from error
-    return [path for pattern in ARCHIVES.values() for path in (target / "dist").glob(pattern)]
+    if verify and "wheel" not in formats:
+        raise ArgumentError("--verify installs the wheel", hint="Add wheel to --build")
+    if texts is not None and not (half or verify):
+        raise ArgumentError(
+            "--texts is for comparing predictions", hint="Use it with --verify or --half"
+        )
+    if formats:
+        timestamp()
 
 
-def _package_meta(model_dir: Path, *, name: str | None, version: str | None) -> dict[str, Any]:
-    """Return the meta.json of the package, without what spaCy adds."""
-    check_pipeline(str(model_dir))
-    check_files(model_dir)
-    meta = read_meta(model_dir)
-    if name is not None:
-        meta["name"] = name
-    if version is not None:
-        meta["version"] = version
-    meta.setdefault("spacy_version", get_minor_version_range(spacy_version))
-    # spaCy's setup.py always puts the language before the name; its folder has it only once.
-    meta["name"] = meta["name"].removeprefix(f"{meta['lang']}_")
-    for key in ("lang", "name"):
-        check_name(meta[key])
-    try:
-        # As setuptools normalizes it in the names of archives.
-        meta["version"] = str(Version(meta["version"]))
-    except InvalidVersion as error:
-        raise PipelineError(
-            f"{meta['version']!r} is not a version of a Python package",
-            hint="Use a form like 1.0.0 or 1.0.0rc1 (PEP 440)",
-        ) from error
-    meta["requirements"] = _requirements(model_dir, meta)
-    return meta
+def _read_texts(path: str) -> Sequence[str]:
+    return evenly([record.text for record in read_records(path, labeled=False)], _MAX_TEXTS)
 
 
-def _requirements(model_dir: Path, meta: Mapping[str, Any]) -> list[str]:
-    """Return the requirements in meta.json, plus spaCy, plus trfcli if the pipeline uses it.
+def _copy_pipeline(model_dir: Path, data_dir: Path) -> None:
+    """Copy the files that belong to a pipeline, and nothing else that lies in its directory."""
+    names = load_config(model_dir / "config.cfg").get("components", {})
+    files = {Path(name).with_suffix(suffix).name for name in names for suffix in _SUFFIXES}
+    entries = {*_OWN_ENTRIES, *FILENAMES_DOCS, *names, *files}
+    listed = manifest.read_manifest(model_dir)
+    own = None if listed is None else frozenset({*listed, manifest.META, *FILENAMES_DOCS})
+    data_dir.mkdir(parents=True)
+    for entry in sorted(model_dir.iterdir()):
+        if entry.name in entries:
+            _copy(entry, entry.name, data_dir, own)
+    for name in FILENAMES_DOCS:
+        _check_text_file(model_dir / name)
 
-    spaCy adds the other distributions itself. It doesn't find trfcli if that is an editable
-    install, or if only `nlp.lang` refers to it.
+
+def _copy(source: Path, name: str, data_dir: Path, own: frozenset[str] | None) -> None:
+    """Copy a file or a directory. Neither modes nor hidden files are copied.
+
+    Args:
+        name: Path of the source, relative to the pipeline.
+        own: Such paths of the files to copy; None for all.
     """
-    requirements: dict[str, str] = {}
-    for requirement in meta.get("requirements", []):
-        try:
-            requirements.setdefault(canonicalize_name(Requirement(requirement).name), requirement)
-        except InvalidRequirement as error:
-            raise PipelineError(
-                f"{model_dir / 'meta.json'}: {requirement!r} is not a requirement"
-            ) from error
-    requirements.setdefault("spacy", f"spacy{meta['spacy_version']}")
-    own = _own_requirement(model_dir)
-    if own is not None:
-        requirements.setdefault(DISTRIBUTION, own)
-    return list(requirements.values())
+    if source.is_symlink():
+        raise PipelineError(
+            f"{source} is a link to {source.readlink()}",
+            hint="Put a copy of the file in its place if it belongs to the pipeline, or remove it",
+        )
+    if source.is_dir():
+        (data_dir / name).mkdir()
+        for entry in sorted(source.iterdir()):
+            if not entry.name.startswith("."):
+                _copy(entry, f"{name}/{entry.name}", data_dir, own)
+    elif not source.is_file():
+        raise PipelineError(f"{source} is neither a file nor a directory", hint="Remove it")
+    elif own is None or name in own:
+        shutil.copyfile(source, data_dir / name)
 
 
-def _own_requirement(model_dir: Path) -> str | None:
-    """Return trfcli as a requirement, or None if the config uses nothing that it registers."""
+def _check_text_file(path: Path) -> None:
+    if not path.is_file():
+        return
     try:
-        distribution = metadata.distribution(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return None
-    entry_points = distribution.entry_points
-    registered = {point.name for point in entry_points if point.group.startswith("spacy_")}
-    with explain(str(model_dir)):
-        config = load_config(model_dir / "config.cfg")
-    for path, value in walk_dict({key: config.get(key, {}) for key in ("nlp", "components")}):
-        is_name = path == ["nlp", "lang"] or path[-1] == "factory" or path[-1].startswith("@")
-        if is_name and value in registered:
-            return f"{DISTRIBUTION}{get_minor_version_range(distribution.version)}"
-    return None
+        path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise PipelineError(
+            f"{path}: is not UTF-8 (byte {error.start + 1:,} is 0x{error.object[error.start]:02x})",
+            hint="Save it as UTF-8",
+        ) from error
 
 
-def _check_target(target: Path, model_dir: Path, *, force: bool) -> None:
-    output_dir = target.parent
-    if output_dir.exists() and not output_dir.is_dir():
-        raise OutputError(f"{output_dir} is not a directory")
-    if output_dir.is_relative_to(model_dir):
-        raise OutputError(f"{output_dir} is inside the pipeline's own directory, {model_dir}")
-    if model_dir.is_relative_to(target):
-        raise OutputError(f"{target} contains the pipeline itself, so it can't be replaced")
-    if target.exists() and not force:
-        raise OutputError(f"{target} already exists", hint="Use --force to replace it")
-
-
-def _assemble(model_dir: Path, package_dir: Path, meta: Mapping[str, Any]) -> None:
-    """Lay out the package in an empty directory that has the package's name."""
-    meta_path = package_dir.with_suffix(".json")
-    srsly.write_json(meta_path, meta)
+def _complete(
+    model_dir: Path, data_dir: Path, meta: dict[str, Any], *, half: bool
+) -> dict[str, Any]:
+    """Return the meta.json with what only the loaded pipeline knows."""
     try:
-        with warnings.catch_warnings():
-            # spaCy doesn't close the files that it writes.
-            warnings.simplefilter("ignore", ResourceWarning)
-            spacy_package(
-                model_dir,
-                package_dir.parent,
-                meta_path=meta_path,
-                create_sdist=False,
-                create_wheel=False,
-                silent=True,
-            )
-    except OSError as error:
-        if not isinstance(error, FileNotFoundError):
-            raise  # the package can't be written
-        raise PipelineError(f"{model_dir} can't be loaded: {one_line(error)}") from error
+        complete: dict[str, Any] = get_meta(data_dir, meta)
     # spaCy loads the pipeline to find its requirements, which runs the code of its components.
     except Exception as error:
-        raise PipelineError(f"{model_dir} can't be loaded: {one_line(error)}") from error
-    module_dir = package_dir / f"{meta['lang']}_{meta['name']}"
-    data_dir = module_dir / package_dir.name
-    # setup.py copies it too, but only when it runs.
-    for directory in (module_dir, data_dir):
-        shutil.copyfile(package_dir / "meta.json", directory / "meta.json")
-    if not (model_dir / "README.md").exists():
-        card = model_card(srsly.read_json(package_dir / "meta.json"))
-        for directory in (package_dir, data_dir):
-            (directory / "README.md").write_text(card, encoding="utf-8")
+        # The copy is gone when people read this.
+        reason = one_line(error).replace(str(data_dir), str(model_dir))
+        raise PipelineError(f"{model_dir} can't be loaded: {reason}") from error
+    # spaCy lists what it finds in the order of a set.
+    known = len(meta["requirements"])
+    complete["requirements"][known:] = sorted(complete["requirements"][known:])
+    # A pipeline from a package may have this from there.
+    trf = {key: value for key, value in (meta.get("trf") or {}).items() if key != "stored_in"}
+    if half:
+        trf["stored_in"] = "fp16"
+    if trf or "trf" in complete:
+        complete["trf"] = trf
+    return complete
 
 
-def _build(package_dir: Path, formats: Sequence[str]) -> None:
-    # An isolated build downloads setuptools.
-    options = ["--no-isolation"] if _has_setuptools() else []
-    options += [f"--{form}" for form in ARCHIVES if form in formats]
-    result = subprocess.run(
-        [sys.executable, "-m", "build", *options, str(package_dir)],
-        # In the package itself, its build/ directory would hide the module of that name.
-        cwd=package_dir.parent,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
+def _assemble(package_dir: Path, data_dir: Path, meta: Mapping[str, Any]) -> None:
+    """Put what makes a package of a pipeline around its copy."""
+    srsly.write_json(data_dir / "meta.json", meta)
+    (data_dir.parent / "__init__.py").write_text(TEMPLATE_INIT.format(imports=""), encoding="utf-8")
+    if not (data_dir / "README.md").exists():
+        (data_dir / "README.md").write_text(_card(meta), encoding="utf-8")
+    manifest.write_manifest(data_dir, manifest.list_files(data_dir))
+    for directory in (data_dir.parent, package_dir):
+        shutil.copyfile(data_dir / "meta.json", directory / "meta.json")
+    for name in FILENAMES_DOCS:
+        if (data_dir / name).exists():
+            shutil.copyfile(data_dir / name, package_dir / name)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("trfcli_pipeline.tasks"),
+        trim_blocks=True,
+        keep_trailing_newline=True,
     )
-    if result.returncode != 0:
-        lines = result.stdout.strip().splitlines()[-SHOWN_LINES:]
-        raise OutputError(f"Building {package_dir.name} failed", hint="\n".join(lines))
-    # It has copies of the weights.
-    shutil.rmtree(package_dir / "build", ignore_errors=True)
-    for leftover in package_dir.glob("*.egg-info"):
-        shutil.rmtree(leftover)
+    # Without control characters, strings of JSON are strings of TOML.
+    environment.filters["quoted"] = lambda value: json.dumps(value, ensure_ascii=False)
+    text = environment.get_template("pyproject.toml.jinja").render(
+        {**meta, "name": data_dir.parent.name}
+    )
+    (package_dir / _PROJECT).write_text(text, encoding="utf-8")
 
 
-def _has_setuptools() -> bool:
+def _card(meta: Mapping[str, Any]) -> str:
     try:
-        return Version(metadata.version("setuptools")) >= SETUPTOOLS
-    except metadata.PackageNotFoundError:
-        return False
+        return model_card(meta)
+    # These parts of meta.json may have any shape.
+    except (AttributeError, KeyError, TypeError, ValueError, jinja2.TemplateError) as error:
+        raise PipelineError(
+            f'meta.json: no model card can be made of "trf", "performance" and "labels": '
+            f"{one_line(error)}",
+            hint="Correct them, or add a README.md to the pipeline",
+        ) from error
+
+
+def _add_own_wheel(built: Package, dist: Path, requirements: Sequence[str]) -> None:
+    """Put trfcli's wheel beside archives that require it, or note why that isn't possible."""
+    own = [each for each in map(Requirement, requirements) if each.name == DISTRIBUTION]
+    for requirement in own:
+        try:
+            wheel = build_own_wheel(dist, requirement)
+        except OutputError as error:
+            built.without_own_wheel = error.message
+        else:
+            built.own_wheel = built.directory / "dist" / wheel.name

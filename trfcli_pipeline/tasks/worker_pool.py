@@ -4,7 +4,6 @@ import gc
 import multiprocessing
 import os
 import signal
-import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from trfcli_pipeline.encoder.devices import can_fork
 from trfcli_pipeline.errors import PipelineError, TrfError, one_line
 
 Item = TypeVar("Item")
@@ -33,8 +33,9 @@ def start_workers(
     """Start worker processes that apply a function to items.
 
     On Linux, workers are forks of this process and share memory with it that neither changes, such
-    as a model's weights. On macOS, where forks aren't safe, and on Windows, they are new processes
-    that receive the pickled function. Each worker computes with one thread.
+    as a model's weights. Where forks can't work (see `devices.can_fork`), they are new processes
+    that receive the pickled function. Each worker computes with one thread, or on its own
+    accelerator if there are several.
 
     Leaving the `with` block terminates the workers. They also end when this process does, even if
     it is killed. They ignore Ctrl-C, which this process handles.
@@ -54,7 +55,7 @@ def start_workers(
     if number == 1:
         yield partial(map, function)
         return
-    method = "fork" if sys.platform == "linux" else "spawn"
+    method = "fork" if can_fork() else "spawn"
     with _executor(number, method, _start_worker, function) as executor:
         yield partial(_map, executor, _PENDING * number)
 
@@ -112,6 +113,7 @@ def _map(executor: ProcessPoolExecutor, limit: int, items: Iterable[Any]) -> Ite
 
 def _start_worker(function: Callable[[Any], Any]) -> None:
     torch.set_num_threads(1)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     _start(function)
 
 

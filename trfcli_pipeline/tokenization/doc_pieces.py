@@ -1,7 +1,7 @@
 """From a batch of Docs to wordpieces that are aligned with their tokens."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,10 @@ class DocPieces:
         links: See `alignment.Alignment`.
         segments: See `alignment.Alignment`.
         unseen: See `alignment.Alignment`; None if there are none.
+        token_spans: Start and end character of each token. *Shape:* (tokens, 2)
+        piece_spans: Start and end character of each wordpiece; equal for special tokens.
+            *Shape:* (wordpieces, 2)
+        checksum: That of the Doc's layout before packing; see `segments.Layout.checksum`.
     """
 
     ids: list[int]
@@ -39,6 +43,9 @@ class DocPieces:
     links: Ints
     segments: Ints
     unseen: Ints | None
+    token_spans: Ints
+    piece_spans: Ints
+    checksum: int = 0
 
 
 def encode_docs(
@@ -67,6 +74,7 @@ def encode_docs(
         return [list(islice(encodings, len(own))) for own in texts]
 
     layouts = [lay_out(doc, settings) for doc in docs]
+    checksums = [layout.checksum for layout in layouts]
     encodings = encode_layouts(layouts)
     if settings.segments == "windows":
         room = None if limit is None else limit - tokenizer.num_special_tokens_to_add()
@@ -78,7 +86,8 @@ def encode_docs(
     # Many tokenizers return token type ids even for models that don't use them.
     typed = "token_type_ids" in tokenizer.model_input_names
     unknown = (tokenizer.unk_token_id, tokenizer.unk_token or "")
-    return link_docs(layouts, rows, typed=typed, unknown=unknown)
+    linked = link_docs(layouts, rows, typed=typed, unknown=unknown)
+    return [replace(one, checksum=each) for one, each in zip(linked, checksums, strict=True)]
 
 
 def link_docs(
@@ -99,11 +108,14 @@ def link_docs(
     lengths = [
         np.fromiter(map(len, each.encodings), np.int64, len(each.encodings)) for each in rows
     ]
-    links = _link(layouts, rows, lengths)
+    text_starts = np.cumsum([0, *(len(layout.text) for layout in layouts)])[:-1]
+    piece_spans = _piece_spans(rows, lengths, text_starts)
+    links = _link(layouts, piece_spans, text_starts)
     outputs = []
     token = piece = link = 0
-    for layout, own, counts in zip(layouts, rows, lengths, strict=True):
+    for layout, own, counts, text_start in zip(layouts, rows, lengths, text_starts, strict=True):
         last_token = token + len(layout.token_spans)
+        last_piece = piece + int(counts.sum())
         last_link = int(np.searchsorted(links[:, 0], last_token))
         ids = [id_ for encoding in own.encodings for id_ in encoding.ids]
         type_ids = [type_id for encoding in own.encodings for type_id in encoding.type_ids]
@@ -116,21 +128,26 @@ def link_docs(
                 links=(links[link:last_link] - (token, piece)).astype(np.int32),
                 segments=np.stack([own.firsts, own.ends, counts], axis=1).astype(np.int32),
                 unseen=None if own.unseen is None else own.unseen.astype(np.int32),
+                token_spans=layout.token_spans.astype(np.int32),
+                piece_spans=(piece_spans[piece:last_piece] - text_start).astype(np.int32),
             )
         )
-        token, piece, link = last_token, piece + int(counts.sum()), last_link
+        token, piece, link = last_token, last_piece, last_link
     return outputs
 
 
-def _link(layouts: Sequence[Layout], rows: Sequence[Rows], lengths: Sequence[Indices]) -> Ints:
-    """Link the tokens and wordpieces of all Docs in one go; indices count over the batch.
-
-    We concatenate the texts: then spans of different Docs may touch, but they don't overlap.
-    """
-    sizes = np.array([len(layout.text) for layout in layouts])
+def _link(layouts: Sequence[Layout], piece_spans: Indices, text_starts: Indices) -> Ints:
+    """Link the tokens and wordpieces of all Docs in one go; indices count over the batch."""
     n_tokens = [len(layout.token_spans) for layout in layouts]
-    text_starts = np.cumsum(sizes) - sizes
     token_spans = np.concatenate([_NO_SPANS, *(layout.token_spans for layout in layouts)])
+    return link_spans(token_spans + np.repeat(text_starts, n_tokens).reshape(-1, 1), piece_spans)
+
+
+def _piece_spans(rows: Sequence[Rows], lengths: Sequence[Indices], text_starts: Indices) -> Indices:
+    """Find the characters of the wordpieces of all Docs, in the concatenated texts.
+
+    There, spans of different Docs may touch, but they don't overlap.
+    """
     piece_spans = np.array(
         [span for each in rows for encoding in each.encodings for span in encoding.offsets],
         dtype=np.int64,
@@ -141,10 +158,7 @@ def _link(layouts: Sequence[Layout], rows: Sequence[Rows], lengths: Sequence[Ind
             for each, text_start, own in zip(rows, text_starts, lengths, strict=True)
         ]
     )
-    return link_spans(
-        token_spans + np.repeat(text_starts, n_tokens).reshape(-1, 1),
-        piece_spans + starts.reshape(-1, 1),
-    )
+    return piece_spans + starts.reshape(-1, 1)
 
 
 def _strings(rows: Rows, ids: Sequence[int], unknown: tuple[int | None, str]) -> list[str]:

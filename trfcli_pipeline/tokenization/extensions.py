@@ -18,6 +18,17 @@ from trfcli_pipeline.tokenization.alignment import (
     indices_per_token,
     links_from_indices,
 )
+from trfcli_pipeline.tokenization.retokenizing import (
+    LINKS,
+    PIECE_SPANS,
+    SEGMENTS,
+    TOKEN_SPANS,
+    UNSEEN,
+    follow_tokens,
+    is_token,
+    store,
+    stored,
+)
 
 _BY_PIECE = (
     "trf_word_pieces",
@@ -34,7 +45,10 @@ _BY_SEGMENT = (
     "trf_d_all_attentions",
 )
 # The alignment as arrays (see `alignment.Alignment`); `trf_alignment` returns lists.
-_OF_DOC = ("trf_alignment_links", "trf_segments", "trf_unseen_tokens")
+_FOLLOWING = (LINKS, SEGMENTS, UNSEEN)
+# What the alignment is computed from if tokens change, the tokens that `doc.tensor` has rows for,
+# and which tokenizer and settings the wordpieces are from.
+_OF_DOC = (TOKEN_SPANS, PIECE_SPANS, "trf_tensor_spans", "trf_fingerprint")
 
 
 def install_extensions() -> None:
@@ -45,6 +59,8 @@ def install_extensions() -> None:
     """
     for name in (*_BY_PIECE, *_BY_LAYER, *_BY_SEGMENT, *_OF_DOC):
         _install(Doc, name, default=None)
+    for name in _FOLLOWING:
+        _install(Doc, name, getter=_Follow(name), setter=_Store(name))
     _install(Doc, "trf_alignment", getter=_doc_alignment, setter=_set_doc_alignment)
     _install(Doc, "all_attentions", getter=_all_attentions_of_doc)
     _install(Token, "trf_alignment", getter=_token_alignment)
@@ -55,19 +71,21 @@ def install_extensions() -> None:
 
 
 def doc_alignment(doc: Doc) -> Alignment:
-    """Return the alignment of a Doc.
+    """Return the alignment of a Doc's tokens, as they are now.
 
     Raises:
         PipelineError: The Doc has no wordpieces.
     """
-    if doc._.trf_segments is None:
+    segments = doc._.trf_segments
+    if segments is None:
         raise PipelineError(
             "A Doc has no wordpieces",
             hint="Add trf_wordpiecer to the pipeline, before trf_tok2vec. If it is frozen, add it "
-            "to annotating_components",
+            "to annotating_components. Components can't be updated one by one, as `spacy debug "
+            "model` does: call nlp.update",
         )
-    known = (doc._.trf_alignment_links, doc._.trf_segments, len(doc))
-    unseen = doc._.trf_unseen_tokens
+    known = (stored(doc, LINKS), segments, len(doc))
+    unseen = stored(doc, UNSEEN)
     return Alignment(*known) if unseen is None else Alignment(*known, unseen)
 
 
@@ -86,26 +104,34 @@ def _doc_alignment(doc: Doc) -> list[list[int]] | None:
 
 
 def _set_doc_alignment(doc: Doc, indices: list[list[int]]) -> None:
-    doc._.trf_alignment_links = links_from_indices(indices)
+    store(doc, LINKS, links_from_indices(indices))
 
 
-def _links_between(doc: Doc, start: int, end: int) -> Ints:
-    links: Ints = doc._.trf_alignment_links
-    first, last = np.searchsorted(links[:, 0], [start, end])
+def _links_of(part: Span | Token) -> Ints | None:
+    """Return the links of a part's tokens; None if its Doc has no wordpieces."""
+    _follow_tokens_of(part)
+    links: Ints | None = stored(part.doc, LINKS)
+    if links is None:
+        return None
+    first, last = np.searchsorted(links[:, 0], _token_range(part))
     return links[first:last]
 
 
+def _follow_tokens_of(part: Span | Token) -> None:
+    spans = stored(part.doc, TOKEN_SPANS)
+    # All tokens would have to be compared for each of them, if users loop over them.
+    if spans is not None and not (isinstance(part, Token) and is_token(part, spans)):
+        follow_tokens(part.doc)
+
+
 def _token_alignment(token: Token) -> list[int] | None:
-    if token.doc._.trf_alignment_links is None:
-        return None
-    return _links_between(token.doc, token.i, token.i + 1)[:, 1].tolist()
+    links = _links_of(token)
+    return None if links is None else links[:, 1].tolist()
 
 
 def _span_alignment(span: Span) -> list[list[int]] | None:
-    if span.doc._.trf_alignment_links is None:
-        return None
-    links = _links_between(span.doc, span.start, span.end) - (span.start, 0)
-    return indices_per_token(links, len(span))
+    links = _links_of(span)
+    return None if links is None else indices_per_token(links - (span.start, 0), len(span))
 
 
 def _token_range(part: Span | Token) -> tuple[int, int]:
@@ -114,8 +140,10 @@ def _token_range(part: Span | Token) -> tuple[int, int]:
 
 def _piece_slice(part: Span | Token) -> slice:
     """Return the range from the first wordpiece of the part to its last."""
-    pieces = _links_between(part.doc, *_token_range(part))[:, 1]
-    return slice(int(pieces.min()), int(pieces.max()) + 1) if len(pieces) else slice(0, 0)
+    links = _links_of(part)
+    if links is None or not len(links):
+        return slice(0, 0)
+    return slice(int(links[:, 1].min()), int(links[:, 1].max()) + 1)
 
 
 def _segment_slice(part: Span | Token) -> slice:
@@ -123,20 +151,42 @@ def _segment_slice(part: Span | Token) -> slice:
     start, end = _token_range(part)
     if start == end:
         return slice(0, 0)
-    firsts = part.doc._.trf_segments[:, 0]
+    _follow_tokens_of(part)
+    firsts = stored(part.doc, SEGMENTS)[:, 0]
     # A token that was divided is the first token of several segments. Any other token belongs to
     # the last segment that starts before it.
     first = min(np.searchsorted(firsts, start), np.searchsorted(firsts, start, side="right") - 1)
     return slice(max(int(first), 0), int(np.searchsorted(firsts, end)))
 
 
+# These are classes because closures don't pickle: `nlp.pipe` sends the attributes to worker
+# processes, which most systems spawn.
+
+
+@dataclass(frozen=True, slots=True)
+class _Follow:
+    """Getter of an attribute of the Doc that is up to date with its tokens."""
+
+    name: str
+
+    def __call__(self, doc: Doc) -> Any:
+        follow_tokens(doc)
+        return stored(doc, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Store:
+    """Setter of such an attribute."""
+
+    name: str
+
+    def __call__(self, doc: Doc, value: Any) -> None:
+        store(doc, self.name, value)
+
+
 @dataclass(frozen=True, slots=True)
 class _PartOf:
-    """Getter that selects a Span's or Token's part of an attribute of its Doc.
-
-    This is a class because closures don't pickle: `nlp.pipe` sends the attributes to worker
-    processes, which most systems spawn.
-    """
+    """Getter that selects a Span's or Token's part of an attribute of its Doc."""
 
     name: str
     select: Callable[[Any, Span | Token], Any]

@@ -4,6 +4,7 @@ A segment is a sentence, a run of sentences, a whole Doc or a pair of texts. `pa
 short segments, `fitting.py` truncates or divides those that are too long for the encoder.
 """
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -83,6 +84,11 @@ class Layout:
     def starts(self) -> Indices:
         """First character of each segment. *Shape:* (segments,)"""
         return self.token_spans[self.firsts, 0]
+
+    @property
+    def checksum(self) -> int:
+        """A number that differs between layouts of different tokens or segments."""
+        return zlib.crc32(self.firsts.tobytes(), zlib.crc32(self.token_spans.tobytes()))
 
     def texts(self) -> list[Text]:
         """Return the text of each segment."""

@@ -19,15 +19,18 @@ import torch
 from safetensors.torch import load_file, save_file
 from thinc.api import Model, Optimizer
 
-from trfcli_pipeline.data.atomic import staged_directory
-from trfcli_pipeline.data.files import read_object
-from trfcli_pipeline.errors import PipelineError, TrfError, one_line
+from trfcli_pipeline.data.files import read_object, sha256
+from trfcli_pipeline.data.outputs.manifest import find_changes
+from trfcli_pipeline.data.outputs.staging import staged_directory
+from trfcli_pipeline.errors import OutputError, PipelineError, TrfError, one_line
 
 # The states that Thinc's optimizers have for each parameter.
 _OPTIMIZER_STATES = ("mom1", "mom2", "averages")
 _STATE = "progress.json"
 _START_OVER = "Start again without --resume"
 _TENSORS = "tensors.safetensors"
+# SHA-256 of the two files above.
+_CHECKSUMS = "checksums.json"
 
 Tensors = dict[str, torch.Tensor]
 
@@ -57,12 +60,35 @@ class Workspace:
     def can_resume(self) -> bool:
         return self.checkpoint.exists()
 
+    def check(self) -> None:
+        """Check that what is at the directory's path is a workspace, if there is anything.
+
+        Raises:
+            OutputError: It is something else.
+        """
+        if self.root.is_symlink() or self.root.exists():
+            foreign = (
+                [self.root]
+                if self.root.is_symlink() or not self.root.is_dir()
+                else [entry for entry in self.root.iterdir() if not self._is_own(entry)]
+            )
+            if foreign:
+                raise OutputError(
+                    f"{foreign[0]}: is not from an interrupted training", hint="Move it away"
+                )
+
+    def _is_own(self, entry: Path) -> bool:
+        names = (self.best.name, self.checkpoint.name)
+        return entry.name in names or entry.name.startswith(tuple(f".{name}-" for name in names))
+
     def save(self, state: Mapping[str, Any], tensors: Tensors) -> None:
         """Replace the checkpoint."""
         with staged_directory(self.checkpoint) as staging:
             save_file(tensors, staging / _TENSORS)
             # Not by srsly, which rounds numbers: of two equal scores, one would become higher.
             (staging / _STATE).write_text(json.dumps(state))
+            checksums = {name: sha256(staging / name) for name in (_STATE, _TENSORS)}
+            (staging / _CHECKSUMS).write_text(json.dumps(checksums))
 
     def load(self) -> tuple[dict[str, Any], Tensors]:
         """The checkpoint's plain values and its tensors.
@@ -78,8 +104,17 @@ class Workspace:
         """The checkpoint's plain values.
 
         Raises:
-            PipelineError: They are missing or damaged.
+            PipelineError: A part of it is missing, or was damaged after it was saved.
         """
+        with self.explain():
+            checksums = read_object(self.checkpoint / _CHECKSUMS, PipelineError, hint=_START_OVER)
+            damaged = find_changes(self.checkpoint, checksums)
+        if damaged:
+            raise PipelineError(
+                f"{self.checkpoint}: damaged ({', '.join(damaged)}), so the training can't be "
+                "resumed",
+                hint=_START_OVER,
+            )
         return read_object(self.checkpoint / _STATE, PipelineError, hint=_START_OVER)
 
     @property
@@ -105,7 +140,13 @@ class Workspace:
             ) from error
 
     def remove(self) -> None:
-        shutil.rmtree(self.root, ignore_errors=True)
+        """Remove the workspace, but nothing that isn't its own."""
+        if self.root.is_dir() and not self.root.is_symlink():
+            for entry in self.root.iterdir():
+                if self._is_own(entry):
+                    shutil.rmtree(entry, ignore_errors=True)
+            with suppress(OSError):
+                self.root.rmdir()
 
 
 def head_state(model: Model, optimizer: Optimizer) -> Tensors:

@@ -17,16 +17,22 @@ from thinc.api import Config, Optimizer
 from trfcli_pipeline.data.package_data import shipped_path
 from trfcli_pipeline.errors import ArgumentError, DataError, one_line
 from trfcli_pipeline.heads.architectures import CLASSIFIERS
-from trfcli_pipeline.pipeline.config_errors import first_problem
+from trfcli_pipeline.pipeline.config_errors import find_problem, locate_problem
 from trfcli_pipeline.training.arguments import CONFIG_KEYS, TRF_LR, TrainingArguments
 from trfcli_pipeline.training.overrides import (
     TEXTCAT,
     apply_overrides,
     check_component,
     is_unused,
+    out_of_range,
     wrong_value,
 )
-from trfcli_pipeline.training.size_rules import FEW_TEXTS, fit_to_size, format_rate, lower_rate
+from trfcli_pipeline.training.size_rules import (
+    SMALL_TRAINING_SET,
+    fit_to_size,
+    format_rate,
+    lower_rate,
+)
 
 WORDPIECER, TOK2VEC = "trf_wordpiecer", "trf_tok2vec"
 _WARMUP_SHARE = 0.1
@@ -52,7 +58,7 @@ class TrainingConfig:
         training: The `[training]` section with its functions called. Set by `fit`.
         trf_lr: Peak learning rate of the encoder; None if it is frozen. Set by `fit`.
         learn_rate: Peak learning rate of the classifier. Set by `fit`.
-        decisions: What the numbers of texts and steps changed and why, in sentences.
+        decisions: Which settings the number of texts or steps changed and why, as sentences.
 
     Raises:
         DataError: The config file can't be used.
@@ -73,20 +79,20 @@ class TrainingConfig:
         self.n_processes = n_processes
         self.decisions: list[str] = []
         self._is_few = False
-        # Whether the encoder's learning rate is the user's choice.
+        # Whether the user chose the encoder's learning rate.
         self._has_own_rate = arguments.config is not None or arguments.chooses("learn_rate")
         if not self.path.is_file():
             raise DataError(
                 f"{self.path}: there is no such config file",
                 hint="Leave out --config to use the default",
             )
+        self._raw = _read_config(self.path)
         with self._explain_errors():
-            self._raw = Config().from_disk(self.path, interpolate=False)
             self._apply_arguments()
             defaults = Config().from_disk(shipped, interpolate=False)
             apply_overrides(self._raw, arguments.overrides, defaults)
             self.config = self._raw.interpolate()
-            problem = wrong_value(self.config)
+            problem = out_of_range(self.config)
             if problem is not None and arguments.config is None:
                 raise ArgumentError(problem, hint="Correct the option")
             if problem is not None:
@@ -98,7 +104,7 @@ class TrainingConfig:
                     check_component(components[name])
 
     def fit(self, n_texts: int) -> None:
-        """Work out the number of steps for so many training texts, and all that depends on it.
+        """Compute the number of steps from the number of training texts, and what depends on it.
 
         Raises:
             DataError: The config file can't be used.
@@ -161,7 +167,7 @@ class TrainingConfig:
 
     @property
     def segmentation(self) -> dict[str, Any]:
-        """How to divide texts into segments, as far as the config says."""
+        """How to divide texts into segments, if the config says so."""
         settings = self.config["components"].get(WORDPIECER, {})
         return {name: settings[name] for name in ("segments", "long_sentences") if name in settings}
 
@@ -207,7 +213,7 @@ class TrainingConfig:
         training, arguments = self._raw["training"], self.arguments
         epochs_per_evaluation = 1
         if arguments.config is None:
-            self._is_few = n_texts < FEW_TEXTS
+            self._is_few = n_texts < SMALL_TRAINING_SET
             epochs_per_evaluation, decisions = fit_to_size(
                 training, n_texts, arguments, self.n_processes
             )
@@ -230,7 +236,7 @@ class TrainingConfig:
         if "schedule.warmup_steps" not in arguments.overrides:
             warmup_steps = math.ceil(_WARMUP_SHARE * training["max_steps"])
             self._raw.setdefault("schedule", {})["warmup_steps"] = warmup_steps
-        # Last, or spaCy's defaults would stand in for what the file lacks.
+        # Added last, because spaCy's defaults would hide what the file lacks.
         defaults = Language.default_config["training"]
         self._raw["training"] = Config(defaults).merge(training)
 
@@ -245,18 +251,27 @@ class TrainingConfig:
                 hint=f"Start from a config that works: {config_path('textcat.cfg')}",
             ) from error
         except (ValueError, configparser.Error) as error:
-            place, problem = first_problem(error)
-            overrides = self.arguments.overrides.items()
-            for key, value in overrides:
-                is_named = f"'{key.rpartition('.')[2]}'" in problem
-                if is_named or (place and f".{key}".endswith(f".{place}")):
-                    raise ArgumentError(f"--{key} {value}: {problem}") from error
-            prefix = f"{place}: " if place else ""
+            place, problem = find_problem(error)
+            headline = str(error).strip().partition("\n")[0]
+            for key, value in self.arguments.overrides.items():
+                name = key.rpartition(".")[2]
+                if name in place.split(".") or f"'{name.removeprefix('@')}'" in headline:
+                    raise wrong_value(key, value, problem) from error
             hint = "Correct the file" if self.arguments.config else None
-            raise DataError(f"{self.path}: {prefix}{problem}", hint=hint) from error
+            raise DataError(locate_problem(self.path, error), hint=hint) from error
         except (TypeError, AttributeError, ArithmeticError) as error:
             # Values of the file are used before spaCy checks them.
             raise DataError(f"{self.path}: {one_line(error)}", hint="Correct the file") from error
+
+
+def _read_config(path: Path) -> Config:
+    try:
+        return Config().from_disk(path, interpolate=False)
+    except (ValueError, configparser.Error) as error:
+        raise DataError(
+            locate_problem(path, error),
+            hint=f"Start from a config that works: {config_path('textcat.cfg')}",
+        ) from error
 
 
 def _peak(rate: float | Mapping[str, Any]) -> float:

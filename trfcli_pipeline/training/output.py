@@ -1,55 +1,99 @@
 """Where a trained pipeline goes, and what it replaces there."""
 
+import os
 import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import srsly
-
-from trfcli_pipeline.data.atomic import replace_directory
+from trfcli_pipeline.data.files import directory_bytes
+from trfcli_pipeline.data.outputs import manifest
+from trfcli_pipeline.data.outputs.directories import OutputDirectory, open_directory
 from trfcli_pipeline.errors import OutputError
-from trfcli_pipeline.pipeline.loading import check_free, check_pipeline
+from trfcli_pipeline.pipeline.foreign_pipelines import check_meta
+from trfcli_pipeline.pipeline.loading import check_pipeline
+from trfcli_pipeline.pipeline.saved import PIPELINE, locate_pipeline, pipeline_digest, verify
+from trfcli_pipeline.training.arguments import TrainingArguments
+from trfcli_pipeline.training.checkpoints import Workspace
+from trfcli_pipeline.training.distributed import is_first_process
 
-_OWN_ENTRIES = {"config.cfg", "meta.json", "tokenizer", "vocab", "training.jsonl"}
+# The kept pipeline, the next one that replaces it, and two checkpoints, each of which has the
+# weights and the two averages of AdamW: at most so many times the size of the pipeline.
+_SIZES, _SIZES_WITH_CHECKPOINTS = 2, 7
 
 
-def resolve_output(model: str, output: Path | None) -> Path:
-    """The directory that the trained pipeline goes to: `output`, or else the model's own.
+@contextmanager
+def claim_output(
+    model: str,
+    output: Path | None,
+    arguments: TrainingArguments,
+    *,
+    data: Collection[str | None],
+    force: bool,
+) -> Iterator[OutputDirectory]:
+    """Claim the directory that the trained pipeline goes to: `output`, or else the model's own.
+
+    Only the first process claims it, if several train together.
+
+    Args:
+        data: The files with the texts.
+        force: Whether to replace a pipeline that is neither the model nor an earlier result of
+            training it.
 
     Raises:
-        PipelineError: `model` isn't a pipeline.
-        OutputError: The directory can't be replaced.
+        PipelineError: `model` isn't a pipeline, or its meta.json is damaged.
+        OutputError: The directory can't be written, or must not be replaced.
     """
     check_pipeline(model)
-    target = (Path(model) if output is None else output).expanduser().absolute()
-    if output is None and not target.is_dir():
+    source = locate_pipeline(model)
+    check_meta(source)
+    if output is None and not Path(model).expanduser().is_dir():
         raise OutputError(
             f"{model}: an installed pipeline can't be replaced",
             hint="Choose a directory for the trained pipeline: --output DIR",
         )
-    if output is not None:
-        check_free(output.expanduser(), force=True)
-    return target
-
-
-def replace_pipeline(target: Path, trained: Path) -> None:
-    """Move a trained pipeline to its target in one step, whatever was there before.
-
-    Files that people put next to a pipeline's own, such as a README, are carried over.
-    """
-    if target.exists():
-        _copy_foreign_files(target, trained)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    replace_directory(target, trained)
-
-
-def _copy_foreign_files(old: Path, new: Path) -> None:
-    if not (old / "meta.json").exists():
+    path = Path(model) if output is None else output
+    target = path.expanduser().resolve()
+    if not is_first_process():
+        yield OutputDirectory(target, frozenset())
         return
-    own = _OWN_ENTRIES | set(srsly.read_json(old / "meta.json").get("components", []))
-    for entry in old.iterdir():
-        if entry.name in own or (new / entry.name).exists():
-            continue
-        if entry.is_dir():
-            shutil.copytree(entry, new / entry.name, symlinks=True)
-        else:
-            shutil.copy2(entry, new / entry.name, follow_symlinks=False)
+    known = target.exists() and (target.samefile(source) or _is_result(target, source))
+    with open_directory(
+        path, PIPELINE, force=force or known, models=[model], data=data, in_place=True
+    ) as claim:
+        Workspace.beside(target).check()
+        small = arguments.checkpoint_every == 0 or arguments.freeze_encoder or arguments.lora
+        times = _SIZES if small else _SIZES_WITH_CHECKPOINTS
+        claim.check_room(times * directory_bytes(source))
+        yield claim
+
+
+def _is_result(target: Path, source: Path) -> bool:
+    """Whether a pipeline was trained from another one."""
+    match manifest.read_section(target):
+        case {"training": {"source": digest}}:
+            return bool(digest == pipeline_digest(source))
+    return False
+
+
+def replace_pipeline(claim: OutputDirectory, trained: Path) -> None:
+    """Replace the pipeline at the target by a trained one, in one step.
+
+    The trained one stays where it is, so that it isn't lost if this fails.
+
+    Raises:
+        PipelineError: A file of the trained pipeline was damaged after it was saved.
+        OutputError: The target can't be replaced.
+    """
+    if manifest.read_manifest(trained) is not None:
+        verify(trained)
+    with claim.staged() as staging:
+        shutil.copytree(trained, staging, copy_function=_link, dirs_exist_ok=True)
+
+
+def _link(source: str, destination: str) -> None:
+    try:
+        os.link(source, destination)
+    except OSError:
+        # Some file systems have no hard links.
+        shutil.copy2(source, destination)

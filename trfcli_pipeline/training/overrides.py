@@ -1,4 +1,4 @@
-"""Settings of a config that are given one by one, as in `--training.dropout 0.1`."""
+"""Overrides of single config settings, such as `--training.dropout 0.1`."""
 
 import inspect
 import math
@@ -17,7 +17,7 @@ from trfcli_pipeline.errors import ArgumentError
 from trfcli_pipeline.training.arguments import LAYER_DECAY, TRF_LR
 
 TEXTCAT = "trf_textcat"
-# Sections and settings of spaCy's training loop that ours has no use for.
+# Sections and settings of spaCy's training loop that ours doesn't use.
 _UNUSED = (
     *("paths", "corpora", "initialize", "pretraining", "nlp", "system.gpu_allocator"),
     *("training.train_corpus", "training.dev_corpus", "training.seed", "training.gpu_allocator"),
@@ -29,7 +29,7 @@ _UNUSED = (
 )
 # Scores of an evaluation that spaCy's Scorer doesn't know.
 _OWN_SCORES = ("accuracy", "ece")
-# Settings that steps are counted with: whole numbers, and the least of them.
+# Settings that must be whole numbers, and the lowest value of each.
 _COUNTS = {
     "training.accumulate_gradient": 1,
     "training.batcher.size": 1,
@@ -39,7 +39,7 @@ _COUNTS = {
     "training.patience": 0,
 }
 _LARGEST_COUNT = 2**31 - 1
-# Least and largest value of settings whose types allow for more.
+# Lowest and highest value of settings whose types allow more.
 _RANGES = {
     "system.seed": (0, 2**32 - 1),
     "components.trf_textcat.focal_gamma": (0, math.inf),
@@ -58,12 +58,12 @@ def apply_overrides(config: Config, overrides: Mapping[str, Any], defaults: Conf
 
     Args:
         config: Changed in place.
-        defaults: Has further sections that may be overridden.
+        defaults: A config with further sections that may be overridden.
 
     Raises:
         ArgumentError: A setting is unknown, unused, or out of its range.
     """
-    # What names a function comes first: it decides which other settings there are.
+    # Settings that name a function come first: they decide which other settings exist.
     for key in sorted(overrides, key=lambda key: not _names_function(key)):
         value = overrides[key]
         if is_unused(key):
@@ -71,12 +71,12 @@ def apply_overrides(config: Config, overrides: Mapping[str, Any], defaults: Conf
                 f"--{key}: trf train doesn't use this setting",
                 hint="Texts, pipeline, device and seed have arguments and options of their own",
             )
-        known = set(setting_keys(defaults.merge(config)))
+        known = dict(settings_of(defaults.merge(config)))
         if key not in known:
             raise ArgumentError(
                 f"--{key}: the config has no such setting", hint=did_you_mean(key, known)
             )
-        _check_value(key, value)
+        _check_value(key, value, known[key])
         *sections, name = key.split(".")
         section: dict[str, Any] = config
         for each in sections:
@@ -84,28 +84,28 @@ def apply_overrides(config: Config, overrides: Mapping[str, Any], defaults: Conf
         section[name] = value
 
 
-def setting_keys(config: Mapping[str, Any]) -> Iterator[str]:
-    """Dotted keys of all settings that a training config can have.
+def settings_of(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Dotted keys and defaults of all settings that a training config can have.
 
-    These are the settings that it has, those of spaCy's `[training]`, and all arguments of the
-    functions and component factories that it names. A section that names a function is a setting
-    too: a number can take the place of a schedule.
+    These are the config's own settings, those of spaCy's `[training]`, and all arguments of the
+    functions and component factories that the config names. A section that names a function is a
+    setting, too: a number can replace a schedule.
     """
-    yield from (f"training.{name}" for name in DEFAULT_CONFIG["training"])
+    yield from ((f"training.{name}", value) for name, value in DEFAULT_CONFIG["training"].items())
     names = Language.get_factory_meta(TEXTCAT).default_score_weights or {}
     scores = [name for name in names if not name.endswith(("_per_type", "_desc"))]
-    yield from (f"training.score_weights.{name}" for name in (*scores, *_OWN_SCORES))
-    yield from _keys_in(config)
+    yield from ((f"training.score_weights.{name}", 0.0) for name in (*scores, *_OWN_SCORES))
+    yield from _settings_in(config)
 
 
 def suggest_setting(name: str) -> str | None:
-    """Name the settings that someone may have meant by an option that doesn't exist."""
+    """Suggest a setting for an option that doesn't exist."""
     config = Config().from_disk(shipped_path("configs/textcat.cfg"), interpolate=False)
-    return did_you_mean(name, set(setting_keys(config)))
+    return did_you_mean(name, dict(settings_of(config)))
 
 
-def did_you_mean(key: str, known: set[str]) -> str | None:
-    """Name the settings whose keys, or the last parts of whose keys, are spelled alike."""
+def did_you_mean(key: str, known: Iterable[str]) -> str | None:
+    """Suggest the known settings whose spelling is closest, as a whole or in their last part."""
     key = key.replace("-", "_")
     known = {each for each in known if not is_unused(each)}
     by_last_part: dict[str, list[str]] = {}
@@ -119,7 +119,7 @@ def did_you_mean(key: str, known: set[str]) -> str | None:
 
 
 def is_unused(key: str) -> bool:
-    """Whether our training has no use for a setting."""
+    """Whether our training ignores a setting."""
     return any(f"{key}.".startswith(f"{unused}.") for unused in _UNUSED)
 
 
@@ -136,7 +136,14 @@ def check_component(settings: Mapping[str, Any]) -> None:
     registry.fill({factory: {**call, **defaults, **arguments}})
 
 
-def wrong_value(config: Mapping[str, Any]) -> str | None:
+def wrong_value(key: str, value: Any, problem: str) -> ArgumentError:
+    """The error for an override whose value can't be used."""
+    if value is True:
+        return ArgumentError(f"--{key} true: {problem} (is a value missing?)")
+    return ArgumentError(f"--{key} {shortened(str(value))}: {problem}")
+
+
+def out_of_range(config: Mapping[str, Any]) -> str | None:
     """Describe the first setting that is out of its range.
 
     Args:
@@ -150,26 +157,38 @@ def wrong_value(config: Mapping[str, Any]) -> str | None:
         for section in sections:
             part = part.get(section, {}) if isinstance(part, Mapping) else {}
         if isinstance(part, Mapping) and name in part:
-            problem = _problem(key, part[name])
+            problem = _range_problem(key, part[name])
             if problem is not None:
                 return f"{key} = {shortened(str(part[name]))}: {problem}"
     return None
 
 
-def _check_value(key: str, value: Any) -> None:
-    problem = _problem(key, value)
+def _check_value(key: str, value: Any, default: Any) -> None:
+    problem = _range_problem(key, value) or _type_problem(value, default)
     if problem is not None:
-        raise ArgumentError(f"--{key} {shortened(str(value))}: {problem}")
+        raise wrong_value(key, value, problem)
 
 
-def _problem(key: str, value: Any) -> str | None:
-    """What is wrong with the value of a setting."""
+def _type_problem(value: Any, default: Any) -> str | None:
+    """What is wrong with the type of an override."""
+    if isinstance(default, Mapping) and default and not isinstance(value, Mapping):
+        if not _is_number(value):
+            return "must be a number" if "@schedules" in default else "must be a section"
+    elif value is True and isinstance(default, str):
+        return "must be text"
+    elif value is True and _is_number(default):
+        return "must be a number"
+    return None
+
+
+def _range_problem(key: str, value: Any) -> str | None:
+    """What is wrong with the value of a setting that has a range."""
     if key in _COUNTS:
         if not isinstance(value, int) or isinstance(value, bool) or value < _COUNTS[key]:
             return f"must be a whole number, at least {_COUNTS[key]}"
         if value > _LARGEST_COUNT:
             return f"must be at most {_LARGEST_COUNT:,}"
-    elif key in _RANGES and isinstance(value, int | float):
+    elif key in _RANGES and _is_number(value):
         least, largest = _RANGES[key]
         # NaN fails both comparisons.
         if not least <= value <= largest or value == math.inf:
@@ -178,27 +197,36 @@ def _problem(key: str, value: Any) -> str | None:
     return None
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _names_function(key: str) -> bool:
     name = key.rpartition(".")[2]
     return name.startswith("@") or name == "factory"
 
 
-def _keys_in(section: Mapping[str, Any], path: str = "") -> Iterator[str]:
+def _settings_in(section: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in section.items():
         key = f"{path}{name}"
         if isinstance(value, Mapping):
             if not value or any(each.startswith("@") for each in value):
-                yield key
-            yield from _keys_in(value, f"{key}.")
+                yield key, value
+            yield from _settings_in(value, f"{key}.")
         else:
-            yield key
-            yield from (f"{path}{each}" for each in _arguments_of(name, value))
+            arguments = _arguments_of(name, value)
+            yield from ((f"{path}{each}", default) for each, default in arguments.items())
+            yield key, value
 
 
-def _arguments_of(name: str, function: str) -> Iterable[str]:
-    """Arguments of what a setting names: a registered function or a component factory."""
+def _arguments_of(name: str, function: str) -> Mapping[str, Any]:
+    """Arguments of the registered function or component factory that a setting names.
+
+    They are given with their defaults.
+    """
     if name.startswith("@") and registry.has(name[1:], function):
-        return inspect.signature(registry.get(name[1:], function)).parameters
+        parameters = inspect.signature(registry.get(name[1:], function)).parameters
+        return {each.name: each.default for each in parameters.values()}
     if name == "factory" and Language.has_factory(function):
-        return Language.get_factory_meta(function).default_config or ()
-    return ()
+        return Language.get_factory_meta(function).default_config or {}
+    return {}

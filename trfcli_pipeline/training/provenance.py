@@ -8,12 +8,17 @@ from typing import Any
 
 import srsly
 from spacy.language import Language
+from spacy.util import walk_dict
 
-from trfcli_pipeline.data.files import directory_digest, sha256
+from trfcli_pipeline.data.files import sha256
 from trfcli_pipeline.data.formats import STDIN
+from trfcli_pipeline.data.outputs.manifest import add_to_manifest, update_meta
 from trfcli_pipeline.data.records import Record
+from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.encoder.devices import installed_version
 from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.evaluation.report import HISTORY
+from trfcli_pipeline.pipeline.saved import pipeline_digest
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.training.checkpoints import Workspace
 from trfcli_pipeline.training.config import TrainingConfig
@@ -26,23 +31,27 @@ _VERSIONS = ("trfcli", "torch", "transformers", "spacy")
 _METHODS = ("freeze_encoder", "freeze_layers", "lora", "precision")
 
 
-def identify(config: TrainingConfig, path: Path, data: Data) -> dict[str, str]:
-    """Hashes of everything that the result depends on, by names for error messages.
+def identify(config: TrainingConfig, path: Path, data: Data) -> dict[str, Any]:
+    """Everything that the result depends on, by names for error messages.
 
     Args:
         path: Directory of the untrained pipeline.
+
+    Returns:
+        The settings by their names, and hashes of all else.
     """
     settings = {
-        "config": config.config.to_str(),
-        "overrides": dict(config.arguments.overrides),
+        **{".".join(key): value for key, value in walk_dict(config.config)},
+        **{f"--{key}": value for key, value in config.arguments.overrides.items()},
         **{name: getattr(config.arguments, name) for name in _METHODS},
         "processes": config.n_processes,
     }
     return {
-        "the settings": digest(settings),
+        # As JSON reads them back.
+        "the settings": json.loads(json.dumps(settings)),
         "the training texts": _digest_records(data.train),
         "the dev texts": _digest_records(data.dev),
-        "the pipeline": directory_digest(path),
+        "the pipeline": pipeline_digest(path),
         "the installed packages": digest({name: installed_version(name) for name in _VERSIONS}),
     }
 
@@ -68,7 +77,7 @@ def _digest_records(records: Sequence[Record]) -> str:
     return found.hexdigest()
 
 
-def check_identity(workspace: Workspace, identity: Mapping[str, str]) -> None:
+def check_identity(workspace: Workspace, identity: Mapping[str, Any]) -> None:
     """Check that a checkpoint belongs to the training run that is to be resumed.
 
     Raises:
@@ -78,10 +87,26 @@ def check_identity(workspace: Workspace, identity: Mapping[str, str]) -> None:
         saved = dict(workspace.load_state()["identity"])
     changed = [name for name, value in identity.items() if saved.get(name) != value]
     if changed:
+        details = _changes(saved.get("the settings"), identity["the settings"])
         raise PipelineError(
-            f"The unfinished training can't be resumed: {' and '.join(changed)} have changed",
+            f"The unfinished training can't be resumed: {' and '.join(changed)} have changed"
+            f"{f' ({enumeration(details)})' if details else ''}",
             hint="Use the same options and files, or start again without --resume",
         )
+
+
+def _changes(old: Any, new: Mapping[str, Any]) -> list[str]:
+    """What changed in settings, as phrases; nothing if the old ones weren't saved."""
+    if not isinstance(old, Mapping):
+        return []
+    missing = "not set"
+    changed = {key: (old.get(key, missing), new.get(key, missing)) for key in {**old, **new}}
+    return [
+        f"{key} {was} -> {now}"
+        for key, (was, now) in changed.items()
+        # An override that changes its setting is named already.
+        if was != now and old.get(key[2:]) == new.get(key[2:])
+    ]
 
 
 def has_finished(target: Path, request: str) -> bool:
@@ -90,7 +115,7 @@ def has_finished(target: Path, request: str) -> bool:
     Args:
         request: Digest of the training run's identity; see `complete_meta`.
     """
-    if not (target / "training.jsonl").exists():
+    if not (target / HISTORY).exists():
         return False
     meta = srsly.read_json(target / "meta.json")
     return meta.get("trf", {}).get("training", {}).get("request") == request
@@ -104,7 +129,7 @@ def read_result(target: Path, shown: Path) -> Finished:
     """
     # Not by srsly, which reads 0.7 as 0.7000000000000001.
     facts = json.loads((target / "meta.json").read_text(encoding="utf8"))["trf"]["training"]
-    history = (target / "training.jsonl").read_text(encoding="utf8").splitlines()
+    history = (target / HISTORY).read_text(encoding="utf8").splitlines()
     scores = [json.loads(row)["score"] for row in history]
     since_best = len(scores) - 1 - scores.index(max(scores))
     return Finished(
@@ -122,7 +147,6 @@ def read_result(target: Path, shown: Path) -> Finished:
 def describe_training(
     nlp: Language,
     classifier: TransformersTextCategorizer,
-    config: TrainingConfig,
     plan: Planned,
     event: Evaluated,
     files: Mapping[str, str],
@@ -133,23 +157,23 @@ def describe_training(
         event: The evaluation of the weights that are about to be saved.
         files: Hashes of the data files; see `digest_files`.
     """
-    evaluation = event.evaluation
+    evaluation, config = event.evaluation, plan.config
     nlp.meta["performance"] = {**evaluation.cats, "accuracy": evaluation.accuracy}
     encoder = nlp.meta.get("trf", {}).get("encoder", {})
     nlp.meta["trf"] = {
         "encoder": encoder,
         "training": {
-            "texts": plan.train_texts,
-            "dev_texts": plan.dev_texts,
-            "labels": dict(plan.label_counts),
-            "exclusive_classes": plan.exclusive,
+            "texts": len(plan.data.train),
+            "dev_texts": len(plan.data.dev),
+            "labels": dict(plan.data.label_counts),
+            "exclusive_classes": config.exclusive,
             "architecture": classifier.cfg["architecture"],
             "epochs": config.epochs,
-            "batch_size": plan.batch_size,
-            "trf_lr": plan.trf_lr,
-            "learn_rate": plan.learn_rate,
+            "batch_size": config.batch_size,
+            "trf_lr": config.trf_lr,
+            "learn_rate": config.learn_rate,
             **{name: getattr(config.arguments, name) for name in _METHODS},
-            # The one that "auto" stands for.
+            # The actual precision, not "auto".
             "precision": plan.precision,
             "layer_decay": config.layer_decay,
             "averages": config.averages,
@@ -175,19 +199,23 @@ def describe_training(
     nlp.config = nlp.config.merge(sections)
 
 
-def complete_meta(path: Path, state: TrainerState, request: str) -> None:
+def complete_meta(path: Path, state: TrainerState, source: str, request: str) -> None:
     """Add to a trained pipeline what is only known after training.
 
     Args:
+        source: Digest of the untrained pipeline.
         request: Digest of the training run's identity, by which `has_finished` recognizes it.
     """
-    meta = srsly.read_json(path / "meta.json")
+    # Not by srsly, which reads 0.7 as 0.7000000000000001.
+    meta = json.loads((path / "meta.json").read_text(encoding="utf8"))
     meta["trf"]["training"].update(
         steps=state.step,
         stopped_early=state.stopped_early,
         choice=state.kept_because,
         seconds=state.seconds,
+        source=source,
         request=request,
     )
-    srsly.write_json(path / "meta.json", meta)
-    srsly.write_jsonl(path / "training.jsonl", state.history)
+    update_meta(path, meta)
+    srsly.write_jsonl(path / HISTORY, state.history)
+    add_to_manifest(path, HISTORY)

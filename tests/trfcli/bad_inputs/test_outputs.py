@@ -1,5 +1,6 @@
 """Checkpoints, unfinished outputs and outputs that can't be used."""
 
+import hashlib
 import json
 from functools import partial
 
@@ -14,13 +15,23 @@ INIT, OPTIMIZE = "init encoder out --lang xx", "optimize model out --calibrate t
 
 
 def state(content: str) -> Build:
-    return partial(put, STATE, content)
+    """A checkpoint with this state, and with the checksums of its files."""
+    checksums = {
+        "progress.json": hashlib.sha256(content.encode()).hexdigest(),
+        "tensors.safetensors": hashlib.sha256(b"").hexdigest(),
+    }
+    return steps(
+        partial(put, STATE, content),
+        partial(put, f"{CHECKPOINT}/tensors.safetensors", ""),
+        partial(put, f"{CHECKPOINT}/checksums.json", json.dumps(checksums)),
+    )
 
 
 def unfinished(**changes: object) -> Build:
     """What an interrupted `annotate` leaves."""
     parts = {"model": "", "input": "", "texts": 1, "words": 1, "labels": {}, "writer": {}}
-    content = json.dumps({**parts, "bytes": 2, **changes})
+    digest = hashlib.sha256(b"{}").hexdigest()
+    content = json.dumps({"bytes": 2, "sha256": digest, "state": {**parts, **changes}})
     return steps(partial(put, PARTIAL, content), partial(put, "out.jsonl.partial", "{}"))
 
 
@@ -29,7 +40,7 @@ CASES = [
         "checkpoint without its parts",
         partial(put, f"{CHECKPOINT}/a", ""),
         RESUME,
-        "{cwd}/.model.training/checkpoint/progress.json: can't be read (No such file or directory)",
+        "{cwd}/.model.training/checkpoint/checksums.json: can't be read (No such file …",
     ),
     Case(
         "state empty",
@@ -65,7 +76,7 @@ CASES = [
         "state is a named pipe",
         steps(state(""), partial(fifo, STATE)),
         RESUME,
-        "{cwd}/.model.training/checkpoint/progress.json: a named pipe, not a file",
+        "{cwd}/.model.training/checkpoint: damaged (progress.json), …",
     ),
     Case(
         "output without its state",
@@ -118,7 +129,7 @@ CASES = [
         "output is someone's directory",
         partial(put, "out/notes.txt", "mine"),
         INIT,
-        "out: exists and is not a spaCy pipeline",
+        "out: exists and is not a spaCy pipeline (it has notes.txt)",
     ),
     Case(
         "annotations are a directory",

@@ -104,7 +104,7 @@ CASES = [
         "a label too many",
         partial(edit_json, f"{TEXTCAT}/cfg", labels=["A", "B", "C"]),
         EVALUATE,
-        "model: trf_textcat: has 3 labels, but weights for 2",
+        "model: trf_textcat: has 3 different labels, but 2 outputs",
     ),
     Case(
         "vocab damaged",

@@ -73,7 +73,7 @@ CASES = [
         "config isn't a config",
         partial(put, CONFIG, "hello"),
         ANNOTATE,
-        "model/config.cfg: …",
+        "model/config.cfg, line 1: not valid in a config file",
     ),
     Case(
         "config not UTF-8",
@@ -97,31 +97,31 @@ CASES = [
         "section twice",
         partial(append, CONFIG, TWICE),
         INFO,
-        "model/config.cfg: line 158: section 'nlp' already exists",
+        "model/config.cfg, line 158: section 'nlp' already exists",
     ),
     Case(
         "section twice, evaluated",
         partial(append, CONFIG, TWICE),
         EVALUATE,
-        "model/config.cfg: line 158: section 'nlp' already exists",
+        "model/config.cfg, line 158: section 'nlp' already exists",
     ),
     Case(
         "section twice, trained",
         partial(append, CONFIG, TWICE),
         TRAIN,
-        "model/config.cfg: line 158: section 'nlp' already exists",
+        "model/config.cfg, line 158: section 'nlp' already exists",
     ),
     Case(
         "section twice, optimized",
         partial(append, CONFIG, TWICE),
         OPTIMIZE,
-        "model/config.cfg: line 158: section 'nlp' already exists",
+        "model/config.cfg, line 158: section 'nlp' already exists",
     ),
     Case(
         "key twice",
         config("[nlp]\n", '[nlp]\nlang = "xx"\n'),
         INFO,
-        "model/config.cfg: line 3: option 'lang' in section 'nlp' already exists",
+        "model/config.cfg, line 3: option 'lang' in section 'nlp' already exists",
     ),
     Case(
         "no nlp section", partial(put, CONFIG, "[components]\n"), INFO, "model: can't be loaded: …"
@@ -183,7 +183,7 @@ CASES = [
     ),
     Case(
         "words_per_batch is text",
-        config("per_batch = 2000", 'per_batch = "x"'),
+        config("per_batch = null", 'per_batch = "x"'),
         INFO,
         "model: words_per_batch: invalid value 'x'",
     ),
@@ -235,13 +235,13 @@ CASES = [
         "list as facts of trf",
         meta(trf=[1]),
         INFO,
-        "model/meta.json: [trf] Input should be an object of objects",
+        "model/meta.json: [trf] Input should be an object",
     ),
     Case(
         "list as facts of the encoder",
         meta(trf={"encoder": [1]}),
         INFO,
-        "model/meta.json: [trf] Input should be an object of objects",
+        "model/meta.json: [trf -> encoder] Input should be an object",
     ),
     Case(
         "number as components",
@@ -253,13 +253,13 @@ CASES = [
         "no version of a package",
         meta(version="one"),
         PACKAGE,
-        "'one' is not a version of a Python package",
+        "{cwd}/model/meta.json: \"version\": 'one' is not a version of a Python package",
     ),
     Case(
         "no name of a package",
         meta(name="a b"),
         PACKAGE,
-        "'a b' can't be part of the name of a package",
+        "{cwd}/model/meta.json: \"name\": 'a b' can't be part of the name of a package",
     ),
 ]
 

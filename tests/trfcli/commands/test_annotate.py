@@ -13,10 +13,10 @@ import pytest
 from typer.testing import Result
 
 from trfcli_pipeline.tasks.annotate import (
+    AnnotationEvent,
     AnnotationFinished,
     AnnotationStarted,
     BatchAnnotated,
-    Event,
 )
 from trfcli_pipeline.tasks.init_model import init_model
 
@@ -114,8 +114,8 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """Replaces the task with given events; returns the arguments that it is called with."""
     asked: dict[str, Any] = {}
 
-    def replay(*events: Event) -> dict[str, Any]:
-        def annotate(*args: str, **options: Any) -> Iterator[Event]:
+    def replay(*events: AnnotationEvent) -> dict[str, Any]:
+        def annotate(*args: str, **options: Any) -> Iterator[AnnotationEvent]:
             asked.update(options, args=args)
             yield from events
 
@@ -146,7 +146,7 @@ def test_messages_format_counts_and_labels(
         (["folder", "in.jsonl", "out.jsonl"], "spaCy pipeline", "trf init"),
         (["model", "im.jsonl", "out.jsonl"], "im.jsonl: no such file", "Did you mean in.jsonl?"),
         (["model", "in.jsonl", "out.xlsx"], 'out.xlsx: unknown suffix ".xlsx"', ".jsonl"),
-        (["model", "in.jsonl", "in.jsonl"], "in.jsonl: already exists", "--force"),
+        (["model", "in.jsonl", "in.jsonl"], "in.jsonl: is the input", "another"),
         (["model", "in.jsonl", "folder"], "folder: no suffix", ".jsonl"),
         (["model", "in.jsonl", "out.jsonl", "--device", "warp"], "warp: not a device", "cpu"),
         (["model", "in.jsonl", "out.spacy", "--resume"], "only written at the end", ".jsonl"),
@@ -198,8 +198,8 @@ def test_interrupted_run_leaves_no_process_and_can_be_resumed(
     # Keeps the test from waiting forever if the process hangs.
     guard = Timer(120, process.kill)
     guard.start()
-    state = workspace / "out.jsonl.partial.json"
-    while not state.exists() and process.poll() is None:
+    partial = workspace / "out.jsonl.partial"
+    while not (partial.exists() and partial.stat().st_size) and process.poll() is None:
         guard.join(0.05)
     # A terminal sends Ctrl-C to all processes of the session.
     os.killpg(process.pid, signal.SIGINT)

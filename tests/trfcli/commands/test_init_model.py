@@ -96,8 +96,9 @@ def test_other_words_per_batch_is_a_usage_error(run: Run, workspace: Path, value
 
 
 def test_short_options(run: Run, workspace: Path) -> None:
-    assert run("init", "tiny-bert", "model", "-l", "nl", "-f").exit_code == 0
-    assert json.loads((workspace / "model" / "meta.json").read_text())["lang"] == "nl"
+    for options in (("-l", "de"), ("-l", "nl", "-f")):
+        assert run("init", "tiny-bert", "out", *options).exit_code == 0
+    assert json.loads((workspace / "out" / "meta.json").read_text())["lang"] == "nl"
 
 
 def test_revision_reaches_the_library(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +117,7 @@ def test_existing_output_is_overwritten_only_with_force(
     run: Run, workspace: Path, digest: Digest
 ) -> None:
     assert run("init", "tiny-bert", "out", "--name", "first").exit_code == 0
-    (workspace / "out" / "trf_textcat").mkdir()
+    (workspace / "out" / "README.md").write_text("mine")
     before = digest(workspace)
 
     result = run("init", "tiny-bert", "out", "--name", "second")
@@ -126,7 +127,7 @@ def test_existing_output_is_overwritten_only_with_force(
 
     assert run("init", "tiny-bert", "out", "--name", "second", "--force").exit_code == 0
     assert load("out").meta["name"] == "second"
-    assert not (workspace / "out" / "trf_textcat").exists()
+    assert (workspace / "out" / "README.md").read_text() == "mine"
     assert sorted(path.name for path in workspace.iterdir()) == [
         *("folder", "model", "out", "tiny-bert")
     ]
@@ -175,8 +176,7 @@ def test_unknown_name_offline_has_a_hint(run: Run, workspace: Path, digest: Dige
             "another",
         ),
         (["tiny-bert", "out", "--name", "a b/c"], "'a b/c' can't be part of the name", "letters"),
-        (["tiny-bert", "out", "--name", ""], "'' can't be part of the name", "letters"),
-        (["tiny-bert", "out", "--lang", "qqq"], "qqq: spaCy can't create", None),
+        (["tiny-bert", "out", "--lang", "qqq"], "qqq: spaCy can't create", "Use a code such as en"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

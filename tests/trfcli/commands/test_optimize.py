@@ -74,10 +74,10 @@ def test_too_large_a_loss_writes_nothing(run: Run, workspace: Path) -> None:
         ),
         (
             ["model", "model", "--calibrate", "texts.jsonl", "-f"],
-            "is the input pipeline",
+            "model: is the input",
             "another",
         ),
-        (["model", "model", "--calibrate", "texts.jsonl"], "model: already exists", "--force"),
+        (["model", "model", "--calibrate", "texts.jsonl"], "model: is the input", "another"),
         (["model", "fast", "--calibrate", "none.jsonl"], "none.jsonl: no such file", ""),
         (
             ["model", "fast", "--calibrate", "texts.jsonl", "--backend", "torch"],

@@ -4,6 +4,7 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest
 import spacy
 from typer.testing import Result
 
+from trfcli_pipeline.tasks.half import Halved
 from trfcli_pipeline.tasks.init_model import init_model
+from trfcli_pipeline.tasks.package import Package
+from trfcli_pipeline.tasks.verification import Verified
 
 Run = Callable[..., Result]
 CheckFailure = Callable[[list[str], str, str | None], None]
@@ -53,12 +57,14 @@ def test_only_the_requested_wheel_is_built(
     assert result.stdout == ""
     wheel = "en_spam_filter-1.2.0-py3-none-any.whl"
     dist = workspace / "out" / "en_spam_filter-1.2.0" / "dist"
-    built, following = result.stderr.splitlines()
-    shown = dist.relative_to(workspace) / wheel
-    assert re.fullmatch(rf"✔ Built {shown} \(0\.\d MB\)", built)
-    assert following == f"  Next: pip install {shown}"
+    own_wheel = f"trfcli-{metadata.version('trfcli')}-py3-none-any.whl"
+    *built, following = result.stderr.splitlines()
+    shown = dist.relative_to(workspace)
+    for line, file in zip(built, (wheel, own_wheel), strict=True):
+        assert re.fullmatch(rf"✔ Built {shown / file} \(0\.\d MB\)", line)
+    assert following == f"  Next: pip install --find-links {shown} en_spam_filter==1.2.0"
 
-    assert names_in(dist) == [wheel]
+    assert names_in(dist) == [wheel, own_wheel]
     with zipfile.ZipFile(dist / wheel) as archive:
         meta = json.loads(archive.read("en_spam_filter/meta.json"))
         inner = "en_spam_filter/en_spam_filter-1.2.0"
@@ -77,8 +83,7 @@ def test_package_source_without_archives(run: Run, workspace: Path) -> None:
     assert re.fullmatch(r"✔ Wrote the package source to \S*out\n", result.stderr)
     root = workspace / "out" / "en_tiny-0.0.0"
     assert names_in(workspace / "out") == [root.name]
-    assert {"README.md", "en_tiny", "meta.json", "setup.py"} <= set(names_in(root))
-    assert "dist" not in names_in(root)
+    assert names_in(root) == ["README.md", "en_tiny", "meta.json", "pyproject.toml"]
     nlp = spacy.load(root / "en_tiny" / root.name)
     assert nlp.pipe_names == ["sentencizer", "trf_wordpiecer", "trf_tok2vec"]
 
@@ -99,7 +104,8 @@ def test_name_and_version_do_not_change_the_pipeline(
     )
     assert result.exit_code == 0
     assert names_in(workspace / "out") == ["en_other-2.0rc1"]
-    meta = json.loads((workspace / "out" / "en_other-2.0rc1" / "meta.json").read_text())
+    root = workspace / "out" / "en_other-2.0rc1"
+    meta = json.loads((root / "en_other" / "meta.json").read_text())
     assert (meta["name"], meta["version"]) == ("other", "2.0rc1")
     assert digest(workspace / "model") == digest(model)
 
@@ -109,19 +115,19 @@ def test_existing_package_is_replaced_only_with_force(
 ) -> None:
     command = ["package", "model", "out", "--build", "none"]
     assert run(*command).exit_code == 0
-    (workspace / "out" / "en_tiny-0.0.0" / "old.txt").write_text("old\n")
+    (workspace / "out" / "en_tiny-0.0.0" / "notes.txt").write_text("mine\n")
     before = digest(workspace)
 
     result = run(*command)
     assert result.exit_code == 1
     problem, advice = result.stderr.splitlines()
     assert problem.startswith("✘ ")
-    assert problem.endswith("en_tiny-0.0.0 already exists")
+    assert problem.endswith("en_tiny-0.0.0: already exists")
     assert "--force" in advice
     assert digest(workspace) == before
 
     assert run(*command, "-f").exit_code == 0
-    assert not (workspace / "out" / "en_tiny-0.0.0" / "old.txt").exists()
+    assert (workspace / "out" / "en_tiny-0.0.0" / "notes.txt").read_text() == "mine\n"
     assert names_in(workspace / "out") == ["en_tiny-0.0.0"]
 
 
@@ -141,9 +147,9 @@ def test_build_option_selects_the_formats(
 ) -> None:
     asked: dict[str, Any] = {}
 
-    def package(model: Path, out: Path, **settings: Any) -> list[Path]:
+    def package(model: Path, out: Path, **settings: Any) -> Package:
         asked.update(settings, model=model, out=out)
-        return []
+        return Package("en_x", "1.0", out)
 
     monkeypatch.setattr("trfcli_pipeline.tasks.package.package", package)
     assert run("package", "model", "out", *options).exit_code == 0
@@ -153,26 +159,49 @@ def test_build_option_selects_the_formats(
         "name": None,
         "version": None,
         "formats": formats,
+        "half": False,
+        "verify": False,
+        "texts": None,
         "force": False,
     }
 
 
-def test_all_archives_are_listed_and_the_wheel_can_be_installed(
+def test_everything_that_was_done_is_reported(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archives = [tmp_path / "a.tar.gz", tmp_path / "a b.whl"]
-    for size, archive in enumerate(archives, start=1):
-        archive.write_bytes(b"x" * size * 200_000)
-
-    def package(model: Path, out: Path, **settings: Any) -> list[Path]:
-        return archives
-
-    monkeypatch.setattr("trfcli_pipeline.tasks.package.package", package)
+    dist = tmp_path / "a b"
+    dist.mkdir()
+    files = [dist / name for name in ("a.tar.gz", "a.whl", "trfcli.whl")]
+    for size, file in enumerate(files, start=1):
+        file.write_bytes(b"x" * size * 200_000)
+    built = Package(
+        "en_a",
+        "1.0",
+        tmp_path,
+        files[:2],
+        own_wheel=files[2],
+        halved=Halved(92_000_000, 46_000_000, 11, 0.000345, 0.9999987),
+        verified=Verified(11, ("doc.cats", "annotations")),
+    )
+    monkeypatch.setattr("trfcli_pipeline.tasks.package.package", lambda *_, **__: built)
     assert run("package", "model", "out").stderr.splitlines() == [
-        f"✔ Built {archives[0]} (0.2 MB)",
-        f"✔ Built {archives[1]} (0.4 MB)",
-        f"  Next: pip install '{archives[1]}'",
+        "ℹ Weights in 16 bits (fp16): 92 MB to 46 MB; largest change of a score 0.00034 on 11 "
+        "texts",
+        f"✔ Built {files[0]} (0.2 MB)",
+        f"✔ Built {files[1]} (0.4 MB)",
+        "✔ Verified the wheel in a fresh environment without network: doc.cats, annotations of "
+        "11 texts are the same, bit for bit",
+        f"✔ Built {files[2]} (0.6 MB)",
+        f"  Next: pip install --find-links '{dist}' en_a==1.0",
     ]
+    built.halved = Halved(92_000_000, 46_000_000, 1, None, 0.9999987)
+    built.own_wheel, built.without_own_wheel = None, "its installation has no list of files"
+    lines = run("package", "model", "out").stderr.splitlines()
+    assert lines[0].endswith("lowest cosine of token vectors 0.999999 on 1 text")
+    assert lines[-2] == (
+        "⚠ The package requires trfcli, whose wheel can't be built: its installation has no list "
+        "of files. Install trfcli first wherever you install the package"
+    )
 
 
 def test_failed_build_leaves_nothing_behind(
@@ -183,8 +212,6 @@ def test_failed_build_leaves_nothing_behind(
     result = run("package", "model", "out", "--build", "wheel")
     assert result.exit_code == 1
     assert result.stderr.startswith("✘ Building en_tiny-0.0.0 failed\n")
-    assert names_in(workspace / "out") == []
-    (workspace / "out").rmdir()
     assert digest(workspace) == before
 
 
@@ -196,9 +223,9 @@ def test_failed_build_leaves_nothing_behind(
         (["folder", "out"], "folder: not a spaCy pipeline", "trf init"),
         (["tiny-bert", "out"], "not a spaCy pipeline", "trf init"),
         (["model", "folder/notes.txt"], "notes.txt is not a directory", None),
-        (["model", "model/out"], "is inside the pipeline's own directory", None),
+        (["model", "model/out"], "is inside the input", "another"),
         (["model", "out", "--name", "a b"], "'a b' can't be part of the name", "underscores"),
-        (["model", "out", "--name", ""], "can't be part of the name", "letter at the start"),
+        (["model", "out", "--name", "1"], "'1' can't be part of the name", "letter at the start"),
         (["model", "out", "--version", "new"], "'new' is not a version", "1.0.0"),
         (["model", "out", "-B", "rpm"], "Unknown format 'rpm'", "sdist, wheel"),
     ],
@@ -210,12 +237,43 @@ def test_bad_input_is_a_one_line_error_and_changes_nothing(
     check_failure(["package", *args], problem, advice)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"lang": "en"}'])
-def test_error_names_the_broken_meta_json(
-    workspace: Path, content: str, check_failure: CheckFailure
+@pytest.mark.parametrize(
+    ("args", "problem"),
+    [
+        (["--verify", "--build", "sdist"], "--verify installs the wheel"),
+        (["--verify", "--build", "none"], "--verify installs the wheel"),
+        (["--texts", "folder/notes.txt"], "--texts is for comparing predictions"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_options_that_exclude_each_other(
+    run: Run, workspace: Path, args: list[str], problem: str, digest: Digest
+) -> None:
+    before = digest(workspace)
+    result = run("package", "model", "out", *args)
+    assert result.exit_code == 2
+    assert problem in result.stderr
+    assert digest(workspace) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "problem", "advice"),
+    [
+        ("{", "meta.json: not valid JSON", "Copy the pipeline again"),
+        ("[]", "meta.json: not a JSON object", "Copy the pipeline again"),
+        ('{"lang": "en"}', "meta.json: [name] Field required", "Correct it in meta.json"),
+        (
+            '{"lang": "en", "name": "x", "version": "1", "author": "A\\n\\nB"}',
+            """meta.json: "author" has a line break in 'A\\n\\nB'""",
+            "Write it as one line",
+        ),
+    ],
+)
+def test_error_names_the_field_of_meta_json(
+    workspace: Path, content: str, problem: str, advice: str, check_failure: CheckFailure
 ) -> None:
     (workspace / "model" / "meta.json").write_text(content)
-    check_failure(["package", "model", "out"], "meta.json", "Copy the pipeline again")
+    check_failure(["package", "model", "out"], problem, advice)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from trfcli_pipeline.data.files import directory_bytes, directory_digest, sha256
+from trfcli_pipeline.data.files import directory_bytes, files_digest, sha256
 
 
 @pytest.fixture
@@ -22,10 +22,10 @@ def test_digest_of_a_file(directory: Path) -> None:
     assert sha256(str(directory / "c")) == hashlib.sha256(b"6").hexdigest()
 
 
-def test_digest_of_a_directory_depends_on_names_and_contents(directory: Path) -> None:
-    before = directory_digest(directory)
-    assert directory_digest(directory) == before
+def test_digest_of_files_depends_on_names_and_contents(directory: Path) -> None:
+    before = files_digest(directory, ["c", "a/b"])
+    assert files_digest(directory, ["a/b", "c"]) == before
     (directory / "c").rename(directory / "d")
-    renamed = directory_digest(directory)
+    renamed = files_digest(directory, ["a/b", "d"])
     (directory / "d").write_bytes(b"7")
-    assert len({before, renamed, directory_digest(directory)}) == 3
+    assert len({before, renamed, files_digest(directory, ["a/b", "d"])}) == 3

@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import platform
 import sys
@@ -10,11 +11,14 @@ import torch
 
 from trfcli_pipeline.encoder import devices
 from trfcli_pipeline.encoder.devices import (
+    DeviceWarning,
+    can_fork,
     empty_cache,
     free_bytes,
     installed_version,
     peak_bytes,
     resolve_device,
+    share_devices,
     trim_heap,
 )
 from trfcli_pipeline.errors import DeviceError
@@ -130,6 +134,7 @@ def test_free_bytes_of_the_cpu_include_the_file_cache(
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal: 9000 kB\nMemFree: 10 kB\nMemAvailable:    4000 kB\n")
     monkeypatch.setattr(devices, "_MEMINFO", meminfo)
+    monkeypatch.setattr(devices, "_CGROUPS", tmp_path / "cgroup")
     assert free_bytes(torch.device("cpu")) == 4_096_000
 
 
@@ -138,6 +143,84 @@ def test_free_bytes_of_the_cpu_have_a_default(
 ) -> None:
     monkeypatch.setattr(devices, "_MEMINFO", tmp_path / "meminfo")
     assert free_bytes(torch.device("cpu")) == ASSUMED_FREE
+
+
+@pytest.mark.parametrize(
+    ("membership", "folder", "names"),
+    [
+        ("0::/pod/job\n", "pod", ("memory.max", "memory.current", "inactive_file")),
+        (
+            "3:cpuset:/\n5:memory:/pod/job\n0::/\n",
+            "memory/pod",
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        ),
+    ],
+)
+def test_a_container_has_no_more_memory_than_its_limit_leaves(
+    membership: str,
+    folder: str,
+    names: tuple[str, str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "cgroup").write_text(membership)
+    group = tmp_path / folder
+    group.mkdir(parents=True)
+    limit, usage, cache = names
+    # The files of the process's own group aren't there: the limit is that of the group above.
+    (group / usage).write_text("5000\n")
+    (group / "memory.stat").write_text(f"anon 1\n{cache} 300\n")
+    (tmp_path / "meminfo").write_text("MemAvailable:    4000 kB\n")
+    monkeypatch.setattr(devices, "_CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(devices, "_CGROUP_ROOT", tmp_path)
+    monkeypatch.setattr(devices, "_MEMINFO", tmp_path / "meminfo")
+    for content, expected in (
+        ("max", 4_096_000),
+        ("9000", 4300),
+        ("5000000000", 4_096_000),
+        ("10", 0),
+    ):
+        (group / limit).write_text(content + "\n")
+        devices._limited_groups.cache_clear()
+        assert free_bytes(torch.device("cpu")) == expected
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:2", "mps"])
+def test_a_missing_device_can_be_replaced_with_a_warning(
+    simulate: Callable[..., None], name: str
+) -> None:
+    simulate("cuda", 2) if name == "cuda:2" else simulate()
+    best = "cuda" if name == "cuda:2" else "cpu"
+    with pytest.warns(DeviceWarning, match=f"{name}: this machine has .*; the encoder runs on"):
+        assert resolve_device(name, replace_missing=True) == torch.device(best)
+    with pytest.raises(DeviceError, match="not a device name"):
+        resolve_device("gpu", replace_missing=True)
+
+
+def test_workers_take_turns_with_the_devices(
+    simulate: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulate("cuda", 2)
+    assert share_devices(torch.device("cuda")) == torch.device("cuda")
+    found = []
+    for place in (1, 2, 3):
+        monkeypatch.setattr(multiprocessing.current_process(), "_identity", (place,))
+        found.append(str(share_devices(torch.device("cuda"))))
+    assert found == ["cuda:0", "cuda:1", "cuda:0"]
+    assert share_devices(torch.device("cuda:1")) == torch.device("cuda:1")
+    assert share_devices(torch.device("cpu")) == torch.device("cpu")
+
+
+def test_a_process_that_has_used_a_gpu_can_not_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(devices, "has_cupy_gpu", False)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    assert can_fork()
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    assert not can_fork()
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    monkeypatch.setattr(devices, "has_cupy_gpu", True)
+    assert not can_fork()
 
 
 def test_free_bytes_of_this_machine_are_plausible() -> None:

@@ -123,12 +123,30 @@ def test_groups_can_index_arrays() -> None:
     assert lengths[group].tolist() == [9, 4, 2]
 
 
-@pytest.mark.parametrize("value", [0, 1, 2000, AUTO])
-def test_words_per_batch_may_be_a_number_or_auto(value: int | str) -> None:
+@quick
+@given(st.lists(st.integers(0, 60), max_size=80), st.integers(1, 200))
+def test_groups_may_start_at_a_few_rows_only(lengths: list[int], words_per_batch: int) -> None:
+    groups = group_by_length(lengths, words_per_batch, max_starts=4)
+    assert sorted(row for group in groups for row in group.tolist()) == list(range(len(lengths)))
+    for group in groups:
+        longest = max(lengths[row] for row in group)
+        assert len(group) == 1 or len(group) * longest <= words_per_batch
+    few = group_by_length([1] * 100, 10**6, call_overhead=0, max_starts=4)
+    assert len(few) == 1
+
+
+def test_groups_are_larger_if_calls_take_long() -> None:
+    lengths = [30] * 10 + [5] * 10
+    assert len(group_by_length(lengths, 2000)) == 2
+    assert len(group_by_length(lengths, 2000, call_overhead=4000)) == 1
+
+
+@pytest.mark.parametrize("value", [0, 1, 2000, AUTO, None])
+def test_words_per_batch_may_be_a_number_or_auto(value: int | str | None) -> None:
     check_words_per_batch(value)
 
 
-@pytest.mark.parametrize("value", [-1, 1.5, True, None, "", "Auto", "2000"])
+@pytest.mark.parametrize("value", [-1, 1.5, True, "", "Auto", "2000"])
 def test_other_values_of_words_per_batch_are_errors(value: object) -> None:
     with pytest.raises(PipelineError, match=f"words_per_batch: invalid value {value!r}") as caught:
         check_words_per_batch(value)

@@ -11,7 +11,6 @@ from trfcli_pipeline.encoder.padding import (
     pad_rows,
 )
 
-CPU = torch.device("cpu")
 LENGTHS = st.lists(st.integers(0, 40), max_size=30).map(lambda each: np.array(each, np.int32))
 
 
@@ -37,7 +36,7 @@ def test_padded_rows_contain_all_wordpieces(lengths: np.ndarray, typed: bool) ->
     X = WordPieces(ids, lengths, np.arange(n_pieces) if typed else None)
     rows = np.random.default_rng(0).random((n_pieces, 3), dtype=np.float32)
     for segments in group_segments(lengths, 50, ignores_padding=True):
-        batch = pad(X, segments, 7, CPU)
+        batch = pad(X, segments, 7)
         padded = batch.inputs["input_ids"]
         assert padded.shape == (len(segments), lengths[segments].max())
         assert padded[batch.mask].tolist() == ids[batch.positions.numpy()].tolist()
@@ -49,7 +48,7 @@ def test_padded_rows_contain_all_wordpieces(lengths: np.ndarray, typed: bool) ->
             assert padded[row, : len(own)].tolist() == own.tolist()
         assert ("attention_mask" in batch.inputs) == (not bool(batch.mask.all()))
         assert ("token_type_ids" in batch.inputs) == typed
-        laid_out = pad_rows(rows, batch)
+        laid_out = pad_rows(torch.from_numpy(rows), batch)
         assert torch.equal(laid_out[batch.mask], torch.from_numpy(rows)[batch.positions])
         assert not laid_out[~batch.mask].any()
 
@@ -58,15 +57,16 @@ def test_padded_rows_contain_all_wordpieces(lengths: np.ndarray, typed: bool) ->
 def test_the_halves_of_a_sub_batch_are_padded_anew(lengths: np.ndarray, typed: bool) -> None:
     n_pieces = int(lengths.sum())
     X = WordPieces(np.arange(n_pieces), lengths, np.arange(n_pieces) if typed else None)
-    batch = pad(X, np.flatnonzero(lengths), 7, CPU)
+    batch = pad(X, np.flatnonzero(lengths), 7)
     halves = batch.halve()
     assert bool(halves) == (len(batch.segments) > 1)
     parts = np.split(batch.segments, [len(batch.segments) // 2])
     for half, segments in zip(halves, parts[: len(halves)], strict=True):
-        expected = pad(X, segments, 7, CPU)
+        expected = pad(X, segments, 7)
         assert half.segments.tolist() == segments.tolist()
         assert torch.equal(half.positions, expected.positions)
         assert torch.equal(half.mask, expected.mask)
+        assert torch.equal(half.places, expected.places)
         assert half.size == expected.size == expected.inputs["input_ids"].numel()
         assert half.inputs.keys() == expected.inputs.keys()
         assert all(torch.equal(half.inputs[key], expected.inputs[key]) for key in half.inputs)

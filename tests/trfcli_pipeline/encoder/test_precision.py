@@ -31,8 +31,31 @@ def test_auto_is_bf16_on_gpus_that_support_it(
     monkeypatch: pytest.MonkeyPatch, has_it: bool
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_it)
-    assert resolve_precision("auto", CUDA) == ("bf16" if has_it else "fp32")
-    assert resolve_precision("auto", torch.device("mps")) == "fp32"
+    size = {"width": 768, "n_pieces": 32 * 512}
+    assert resolve_precision("auto", CUDA, **size) == ("bf16" if has_it else "fp32")
+    assert resolve_precision("auto", torch.device("mps"), **size) == "fp32"
+
+
+@pytest.mark.parametrize("size", [{"width": 384, "n_pieces": 32 * 12}, {}])
+def test_auto_is_fp32_for_small_updates_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, size: dict[str, int]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert resolve_precision("auto", CUDA, **size) == "fp32"
+    assert resolve_precision("bf16", CUDA, **size) == "bf16"
+
+
+def test_auto_is_chosen_for_the_updates_that_are_expected(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    for first, expected in ((100, "fp32"), (10**8, "bf16")):
+        shim = load(tiny_bert, precision="auto").shim
+        shim.device = CUDA
+        shim.expect_updates(first)
+        # It stays, whatever the size of later updates.
+        shim.expect_updates(10**8)
+        assert shim.precision == expected
 
 
 @pytest.mark.parametrize(
@@ -187,7 +210,7 @@ def n_conversions(wrapper: TransformersWrapper) -> int:
     """Count how often an update's forward pass converts one kind of weight to bfloat16."""
     shape = list(wrapper.shim.module.encoder.layer[0].intermediate.dense.weight.shape)
     with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True
+        activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True, acc_events=True
     ) as profile:
         wrapper.begin_update(INPUT)
     return sum(

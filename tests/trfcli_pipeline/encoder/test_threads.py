@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from trfcli_pipeline.encoder.threads import count_streams, run_streams
 
@@ -93,3 +94,31 @@ def test_a_forked_process_has_one_stream() -> None:
     process.start()
     assert results.get(timeout=30) == [1000, 1, 3]
     process.join()
+
+
+def _encode_in_a_fork(tokenizer: Tokenizer, results: "multiprocessing.Queue[int]") -> None:
+    results.put(len(tokenizer.encode_batch(["a b", "b"] * 100)))
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("value", ["true", "1", None])
+def test_tokenizers_do_not_hang_in_a_fork(
+    monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    if value is None:
+        monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+    else:
+        monkeypatch.setenv("TOKENIZERS_PARALLELISM", value)
+    tokenizer = Tokenizer(models.WordLevel({"a": 0, "b": 1, "[UNK]": 2}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    # Starts the threads, which a fork doesn't inherit.
+    tokenizer.encode_batch(["a b"] * 100)
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    process = context.Process(target=_encode_in_a_fork, args=(tokenizer, results))
+    process.start()
+    try:
+        assert results.get(timeout=30) == 200
+    finally:
+        process.kill()
+        process.join()

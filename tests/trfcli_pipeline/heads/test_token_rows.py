@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from aligned_docs import (
     OPS,
     WIDTH,
@@ -13,7 +14,7 @@ from aligned_docs import (
 )
 from hypothesis import given
 
-from trfcli_pipeline.heads.token_rows import piece_gradients, token_rows
+from trfcli_pipeline.heads.token_rows import device_token_rows, piece_gradients, token_rows
 from trfcli_pipeline.tokenization.alignment import Alignment
 
 
@@ -27,6 +28,8 @@ def test_token_rows_are_the_weighted_sums_of_wordpiece_rows(
     tokens = token_rows(OPS, make_alignment(batch).shares(), rows)
     assert tokens.dtype == np.float32
     np.testing.assert_allclose(tokens, matrix @ rows, rtol=1e-6, atol=1e-6)
+    in_torch = device_token_rows(make_alignment(batch).shares(), torch.from_numpy(rows))
+    np.testing.assert_allclose(in_torch, matrix @ rows, rtol=1e-6, atol=1e-6)
 
 
 @quick
@@ -74,6 +77,8 @@ def test_a_token_of_many_wordpieces_accumulates_no_rounding_errors() -> None:
     np.testing.assert_array_max_ulp(
         token_rows(OPS, alignment.shares(), rows)[0], expected, maxulp=1
     )
+    in_torch = device_token_rows(alignment.shares(), torch.from_numpy(rows))
+    np.testing.assert_array_max_ulp(in_torch[0].numpy(), expected, maxulp=1)
 
 
 def test_a_token_in_several_segments_has_its_share_of_each() -> None:
@@ -84,6 +89,8 @@ def test_a_token_in_several_segments_has_its_share_of_each() -> None:
     rows = np.arange(5 * WIDTH, dtype="f").reshape(5, WIDTH)
     matrix = np.array([[1, 1, 0.5, 1, 0], [0, 0, 0.5, 0, 1]], dtype="f")
     np.testing.assert_allclose(token_rows(OPS, alignment.shares(), rows), matrix @ rows)
+    in_torch = device_token_rows(alignment.shares(), torch.from_numpy(rows))
+    np.testing.assert_allclose(in_torch, matrix @ rows)
     d_tokens = np.arange(2 * WIDTH, dtype="f").reshape(2, WIDTH)
     gradients = piece_gradients(OPS, alignment.shares(), d_tokens, 5)
     np.testing.assert_allclose(gradients, matrix.T @ d_tokens)

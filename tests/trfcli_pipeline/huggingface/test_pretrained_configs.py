@@ -1,10 +1,18 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModel, AutoTokenizer, IBertConfig, RobertaConfig
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    GPT2LMHeadModel,
+    IBertConfig,
+    RobertaConfig,
+)
 
 from trfcli_pipeline.errors import EncoderError
 from trfcli_pipeline.huggingface import pretrained
@@ -29,7 +37,7 @@ def test_architectures_identify_a_config_without_a_model_type(
     tiny_bert: Path, tmp_path: Path, architecture: str
 ) -> None:
     path = old_layout(tiny_bert, tmp_path / "albert", architectures=[architecture])
-    module = pretrained.load_encoder(path)
+    module = pretrained.load_model(path)
     expected = AutoModel.from_pretrained(tiny_bert).state_dict()
     assert all(torch.equal(value, expected[key]) for key, value in module.state_dict().items())
     tokenizer = pretrained.load_tokenizer(path)
@@ -47,7 +55,7 @@ def test_a_config_without_a_model_type_or_a_known_architecture_is_an_error(
     tiny_bert: Path, tmp_path: Path, facts: dict[str, object]
 ) -> None:
     path = old_layout(tiny_bert, tmp_path / "scibert", **facts)
-    for load in (pretrained.load_encoder, pretrained.load_tokenizer):
+    for load in (pretrained.load_model, pretrained.load_tokenizer):
         with pytest.raises(EncoderError) as caught:
             load(path)
         assert caught.value.message == f"{path}/config.json: has no model_type"
@@ -103,3 +111,59 @@ def test_max_length_of_a_model_without_a_limit(tiny_bert: Path, tmp_path: Path) 
 def test_models_that_number_positions_from_zero(model_type: str) -> None:
     config = AutoConfig.for_model(model_type)
     assert list(pretrained._positions_after_padding(config)) == []
+
+
+def changed(encoder: Path, path: Path, config: dict[str, object], **weights: torch.Tensor) -> Path:
+    """Copy an encoder with other values in its config, and with more weights."""
+    shutil.copytree(encoder, path)
+    facts = json.loads((encoder / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(facts | config))
+    weights = load_file(encoder / "model.safetensors") | weights
+    save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("encoder", "setting"), [("tiny_bert", "num_hidden_layers"), ("tiny_gpt2", "n_layer")]
+)
+def test_fewer_layers_than_the_weights_have(
+    request: pytest.FixtureRequest, tmp_path: Path, encoder: str, setting: str
+) -> None:
+    path = changed(request.getfixturevalue(encoder), tmp_path / "fewer", {setting: 1})
+    with pytest.raises(EncoderError, match=r"weights that its config doesn't name \(1\d, such"):
+        pretrained.load_model(path)
+
+
+def test_fewer_layers_than_a_model_with_a_head_has(tiny_gpt2: Path, tmp_path: Path) -> None:
+    GPT2LMHeadModel(AutoConfig.from_pretrained(tiny_gpt2)).save_pretrained(tmp_path / "lm")
+    pretrained.load_model(tmp_path / "lm")
+    path = changed(tmp_path / "lm", tmp_path / "fewer", {"n_layer": 1})
+    with pytest.raises(EncoderError, match=r"such as transformer\.h\.1"):
+        pretrained.load_model(path)
+
+
+def test_weights_of_the_encoder_that_its_class_does_not_have(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
+    adapter = {"encoder.layer.0.adapter.weight": torch.zeros(2, 2)}
+    path = changed(tiny_bert, tmp_path / "adapted", {}, **adapter)
+    with pytest.raises(EncoderError, match=r"such as encoder\.layer\.0\.adapter\.weight"):
+        pretrained.load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "name"),
+    [
+        ("tiny_bert", "cls.predictions.bias"),
+        ("tiny_bert", "embeddings.position_ids"),
+        ("tiny_gpt2", "h.0.attn.bias"),
+        ("tiny_gpt2", "h.0.attn.masked_bias"),
+        ("tiny_gpt2", "lm_head.weight"),
+    ],
+)
+def test_heads_and_constants_need_no_name(
+    request: pytest.FixtureRequest, tmp_path: Path, encoder: str, name: str
+) -> None:
+    weights = {name: torch.zeros(1, 2)}
+    path = changed(request.getfixturevalue(encoder), tmp_path / "more", {}, **weights)
+    pretrained.load_model(path)

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,10 +23,16 @@ class Component:
 
     def __init__(self) -> None:
         self.buffers: list[list[int]] = []
+        self.events: list[str] = []
         self.failed: list[list[str]] = []
         self.handler: Callable[..., None] = self.note
 
+    def start(self, docs: Sequence[Doc]) -> Callable[[], None]:
+        self.events.append(f"start {len(docs)}")
+        return partial(self.annotate, docs)
+
     def annotate(self, docs: Sequence[Doc]) -> None:
+        self.events.append(f"finish {len(docs)}")
         self.buffers.append([len(doc) for doc in docs])
         if any(token.text == "bad" for doc in docs for token in doc):
             raise ValueError("a bad Doc")
@@ -42,6 +49,7 @@ class Component:
 def small_buffers() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(buffering, "_BUFFER", ROOM)
+        patch.setattr(buffering, "_DEVICE_BUFFER", ROOM)
         yield
 
 
@@ -53,7 +61,7 @@ def doc_of(*words: str) -> Doc:
 def test_buffers_are_bounded_with_any_batch_size(lengths: list[int], batch_size: int) -> None:
     component = Component()
     docs = [doc_of(*["a"] * length) for length in lengths]
-    found = list(pipe_buffers(component, iter(docs), component.annotate, batch_size))
+    found = list(pipe_buffers(component, iter(docs), component.start, batch_size))
     assert all(one is other for one, other in zip(found, docs, strict=True))
     sizes = [[length + 1 for length in buffer] for buffer in component.buffers]
     assert all(sum(buffer[:-1]) < ROOM for buffer in sizes)
@@ -69,7 +77,7 @@ def test_docs_come_out_one_by_one_with_a_batch_size_of_one() -> None:
             taken.append(word)
             yield doc_of(word)
 
-    results = pipe_buffers(component, stream(), component.annotate, 1)
+    results = pipe_buffers(component, stream(), component.start, 1)
     assert [(doc.text.strip(), len(taken)) for doc in results] == [("a", 1), ("b", 2), ("c", 3)]
 
 
@@ -80,7 +88,7 @@ def test_a_stream_is_not_read_ahead() -> None:
         while True:
             yield doc_of("a")
 
-    results = pipe_buffers(component, endless(), component.annotate, 5)
+    results = pipe_buffers(component, endless(), component.start, 5)
     next(results)
     results.close()
     assert len(component.buffers) == 1
@@ -90,15 +98,37 @@ def test_only_the_batch_that_fails_is_lost() -> None:
     component = Component()
     words = ["a", "b", "c", "bad", "e", "f"]
     stream = (doc_of(word) for word in words)
-    results = list(pipe_buffers(component, stream, component.annotate, 2))
+    results = list(pipe_buffers(component, stream, component.start, 2))
     assert [doc.text.strip() for doc in results] == ["a", "b", "e", "f"]
     assert [[text.strip() for text in batch] for batch in component.failed] == [["c", "bad"]]
+
+
+def test_the_next_buffer_is_started_before_one_is_finished_if_asked_for() -> None:
+    docs = [doc_of(*["a"] * ROOM) for _ in range(3)]
+    for ahead, expected in ((True, "ssfsff"), (False, "sfsfsf")):
+        component = Component()
+        found = list(pipe_buffers(component, iter(docs), component.start, 2, ahead=ahead))
+        assert found == docs
+        assert "".join(event[0] for event in component.events) == expected
+
+
+def test_a_buffer_that_fails_ahead_comes_after_the_docs_before_it() -> None:
+    component = Component()
+
+    def start(docs: Sequence[Doc]) -> Callable[[], None]:
+        component.annotate(docs)
+        return lambda: None
+
+    docs = [doc_of(*["a"] * ROOM), doc_of("bad", *["a"] * ROOM), doc_of("c")]
+    found = list(pipe_buffers(component, iter(docs), start, 2, ahead=True))
+    assert [doc[0].text for doc in found] == ["a", "c"]
+    assert len(component.failed) == 1
 
 
 def test_an_error_is_raised_after_the_docs_before_it_are_yielded() -> None:
     component = Component()
     component.handler = spacy.util.raise_error
-    results = pipe_buffers(component, map(doc_of, ["a", "b", "bad", "d"]), component.annotate, 2)
+    results = pipe_buffers(component, map(doc_of, ["a", "b", "bad", "d"]), component.start, 2)
     assert [next(results).text.strip(), next(results).text.strip()] == ["a", "b"]
     with pytest.raises(ValueError, match="a bad Doc"):
         next(results)

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 from spacy.language import Language
 
-from trfcli_pipeline.errors import DeviceError, EncoderError, OutputError, PipelineError
+from trfcli_pipeline.errors import DeviceError, EncoderError, PipelineError
 from trfcli_pipeline.pipeline.loading import (
-    check_free,
     describe_encoder,
     is_pipeline,
     load_pipeline,
@@ -22,29 +21,6 @@ def saved(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pipelines") / "model"
     init_model(str(tiny_bert), path, words_per_batch=500)
     return path
-
-
-# --- check_free ---
-
-
-def test_check_free(tmp_path: Path, saved: Path) -> None:
-    check_free(tmp_path / "absent", force=False)
-    check_free(tmp_path, force=False)
-    check_free(saved, force=True)
-    with pytest.raises(OutputError, match="exists") as caught:
-        check_free(saved, force=False)
-    assert "--force" in str(caught.value)
-
-
-@pytest.mark.parametrize("force", [True, False])
-def test_other_files_are_never_replaced(tmp_path: Path, force: bool) -> None:
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "one.jpg").touch()
-    with pytest.raises(OutputError, match="not a spaCy pipeline"):
-        check_free(tmp_path / "photos", force=force)
-    (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="is a file"):
-        check_free(tmp_path / "file", force=force)
 
 
 # --- load_pipeline ---

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from spacy.language import Language
 
+from trfcli_pipeline.errors import PipelineError
+
 
 def test_vectors_are_sums_of_token_rows(nlp: Language) -> None:
     doc = nlp("I love it. I hate this film.")
@@ -34,3 +36,11 @@ def test_similarity_with_a_zero_vector_is_zero(nlp: Language) -> None:
         assert zero.similarity(doc) == 0.0
         assert zero.similarity(zero) == 0.0
         assert not math.isnan(doc[0].similarity(zero))
+
+
+def test_vectors_of_different_widths_cannot_be_compared(nlp: Language) -> None:
+    doc, other = nlp("I love it."), nlp("I love it.")
+    other.tensor = np.ones((len(other), 3), dtype="f")
+    for one, two in [(doc, other), (doc[0], other[1]), (doc[1:3], other)]:
+        with pytest.raises(PipelineError, match="A vector of 16 numbers can't be compared"):
+            one.similarity(two)

@@ -57,13 +57,13 @@ def test_language_and_name_are_saved(tiny_bert: Path, tmp_path: Path) -> None:
     nlp = spacy.load(tmp_path / "model")
     assert (nlp.meta["lang"], nlp.meta["name"]) == ("de", "mine")
     assert [token.text for token in nlp("z.B. so")] == ["z.B.", "so"]
-    assert nlp.get_pipe("trf_tok2vec").model.attrs["words_per_batch"] == 2000
+    assert nlp.get_pipe("trf_tok2vec").model.attrs["words_per_batch"] is None
 
 
 def test_config_names_the_encoder_as_given_and_no_local_path(
     tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    packaged = sources.PackagedEncoder("Tiny", "tiny-package", "tiny", "model")
+    packaged = sources.PackagedEncoder("Tiny", "tiny-package")
     monkeypatch.setitem(sources.PACKAGED_ENCODERS, "tiny", packaged)
     source = sources.Source("Tiny", "tiny-package 1.0", tiny_bert)
     monkeypatch.setattr(sources, "locate", lambda name, **_: source)

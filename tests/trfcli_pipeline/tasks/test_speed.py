@@ -8,6 +8,7 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc
 
+from trfcli_pipeline.encoder.devices import resolve_device
 from trfcli_pipeline.tasks import speed
 from trfcli_pipeline.tasks.speed import (
     Stopwatch,
@@ -58,7 +59,7 @@ def model(make_nlp: Callable[..., Language], tmp_path: Path) -> str:
 def test_measurement_of_a_pipeline_and_its_parts(model: str) -> None:
     measured = measure_pipeline(model, TEXTS, batch_size=4)
     assert (measured.n_texts, measured.n_words) == (9, N_WORDS)
-    assert (measured.device, measured.batch_size) == ("cpu", 4)
+    assert (measured.device, measured.batch_size) == (str(resolve_device()), 4)
     assert list(measured.parts) == [
         *("tokenizer", "sentencizer", "trf_wordpiecer", "trf_tok2vec", "trf_textcat")
     ]

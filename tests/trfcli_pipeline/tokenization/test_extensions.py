@@ -141,8 +141,10 @@ def test_doc_alignment_is_what_the_components_set(doc: Doc) -> None:
     assert alignment.n_pieces == len(PIECES)
     assert alignment.links is doc._.trf_alignment_links
     assert alignment.segments is doc._.trf_segments
-    with pytest.raises(PipelineError, match="A Doc has no wordpieces"):
+    with pytest.raises(PipelineError, match="A Doc has no wordpieces") as caught:
         doc_alignment(make_plain_doc())
+    # It updates trf_tok2vec without the components before it.
+    assert "spacy debug model" in str(caught.value)
 
 
 def test_everything_survives_to_bytes(doc: Doc) -> None:

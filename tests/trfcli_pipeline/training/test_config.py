@@ -1,4 +1,4 @@
-"""What the config becomes through arguments, overrides and the number of texts."""
+"""How arguments, overrides and the number of texts change the config."""
 
 import math
 from pathlib import Path
@@ -170,7 +170,7 @@ def test_only_settings_that_the_user_names_change_the_components_of_the_pipeline
         f"{wordpiecer}.segments": "doc",
         f"{wordpiecer}.long_sentences": "window",
         f"{wordpiecer}.max_length": 32,
-        f"{encoder}.words_per_batch": 2000,
+        f"{encoder}.words_per_batch": None,
         f"{encoder}.keep": ["last_hidden_state"],
     }
 

@@ -47,7 +47,7 @@ WRITERS: dict[str, Callable[[], Writer]] = {
 _Known = TypeVar("_Known")
 
 
-def open_rows(path: Path | str, *, labelled: bool) -> tuple[str, Format, Rows]:
+def open_rows(path: Path | str, *, labeled: bool) -> tuple[str, Format, Rows]:
     """Open a data file, and choose its format by suffix.
 
     Returns:
@@ -74,7 +74,7 @@ def open_rows(path: Path | str, *, labelled: bool) -> tuple[str, Format, Rows]:
             f"{name}: {kind}, not a file", hint="Use - to read from stdin, as in: trf ... - < FILE"
         )
     suffix, format = _by_suffix(path, FORMATS, "stdin")
-    if labelled and not format.has_labels:
+    if labeled and not format.has_labels:
         usable = ", ".join(known for known, format in FORMATS.items() if format.has_labels)
         problem = f"a {suffix} file has no labels, but labels are needed"
         raise DataError(f"{name}: {problem}", hint=f"Use one of {usable}")

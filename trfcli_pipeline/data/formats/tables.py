@@ -63,7 +63,7 @@ def _read_table(stream: IO[bytes], name: str, delimiter: str) -> Rows:
             if "text" not in header:
                 raise DataError(
                     f'{name}, line {place}: the header has no column "text" '
-                    f"(its columns: {enumeration([quoted(cell) for cell in header], limit=10)})",
+                    f"(its columns: {enumeration([quoted(cell) for cell in header])})",
                     hint=f'The first line must name the columns, such as "text{delimiter}label"',
                 )
         elif len(cells) > len(header):

@@ -10,8 +10,8 @@ import spacy
 from evaluate_command import GOOD, TEXTS, Digest, Run, Write
 
 from trfcli.rendering.mistakes import prediction
-from trfcli_pipeline.evaluation import evaluate as scoring
-from trfcli_pipeline.evaluation.results import Evaluation, Mistake
+from trfcli_pipeline.evaluation import run as evaluation_run
+from trfcli_pipeline.evaluation.results import Mistake
 
 CONTROLS = "\x1b" * 20
 SPACY_SCORES = {
@@ -157,7 +157,7 @@ def test_quiet_still_prints_the_table_and_writes_the_file(run: Run, workspace: P
 
 def test_html_report_replaces_an_older_one(run: Run, workspace: Path, write: Write) -> None:
     write(workspace / "odd.jsonl", [*TEXTS, {"text": GOOD, "label": "BAD"}])
-    (workspace / "report.html").write_text("old")
+    assert run("evaluate", "exclusive", "test.jsonl", "--html", "report.html").exit_code == 0
     result = run("evaluate", "exclusive", "odd.jsonl", "--html", "report.html")
     assert result.exit_code == 0
     assert result.stderr == "✔ Wrote report.html\n"
@@ -221,13 +221,13 @@ def test_batch_size_reaches_the_pipeline_and_changes_no_score(
     run: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    original = scoring.evaluate
+    original = evaluation_run.predict_texts
 
-    def spy(*args: Any, **options: Any) -> Evaluation:
+    def spy(*args: Any, **options: Any) -> evaluation_run.PredictionOutput:
         seen.append(options["batch_size"])
         return original(*args, **options)
 
-    monkeypatch.setattr(scoring, "evaluate", spy)
+    monkeypatch.setattr(evaluation_run, "predict_texts", spy)
     whole = metrics_of(run, "exclusive", "test.jsonl")
     single = metrics_of(run, "exclusive", "test.jsonl", "-b", "1")
     assert seen == [spacy.load(workspace / "exclusive").batch_size, 1]

@@ -35,12 +35,12 @@ values = st.recursive(
 any_bytes = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def read(suffix: str, content: bytes, *, labelled: bool) -> list[Record] | DataError:
+def read(suffix: str, content: bytes, *, labeled: bool) -> list[Record] | DataError:
     """Read a file as `iter_records` does, without writing it to disk."""
     format = FORMATS[suffix]
     try:
         rows = format.read(io.BytesIO(content), "data")
-        records = list(_checked("data", format.place, _records(rows, labelled=labelled)))
+        records = list(_checked("data", format.place, _records(rows, labeled=labeled)))
     except DataError as error:
         assert len(error.message.splitlines()) == 1
         assert len(error.message) < 500
@@ -52,9 +52,9 @@ def read(suffix: str, content: bytes, *, labelled: bool) -> list[Record] | DataE
 
 @pytest.mark.parametrize("suffix", FORMATS)
 @any_bytes
-@given(content=st.binary(max_size=300), labelled=st.booleans())
-def test_any_bytes(suffix: str, content: bytes, labelled: bool) -> None:
-    read(suffix, content, labelled=labelled)
+@given(content=st.binary(max_size=300), labeled=st.booleans())
+def test_any_bytes(suffix: str, content: bytes, labeled: bool) -> None:
+    read(suffix, content, labeled=labeled)
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -66,16 +66,16 @@ def test_valid_files_with_changed_bytes(suffix: str, data: st.DataObject) -> Non
         place = data.draw(st.integers(0, len(content)))
         end = place + data.draw(st.integers(0, 3))
         content[place:end] = data.draw(st.binary(max_size=3))
-    read(suffix, bytes(content), labelled=data.draw(st.booleans()))
+    read(suffix, bytes(content), labeled=data.draw(st.booleans()))
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".json"])
 @any_bytes
-@given(rows=st.lists(values, min_size=1, max_size=3), labelled=st.booleans())
-def test_any_values(suffix: str, rows: list[object], labelled: bool) -> None:
+@given(rows=st.lists(values, min_size=1, max_size=3), labeled=st.booleans())
+def test_any_values(suffix: str, rows: list[object], labeled: bool) -> None:
     lines = map(json.dumps, rows)
     text = "\n".join(lines) if suffix == ".jsonl" else f"[{', '.join(lines)}]"
-    read(suffix, text.encode(), labelled=labelled)
+    read(suffix, text.encode(), labeled=labeled)
 
 
 @pytest.mark.parametrize("delimiter", [",", "\t"])
@@ -83,7 +83,7 @@ def test_any_values(suffix: str, rows: list[object], labelled: bool) -> None:
 @given(rows=st.lists(st.lists(st.text(max_size=5), min_size=1, max_size=3), max_size=3))
 def test_any_table(delimiter: str, rows: list[list[str]]) -> None:
     content = as_table([["text", "label"], *rows], delimiter)
-    read(".csv" if delimiter == "," else ".tsv", content, labelled=True)
+    read(".csv" if delimiter == "," else ".tsv", content, labeled=True)
 
 
 @any_bytes
@@ -105,7 +105,7 @@ cells = st.text("=+-@'\t\r\n1.e \"a＝", max_size=6)
 def test_formulas_are_quoted_and_read_back(delimiter: str, texts: list[str]) -> None:
     writer = TableWriter(delimiter)
     content = writer.add([{"text": text, "=more": text} for text in texts])
-    records = read(".csv" if delimiter == "," else ".tsv", content, labelled=False)
+    records = read(".csv" if delimiter == "," else ".tsv", content, labeled=False)
     assert isinstance(records, list)
     assert [(record.text, record.extra["=more"]) for record in records] == [
         (text, text) for text in texts

@@ -4,7 +4,9 @@ import faulthandler
 import multiprocessing
 import pickle
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,6 +56,31 @@ def test_spawned_processes_equal_one(trained: Language) -> None:
         assert one.cats == pytest.approx(other.cats, abs=1e-6)
         np.testing.assert_allclose(one.tensor, other.tensor, atol=1e-5)
         assert one._.trf_alignment == other._.trf_alignment
+
+
+@hooks_are_not_saved
+def test_processes_are_spawned_where_forks_can_not_work(
+    trained: Language, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trfcli_pipeline.pipeline.processes.can_fork", lambda: False)
+    before = multiprocessing.get_start_method()
+    started: list[str] = []
+    monkeypatch.setattr(
+        "spacy.language.mp.Process", partial(_note_and_start, started, multiprocessing.Process)
+    )
+    alone = list(trained.pipe(TEXTS))
+    faulthandler.dump_traceback_later(120, exit=True)
+    docs = list(trained.pipe(TEXTS, n_process=2, batch_size=2))
+    faulthandler.cancel_dump_traceback_later()
+    assert multiprocessing.get_start_method() == before
+    assert started == ["spawn", "spawn"]
+    for one, other in zip(alone, docs, strict=True):
+        np.testing.assert_allclose(one.tensor, other.tensor, atol=1e-5)
+
+
+def _note_and_start(started: list[str], start: Callable[..., Any], **kwargs: Any) -> Any:
+    started.append(multiprocessing.get_start_method())
+    return start(**kwargs)
 
 
 def test_attributes_can_be_pickled_for_spawned_processes(make_nlp: Callable[..., Language]) -> None:

@@ -169,3 +169,27 @@ def test_other_requirements_are_kept() -> None:
     nlp = TransformersLanguage(meta={"requirements": ["other>=1"]})
     assert nlp.meta["requirements"][0] == "other>=1"
     assert len(nlp.meta["requirements"]) == len(nlp.meta["requirements"]) == 2
+
+
+@pytest.mark.parametrize("meta", [{}, {"lang": "en"}])
+def test_the_tokenizer_of_a_language_selects_the_language(
+    tmp_path: Path, meta: dict[str, str]
+) -> None:
+    config = TransformersLanguage().config
+    config["nlp"]["tokenizer"] = {"@tokenizers": "spacy.zh.ChineseTokenizer", "segmenter": "char"}
+    nlp = TransformersLanguage.from_config(config, meta=meta)
+    # Pipelines of earlier versions say what they are.
+    expected = meta.get("lang", "zh")
+    nlp.to_disk(tmp_path)
+    for each in (nlp, spacy.load(tmp_path)):
+        assert each.meta["lang"] == each.vocab.lang == expected
+        assert each.Defaults is spacy.util.get_lang_class(expected).Defaults
+        assert [token.text for token in each("你好")] == ["你", "好"]
+
+
+def test_a_tokenizer_of_any_language_leaves_the_default() -> None:
+    config = TransformersLanguage().config
+    config["nlp"]["tokenizer"] = {"@tokenizers": "spacy.Tokenizer.v1"}
+    assert TransformersLanguage.from_config(config).meta["lang"] == "en"
+    vocab = spacy.blank("de").vocab
+    assert TransformersLanguage.from_config(config, vocab=vocab).meta["lang"] == "de"

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import classifiers
 import pytest
 import spacy
 from textcats import make, with_cats
+from token_heads import TAGGER
 
 from trfcli_pipeline import TransformersLanguage, TransformersTextCategorizer
 from trfcli_pipeline.errors import DataError, PipelineError
@@ -71,3 +73,46 @@ def test_an_unknown_positive_label_is_an_error(tiny_bert: Path) -> None:
         textcat.initialize(None, nlp=nlp, positive_label="CAT")
     with pytest.raises(PipelineError, match="needs the pipeline"):
         textcat.initialize(None)
+
+
+@pytest.mark.parametrize("lang", ["trf", "xx"])
+def test_a_trained_classifier_gets_no_more_labels(tiny_bert: Path, lang: str) -> None:
+    nlp = classifiers.make(spacy.blank(lang), tiny_bert, "textcat")
+    textcat = nlp.get_pipe("textcat")
+    # spaCy's own error.
+    with pytest.raises(ValueError, match=r"\[E922\].*output dimension of 2"):
+        textcat.add_label("FAIR")
+    assert textcat.add_label("GOOD") == 0
+    assert textcat.labels == ("GOOD", "BAD")
+
+
+@pytest.mark.parametrize("lang", ["trf", "xx"])
+def test_rehearsal_is_an_error_that_says_what_to_do(tiny_bert: Path, lang: str) -> None:
+    nlp = classifiers.make(spacy.blank(lang), tiny_bert, "textcat")
+    nlp.resume_training()
+    with pytest.raises(PipelineError, match="textcat: can't be rehearsed") as caught:
+        nlp.rehearse(classifiers.examples(nlp))
+    assert "nlp.update" in str(caught.value)
+    assert nlp.rehearse(classifiers.examples(nlp), exclude=["textcat"]) == {}
+
+
+def test_rehearsal_of_spacys_own_components_is_an_error(tiny_bert: Path) -> None:
+    nlp = classifiers.make(spacy.blank("xx"), tiny_bert)
+    nlp.add_pipe("tagger", config=TAGGER).add_label("X")
+    with pytest.raises(PipelineError, match="tagger: can't be rehearsed"):
+        nlp.get_pipe("trf_tok2vec").rehearse(classifiers.examples(nlp))
+
+
+def test_a_new_classifier_in_a_plain_language_needs_initialize(tiny_bert: Path) -> None:
+    nlp = classifiers.make(spacy.blank("xx"), tiny_bert)
+    textcat = nlp.add_pipe("trf_textcat", config={"exclusive_classes": True})
+    for label in ("GOOD", "BAD"):
+        textcat.add_label(label)
+    nlp.resume_training()
+    for use in (lambda: nlp.update(classifiers.examples(nlp)), lambda: nlp("I love it")):
+        # spaCy's own error.
+        with pytest.raises(ValueError, match=r"\[E109\].*initialize"):
+            use()
+    textcat.initialize(lambda: classifiers.examples(nlp), nlp=nlp)
+    nlp.update(classifiers.examples(nlp))
+    assert nlp("I love it").cats.keys() == {"GOOD", "BAD"}

@@ -75,10 +75,10 @@ def test_sentences_are_encoded_as_by_the_plain_model(
             continue
         with torch.inference_mode():
             expected = model(**inputs)
-        np.testing.assert_allclose(rows, expected.last_hidden_state[0], atol=1e-5)
+        np.testing.assert_allclose(rows, expected.last_hidden_state[0], atol=3e-5)
         if name == "bert":
             pooled = expected.pooler_output[0]
-            np.testing.assert_allclose(doc._.trf_pooler_output[i], pooled, atol=1e-5)
+            np.testing.assert_allclose(doc._.trf_pooler_output[i], pooled, atol=3e-5)
         else:
             assert doc._.trf_pooler_output is None
     assert doc._.trf_all_hidden_states is None

@@ -13,6 +13,7 @@ from annotating import RECORDS, TEXTS, read, run, stdin, write
 from spacy.tokens import DocBin
 
 from trfcli_pipeline.data.records import read_records
+from trfcli_pipeline.errors import OutputError
 from trfcli_pipeline.tasks import annotation_batches
 from trfcli_pipeline.tasks.annotate import (
     AnnotationFinished,
@@ -59,7 +60,7 @@ def test_output_can_be_used_for_training(model: str) -> None:
     for suffix in (".csv", ".tsv.gz", ".spacy", ".jsonl.gz"):
         run(model, "in.jsonl", f"out{suffix}")
     for suffix in (".jsonl", ".jsonl.gz", ".csv", ".tsv.gz"):
-        records = read_records(f"out{suffix}", labelled=True)
+        records = read_records(f"out{suffix}", labeled=True)
         assert [record.text for record in records] == TEXTS
         assert [sorted(record.labels) for record in records] == [row["labels"] for row in rows]
     docs = list(DocBin().from_disk("out.spacy").get_docs(spacy.blank("en").vocab))
@@ -120,9 +121,14 @@ def test_batches_of_long_texts_are_small(model: str, monkeypatch: pytest.MonkeyP
     assert len(read("out.jsonl")) == 30
 
 
-def test_output_can_replace_the_input(model: str) -> None:
-    run(model, "in.jsonl", "in.jsonl", force=True)
-    assert [row["id"] for row in read("in.jsonl")] == list(range(30))
+@pytest.mark.parametrize("name", ["in.jsonl", "./in.jsonl", "link.jsonl", "hard.jsonl"])
+def test_output_cannot_replace_the_input(model: str, name: str) -> None:
+    Path("link.jsonl").symlink_to("in.jsonl")
+    Path("hard.jsonl").hardlink_to("in.jsonl")
+    before = Path("in.jsonl").read_bytes()
+    with pytest.raises(OutputError, match="is the input"):
+        run(model, "in.jsonl", name, force=True)
+    assert Path("in.jsonl").read_bytes() == before
 
 
 def test_memory_use_is_constant(model: str) -> None:

@@ -36,7 +36,8 @@ def test_resume_refuses_another_model_and_other_texts(
 ) -> None:
     interrupt(model, "in.jsonl", "out.jsonl", batches=2, batch_size=4)
     shutil.copytree(model, tmp_path / "other")
-    (tmp_path / "other" / "notes.txt").write_text("another version")
+    meta = tmp_path / "other" / "meta.json"
+    meta.write_text(json.dumps({**json.loads(meta.read_text()), "description": "another version"}))
     with pytest.raises(OutputError, match="written with another model"):
         run(str(tmp_path / "other"), "in.jsonl", "out.jsonl", resume=True)
     # Texts that aren't annotated yet may be corrected.
@@ -72,14 +73,15 @@ def test_annotated_texts_are_kept_if_stdin_has_a_bad_record(
     assert [row["id"] for row in read("out.jsonl")] == list(range(30))
 
 
+@Language.component("test_picky", assigns=["doc.cats"])
+def picky(doc: Any) -> Any:
+    if doc.text == TEXTS[17]:
+        raise ValueError("not this one")
+    return doc
+
+
 @pytest.mark.parametrize("n_process", [1, 2])
 def test_annotated_texts_are_kept_if_the_pipeline_fails(model: str, n_process: int) -> None:
-    @Language.component("test_picky", assigns=["doc.cats"])
-    def picky(doc: Any) -> Any:
-        if doc.text == TEXTS[17]:
-            raise ValueError("not this one")
-        return doc
-
     nlp = spacy.load(model)
     nlp.add_pipe("test_picky")
     nlp.to_disk("picky")
@@ -87,7 +89,7 @@ def test_annotated_texts_are_kept_if_the_pipeline_fails(model: str, n_process: i
         run("picky", "in.jsonl", "out.jsonl", batch_size=4, n_process=n_process)
     assert caught.value.message == "in.jsonl, line 18: not this one"
     state = json.loads(Path("out.jsonl.partial.json").read_bytes())
-    assert state["texts"] == 16
+    assert state["state"]["texts"] == 16
 
 
 def test_docbin_cannot_be_resumed(model: str) -> None:

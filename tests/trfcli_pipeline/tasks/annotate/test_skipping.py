@@ -1,6 +1,7 @@
 """Texts that fail, and are skipped."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,14 @@ from annotating import RECORDS, interrupt, read, run, stdin, write
 from spacy.language import Language
 from spacy.tokens import DocBin
 
+from trfcli_pipeline.data.outputs.resumable import ResumableFile
+from trfcli_pipeline.data.records import BadRecord
 from trfcli_pipeline.errors import DataError, OutputError
 from trfcli_pipeline.tasks.annotate import AnnotationFinished, AnnotationStarted
+from trfcli_pipeline.tasks.skipped_texts import SkippedTexts
 
 LIST = "out.jsonl.skipped.jsonl"
+PARTIAL = f"{LIST}.partial"
 # The texts of these records fail: one has no text, one isn't JSON, one is too long, and two make
 # the pipeline fail.
 ROWS: list[Any] = [*RECORDS]
@@ -84,25 +89,80 @@ def test_list_is_complete_after_resuming(picky: str, batches: int) -> None:
     options: dict[str, Any] = {"batch_size": 4, "on_error": "skip"}
     interrupt(picky, "in.jsonl", "out.jsonl", batches=batches, **options)
     # What was written after the last state.
-    with Path(LIST).open("a") as file:
-        file.write("more")
+    if Path(PARTIAL).exists():
+        with Path(PARTIAL).open("a") as file:
+            file.write("more")
+    assert not Path(LIST).exists()
     run(picky, "in.jsonl", "out.jsonl", resume=True, **options)
     check_output()
 
 
 def test_list_that_was_changed_cannot_be_continued(picky: str) -> None:
     interrupt(picky, "in.jsonl", "out.jsonl", batches=3, batch_size=4, on_error="skip")
-    Path(LIST).write_text("")
-    with pytest.raises(OutputError, match=r"skipped\.jsonl: damaged"):
+    Path(PARTIAL).write_text("")
+    with pytest.raises(OutputError, match=r"skipped\.jsonl\.partial: damaged"):
         run(picky, "in.jsonl", "out.jsonl", batch_size=4, on_error="skip", resume=True)
 
 
 def test_an_older_list_is_overwritten_by_force_only(picky: str) -> None:
-    Path(LIST).write_text("mine\n")
+    older = '{"line": 1, "error": "older"}\n'
+    Path(LIST).write_text(older)
     with pytest.raises(OutputError, match=r"skipped\.jsonl: already exists"):
         run(picky, "in.jsonl", "out.jsonl", on_error="skip")
-    assert Path(LIST).read_text() == "mine\n"
+    assert Path(LIST).read_text() == older
     run(picky, "in.jsonl", "out.jsonl", on_error="skip", force=True)
+    check_output()
+
+
+def test_an_older_list_is_removed_if_nothing_is_skipped(model: str) -> None:
+    Path(LIST).write_text('{"line": 1, "error": "older"}\n')
+    run(model, "in.jsonl", "out.jsonl", on_error="skip", force=True)
+    assert not Path(LIST).exists()
+
+
+@pytest.mark.parametrize("content", ["mine\n", "{}\n", "[" * 100_000, "\xff"])
+def test_another_file_is_never_overwritten(picky: str, content: str) -> None:
+    Path(LIST).write_text(content, encoding="latin-1")
+    with pytest.raises(OutputError, match=r"skipped\.jsonl: .* is not a list of skipped texts"):
+        run(picky, "in.jsonl", "out.jsonl", on_error="skip", force=True)
+    assert Path(LIST).read_text(encoding="latin-1") == content
+    assert not Path("out.jsonl").exists()
+
+
+def test_list_is_not_the_input(picky: str) -> None:
+    Path("in.jsonl").rename(LIST)
+    with pytest.raises(OutputError, match=r"skipped\.jsonl: is the input"):
+        run(picky, LIST, "out.jsonl", on_error="skip", force=True)
+
+
+def test_list_has_one_writer(picky: str) -> None:
+    with (
+        ResumableFile(LIST, resume=False, force=False),
+        pytest.raises(OutputError, match=r"skipped\.jsonl: is being written by another process"),
+    ):
+        run(picky, "in.jsonl", "out.jsonl", on_error="skip")
+
+
+@pytest.mark.parametrize("name", ["out.spacy", "-"])
+def test_output_that_cannot_be_resumed_leaves_no_list(picky: str, name: str) -> None:
+    before = set(Path.cwd().iterdir())
+    interrupt(picky, "in.jsonl", name, batches=4, batch_size=4, on_error="skip")
+    assert set(Path.cwd().iterdir()) == before
+
+
+def test_skipping_run_is_not_continued_without_skipping(picky: str) -> None:
+    write("in.jsonl", [*RECORDS[:5], ROWS[7], *RECORDS[5:]])
+    interrupt(picky, "in.jsonl", "out.jsonl", batches=3, batch_size=4, on_error="skip")
+    with pytest.raises(OutputError, match="written with --on-error skip"):
+        run(picky, "in.jsonl", "out.jsonl", batch_size=4, resume=True)
+
+
+def test_list_of_a_run_that_ended_before_its_output_has_a_state(picky: str) -> None:
+    skipped = SkippedTexts("out.jsonl", resumable=True, resume=False, force=False)
+    with suppress(KeyboardInterrupt), skipped:
+        skipped.add([BadRecord(1, "not this one")])
+        raise KeyboardInterrupt
+    run(picky, "in.jsonl", "out.jsonl", on_error="skip", resume=True)
     check_output()
 
 
@@ -132,6 +192,8 @@ def test_other_formats(picky: str, name: str) -> None:
 def test_state_without_its_parts_is_an_error(model: str, change: dict[str, Any]) -> None:
     interrupt(model, "in.jsonl", "out.jsonl", batches=2, batch_size=4)
     path = Path("out.jsonl.partial.json")
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    progress = json.loads(path.read_text())
+    progress["state"] |= change
+    path.write_text(json.dumps(progress))
     with pytest.raises(OutputError, match=r"partial\.json: damaged"):
         run(model, "in.jsonl", "out.jsonl", resume=True)

@@ -8,7 +8,7 @@ import pytest
 from directories import snapshot
 
 from trfcli_pipeline.errors import OutputError, PipelineError
-from trfcli_pipeline.tasks import package as task
+from trfcli_pipeline.tasks import archives
 from trfcli_pipeline.tasks.package import package
 
 
@@ -18,7 +18,7 @@ from trfcli_pipeline.tasks.package import package
 def test_invalid_name(model_dir: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(PipelineError) as error:
         package(model_dir, tmp_path / "out", name=name)
-    assert error.value.message == f"{name!r} can't be part of the name of a package"
+    assert error.value.message == f"--name: {name!r} can't be part of the name of a package"
     assert error.value.hint is not None
     assert error.value.hint.startswith("Use letters (a-z, A-Z), digits and underscores")
     assert not (tmp_path / "out").exists()
@@ -28,7 +28,7 @@ def test_invalid_name(model_dir: Path, tmp_path: Path, name: str) -> None:
 def test_invalid_version(model_dir: Path, tmp_path: Path, version: str) -> None:
     with pytest.raises(PipelineError) as error:
         package(model_dir, tmp_path / "out", version=version)
-    assert error.value.message == f"{version!r} is not a version of a Python package"
+    assert error.value.message == f"--version: {version!r} is not a version of a Python package"
     assert not (tmp_path / "out").exists()
 
 
@@ -81,14 +81,17 @@ def test_pipeline_that_cannot_be_loaded(model_dir: Path, tmp_path: Path) -> None
     model = tmp_path / "model"
     shutil.copytree(model_dir, model)
     (model / "textcat" / "model").unlink()
-    with pytest.raises(PipelineError, match="can't be loaded"):
+    with pytest.raises(PipelineError) as error:
         package(model, tmp_path / "out")
+    assert error.value.message.startswith(f"{model} can't be loaded: ")
+    assert str(model / "textcat" / "model") in error.value.message
+    assert str(tmp_path / "out") not in error.value.message
     config = (model / "config.cfg").read_text("utf-8").replace('"textcat"', '"no_such_factory"')
     (model / "config.cfg").write_text(config, encoding="utf-8")
     with pytest.raises(PipelineError, match=r"can't be loaded: .*no_such_factory") as error:
         package(model, tmp_path / "out")
     assert "\n" not in error.value.message
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def fail_build(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,15 +99,16 @@ def fail_build(monkeypatch: pytest.MonkeyPatch) -> None:
         output = "\n".join(f"line {i}" for i in range(100))
         return subprocess.CompletedProcess(command, 1, stdout=output)
 
-    monkeypatch.setattr(task.subprocess, "run", run)
+    monkeypatch.setattr(archives.subprocess, "run", run)
 
 
 def test_failed_build_keeps_the_existing_package(
     model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "en_trf_tiny-0.1.0"
-    target.mkdir()
-    (target / "old").write_text("old", encoding="utf-8")
+    package(model_dir, tmp_path, formats=())
+    (target / "mine").write_text("mine", encoding="utf-8")
+    before = snapshot(target)
     fail_build(monkeypatch)
     with pytest.raises(OutputError) as error:
         package(model_dir, tmp_path, force=True)
@@ -113,4 +117,4 @@ def test_failed_build_keeps_the_existing_package(
     assert error.value.hint.splitlines()[-1] == "line 99"
     assert len(error.value.hint.splitlines()) == 15
     assert list(tmp_path.iterdir()) == [target]
-    assert snapshot(target).keys() == {"old"}
+    assert snapshot(target) == before

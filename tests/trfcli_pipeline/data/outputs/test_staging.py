@@ -8,59 +8,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from exchanges import WAYS, contents, has_no_siblings, no_exchange
 
-from trfcli_pipeline.data import atomic
-from trfcli_pipeline.data.atomic import check_file, staged_directory, write_text
+from trfcli_pipeline.data.outputs import staging as module
+from trfcli_pipeline.data.outputs.staging import staged_directory, staged_file
 from trfcli_pipeline.errors import OutputError
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="renameat2 is Linux's")
-
-
-def contents(directory: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(directory)): path.read_text()
-        for path in sorted(directory.rglob("*"))
-        if path.is_file()
-    }
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    """An existing directory with no siblings."""
-    path = tmp_path / "model"
-    (path / "folder").mkdir(parents=True)
-    (path / "folder" / "old").write_text("old")
-    return path
-
-
-def has_no_siblings(path: Path) -> bool:
-    """Whether no temporary files are left next to a directory."""
-    return list(path.parent.iterdir()) == [path]
-
-
-def no_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "darwin")
-
-
-def refused_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on file systems without atomic exchange, such as some network file systems."""
-
-    def renameat2(*_: object) -> int:
-        ctypes.set_errno(errno.EINVAL)
-        return -1
-
-    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: SimpleNamespace(renameat2=renameat2))
-
-
-def missing_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: SimpleNamespace())
-
-
-def real_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
-    pass
-
-
-WAYS = [real_exchange, no_exchange, refused_exchange, missing_exchange]
 
 
 def test_new_directory_appears_when_complete(tmp_path: Path) -> None:
@@ -131,7 +85,7 @@ def test_failed_rename_restores_the_old_directory(
         return rename(self, to)
 
     monkeypatch.setattr(Path, "rename", fail)
-    with pytest.raises(OSError, match="no"), staged_directory(target) as staging:
+    with pytest.raises(OutputError, match="not writable"), staged_directory(target) as staging:
         (staging / "new").write_text("new")
     assert contents(target) == {"folder/old": "old"}
     assert has_no_siblings(target)
@@ -146,7 +100,7 @@ def test_unexpected_error_of_the_exchange_is_raised(
         return -1
 
     monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: SimpleNamespace(renameat2=renameat2))
-    with pytest.raises(OSError, match=os.strerror(errno.EIO)), staged_directory(target):
+    with pytest.raises(OutputError, match=os.strerror(errno.EIO)), staged_directory(target):
         pass
     assert contents(target) == {"folder/old": "old"}
     assert has_no_siblings(target)
@@ -190,7 +144,7 @@ def test_unwritable_parent_directory_is_an_error(
         raise PermissionError(errno.EACCES, "Permission denied")
 
     # File permissions wouldn't stop root, and tests often run as root.
-    monkeypatch.setattr(atomic.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(module.tempfile, "mkdtemp", refuse)
     with pytest.raises(OutputError, match=r"not writable \(Permission denied\)"):
         staged_directory(tmp_path / "model").__enter__()
     assert list(tmp_path.iterdir()) == []
@@ -206,43 +160,41 @@ def test_parent_that_is_a_file_is_an_error(tmp_path: Path) -> None:
 # Files
 
 
+def write(path: Path, text: str) -> None:
+    with staged_file(path) as staging:
+        staging.write_text(text, encoding="utf8")
+
+
 def test_file_is_written_and_replaced_in_one_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.json"
-    write_text(path, "old ü\n")
+    write(path, "old ü\n")
     assert path.read_bytes() == "old ü\n".encode()
 
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(OutputError, match=r"a.json: can't be written \(No space left on device\)"):
-        write_text(path, "new")
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", fail)
+        with pytest.raises(OutputError, match=r"a.json: the disk is full"):
+            write(path, "new")
     assert contents(tmp_path) == {"a.json": "old ü\n"}
-    write_text(path, "new")
+    write(path, "new")
     assert contents(tmp_path) == {"a.json": "new"}
+
+
+def test_file_keeps_its_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write(path, "old")
+    path.chmod(0o640)
+    write(path, "new")
+    assert path.stat().st_mode & 0o777 == 0o640
 
 
 def test_target_file_of_a_symbolic_link_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("old")
     (tmp_path / "link").symlink_to("file")
-    write_text(tmp_path / "link", "new")
+    write(tmp_path / "link", "new")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").read_text() == "new"
-
-
-def test_device_is_written_to_directly() -> None:
-    write_text(os.devnull, "a")
-    assert not Path(os.devnull).is_file()
-
-
-def test_paths_that_cannot_become_a_file(tmp_path: Path) -> None:
-    for check in (check_file, lambda path: write_text(path, "a")):
-        with pytest.raises(OutputError, match="a directory, not a file") as error:
-            check(tmp_path)
-        assert error.value.hint == "Give the path of a file in it"
-        with pytest.raises(OutputError, match="nowhere: there is no such directory"):
-            check(tmp_path / "nowhere" / "a.json")
-    assert list(tmp_path.iterdir()) == []

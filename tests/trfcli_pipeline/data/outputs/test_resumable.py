@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trfcli_pipeline.data.outputs.resumable import ResumableFile
 from trfcli_pipeline.errors import OutputError
-from trfcli_pipeline.tasks.resumable_file import ResumableFile
 
 
 class StopError(Exception):
@@ -32,7 +32,7 @@ def test_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     with ResumableFile(path, resume=False, force=False) as file:
         assert file.state == {}
         file.append(b"one\n", {"chunks": 1})
-        assert names(tmp_path) == ["out.txt.partial", "out.txt.partial.json"]
+        assert names(tmp_path) == [".out.txt.lock", "out.txt.partial", "out.txt.partial.json"]
         file.append(b"two\n", {"chunks": 2})
     assert names(tmp_path) == ["out.txt"]
     assert path.read_bytes() == b"one\ntwo\n"
@@ -76,7 +76,7 @@ def test_existing_file_is_replaced_only_with_force(tmp_path: Path) -> None:
     path.write_bytes(b"old")
     for resume in (False, True):
         with pytest.raises(OutputError, match=r"out\.txt: already exists"):
-            ResumableFile(path, resume=resume, force=False)
+            ResumableFile(path, resume=resume, force=False).__enter__()
     interrupted(path, b"half")
     assert path.read_bytes() == b"old"
     with ResumableFile(path, resume=False, force=True) as file:
@@ -89,7 +89,7 @@ def test_unfinished_run_is_discarded_only_with_force(tmp_path: Path) -> None:
     path = tmp_path / "out.txt"
     interrupted(path, b"half")
     with pytest.raises(OutputError, match="left by an interrupted run") as caught:
-        ResumableFile(path, resume=False, force=False)
+        ResumableFile(path, resume=False, force=False).__enter__()
     assert "--resume" in str(caught.value.hint)
     with ResumableFile(path, resume=False, force=True) as file:
         assert file.state == {}
@@ -97,19 +97,19 @@ def test_unfinished_run_is_discarded_only_with_force(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new"
 
 
-@pytest.mark.parametrize("damage", ["state", "no bytes", "short"])
+@pytest.mark.parametrize("damage", ["state", "short", "flipped"])
 def test_damaged_partial_file_is_an_error(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "out.txt"
     interrupted(path, b"half")
     match damage:
         case "state":
             (tmp_path / "out.txt.partial.json").write_text("{")
-        case "no bytes":
-            (tmp_path / "out.txt.partial.json").write_text(json.dumps({"chunks": 1}))
         case "short":
             (tmp_path / "out.txt.partial").write_bytes(b"hal")
+        case "flipped":
+            (tmp_path / "out.txt.partial").write_bytes(b"hblf")
     with pytest.raises(OutputError, match="damaged, can't be continued"):
-        ResumableFile(path, resume=True, force=False)
+        ResumableFile(path, resume=True, force=False).__enter__()
 
 
 def test_mismatch_names_what_differs(tmp_path: Path) -> None:
@@ -131,12 +131,12 @@ def test_symbolic_link_is_kept_and_its_target_replaced(tmp_path: Path) -> None:
 
 def test_target_that_cannot_be_a_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="a directory, not a file"):
-        ResumableFile(tmp_path, resume=False, force=True)
+        ResumableFile(tmp_path, resume=False, force=True).__enter__()
     with pytest.raises(OutputError, match="no such directory"):
-        ResumableFile(tmp_path / "nowhere" / "out.txt", resume=False, force=False)
+        ResumableFile(tmp_path / "nowhere" / "out.txt", resume=False, force=False).__enter__()
     os.mkfifo(tmp_path / "pipe.txt")
     with pytest.raises(OutputError, match="not a regular file"):
-        ResumableFile(tmp_path / "pipe.txt", resume=False, force=True)
+        ResumableFile(tmp_path / "pipe.txt", resume=False, force=True).__enter__()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
@@ -150,6 +150,40 @@ def test_full_disk_is_a_one_line_error(tmp_path: Path) -> None:
                 os.dup2(full.fileno(), file._file.fileno())
             file.append(b"two", {"chunks": 2})
 
-    with pytest.raises(OutputError, match="can't be written"):
+    with pytest.raises(OutputError, match="the disk is full"):
         fill_the_disk()
-    assert json.loads((tmp_path / "out.txt.partial.json").read_bytes())["chunks"] == 1
+    assert json.loads((tmp_path / "out.txt.partial.json").read_bytes())["state"] == {"chunks": 1}
+
+
+@pytest.mark.parametrize("name", ["out.txt.partial", "out.txt.partial.json"])
+@pytest.mark.parametrize("kind", ["file", "link", "hard link"])
+def test_files_of_somebody_else_are_never_overwritten(tmp_path: Path, name: str, kind: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text('{"mine": 1}')
+    match kind:
+        case "file":
+            (tmp_path / name).write_text('{"mine": 1}')
+            (tmp_path / "out.txt.partial").touch()
+        case "link":
+            (tmp_path / name).symlink_to(victim)
+        case "hard link":
+            (tmp_path / name).hardlink_to(victim)
+    with pytest.raises(OutputError, match="exists, but is not from an interrupted run"):
+        ResumableFile(tmp_path / "out.txt", resume=False, force=True).__enter__()
+    assert victim.read_text() == '{"mine": 1}'
+
+
+def test_rest_of_a_killed_run_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    interrupted(path, b"half")
+    (tmp_path / "out.txt.partial").unlink()
+    with ResumableFile(path, resume=True, force=False) as file:
+        file.append(b"new", {})
+    assert names(tmp_path) == ["out.txt"]
+
+
+def test_input_and_output_are_different_files(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    path.write_bytes(b"mine")
+    with pytest.raises(OutputError, match="is the input"):
+        ResumableFile(path, resume=False, force=True, data=[str(path)]).__enter__()

@@ -1,0 +1,160 @@
+"""Files that commands write: recognized, locked, checked, and replaced in one step."""
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from trfcli_pipeline.data.outputs.claims import claimed
+from trfcli_pipeline.data.outputs.manifest import list_files, read_manifest
+from trfcli_pipeline.data.outputs.spaces import explained
+from trfcli_pipeline.data.outputs.staging import staged_file
+from trfcli_pipeline.errors import OutputError
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """A kind of file that `trf` writes.
+
+    Attributes:
+        name: What it is, as in "a report of trf evaluate".
+        recognizes: Whether a file is one of this kind.
+    """
+
+    name: str
+    recognizes: Callable[[Path], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """A file that this process has claimed for writing."""
+
+    path: Path
+
+    def write(self, text: str) -> None:
+        """Write the file as UTF-8, in one step. Pipes and devices are written to directly.
+
+        Raises:
+            OutputError: It can't be written.
+        """
+        if is_stream(self.path):
+            with explained(self.path):
+                self.path.write_text(text, encoding="utf8")
+            return
+        with staged_file(self.path) as staging:
+            staging.write_text(text, encoding="utf8")
+
+
+@contextmanager
+def open_file(
+    path: Path,
+    kind: FileKind,
+    *,
+    models: Collection[str | Path] = (),
+    data: Collection[str | Path | None] = (),
+) -> Iterator[OutputFile]:
+    """Claim a file for writing: lock it, and check it before any work.
+
+    Args:
+        path: The file, which may not exist yet.
+        kind: What may be replaced there, beside an empty file.
+        models: Directories of pipelines that are read, or names of installed ones.
+        data: Files that are read. None and "-" are ignored.
+
+    Raises:
+        OutputError: The file is used by another process, is an input, isn't one of this kind, or
+            can't be written.
+    """
+    check_file(path)
+    if is_stream(path):
+        yield OutputFile(path)
+        return
+    check_inputs(path, models=models, data=data)
+    target = path.expanduser().resolve()
+    with claimed(target, str(path)):
+        check_kind(target, str(path), kind)
+        yield OutputFile(target)
+
+
+def check_file(path: Path | str) -> None:
+    """Check that a path can become a file.
+
+    Raises:
+        OutputError: The path is a directory, or its parent directory doesn't exist.
+    """
+    target = Path(path).expanduser()
+    if target.is_dir():
+        raise OutputError(f"{path}: a directory, not a file", hint="Give the path of a file in it")
+    if not target.parent.is_dir():
+        raise OutputError(
+            f"{Path(path).parent}: there is no such directory", hint="Create it first"
+        )
+
+
+def check_kind(target: Path, shown: str, kind: FileKind) -> None:
+    """Check that what is at the path of an output may be replaced, if there is anything.
+
+    Raises:
+        OutputError: It isn't of this kind, nor empty.
+    """
+    if target.exists() and target.stat().st_size and not kind.recognizes(target):
+        raise OutputError(
+            f"{shown}: already exists and is not {kind.name}", hint="Choose another file"
+        )
+
+
+def check_inputs(
+    path: Path,
+    *,
+    models: Collection[str | Path] = (),
+    data: Collection[str | Path | None] = (),
+) -> None:
+    """Check that an output file is none of the inputs, under whatever name.
+
+    Raises:
+        OutputError: It is an input, or a file of an input pipeline.
+    """
+    target = path.expanduser()
+    if not target.exists():
+        return
+    for each in data:
+        source = Path(each or "-").expanduser()
+        if source.exists() and source.samefile(target):
+            raise OutputError(f"{path}: is the input", hint="Choose another file")
+    for model in models:
+        folder = Path(model).expanduser()
+        if not folder.is_dir():
+            continue
+        names = read_manifest(folder) or list_files(folder)
+        if any((folder / name).exists() and target.samefile(folder / name) for name in names):
+            raise OutputError(
+                f"{path}: is a file of the input pipeline", hint="Choose another file"
+            )
+
+
+def check_distinct(*paths: Path | None) -> None:
+    """Check that the outputs of a command are different files.
+
+    Raises:
+        OutputError: Two of them are the same file, which isn't a pipe or device.
+    """
+    seen: dict[Path, Path] = {}
+    for path in paths:
+        if path is None or is_stream(path):
+            continue
+        target = path.expanduser().resolve()
+        if target in seen or any(_is_same(target, other) for other in seen):
+            raise OutputError(
+                f"{path}: can't be two outputs at the same time", hint="Choose another file"
+            )
+        seen[target] = path
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is that of a pipe or device, which isn't replaced but written to."""
+    target = path.expanduser()
+    return target.exists() and not target.is_file() and not target.is_dir()
