@@ -196,7 +196,6 @@ def test_failed_build_leaves_nothing_behind(
         (["model", "folder/notes.txt"], "notes.txt is not a directory", None),
         (["model", "model/out"], "is inside the input", "another"),
         (["model", "out", "--name", "a b"], "'a b' can't be part of the name", "underscores"),
-        (["model", "out", "--name", ""], "can't be part of the name", "letter at the start"),
         (["model", "out", "--version", "new"], "'new' is not a version", "1.0.0"),
         (["model", "out", "-B", "rpm"], "Unknown format 'rpm'", "sdist, wheel"),
     ],
