@@ -42,7 +42,7 @@ def evaluate(
     Args:
         nlp: The pipeline.
         texts: The texts.
-        gold: For each text its gold labels with 1.0 or 0.0; see `EvalPrediction.from_cats`.
+        gold: For each text its gold labels; see `EvalPrediction.from_cats`.
         classifier: The text classifier to score, with its labels in the order of the results.
         threshold: Decision threshold for multi-label classifiers, for all labels or per label. By
             default, the classifier's own.

@@ -24,7 +24,7 @@ def prior_bias(cats: Iterable[Mapping[str, float]], labels: Sequence[str]) -> ND
     section 3.3).
 
     Args:
-        cats: The labels of each text with 1.0 or 0.0; labels that are left out are unknown.
+        cats: The labels of each text with values from 0 to 1; those that are left out are unknown.
         labels: The labels of the classifier. One that no text mentions has a prior of 0.5.
 
     Returns:

@@ -11,6 +11,7 @@ from spacy.vocab import Vocab
 from thinc.api import Model, NumpyOps, Ops, Optimizer
 from thinc.types import Floats2d
 
+from trfcli_pipeline.data.records import GOLD_THRESHOLD
 from trfcli_pipeline.errors import DataError, PipelineError
 from trfcli_pipeline.heads.architectures import ClassifierModel, bind_encoder, make_classifier
 from trfcli_pipeline.heads.initialization import linear_probe_weights, prior_bias
@@ -189,7 +190,8 @@ class TransformersTextCategorizer(TextCategorizer):
         """Let a multi-label classifier start at the frequency of each label.
 
         Args:
-            cats: The labels of each text with 1.0 or 0.0; see `initialization.prior_bias`.
+            cats: The labels of each text with values from 0 to 1; see
+                `initialization.prior_bias`.
         """
         self._set_output_weights(b=prior_bias(cats, self.labels))
 
@@ -308,8 +310,11 @@ class TransformersTextCategorizer(TextCategorizer):
             values = list(eg.reference.cats.values())
             if any(not 0.0 <= value <= 1.0 for value in values):
                 raise DataError(f"cats must be numbers from 0 to 1, got {eg.reference.cats}")
-            if self.exclusive_classes and sum(value >= 0.5 for value in values) > 1:
+            number = sum(value >= GOLD_THRESHOLD for value in values)
+            if self.exclusive_classes and (number > 1 or (number == 0 and any(values))):
                 raise DataError(
-                    f"The labels are exclusive, but several apply: {eg.reference.cats}",
-                    hint="Set exclusive_classes = false, or use --multilabel",
+                    "The labels are exclusive, but "
+                    f"{'several apply' if number else 'none applies'}: {eg.reference.cats}",
+                    hint=f"Give one label a value of at least {GOLD_THRESHOLD}, or train a "
+                    "multi-label classifier: --multilabel, exclusive_classes = false",
                 )

@@ -249,6 +249,25 @@ def test_multi_label_classifier_learns(model: Path, tmp_path: Path) -> None:
     assert cats["ANY"] > 0.5 > cats["FILM"]
 
 
+def test_labels_may_have_values_between_0_and_1(model: Path, tmp_path: Path) -> None:
+    data = [
+        {"text": row["text"], "cats": {"FRUIT": 0.9, "FILM": 0.2}}
+        if row["label"] == "FRUIT"
+        else {"text": row["text"], "cats": {"FRUIT": 0.2, "FILM": 0.9}}
+        for row in rows("FRUIT", "FILM")
+    ]
+    train = write(tmp_path / "train.jsonl", data)
+    arguments = replace(QUICK, epochs=8, exclusive=False)
+    plan, *_, end = train_textcat(str(model), train, dev=train, arguments=arguments)
+    assert isinstance(plan, Planned)
+    assert isinstance(end, Finished)
+    assert plan.label_counts == {"FILM": 20, "FRUIT": 20}
+    assert plan.warnings[-1].startswith("40 texts in the dev set have labels with values between 0")
+    textcat = spacy.load(model).get_pipe("trf_textcat")
+    predicted = [spacy.load(model)(row["text"]).cats["FRUIT"] for row in data[::20]]
+    assert predicted[0] >= textcat.thresholds["FRUIT"] > predicted[1]
+
+
 def test_files_that_users_added_are_kept(classifier: Path, data: str, tmp_path: Path) -> None:
     model = tmp_path / "model"
     shutil.copytree(classifier, model)

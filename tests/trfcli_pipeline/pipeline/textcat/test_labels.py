@@ -51,6 +51,8 @@ def test_too_few_labels_are_an_error(
     ("fixture", "cats", "message"),
     [
         ("exclusive", {"FRUIT": 1.0, "DOG": 1.0}, "several apply"),
+        ("exclusive", {"FRUIT": 0.5, "DOG": 0.5}, "several apply"),
+        ("exclusive", {"FRUIT": 0.4, "DOG": 0.35, "FILM": 0.25}, "none applies"),
         ("exclusive", {"FRUIT": 2.0}, "numbers from 0 to 1"),
         ("multilabel", {"FRUIT": -1.0}, "numbers from 0 to 1"),
         ("multilabel", {"FRUIT": float("nan")}, "numbers from 0 to 1"),
