@@ -1,7 +1,7 @@
 """What a user can ask of a training run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,10 @@ class TrainingArguments:
     def __post_init__(self) -> None:
         self._check_frozen()
         self._check_overrides()
+
+    def as_json(self) -> dict[str, Any]:
+        """All arguments, in values that JSON can hold. The config is named without its directory."""
+        return {**asdict(self), "config": self.config and self.config.name}
 
     def overrides_key(self, key: str) -> bool:
         """Whether the overrides set a setting, a part of it, or the section it is in."""

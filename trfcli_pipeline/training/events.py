@@ -102,8 +102,8 @@ class Finished:
         replaced: What was at `path` before, as a phrase; None if nothing was.
         evaluations_without_improvement: The number that stopped training early; 0 if it ran to
             its end.
-        seconds: Duration of the training, evaluations included.
         already_finished: Whether there was nothing left to resume.
+        seconds: Duration of the training, evaluations included; 0 if it had already finished.
     """
 
     best_step: int
@@ -112,10 +112,10 @@ class Finished:
     highest_score: float
     path: Path
     evaluations_without_improvement: int
-    seconds: float
     kept_because: KeepReason = "score"
     replaced: str | None = None
     already_finished: bool = False
+    seconds: float = 0.0
 
 
 Event = Planned | Stepped | Evaluated | Checkpointed | Finished

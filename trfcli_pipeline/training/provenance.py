@@ -22,8 +22,6 @@ from trfcli_pipeline.training.events import Evaluated, Finished, Planned
 from trfcli_pipeline.training.trainer_state import TrainerState
 
 _VERSIONS = ("trfcli", "torch", "transformers", "spacy")
-# Arguments that aren't settings of the config.
-_METHODS = ("freeze_encoder", "freeze_layers", "lora", "precision")
 
 
 def identify(config: TrainingConfig, path: Path, data: Data) -> dict[str, str]:
@@ -34,8 +32,7 @@ def identify(config: TrainingConfig, path: Path, data: Data) -> dict[str, str]:
     """
     settings = {
         "config": config.config.to_str(),
-        "overrides": dict(config.arguments.overrides),
-        **{name: getattr(config.arguments, name) for name in _METHODS},
+        "arguments": config.arguments.as_json(),
         "processes": config.n_processes,
     }
     return {
@@ -113,7 +110,6 @@ def read_result(target: Path, shown: Path) -> Finished:
         highest_score=max(scores),
         path=shown,
         evaluations_without_improvement=since_best if facts["stopped_early"] else 0,
-        seconds=facts["seconds"],
         kept_because=facts["choice"],
     )
 
@@ -138,6 +134,8 @@ def describe_training(
     nlp.meta["trf"] = {
         "encoder": encoder,
         "training": {
+            # Replaced below where the config or the data decided.
+            **config.arguments.as_json(),
             "texts": plan.train_texts,
             "dev_texts": plan.dev_texts,
             "labels": dict(plan.label_counts),
@@ -147,12 +145,10 @@ def describe_training(
             "batch_size": plan.batch_size,
             "trf_lr": plan.trf_lr,
             "learn_rate": plan.learn_rate,
-            **{name: getattr(config.arguments, name) for name in _METHODS},
             # The one that "auto" stands for.
             "precision": plan.precision,
             "layer_decay": config.layer_decay,
             "averages": config.averages,
-            "overrides": dict(config.arguments.overrides),
             "seed": config.seed,
             "device": plan.device,
             "versions": {name: installed_version(name) for name in _VERSIONS},
@@ -177,6 +173,8 @@ def describe_training(
 def complete_meta(path: Path, state: TrainerState, request: str) -> None:
     """Add to a trained pipeline what is only known after training.
 
+    No file of a pipeline has a time or duration: the same training gives the same bytes.
+
     Args:
         request: Digest of the training run's identity, by which `has_finished` recognizes it.
     """
@@ -185,7 +183,6 @@ def complete_meta(path: Path, state: TrainerState, request: str) -> None:
         steps=state.step,
         stopped_early=state.stopped_early,
         choice=state.kept_because,
-        seconds=state.seconds,
         request=request,
     )
     srsly.write_json(path / "meta.json", meta)

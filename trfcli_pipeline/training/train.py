@@ -142,7 +142,8 @@ def train_textcat(
         replace_pipeline(target, workspace.best)
         workspace.remove()
     context.close()
-    yield replace(read_result(target, shown), replaced=replaced)
+    seconds = trainer.state.seconds
+    yield replace(read_result(target, shown), replaced=replaced, seconds=seconds)
 
 
 def _find_warnings(trainer: Trainer, data: Data, discarded: Workspace | None) -> list[str]:
