@@ -109,7 +109,7 @@ def train_textcat(
     # The order of the texts is the same in all processes, but dropout differs.
     torch.manual_seed(config.seed + context.rank)
     segments = set_up_segments(nlp, config)
-    classifier, phrase = set_up_classifier(nlp, config, data)
+    setup = set_up_classifier(nlp, config, data)
     examples = Examples(
         nlp,
         data.train,
@@ -118,16 +118,19 @@ def train_textcat(
         encode=arguments.freeze_encoder,
         memory=_MEMORY // context.size,
     )
-    trainer = Trainer(nlp, encoder, classifier, examples, data, config, context)
+    trainer = Trainer(nlp, encoder, setup.classifier, examples, data, config, context)
     if resumed:
         trainer.restore(workspace)
     plan = _describe_plan(
         trainer,
         data,
-        warnings=_find_warnings(trainer, data, None if resumed else workspace),
+        warnings=[
+            *_find_warnings(trainer, data, None if resumed else workspace),
+            *setup.warnings,
+        ],
         methods=methods,
         segments=segments,
-        classifier=phrase,
+        classifier=setup.phrase,
     )
     yield plan
 

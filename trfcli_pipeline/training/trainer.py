@@ -65,9 +65,9 @@ class Trainer:
         self.examples = examples
         self.dev_texts = [record.text for record in data.dev]
         self.dev_decides = data.dev_decides
-        self.dev_gold = [
-            complete_cats(record, classifier.labels, config.exclusive) for record in data.dev
-        ]
+        # In multi-label data, labels that only the classifier knows are unknown.
+        self.dev_labels = classifier.labels if config.exclusive else data.labels
+        self.dev_gold = [complete_cats(each, data.labels, config.exclusive) for each in data.dev]
         self.config = config
         self.context = context
         weights = config.training["score_weights"]
@@ -225,11 +225,11 @@ class Trainer:
 
     def _evaluate_dev(self) -> Evaluation:
         """Score the pipeline on the dev set; tune a multi-label classifier's thresholds first."""
-        prediction, labels = predict(self.nlp, self.dev_texts), self.classifier.labels
+        prediction, labels = predict(self.nlp, self.dev_texts), self.dev_labels
         threshold: Threshold = DEFAULT_THRESHOLD
         if not self.config.exclusive:
             threshold = tune_thresholds(self.dev_gold, prediction.cats, labels)
-            self.classifier.thresholds = threshold
+            self.classifier.thresholds = {**self.classifier.thresholds, **threshold}
         return score_cats(
             self.dev_gold,
             prediction.cats,

@@ -23,6 +23,7 @@ CHANGED: dict[str, Any] = {
     "exclusive": True,
     "architecture": "softmax_class_vector",
     "balance": True,
+    "drop_labels": True,
     "segments": "doc",
     "max_texts": 30,
     "epochs": 4,

@@ -17,7 +17,6 @@ from trainings import QUICK, finish, hidden, rows, start, write
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.training import Checkpointed, Finished, Planned, Stepped, train_textcat
 
-
 # Checkpoints within an epoch and at its end, and evaluations at other steps.
 LONG = replace(QUICK, epochs=3, eval_every=4, checkpoint_every=3)
 

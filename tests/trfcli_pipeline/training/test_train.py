@@ -12,7 +12,7 @@ import pytest
 import spacy
 import srsly
 from directories import snapshot
-from trainings import QUICK, TAILS, constant_rates, encoder_files, finish, rows, start, write
+from trainings import QUICK, TAILS, constant_rates, finish, rows, start, write
 
 from trfcli_pipeline.training import (
     Checkpointed,
@@ -176,49 +176,6 @@ def test_same_seed_gives_the_same_files(model: Path, data: str, tmp_path: Path) 
         found[name] = snapshot(tmp_path / name), losses
     assert found["one"] == found["two"]
     assert found["one"] != found["three"]
-
-
-def test_classifier_with_the_same_labels_is_trained_further(
-    classifier: Path, data: str, tmp_path: Path
-) -> None:
-    config = constant_rates(tmp_path / "a.cfg", head=0.0, encoder=0.0, dropout=0.0)
-    arguments = replace(QUICK, epochs=1, config=config, learn_rate=None)
-    events = train_textcat(str(classifier), data, output=tmp_path / "out", arguments=arguments)
-    plan = next(events)
-    assert isinstance(plan, Planned)
-    assert plan.classifier == "training the existing classifier further"
-    finish(events)
-    # With learning rates of zero, nothing changes.
-    assert encoder_files(tmp_path / "out") == encoder_files(classifier)
-    one, other = spacy.load(classifier), spacy.load(tmp_path / "out")
-    for row in rows("FRUIT", "FILM")[::5]:
-        assert one(row["text"]).cats == other(row["text"]).cats
-        assert max(other(row["text"]).cats.values()) > 0.6
-
-
-@pytest.mark.parametrize("change", ["labels", "multilabel", "architecture"])
-def test_classifier_with_other_labels_or_settings_is_replaced(
-    classifier: Path, data: str, tmp_path: Path, change: str
-) -> None:
-    labels = ("FRUIT", "FILM", "DOG") if change == "labels" else ("FRUIT", "FILM")
-    train = write(tmp_path / "train.jsonl", rows(*labels))
-    arguments = replace(QUICK, epochs=1)
-    if change == "multilabel":
-        arguments = replace(arguments, exclusive=False)
-    if change == "architecture":
-        arguments = replace(arguments, architecture="softmax_class_vector")
-    model = tmp_path / "model"
-    shutil.copytree(classifier, model)
-    events = train_textcat(str(model), train, arguments=arguments)
-    plan = next(events)
-    assert isinstance(plan, Planned)
-    assert plan.classifier.startswith("new classifier, replacing one")
-    end = finish(events)
-    assert end.replaced == "a pipeline with a text classifier of 2 labels"
-    textcat = spacy.load(model).get_pipe("trf_textcat")
-    assert set(textcat.labels) == set(labels)
-    assert textcat.exclusive_classes == (change != "multilabel")
-    assert textcat.cfg["architecture"] == arguments.architecture or change != "architecture"
 
 
 def test_multi_label_classifier_learns(model: Path, tmp_path: Path) -> None:

@@ -167,6 +167,13 @@ def train_textcat(
     balance: Annotated[
         bool, _classifier("--balance", help="Give rare labels a higher weight than common ones.")
     ] = False,
+    drop_labels: Annotated[
+        bool,
+        _classifier(
+            "--drop-labels",
+            help="Remove labels of the existing classifier that no training text has.",
+        ),
+    ] = False,
     resume: Annotated[
         bool,
         _interruptions(
@@ -218,6 +225,7 @@ def train_textcat(
             exclusive=exclusive,
             architecture=architecture,
             balance=balance,
+            drop_labels=drop_labels,
             segments=segments,
             max_texts=max_texts,
             epochs=epochs,

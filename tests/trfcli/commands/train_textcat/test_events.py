@@ -180,6 +180,7 @@ def test_replaced_pipeline_is_named_and_the_next_command_can_be_copied(
         (["--checkpoint-every", "0"], "checkpoint_every", 0),
         (["--segments", "doc"], "segments", "doc"),
         (["--balance"], "balance", True),
+        (["--drop-labels"], "drop_labels", True),
         (["--freeze-layers", "2"], "freeze_layers", 2),
         (["--lora", "8"], "lora", 8),
         (["--precision", "bf16"], "precision", "bf16"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import spacy
-from textcats import make, with_cats
+from textcats import LABELS, make, with_cats
 
 from trfcli_pipeline import TransformersLanguage, TransformersTextCategorizer
 from trfcli_pipeline.errors import DataError, PipelineError
@@ -73,3 +73,30 @@ def test_an_unknown_positive_label_is_an_error(tiny_bert: Path) -> None:
         textcat.initialize(None, nlp=nlp, positive_label="CAT")
     with pytest.raises(PipelineError, match="needs the pipeline"):
         textcat.initialize(None)
+
+
+@pytest.mark.parametrize("is_loaded", [False, True])
+def test_a_trained_classifier_takes_no_more_labels(
+    tiny_bert: Path, tmp_path: Path, is_loaded: bool
+) -> None:
+    """spaCy's own error, as from every component that can't be resized."""
+    nlp = make(tiny_bert)
+    if is_loaded:
+        nlp.to_disk(tmp_path)
+        nlp = spacy.load(tmp_path)
+    textcat = nlp.get_pipe("trf_textcat")
+    with pytest.raises(ValueError, match=r"\[E922\] .*'trf_textcat' .*output dimension of 3"):
+        textcat.add_label("CAT")
+    with pytest.raises(ValueError, match="E922"):
+        nlp.initialize(lambda: with_cats(nlp, {"CAT": 1.0}))
+    assert textcat.labels == LABELS
+    assert textcat.add_label("DOG") == 0
+
+
+def test_initializing_again_starts_anew(tiny_bert: Path) -> None:
+    nlp = make(tiny_bert)
+    textcat = nlp.get_pipe("trf_textcat")
+    textcat.thresholds = {"DOG": 0.1}
+    nlp.initialize()
+    assert textcat.thresholds == {}
+    assert not textcat.model.get_ref("output_layer").get_param("W").any()
