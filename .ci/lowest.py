@@ -10,7 +10,7 @@ LOWER_BOUND = re.compile(r"([\w.-]+)\s*(?:>=|==)\s*([\w.]+)")
 
 
 def constraints(project: dict) -> list[str]:
-    """`name==version` for every requirement of the project and of its extras but `docs`."""
+    """`name==version` for every requirement of the project and of its extras, except `docs`."""
     extras = project["optional-dependencies"]
     groups = [project["dependencies"], *(extras[name] for name in extras if name != "docs")]
     bounds = (LOWER_BOUND.match(requirement) for group in groups for requirement in group)

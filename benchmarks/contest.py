@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from spacy.language import Language
 
-# Set before anything imports the hub's client: no contestant may wait for a server.
+# Set before anything imports the hub's client, so that no contestant waits for a server.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-Labelled = list[tuple[str, list[str]]]
+Labeled = list[tuple[str, list[str]]]
 
 _PACKAGES = ("trfcli", "spacy", "spacy-transformers", "transformers", "torch", "openvino")
 
@@ -46,7 +46,7 @@ def read_texts(path: str, limit: int | None) -> list[str]:
     return texts[:limit]
 
 
-def read_labelled(data: str, part: str) -> Labelled:
+def read_labeled(data: str, part: str) -> Labeled:
     """Read texts and their labels from DATA/PART.jsonl."""
     return [(row["text"], row["labels"]) for row in _rows(Path(data) / f"{part}.jsonl")]
 
@@ -83,7 +83,7 @@ def update_speed(
     from spacy.training import Example
     from spacy.util import minibatch
 
-    texts = read_labelled(data, "train")
+    texts = read_labeled(data, "train")
     random.Random(0).shuffle(texts)
     texts = texts[:limit]
     labels = sorted({label for _, own in texts for label in own})

@@ -54,9 +54,9 @@ TABLES = {
     "encode": Table(
         "Running a pipeline",
         "Whole pipelines. Words are separated by whitespace; memory is that of the whole process. "
-        "Bookkeeping is the share of time that is spent neither in a tokenizer nor in the encoder "
-        'nor in another component, for example on the alignment. "Encoder alone" times only the '
-        "forward passes, without tokenization, alignment, or Docs.",
+        "Bookkeeping is the share of time outside of tokenizers, encoder and other components, for "
+        'example for the alignment. "Encoder alone" times only the forward passes, without '
+        "tokenization, alignment, or Docs.",
         (
             Column("words/s", "words_per_s"),
             Column("seconds", "seconds", ",.1f"),

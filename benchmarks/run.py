@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from contest import read_labelled
+from contest import read_labeled
 from runner import Contestant, Runner, trf_program
 
 _LOAD = "import spacy; spacy.load({!r})"
@@ -153,7 +153,7 @@ def _with_limit(data: str) -> tuple[str, int | None]:
 def _draw(data: str, shots: int, seed: int, work: Path) -> str:
     """Create a data set with `shots` training texts per label, and no dev set."""
     by_label = defaultdict(list)
-    for text, labels in read_labelled(data, "train"):
+    for text, labels in read_labeled(data, "train"):
         by_label[labels[0]].append({"text": text, "labels": labels})
     generator = random.Random(seed)
     drawn = [row for label in sorted(by_label) for row in generator.sample(by_label[label], shots)]

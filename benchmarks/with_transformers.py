@@ -60,7 +60,7 @@ def textcat(
     """Fine-tune by the standard recipe, and score on the test set."""
     random.seed(seed)
     torch.manual_seed(seed)
-    train, test = (contest.read_labelled(data, part) for part in ("train", "test"))
+    train, test = (contest.read_labeled(data, part) for part in ("train", "test"))
     random.shuffle(train)
     train = train[:limit]
     labels = sorted({label for _, own in (*train, *test) for label in own})
@@ -132,7 +132,7 @@ def _pad(tokenizer: Any, rows: list[list[int]]) -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "attention_mask": mask.long()}
 
 
-def _matrix(texts: contest.Labelled, labels: list[str]) -> np.ndarray:
+def _matrix(texts: contest.Labeled, labels: list[str]) -> np.ndarray:
     """Build a matrix with 1 where a label applies. *Shape:* (texts, labels)"""
     return np.array([[label in own for label in labels] for _, own in texts], np.float32)
 

@@ -12,7 +12,9 @@ import spacy
 
 from trfcli_pipeline.tasks.evaluate import evaluate
 from trfcli_pipeline.tasks.speed import measure_pipeline
-from trfcli_pipeline.training import Event, Planned, Stepped, TrainingArguments, train_textcat
+from trfcli_pipeline.training.arguments import TrainingArguments
+from trfcli_pipeline.training.events import Planned, Stepped, TrainingEvent
+from trfcli_pipeline.training.train import train_textcat
 
 
 def encode(
@@ -49,8 +51,8 @@ def train_command(model: str, data: str, limit: int | None, batch_size: int) -> 
             train_textcat(model, f"{data}/train.jsonl", output=output, arguments=arguments)
         )
     return {
-        "texts": plan.train_texts,
-        "texts_per_s": plan.train_texts / seconds,
+        "texts": len(plan.data.train),
+        "texts_per_s": len(plan.data.train) / seconds,
         "seconds": seconds,
         "peak_mb": contest.peak_mb(),
     }
@@ -78,8 +80,8 @@ def textcat(
         )
     )
     metrics = {
-        "texts": plan.train_texts,
-        "epochs": plan.steps // math.ceil(plan.train_texts / plan.batch_size),
+        "texts": len(plan.data.train),
+        "epochs": plan.config.steps // math.ceil(len(plan.data.train) / plan.config.batch_size),
         "train_s": seconds,
         "peak_mb": contest.peak_mb(),
     }
@@ -93,7 +95,7 @@ def score(model: str, data: str) -> dict[str, Any]:
     return {main: getattr(result, main), "macro_f": result.macro_f}
 
 
-def _time_steps(events: Iterator[Event]) -> tuple[Planned, float]:
+def _time_steps(events: Iterator[TrainingEvent]) -> tuple[Planned, float]:
     """Run a training, and return its plan and the seconds of its steps.
 
     Reading, evaluation on the dev set, and saving don't count.

@@ -1,4 +1,4 @@
-"""spaCy's own components on the encoder, by the architecture trfcli.TokenVectors.v1."""
+"""spaCy's own components on the encoder, through the architecture trfcli.TokenVectors.v1."""
 
 import random
 from pathlib import Path
@@ -183,7 +183,7 @@ def test_averages_of_the_optimizer_are_used(tiny_bert: Path) -> None:
     assert encoder_bytes(nlp) == encoder
 
 
-# --- what the encoder is worth to them ---
+# --- the benefit of fine-tuning ---
 
 NAMES = ["apple", "fox", "dog", "film", "pie", "prize", "news", "fun"]
 
@@ -224,10 +224,10 @@ def test_fine_tuning_beats_frozen_random_weights(
     assert scores[False]["ents_f"] > scores[True]["ents_f"] + 0.3
 
 
-# --- how a head gets to know its encoder ---
+# --- how encoder and heads find each other ---
 
 
-def test_the_encoder_knows_its_heads(tiny_bert: Path) -> None:
+def test_the_encoder_finds_its_heads(tiny_bert: Path) -> None:
     nlp = make(tiny_bert, "xx", "tagger")
     nlp.add_pipe("ner", name="own_tok2vec")
     encoder = nlp.get_pipe("trf_tok2vec")

@@ -6,10 +6,10 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from trfcli import console
 from trfcli.commands import (
@@ -22,8 +22,9 @@ from trfcli.commands import (
     inspect_alignment,
     optimize,
     package,
-    train_textcat,
 )
+from trfcli.commands.train_textcat.command import train_textcat
+from trfcli.commands.train_textcat.overrides import TakesOverrides
 from trfcli.help import HelpLayout
 from trfcli.options import DebugOption, QuietOption
 
@@ -38,26 +39,20 @@ VERSIONED = ("spacy", "torch", "transformers")
 SHARED = ("quiet", "debug")
 
 
-class Entry(NamedTuple):
-    """A command: its function and its names, the full name first."""
-
-    function: Callable[..., None]
-    names: tuple[str, ...]
-
-
-# In the order of `trf --help`: the order in which users need them.
-COMMANDS = (
-    Entry(init_model.init_model, ("init-model", "init")),
-    Entry(inspect_alignment.inspect_alignment, ("inspect-alignment", "inspect")),
-    Entry(train_textcat.train_textcat, ("train-textcat", "train")),
-    Entry(evaluate.evaluate, ("evaluate",)),
-    Entry(compare.compare, ("compare",)),
-    Entry(annotate.annotate, ("annotate",)),
-    Entry(benchmark.benchmark, ("benchmark",)),
-    Entry(optimize.optimize, ("optimize",)),
-    Entry(package.package, ("package",)),
-    Entry(info.info, ("info",)),
-)
+# The names of each command, the full name first, and its function. In the order of `trf --help`:
+# the order in which users need them.
+COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
+    ("init-model", "init"): init_model.init_model,
+    ("inspect-alignment", "inspect"): inspect_alignment.inspect_alignment,
+    ("train-textcat", "train"): train_textcat,
+    ("evaluate",): evaluate.evaluate,
+    ("compare",): compare.compare,
+    ("annotate",): annotate.annotate,
+    ("benchmark",): benchmark.benchmark,
+    ("optimize",): optimize.optimize,
+    ("package",): package.package,
+    ("info",): info.info,
+}
 
 
 class Group(HelpLayout, TyperGroup):
@@ -70,13 +65,13 @@ class Group(HelpLayout, TyperGroup):
     def format_options(self, ctx: "Context", formatter: "HelpFormatter") -> None:
         with formatter.section("Commands"):
             formatter.write_dl(
-                [(", ".join(names), self.commands[names[0]].help or "") for _, names in COMMANDS]
+                [(", ".join(names), self.commands[names[0]].help or "") for names in COMMANDS]
             )
         super().format_options(ctx, formatter)
 
 
 class Command(HelpLayout, TyperCommand):
-    """A command that takes --quiet and --debug as `trf` does, and whose errors become messages."""
+    """A command that accepts --quiet and --debug like `trf`, and prints errors as messages."""
 
     def get_params(self, ctx: "Context") -> "list[Parameter]":
         shared = [param for param in ctx.find_root().command.params if param.name in SHARED]
@@ -88,6 +83,11 @@ class Command(HelpLayout, TyperCommand):
         console.configure(**given)
         if not console.settings.debug:
             console.silence_libraries()
+        for param in self.params:
+            # Such as the value of a shell variable that isn't set.
+            if ctx.params.get(param.name or "") == "":
+                name = param.metavar if isinstance(param, TyperArgument) else param.opts[0]
+                ctx.fail(f"{name} is empty.")
         try:
             super().invoke(ctx)
             # Report a closed pipe now. When Python exits, nothing can catch the error.
@@ -98,7 +98,7 @@ class Command(HelpLayout, TyperCommand):
             raise typer.Exit(report(error)) from error
 
 
-class CommandWithOverrides(train_textcat.TakesOverrides, Command):
+class CommandWithOverrides(TakesOverrides, Command):
     """A command that also takes every setting of its config as an option."""
 
 
@@ -181,9 +181,9 @@ def build() -> typer.Typer:
     )
     sentence, example = help_and_example(trf)
     app.callback(help=sentence, epilog=example)(trf)
-    for function, names in COMMANDS:
+    for names, function in COMMANDS.items():
         sentence, example = help_and_example(function)
-        cls = CommandWithOverrides if function is train_textcat.train_textcat else Command
+        cls = CommandWithOverrides if function is train_textcat else Command
         for name in names:
             # The help lists the short name beside the full one, and completion skips it.
             hidden = name != names[0]

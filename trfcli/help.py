@@ -50,7 +50,7 @@ def parameters(ctx: "Context") -> dict[str, list[tuple[str, str]]]:
         name, text = record
         section = getattr(param, "rich_help_panel", None) or "Options"
         if isinstance(param, TyperArgument):
-            # The usage line says which arguments are required, and the explanation their type.
+            # The usage line shows which arguments are required. The explanation names their type.
             section, name, text = "Arguments", name.split()[0], text.replace("[required]", "")
         elif param.name == "help":
             section = GENERAL

@@ -8,6 +8,7 @@ import typer
 
 GENERAL = "General options"
 
+
 pipeline_argument = partial(
     typer.Argument,
     help="Directory of a pipeline, or the name of an installed one.",

@@ -1,4 +1,4 @@
-"""Text for the columns of a terminal, of which a character takes none, one or two."""
+"""Text on a terminal, where a character is zero, one or two columns wide."""
 
 from collections.abc import Iterable, Iterator
 

@@ -36,11 +36,11 @@ def millions(number: float) -> str:
 # The library's functions, imported when they are called: importing the library takes seconds.
 
 
-def enumeration(items: Sequence[str], *, limit: int = 10) -> str:
-    """The first few items and the number of the others: "A, B, C and 4 more"."""
+def enumeration(items: Sequence[str]) -> str:
+    """The first five items and the number of the others: "A, B, C, D, E and 4 more"."""
     from trfcli_pipeline.data import wording
 
-    return wording.enumeration(items, limit=limit)
+    return wording.enumeration(items)
 
 
 def plural(number: int, noun: str) -> str:

@@ -62,7 +62,7 @@ def read_blocks(page: Path) -> list[Block]:
 
 
 def commands(code: str, *, prompt: str = "") -> list[str]:
-    """The commands of a shell block, those continued with a backslash on one line.
+    """The commands of a shell block. Lines that a backslash continues are joined.
 
     Args:
         prompt: What the line of a command starts with; lines without it are output.

@@ -30,7 +30,7 @@ def reference() -> str:
     group: Any = typer.main.get_command(app)
     root = group.make_context("trf", [], resilient_parsing=True)
     parts = [HEAD, section(root, parameters(root))]
-    for _, (name, *short) in COMMANDS:
+    for name, *short in COMMANDS:
         command = group.get_command(root, name)
         context = type(root)(command, info_name=name, parent=root)
         own = {title: rows for title, rows in parameters(context).items() if title != GENERAL}

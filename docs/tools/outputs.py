@@ -23,7 +23,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 @cache
 def run(command: str) -> str:
-    """Run a command, once however many pages show it; return what it prints."""
+    """Run a command and return its output. A command on several pages runs only once."""
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=WORK,

@@ -141,7 +141,7 @@ def mistype(rng: random.Random, text: str) -> str:
 
 
 def ticket(rng: random.Random, *, test: bool) -> dict[str, str]:
-    """One row; `test` chooses among all parts, otherwise among three of four."""
+    """Make one row. If `test`, choose among all parts, otherwise among three of every four."""
     label = rng.choices(list(SHARES), weights=list(SHARES.values()))[0]
     parts = [part for i, part in enumerate(PARTS[label]) if test or i % 4 != 3]
     sentences = [fill(rng, rng.choice(parts))]

@@ -28,14 +28,14 @@ RESULTS = [
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> Path:
-    results = tmp_path / "results.jsonl"
-    results.write_text("".join(f"{json.dumps(each)}\n" for each in RESULTS))
-    return results
+def results(tmp_path: Path) -> Path:
+    path = tmp_path / "results.jsonl"
+    path.write_text("".join(f"{json.dumps(each)}\n" for each in RESULTS))
+    return path
 
 
-def test_tables_have_medians_ranges_and_ratios(write: Path, tmp_path: Path) -> None:
-    importlib.import_module("report").main([str(write)], tmp_path / "B.md")
+def test_tables_have_medians_ranges_and_ratios(results: Path, tmp_path: Path) -> None:
+    importlib.import_module("report").main([str(results)], tmp_path / "B.md")
     text = (tmp_path / "B.md").read_text()
     rows = [each for each in text.splitlines() if each.startswith("|")]
     assert rows == [
@@ -51,19 +51,19 @@ def test_tables_have_medians_ranges_and_ratios(write: Path, tmp_path: Path) -> N
     assert "## Few texts" not in text
 
 
-def test_text_written_by_hand_is_kept(write: Path, tmp_path: Path) -> None:
+def test_text_written_by_hand_is_kept(results: Path, tmp_path: Path) -> None:
     output = tmp_path / "B.md"
     output.write_text("# Old\n\nold tables\n\n## What was tried and did not help\n\nThis.\n")
     for _ in range(2):
-        importlib.import_module("report").main([str(write)], output)
+        importlib.import_module("report").main([str(results)], output)
         text = output.read_text()
         assert text.startswith("# Benchmarks\n")
         assert "old tables" not in text
         assert text.endswith("\n- torch 2.13.0\n\n## What was tried and did not help\n\nThis.\n")
 
 
-def test_results_are_not_overwritten(write: Path) -> None:
-    before = write.read_text()
+def test_results_are_not_overwritten(results: Path) -> None:
+    before = results.read_text()
     with pytest.raises(SystemExit, match="the last argument is the "):
-        importlib.import_module("report").main([], write)
-    assert write.read_text() == before
+        importlib.import_module("report").main([], results)
+    assert results.read_text() == before

@@ -1,4 +1,4 @@
-"""A folder with the data and pipelines that the pages name, with a tiny encoder for minilm."""
+"""A folder with the data and pipelines that the pages name; its encoder is tiny, not minilm."""
 
 import json
 import shutil
@@ -82,10 +82,10 @@ def _patch(patch: pytest.MonkeyPatch, folder: Path, encoder: Path) -> None:
 
     patch.chdir(folder)
     patch.setattr(sources, "_in_package", locate)
-    # That commands run is what is tested here, not how good the models get.
+    # These tests check that commands run, not how good the models get.
     patch.setattr("trfcli_pipeline.training.size_rules._LEAST_STEPS", 1)
     patch.setattr(spacy, "load", load_installed)
-    # The tests that come later keep their one thread.
+    # Later tests keep their single thread.
     patch.setattr(torch, "set_num_threads", int)
 
 
@@ -93,7 +93,7 @@ def _patch(patch: pytest.MonkeyPatch, folder: Path, encoder: Path) -> None:
 def reader(
     prepared: Path, tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """The folder of somebody who follows a page: a copy of `prepared`, and the way into it."""
+    """A copy of `prepared` as the current directory, for a reader who follows a page."""
     folder = tmp_path / "reader"
     shutil.copytree(prepared, folder)
     _patch(monkeypatch, folder, tiny_bert)

@@ -1,8 +1,7 @@
-"""Every code block of README and docs that can run does run, page by page."""
+"""Run every code block of README and docs that can run, page by page."""
 
 import csv
 import io
-import json
 import re
 import shutil
 from collections.abc import Callable
@@ -21,7 +20,7 @@ SHOWN = {"dockerfile", "text"}
 
 
 def _check(block: Block, namespace: dict[str, object]) -> None:
-    """Run a block, or parse it where it isn't a program."""
+    """Run a block, or parse it if it isn't a program."""
     match block.language:
         case "python" if block.reason is not None:
             compile(block.code, block.place, "exec")
@@ -49,7 +48,7 @@ def _check(block: Block, namespace: dict[str, object]) -> None:
 def _check_records(block: Block, content: str, suffix: str) -> None:
     path = Path("block").with_suffix(suffix)
     path.write_text(content, encoding="utf8")
-    assert read_records(path, labelled=True), block.place
+    assert read_records(path, labeled=True), block.place
 
 
 def every(paths: list[Path]) -> Callable[..., Any]:
@@ -83,10 +82,9 @@ def test_all_forms_of_a_record_mean_the_same() -> None:
         if each.language == "json"
     )
     Path("forms.jsonl").write_text(block.code, encoding="utf8")
-    records = read_records("forms.jsonl", labelled=True)
+    records = read_records("forms.jsonl", labeled=True)
     assert [record.labels for record in records] == [{"SPAM"}] * 4
     assert len({record.text for record in records}) == 1
-    assert all(json.loads(line) for line in block.code.splitlines())
 
 
 def test_the_links_of_the_readme_lead_somewhere() -> None:

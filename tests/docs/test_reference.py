@@ -27,7 +27,7 @@ REGISTERED = {
 
 
 def read_table(page: str, heading: str) -> dict[str, str]:
-    """The first two columns of the table under a heading that starts so."""
+    """The first two columns of the table under the heading that starts with `heading`."""
     text = (REFERENCE / page).read_text(encoding="utf8")
     section = re.split(r"^## ", text, flags=re.MULTILINE)
     (found,) = (each for each in section if each.startswith(heading))

@@ -25,7 +25,7 @@ def test_both_configs_have_the_same_head_and_rates(configs: list[Config]) -> Non
 
 
 @pytest.mark.usefixtures("reader")
-def test_the_config_after_trains(configs: list[Config]) -> None:
+def test_the_config_after_the_move_trains(configs: list[Config]) -> None:
     _, after = configs
     nlp = load_model_from_config(after, auto_fill=True)
     doc = nlp.make_doc("Ana from Acme called.")

@@ -20,8 +20,8 @@ OPS = NumpyOps()
 WIDTH = 3
 CLASS_ID, SEP_ID = 101, 102
 
-# Tokens that were seen, tokens that were truncated, and of each wordpiece the tokens that it is
-# linked with: none for a special token.
+# Number of seen tokens, number of truncated ones, and for each wordpiece the tokens that it is
+# linked with (none for a special token)
 Segment = tuple[int, int, list[set[int]]]
 
 
@@ -50,7 +50,7 @@ def make_alignment(batch: list[Segment]) -> Alignment:
 
 
 def share_matrix(batch: list[Segment]) -> np.ndarray:
-    """Which part of each wordpiece's row each token gets. Shape: (tokens, wordpieces)"""
+    """The part of each wordpiece's row that each token gets. Shape: (tokens, wordpieces)"""
     n_tokens = sum(n_seen + n_truncated for n_seen, n_truncated, _ in batch)
     matrix = np.zeros((n_tokens, sum(len(pieces) for _, _, pieces in batch)))
     token = piece = 0
@@ -68,7 +68,7 @@ def random_rows(n_rows: int, seed: int, low: float = -1.0) -> np.ndarray:
 
 
 def make_doc(lengths: list[int], seed: int = 0, *, class_at: int = 0) -> Doc:
-    """A Doc with sentences of so many wordpieces, and with zeros as gradients."""
+    """A Doc whose sentences have `lengths` wordpieces, with zeros as gradients."""
     doc = Doc(Vocab(), words=["word"] * len(lengths))
     sentences = [[SEP_ID] * length for length in lengths]
     for ids in sentences:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from trfcli_pipeline.tasks.annotate import Event, annotate
+from trfcli_pipeline.tasks.annotate import AnnotationEvent, annotate
 
 # Of very different lengths, so that a change of order would show.
 TEXTS = [f"Number {number}. " + "I love this film! " * (number * 7 % 11) for number in range(30)]
@@ -24,7 +24,7 @@ def read(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(name).read_text(encoding="utf-8").splitlines()]
 
 
-def run(*args: str, **options: Any) -> list[Event]:
+def run(*args: str, **options: Any) -> list[AnnotationEvent]:
     return list(annotate(*args, **options))
 
 

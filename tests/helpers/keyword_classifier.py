@@ -3,12 +3,13 @@
 from typing import Any
 
 import spacy
-from labelled import Cats
 from spacy.language import Language
 from spacy.tokens import Doc
 
-TEXTS = ["free  money\n", "hello there", "feel free", ""]
-GOLD: list[Cats] = [{"SPAM": 1.0}, {"HAM": 1.0}, {"HAM": 1.0}, {"HAM": 1.0}]
+from trfcli_pipeline.data.records import Record
+
+TEXTS = {"free  money\n": "SPAM", "hello there": "HAM", "feel free": "HAM", "": "HAM"}
+RECORDS = [Record(text, {label: 1.0}, line) for line, (text, label) in enumerate(TEXTS.items(), 1)]
 
 
 class KeywordClassifier:

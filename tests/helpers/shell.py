@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from trfcli.app import app
 
-# What a reader's machine does and a test doesn't: install packages.
+# Commands that install packages, which the tests don't do
 SKIPPED = {"make", "pip", "source"}
 
 
@@ -66,7 +66,7 @@ def _run(name: str, arguments: list[str], given: str, line: str) -> str:
 
 
 def _start_spacy_train(path: str, options: list[str]) -> str:
-    """All that `spacy train` does before its first step: the config and the data work together."""
+    """Do what `spacy train` does before its first step, to check config and data."""
     overrides = {
         name.removeprefix("--"): value
         for name, value in zip(options[::2], options[1::2], strict=True)

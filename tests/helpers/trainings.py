@@ -8,8 +8,10 @@ import spacy
 import srsly
 from directories import snapshot
 
-from trfcli_pipeline.training import Event, Finished, Planned, TrainingArguments, train_textcat
+from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.config import config_path
+from trfcli_pipeline.training.events import Finished, Planned, TrainingEvent
+from trfcli_pipeline.training.train import train_textcat
 
 WORDS = {
     "FRUIT": ["apple pie", "delicious apple", "apple shares", "a free apple"],
@@ -40,7 +42,7 @@ def encoder_files(directory: Path) -> dict[str, str]:
     return snapshot(directory / "trf_tok2vec")
 
 
-def finish(events: Iterator[Event]) -> Finished:
+def finish(events: Iterator[TrainingEvent]) -> Finished:
     *_, last = events
     assert isinstance(last, Finished)
     return last

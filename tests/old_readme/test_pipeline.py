@@ -264,7 +264,7 @@ def sub_batches(nlp: Language, words_per_batch: int) -> list[tuple[int, int]]:
     return sorted(shapes, key=itemgetter(1), reverse=True)
 
 
-def test_sentences_of_like_length_are_encoded_together(nlp: Language) -> None:
+def test_sentences_of_similar_length_are_encoded_together(nlp: Language) -> None:
     shapes = sub_batches(nlp, 16)
     lengths = sorted((len(nlp(text)._.trf_word_pieces) for text in TEXTS), reverse=True)
     ends = np.cumsum([rows for rows, _ in shapes])

@@ -16,7 +16,7 @@ from trfcli_pipeline.errors import DataError, OutputError
 
 Run = Callable[..., Result]
 HEAVY = {"torch", "spacy", "transformers", "thinc", "numpy", "trfcli_pipeline"}
-NAMES = [name for entry in COMMANDS for name in entry.names]
+NAMES = [name for names in COMMANDS for name in names]
 
 
 @pytest.fixture
@@ -32,13 +32,13 @@ def failing(inspection: ModuleType) -> Callable[[BaseException], None]:
     return fail_with
 
 
-@pytest.mark.parametrize("entry", COMMANDS, ids=lambda entry: entry.names[0])
-def test_docstring_has_a_sentence_and_an_example(entry: app_module.Entry) -> None:
-    summary, example = help_and_example(entry.function)
+@pytest.mark.parametrize("names", COMMANDS, ids=lambda names: names[0])
+def test_docstring_has_a_sentence_and_an_example(names: tuple[str, ...]) -> None:
+    summary, example = help_and_example(COMMANDS[names])
     assert summary.endswith(".")
     commands = example.splitlines()
     assert commands
-    assert all(line.partition("trf ")[2].split()[0] in entry.names for line in commands)
+    assert all(line.partition("trf ")[2].split()[0] in names for line in commands)
 
 
 def test_command_names_are_unique() -> None:
@@ -282,3 +282,19 @@ def run_python(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *args], capture_output=True, text=True, env=environment, check=False
     )
+
+
+@pytest.mark.parametrize(
+    ("args", "name"),
+    [
+        (["inspect", ""], "TEXT"),
+        (["evaluate", "model", ""], "DATA"),
+        (["train", "", "train.jsonl"], "MODEL"),
+        (["train", "model", "train.jsonl", "--dev="], "--dev"),
+        (["annotate", "model", "a.jsonl", ""], "OUTPUT"),
+    ],
+)
+def test_empty_argument_is_wrong_usage(run: Run, args: list[str], name: str) -> None:
+    result = run(*args)
+    assert result.exit_code == 2
+    assert f"{name} is empty." in result.stderr

@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from trfcli.rendering.alignment import print_alignment
+from trfcli.rendering.alignment import print_alignment, table_rows
 from trfcli.rendering.drawing import draw
 from trfcli.rendering.groups import COLORS, split_sentences
-from trfcli.rendering.table import table_rows
 from trfcli.text import visible
 
 Report = dict[str, Any]

@@ -18,7 +18,7 @@ from trfcli import wording
         (wording.millions(22_713_216), "22.7M"),
         (wording.millions(1_500_000_000), "1.5B"),
         (wording.millions(4100), "4,100"),
-        (wording.enumeration([*"ABCDEFGHIJKL"]), "A, B, C, D, E, F, G, H, I, J and 2 more"),
+        (wording.enumeration([*"ABCDEFGHIJKL"]), "A, B, C, D, E and 7 more"),
         (wording.plural(4517, "token"), "4,517 tokens"),
     ],
 )

@@ -21,7 +21,7 @@ TEXTS = [
 LIMIT = 64
 _SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 _LAYERS = {**_SIZES, "intermediate_size": 48, "max_position_embeddings": LIMIT}
-# As `_LAYERS`, for models that number positions from behind the padding id on.
+# Like `_LAYERS`, for models that number positions from after the padding id.
 _ROBERTA = {
     **_LAYERS,
     "max_position_embeddings": LIMIT + 2,

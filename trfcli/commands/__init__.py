@@ -1,1 +1,1 @@
-"""One module a command: it parses, calls one function of the library, and prints."""
+"""One module per command: it parses, calls one function of the library, and prints."""

@@ -18,8 +18,6 @@ from trfcli.options import (
 if TYPE_CHECKING:
     from trfcli_pipeline.tasks.annotate import AnnotationFinished, AnnotationStarted
 
-_SHOWN_LABELS = 10
-
 
 def annotate(
     model: ModelArgument,
@@ -93,7 +91,7 @@ def describe_end(finished: "AnnotationFinished", output: str) -> None:
         f"{label} {wording.thousands(number)}"
         for label, number in sorted(finished.labels.items(), key=lambda item: -item[1])
     ]
-    labels = f"; {wording.enumeration(counts, limit=_SHOWN_LABELS)}" if counts else ""
+    labels = f"; {wording.enumeration(counts)}" if counts else ""
     console.good(
         f"Annotated {wording.plural(finished.texts, 'text')}, "
         f"{wording.plural(finished.words, 'word')}, "

@@ -36,7 +36,7 @@ def machine_pairs(machine: dict[str, Any]) -> Pairs:
     for package, version in machine["versions"].items():
         pairs.append((package, version or "not installed"))
     for device in machine["devices"]:
-        pairs.append(("device", describe_device(device, machine["device"])))
+        pairs.append(("device", format_device(device, machine["device"])))
     pairs.append(("threads", str(machine["threads"])))
     if machine["memory_gb"] is not None:
         pairs.append(("memory", f"{machine['memory_gb']:.1f} GB"))
@@ -52,9 +52,9 @@ def model_pairs(model: dict[str, Any]) -> Pairs:
     ]
     encoder = model["encoder"]
     if encoder is not None:
-        pairs.append(("encoder", describe_encoder(encoder)))
+        pairs.append(("encoder", format_encoder(encoder)))
     for component in model["components"]:
-        pairs.append(("component", describe_component(component)))
+        pairs.append(("component", format_component(component)))
     if model["requirements"]:
         pairs.append(("requires", ", ".join(model["requirements"])))
     for name, score in model["performance"].items():
@@ -64,7 +64,7 @@ def model_pairs(model: dict[str, Any]) -> Pairs:
     return pairs
 
 
-def describe_device(device: dict[str, Any], default: str) -> str:
+def format_device(device: dict[str, Any], default: str) -> str:
     parts = [device["name"]]
     # The memory of the CPU has a line of its own.
     if device["type"] != "cpu" and device["memory_gb"] is not None:
@@ -73,7 +73,7 @@ def describe_device(device: dict[str, Any], default: str) -> str:
     return ", ".join(parts) + (" (default)" if is_default else "")
 
 
-def describe_encoder(encoder: dict[str, Any]) -> str:
+def format_encoder(encoder: dict[str, Any]) -> str:
     parts = [
         str(encoder["model_type"]),
         f"{encoder['layers']} layers",
@@ -87,7 +87,7 @@ def describe_encoder(encoder: dict[str, Any]) -> str:
     return f"{encoder['name']} ({', '.join(parts)})"
 
 
-def describe_component(component: dict[str, Any]) -> str:
+def format_component(component: dict[str, Any]) -> str:
     name, factory, labels = component["name"], component["factory"], component["labels"]
     title = name if name == factory else f"{name} ({factory})"
     if not labels:

@@ -27,8 +27,8 @@ def draw(sentence: Sentence, width: int) -> Iterator[Text]:
             if above.plain:
                 above.append(" " * _GAP)
                 below.append(" " * _GAP)
-            above.append(_pad(top, size), group.style)
-            below.append(_pad(bottom, size), group.style)
+            above.append(set_cell_size(top, size), group.style)
+            below.append(set_cell_size(bottom, size), group.style)
     if above.plain:
         pairs.append((above, below))
     for number, pair in enumerate(pairs):
@@ -78,10 +78,6 @@ def _piece_labels(group: Group) -> list[str]:
     if any(token["truncated"] for token in group.tokens):
         labels.append(CUT)
     return labels or [NONE]
-
-
-def _pad(text: str, size: int) -> str:
-    return text + " " * (size - cell_len(text))
 
 
 def _crop(text: str, size: int) -> str:

@@ -14,10 +14,11 @@ from trfcli_pipeline.data.labels import complete_cats, is_exclusive, label_names
 from trfcli_pipeline.data.records import Record, read_records
 from trfcli_pipeline.errors import DataError
 
-# Batches to sort by length together. More gives less padding, fewer gives more random batches.
+# Batches to sort by length together. More batches mean less padding, fewer mean more random
+# batches.
 _BATCHES_PER_CHUNK = 16
 
-Item = TypeVar("Item", Example, "Entry")
+Item = TypeVar("Item", Example, "ExampleSize")
 
 
 def make_examples(
@@ -33,7 +34,7 @@ def make_examples(
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ExampleSize:
     """A stand-in for an example in a batcher, when the examples don't fit into memory.
 
     Attributes:
@@ -58,7 +59,7 @@ def create_reader(path: Path | None) -> Callable[[Language], Iterator[Example]]:
             raise DataError(
                 "The config names no data file", hint="Set --paths.train and --paths.dev"
             )
-        records = read_records(path, labelled=True)
+        records = read_records(path, labeled=True)
         yield from make_examples(
             nlp, records, label_names(records), exclusive=is_exclusive(records)
         )
@@ -86,8 +87,8 @@ def create_batcher(size: int) -> Callable[[Iterable[Item]], Iterator[list[Item]]
     return batch_by_length
 
 
-def _length(example: Example | Entry) -> int:
-    if isinstance(example, Entry):
+def _length(example: Example | ExampleSize) -> int:
+    if isinstance(example, ExampleSize):
         return example.n_pieces
     pieces = example.predicted._.trf_word_pieces
     return len(example.predicted) if pieces is None else len(pieces)

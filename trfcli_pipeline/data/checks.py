@@ -12,12 +12,12 @@ from trfcli_pipeline.data.records import GOLD_THRESHOLD, Record
 from trfcli_pipeline.data.wording import agree, enumeration, plural
 
 # A classifier rarely learns a label from fewer texts.
-FEW_TEXTS = 10
+RARE_LABEL = 10
 # If a label applies to this share of the texts, always predicting it gives a high accuracy.
 IMBALANCED = 0.9
 # Up to this share of texts without exactly one label, such texts look like annotation errors.
 ODD_TEXTS = 0.05
-# Duplicates distort training from this share of the texts.
+# From this share of the texts on, duplicates distort training.
 DUPLICATES = 0.01
 # A text this long, in characters and relative to the median, suggests a missing quote or newline.
 OVERLONG = 20_000, 50
@@ -201,10 +201,10 @@ def _label_counts(train: Sequence[Record], dev: Sequence[Record]) -> Iterator[st
     in_train = Counter(label for record in train for label in record.labels)
     in_dev = {label for record in dev for label in record.labels}
     names = label_names(train)
-    few = sorted((in_train[label], label) for label in names if in_train[label] < FEW_TEXTS)
+    few = sorted((in_train[label], label) for label in names if in_train[label] < RARE_LABEL)
     if few:
         yield (
-            f"{plural(len(few), 'label', ('has', 'have'))} fewer than {FEW_TEXTS} texts in the "
+            f"{plural(len(few), 'label', ('has', 'have'))} fewer than {RARE_LABEL} texts in the "
             f"training set: {enumeration([f'{label} ({number})' for number, label in few])}"
         )
     for label, number in in_train.most_common(1):

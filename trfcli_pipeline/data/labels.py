@@ -38,7 +38,7 @@ def check_labels(train: Iterable[Record], dev: Iterable[Record], *, dev_name: st
     """Check that every label of the dev set occurs in the training set.
 
     Raises:
-        DataError: It doesn't. The message names the labels and the first line of each.
+        DataError: Some don't. The message names them and the first line of each.
     """
     check_known_labels(
         dev,

@@ -67,30 +67,30 @@ class Record:
         return frozenset(label for label, value in cats.items() if value >= GOLD_THRESHOLD)
 
 
-def read_records(path: Path | str, *, labelled: bool) -> list[Record]:
+def read_records(path: Path | str, *, labeled: bool) -> list[Record]:
     """Read all records of a data file, in order.
 
     Args:
         path: A .jsonl, .json, .csv, .tsv, .parquet, .spacy or .txt file, optionally with .gz;
             "-" is JSONL on stdin.
-        labelled: Whether every record must have labels. If not, labels aren't read: they stay in
+        labeled: Whether every record must have labels. If not, labels aren't read: they stay in
             `Record.extra` with the other keys.
 
     Raises:
         DataError: The file can't be read, has no records, or has bad records. The message then
             describes the first bad record, and the hint counts them all.
     """
-    return list(iter_records(path, labelled=labelled))
+    return list(iter_records(path, labeled=labeled))
 
 
-def iter_records(path: Path | str, *, labelled: bool) -> Iterator[Record]:
+def iter_records(path: Path | str, *, labeled: bool) -> Iterator[Record]:
     """Read a data file record by record, without loading all of it into memory.
 
     A missing file or unknown format is an error at once. After a bad record nothing more is
     yielded; the rest of the file is only read to count the bad records. See `read_records`.
     """
-    name, format, rows = open_rows(path, labelled=labelled)
-    return _checked(name, format.place, rows, labelled=labelled)
+    name, format, rows = open_rows(path, labeled=labeled)
+    return _checked(name, format.place, rows, labeled=labeled)
 
 
 def where(path: Path | str, first: int, last: int | None = None) -> str:
@@ -102,7 +102,7 @@ def where(path: Path | str, first: int, last: int | None = None) -> str:
 
 
 def _checked(
-    name: str, place: str, rows: Iterator[tuple[int, Any]], *, labelled: bool
+    name: str, place: str, rows: Iterator[tuple[int, Any]], *, labeled: bool
 ) -> Iterator[Record]:
     number = 0
     bad: list[int] = []
@@ -110,7 +110,7 @@ def _checked(
     for line, row in rows:
         number += 1
         try:
-            record = _to_record(row, line, labelled=labelled)
+            record = _to_record(row, line, labeled=labeled)
         except BadRowError as error:
             first = first or error
             bad.append(line)
@@ -132,7 +132,7 @@ def _hint(first: BadRowError, place: str, bad: list[int], number: int) -> str | 
     return ". ".join(parts) or None
 
 
-def _to_record(row: Any, line: int, *, labelled: bool) -> Record:
+def _to_record(row: Any, line: int, *, labeled: bool) -> Record:
     fields = _fields(row)
     if "text" not in fields:
         raise BadRowError(f'the record has no "text" ({_keys(fields)})', advice=_meant_text(fields))
@@ -141,7 +141,7 @@ def _to_record(row: Any, line: int, *, labelled: bool) -> Record:
         advice = "Put it in quotes, or remove the record"
         raise BadRowError(f'"text" is {_kind(text)}, not a string', advice=advice)
     text = without_surrogates(text)
-    if not labelled:
+    if not labeled:
         return Record(text, None, line, fields)
     given = [key for key in LABEL_KEYS if key in fields]
     if not given:
@@ -222,7 +222,7 @@ def _value(label: str, value: Any) -> float:
 
 
 def _kind(value: Any) -> str:
-    """What JSON calls a value, or the name of its Python type if JSON has no such values."""
+    """JSON's name for the type of a value, or Python's if JSON has no such type."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     for types, name in _KINDS:

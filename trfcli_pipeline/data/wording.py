@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+_SHOWN_ITEMS = 5
+
 
 def plural(number: int, noun: str, verbs: tuple[str, str] | None = None) -> str:
     """A count with its noun: "1 token", "4,517 tokens".
@@ -18,7 +20,8 @@ def agree(number: int, singular: str, plural: str) -> str:
     return singular if number == 1 else plural
 
 
-def enumeration(items: Sequence[str], *, limit: int = 5) -> str:
-    """The first few items and the number of the others: "A, B, C and 4 more"."""
-    shown = ", ".join(items[:limit])
-    return shown if len(items) <= limit else f"{shown} and {len(items) - limit:,} more"
+def enumeration(items: Sequence[str]) -> str:
+    """The first five items and the number of the others: "A, B, C, D, E and 4 more"."""
+    shown = ", ".join(items[:_SHOWN_ITEMS])
+    n_others = len(items) - _SHOWN_ITEMS
+    return f"{shown} and {n_others:,} more" if n_others > 0 else shown

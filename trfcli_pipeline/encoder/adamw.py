@@ -14,11 +14,11 @@ from trfcli_pipeline.encoder.precision import make_grad_scaler
 if TYPE_CHECKING:
     from trfcli_pipeline.huggingface.types import PreTrainedModel
 
-# For optimizers without settings for the encoder, such as Thinc's own. The learning rate that
-# they use for the heads would be far too high.
+# Used with optimizers that have no settings for the encoder, such as Thinc's own. Their learning
+# rate is meant for the heads and would be far too high for the encoder.
 DEFAULT_TRF_LR = 5e-5
 DEFAULT_TRF_WEIGHT_DECAY = 0.01
-# The same maximum as in Thinc's averages.
+# The maximum that Thinc's averages have, too.
 _MAX_AVERAGE_DECAY = 0.9999
 
 Tensors = dict[str, torch.Tensor]
@@ -38,7 +38,7 @@ class EncoderAdamW:
         self._averages: Tensors = {}
         self._n_averaged = 0
         self.scaler = make_grad_scaler(precision, module.device)
-        # AdamW's state of each parameter, by name, between loading a checkpoint and the next step.
+        # AdamW's state of each parameter by name, from loading a checkpoint until the next step.
         self._loaded_state: dict[str, Tensors] = {}
 
     def step(self, optimizer: Optimizer) -> None:

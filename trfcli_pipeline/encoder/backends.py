@@ -95,7 +95,7 @@ def load_encoder(
                     hint="Turn it off in the config of trf_tok2vec",
                 )
         return Encoder(encoder, capabilities or EncoderCapabilities(), inference)
-    module = pretrained.load_encoder(
+    module = pretrained.load_model(
         path,
         all_attentions=all_attentions,
         device=device,

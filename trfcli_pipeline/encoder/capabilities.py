@@ -28,9 +28,9 @@ class EncoderCapabilities:
     Attributes:
         arguments: Names of the arguments of its `forward`.
         width: Width of its last hidden state.
-        ignores_padding: Whether a row gives the same output when padded and masked as alone.
-            This is not so if wordpieces see their neighbors past the mask (the convolutions of
-            ConvBERT, the neighboring embeddings of MobileBERT), or if there is no mask (FNet).
+        ignores_padding: Whether a padded and masked row gives the same output as the row alone. It
+            doesn't if wordpieces see their neighbors past the mask (the convolutions of ConvBERT,
+            the neighboring embeddings of MobileBERT), or if there is no mask (FNet).
         has_types: Whether it distinguishes the texts of a pair by token type ids.
         changes_itself: Whether the first short input replaces layers for good, as in BigBird, which
             switches to full attention. Such an encoder must see a short input before it predicts.
@@ -139,7 +139,7 @@ def forward_arguments(model: "PreTrainedModel") -> frozenset[str]:
 
 
 def call_options(arguments: frozenset[str], **options: bool) -> dict[str, bool]:
-    """Options of a forward call, as far as the encoder has them."""
+    """The options of a forward call that the encoder accepts."""
     # Caches only help when generating text.
     options = {"return_dict": True, "use_cache": False, "use_mems": False, **options}
     return {name: value for name, value in options.items() if name in arguments}

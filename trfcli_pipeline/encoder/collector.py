@@ -21,7 +21,7 @@ class Collector:
 
     Args:
         X: The whole batch.
-        ops: The arrays stay on the GPU only if Thinc uses CuPy.
+        ops: Thinc's ops. With CuPy the arrays stay on the GPU, otherwise they are NumPy's.
     """
 
     def __init__(self, shim: TransformersShim, X: WordPieces, ops: Ops) -> None:

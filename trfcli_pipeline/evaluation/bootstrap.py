@@ -10,20 +10,20 @@ from trfcli_pipeline.evaluation.metrics import Counts, precision_recall_f
 
 Interval = tuple[float, float]
 
-RESAMPLES = 1000
+INTERVAL_RESAMPLES = 1000
 LEVEL = 0.95
+# The same texts get the same intervals.
+_SEED = 0
 # Texts to draw at a time, so that arrays take a few megabytes.
 _DRAWS = 2_000_000
 
 
-def intervals(
-    prediction: EvalPrediction, *, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, Interval]:
+def intervals(prediction: EvalPrediction) -> dict[str, Interval]:
     """95 % percentile bootstrap intervals of accuracy, micro F and macro F.
 
     Efron and Tibshirani 1993, chapter 13. The order of the texts doesn't matter.
     """
-    (metrics,) = resampled_metrics([prediction], resamples=resamples, seed=seed)
+    (metrics,) = resampled_metrics([prediction], INTERVAL_RESAMPLES)
     return {name: percentile_interval(values) for name, values in metrics.items()}
 
 
@@ -35,7 +35,7 @@ def percentile_interval(values: FloatArray) -> Interval:
 
 
 def resampled_metrics(
-    predictions: list[EvalPrediction], *, resamples: int, seed: int
+    predictions: list[EvalPrediction], resamples: int
 ) -> list[dict[str, FloatArray]]:
     """Accuracy, micro F and macro F of each classifier in each resample.
 
@@ -54,10 +54,7 @@ def resampled_metrics(
     n_labels = len(predictions[0].labels)
     gold, *predicted = np.split(patterns, range(n_labels, patterns.shape[1], n_labels), axis=1)
     outcomes = [_Outcomes(gold, each, sizes) for each in predicted]
-    metrics = [
-        [each.metrics(weights) for each in outcomes]
-        for weights in _draw(sizes, resamples=resamples, seed=seed)
-    ]
+    metrics = [[each.metrics(weights) for each in outcomes] for weights in _draw(sizes, resamples)]
     return [
         {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         for parts in zip(*metrics, strict=True)
@@ -77,12 +74,12 @@ def _patterns(predictions: list[EvalPrediction]) -> tuple[BoolArray, NDArray[np.
     return rows[places], sizes
 
 
-def _draw(sizes: NDArray[np.int_], *, resamples: int, seed: int) -> Iterator[NDArray[np.float32]]:
+def _draw(sizes: NDArray[np.int_], resamples: int) -> Iterator[NDArray[np.float32]]:
     """How often each pattern occurs in each resample, a few resamples at a time.
 
     *Shape:* (some resamples, patterns)
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_SEED)
     pattern_of = np.repeat(np.arange(len(sizes)), sizes)
     n_texts = len(pattern_of)
     step = max(1, _DRAWS // n_texts)
@@ -108,7 +105,7 @@ class _Outcomes:
         self.share_seen = float((gold | predicted).any(axis=0).mean())
 
     def metrics(self, weights: NDArray[np.float32]) -> dict[str, FloatArray]:
-        """*Shape:* (resamples,) each"""
+        """Compute the metrics of each resample. *Shape:* (resamples,) each"""
         counts = Counts(
             *((weights @ each).astype(np.float64) for each in (self.tp, self.fp, self.fn))
         )

@@ -24,9 +24,6 @@ class Axis(NamedTuple):
     ticks: Sequence[float]
 
 
-UNIT_TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-
-
 @dataclass(frozen=True)
 class Line:
     """A line through points.
@@ -59,7 +56,7 @@ class Bars:
 
 def unit_axis(name: str) -> Axis:
     """An axis from 0 to 1."""
-    return Axis(name, 0.0, 1.0, UNIT_TICKS)
+    return Axis(name, 0.0, 1.0, (0.0, 0.2, 0.4, 0.6, 0.8, 1.0))
 
 
 def nice_axis(name: str, values: Sequence[float]) -> Axis:
@@ -85,15 +82,15 @@ def line_chart(lines: Sequence[Line], *, title: str, x: Axis, y: Axis, guide: bo
     _draw_axes(svg, x, y)
     if guide:
         start, end = _place((x.low, y.low), x, y), _place((x.high, y.high), x, y)
-        _add(svg, "path", {"class": "guide", "d": _path([start, end])})
+        _add(svg, "path", "guide", d=_path([start, end]))
     for line in lines:
         points = [_place(point, x, y) for point in line.points if all(map(math.isfinite, point))]
-        group = _add(svg, "g", {"class": f"line {line.style}"})
+        group = _add(svg, "g", f"line {line.style}")
         _add(group, "title").text = line.name
-        _add(group, "path", {"d": _path(points)})
+        _add(group, "path", d=_path(points))
         for across, down in points if line.marked else []:
-            _add(group, "circle", {"cx": _number(across), "cy": _number(down), "r": "3"})
-    return _text(svg)
+            _add(group, "circle", cx=across, cy=down, r=3)
+    return ET.tostring(svg, encoding="unicode")
 
 
 def bar_chart(up: Bars, down: Bars, *, title: str, name: str) -> str:
@@ -105,63 +102,45 @@ def bar_chart(up: Bars, down: Bars, *, title: str, name: str) -> str:
     for bars, sign in ((up, -1), (down, 1)):
         highest, total = max(bars.counts, default=0), sum(bars.counts)
         width = (WIDTH - LEFT - RIGHT) / max(len(bars.counts), 1)
-        group = _add(svg, "g", {"class": f"bars {bars.style}"})
+        group = _add(svg, "g", f"bars {bars.style}")
         for place, count in enumerate(bars.counts):
             size = count / highest * (middle - TOP - 16) if highest else 0.0
-            bar = _add(
-                group,
-                "rect",
-                {
-                    "x": _number(LEFT + place * width + 0.5),
-                    "y": _number(middle - size if sign < 0 else middle),
-                    "width": _number(width - 1),
-                    "height": _number(size),
-                },
-            )
+            x_place, y_place = LEFT + place * width + 0.5, middle - size if sign < 0 else middle
+            bar = _add(group, "rect", x=x_place, y=y_place, width=width - 1, height=size)
             low, high = place / len(bars.counts), (place + 1) / len(bars.counts)
             tooltip = f"{bars.name}, {low:.2f} to {high:.2f}: {count:,} of {total:,}"
             _add(bar, "title").text = tooltip
         text = f"{bars.name}: {total:,} (highest bar: {highest:,})"
         down_by = TOP + 8 if sign < 0 else HEIGHT - BOTTOM - 4
-        _add(svg, "text", {"x": str(LEFT + 4), "y": _number(down_by)}).text = text
-    _add(svg, "path", {"class": "frame", "d": _path([(LEFT, middle), (WIDTH - RIGHT, middle)])})
-    return _text(svg)
+        _add(svg, "text", x=LEFT + 4, y=down_by).text = text
+    _add(svg, "path", "frame", d=_path([(LEFT, middle), (WIDTH - RIGHT, middle)]))
+    return ET.tostring(svg, encoding="unicode")
 
 
 def _canvas(title: str) -> ET.Element:
-    return ET.Element(
-        "svg",
-        {
-            "class": "chart",
-            "viewBox": f"0 0 {WIDTH} {HEIGHT}",
-            "role": "img",
-            "aria-label": title,
-        },
-    )
+    box = f"0 0 {WIDTH} {HEIGHT}"
+    return ET.Element("svg", {"class": "chart", "viewBox": box, "role": "img", "aria-label": title})
 
 
 def _draw_axes(svg: ET.Element, x: Axis, y: Axis) -> None:
     _draw_x_ticks(svg, x)
     for tick in y.ticks:
         start, end = _place((x.low, tick), x, y), _place((x.high, tick), x, y)
-        _add(svg, "path", {"class": "grid", "d": _path([start, end])})
-        place = {"x": _number(LEFT - 6), "y": _number(start[1] + 4), "text-anchor": "end"}
-        _add(svg, "text", place).text = f"{tick:g}"
-    middle = (TOP + HEIGHT - BOTTOM) / 2
-    turned = {"transform": f"translate(12 {_number(middle)}) rotate(-90)", "text-anchor": "middle"}
-    _add(svg, "text", turned).text = y.name
+        _add(svg, "path", "grid", d=_path([start, end]))
+        _add(svg, "text", x=LEFT - 6, y=start[1] + 4, text_anchor="end").text = f"{tick:g}"
+    turned = f"translate(12 {_number((TOP + HEIGHT - BOTTOM) / 2)}) rotate(-90)"
+    _add(svg, "text", transform=turned, text_anchor="middle").text = y.name
 
 
 def _draw_x_ticks(svg: ET.Element, x: Axis) -> None:
     y = unit_axis("")
     for tick in x.ticks:
         start, end = _place((tick, 0), x, y), _place((tick, 1), x, y)
-        _add(svg, "path", {"class": "grid", "d": _path([start, end])})
-        place = {"x": _number(start[0]), "y": str(HEIGHT - BOTTOM + 16), "text-anchor": "middle"}
-        _add(svg, "text", place).text = f"{tick:g}"
+        _add(svg, "path", "grid", d=_path([start, end]))
+        label = _add(svg, "text", x=start[0], y=HEIGHT - BOTTOM + 16, text_anchor="middle")
+        label.text = f"{tick:g}"
     middle = (LEFT + WIDTH - RIGHT) / 2
-    place = {"x": _number(middle), "y": str(HEIGHT - 8), "text-anchor": "middle"}
-    _add(svg, "text", place).text = x.name
+    _add(svg, "text", x=middle, y=HEIGHT - 8, text_anchor="middle").text = x.name
 
 
 def _place(point: tuple[float, float], x: Axis, y: Axis) -> tuple[float, float]:
@@ -179,9 +158,8 @@ def _number(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
-def _add(parent: ET.Element, tag: str, attributes: dict[str, str] | None = None) -> ET.Element:
-    return ET.SubElement(parent, tag, attributes or {})
-
-
-def _text(element: ET.Element) -> str:
-    return ET.tostring(element, encoding="unicode")
+def _add(parent: ET.Element, tag: str, style: str = "", **attributes: float | str) -> ET.Element:
+    element = ET.SubElement(parent, tag, {"class": style} if style else {})
+    for name, value in attributes.items():
+        element.set(name.replace("_", "-"), value if isinstance(value, str) else _number(value))
+    return element

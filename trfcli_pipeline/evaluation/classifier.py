@@ -39,11 +39,14 @@ class Classifier(NamedTuple):
         return [label for label in known if cats[label] >= self.threshold]
 
 
-def find_classifier(nlp: Language, name: str | None = None) -> Classifier:
+def find_classifier(
+    nlp: Language, name: str | None = None, *, model: str | None = None
+) -> Classifier:
     """Find the text classifier of a pipeline.
 
     Args:
         name: Name of the component. By default, the first text classifier that has labels.
+        model: Directory or name of the pipeline for messages, as the user gave it.
 
     Raises:
         PipelineError: The pipeline has no text classifier, or it has no labels.
@@ -52,7 +55,7 @@ def find_classifier(nlp: Language, name: str | None = None) -> Classifier:
         names = [n for n in nlp.pipe_names if nlp.get_pipe_meta(n).factory in TEXT_CLASSIFIERS]
         if not names:
             raise PipelineError(
-                f"{nlp.meta['lang']}_{nlp.meta['name']} has no text classifier",
+                f"{model or nlp.path}: has no text classifier",
                 hint="Train one: trf train-textcat MODEL TRAIN",
             )
         name = next((n for n in names if getattr(nlp.get_pipe(n), "labels", ())), names[0])
@@ -60,7 +63,7 @@ def find_classifier(nlp: Language, name: str | None = None) -> Classifier:
     labels = tuple(getattr(pipe, "labels", ()))
     if not labels:
         raise PipelineError(
-            f"{name} has no labels, so there is nothing to score",
+            f"{model or nlp.path}: {name} has no labels, so there is nothing to score",
             hint="Train it: trf train-textcat MODEL TRAIN",
         )
     exclusive = getattr(pipe, "exclusive_classes", False) is True

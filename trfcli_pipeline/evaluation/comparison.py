@@ -14,7 +14,7 @@ from trfcli_pipeline.evaluation.classifier import Classifier
 from trfcli_pipeline.evaluation.eval_prediction import BoolArray, FloatArray
 from trfcli_pipeline.evaluation.results import Evaluation
 
-RESAMPLES = 2000
+COMPARISON_RESAMPLES = 2000
 # p-values below this level count as significant.
 SIGNIFICANCE = 0.05
 
@@ -47,12 +47,10 @@ class Comparison:
 
     Attributes:
         a, b: The evaluations, with the same labels and gold records.
-        seed: Seed of the bootstrap.
     """
 
     a: Evaluation
     b: Evaluation
-    seed: int = 0
 
     def __post_init__(self) -> None:
         gold_a, gold_b = self.a.prediction.gold, self.b.prediction.gold
@@ -65,9 +63,7 @@ class Comparison:
 
         With exclusive labels, micro F equals accuracy.
         """
-        a, b = resampled_metrics(
-            [self.a.prediction, self.b.prediction], resamples=RESAMPLES, seed=self.seed
-        )
+        a, b = resampled_metrics([self.a.prediction, self.b.prediction], COMPARISON_RESAMPLES)
         names = ["accuracy", "cats_macro_f"]
         if not self.a.exclusive_classes:
             names.append("cats_micro_f")
@@ -118,12 +114,8 @@ class Comparison:
             "accuracy": self.mcnemar,
             "cats_macro_f": self.differences["cats_macro_f"].p_value,
         }
-        return {
-            name: None
-            if p_value >= SIGNIFICANCE
-            else ("B" if self.differences[name].value > 0 else "A")
-            for name, p_value in p_values.items()
-        }
+        higher = {name: "B" if each.value > 0 else "A" for name, each in self.differences.items()}
+        return {name: higher[name] if p < SIGNIFICANCE else None for name, p in p_values.items()}
 
     def as_json(self) -> dict[str, Any]:
         """All results as plain JSON values."""
@@ -169,7 +161,7 @@ def check_comparable(a: Classifier, b: Classifier) -> None:
 
 
 def _difference(a: float, b: float, resampled: FloatArray) -> Difference:
-    # A difference within rounding error is none.
+    # Treat differences within rounding error as zero.
     resampled = np.where(np.abs(resampled) < 1e-12, 0.0, resampled)
     tail = min(int((resampled <= 0).sum()), int((resampled >= 0).sum()))
     # Adding one keeps the p-value above zero: no finite number of resamples can prove zero.

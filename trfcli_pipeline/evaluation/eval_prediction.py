@@ -1,4 +1,4 @@
-"""Gold labels and predicted scores as arrays: what every metric is computed from."""
+"""Gold labels and predicted scores as arrays, from which all metrics are computed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -41,7 +41,7 @@ class Counts:
 
 
 def count(prediction: EvalPrediction) -> Counts:
-    """*Shape:* (labels,)"""
+    """Count the outcomes of each label. *Shape:* (labels,) each"""
     gold, predicted, known = prediction.is_gold, prediction.is_predicted, prediction.known
     return Counts(
         tp=(gold & predicted).sum(axis=0).astype(np.float64),

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,7 @@ def render_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["svg"] = Markup
-    environment.filters["score"] = format_score
-    environment.filters["breakable"] = _breakable
+    environment.filters.update(svg=Markup, score=format_score, breakable=_breakable)
     environment.globals["plural"] = plural
     # Our own styles and script must not be escaped.
     style, script = (
@@ -112,12 +111,9 @@ def _mistake(mistake: Mistake, records: Sequence[Record], labels: Sequence[str])
     record = records[mistake.index]
     text = record.text
     return {
+        **asdict(mistake),
         "line": record.line,
         "text": text if len(text) <= _SHOWN_TEXT else f"{text[:_SHOWN_TEXT]}…",
-        "gold": mistake.gold,
-        "predicted": mistake.predicted,
-        "label": mistake.label,
-        "score": mistake.score,
         "gold_columns": [labels.index(each) for each in mistake.gold],
         "predicted_columns": [labels.index(each) for each in mistake.predicted],
     }

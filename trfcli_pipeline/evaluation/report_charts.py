@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from trfcli_pipeline.data.wording import plural
 from trfcli_pipeline.evaluation import charts, metrics
 from trfcli_pipeline.evaluation.calibration import confidences
 from trfcli_pipeline.evaluation.charts import Bars, Line
-from trfcli_pipeline.evaluation.results import Evaluation, LabelScore
+from trfcli_pipeline.evaluation.results import Evaluation
 
 _HISTOGRAM_BARS = 20
 # Styles that are easy to tell apart.
@@ -101,7 +102,7 @@ def _histogram_chart(evaluation: Evaluation) -> Chart:
 def _precision_recall_chart(evaluation: Evaluation) -> Chart:
     """A curve per label. If there are many, only those with the lowest scores are colored."""
     rows = [each for each in evaluation.label_scores if each.average_precision is not None]
-    rows.sort(key=_average_precision)
+    rows.sort(key=attrgetter("average_precision"))
     named = rows[: len(_STYLES) - 1]
     curves = {
         each.label: metrics.precision_recall_curve(
@@ -175,10 +176,6 @@ def _learning_charts(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
             ),
         ),
     ]
-
-
-def _average_precision(score: LabelScore) -> float:
-    return score.average_precision or 0.0
 
 
 def _is_number(value: Any) -> bool:

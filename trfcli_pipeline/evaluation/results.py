@@ -78,14 +78,12 @@ class Evaluation:
         prediction: Gold and predicted labels of the texts that can be scored. All metrics are
             computed on these texts.
         n_texts: Number of texts, including those that can't be scored.
-        seed: Seed of the bootstrap.
         n_words: Number of tokens that aren't whitespace; None if no pipeline ran.
         seconds: Run time of the pipeline, including tokenization; None if no pipeline ran.
     """
 
     prediction: EvalPrediction
     n_texts: int
-    seed: int = 0
     n_words: int | None = None
     seconds: float | None = None
 
@@ -116,9 +114,7 @@ class Evaluation:
     @property
     def speed(self) -> float | None:
         """Words per second, None if no pipeline ran."""
-        if self.n_words is None or not self.seconds:
-            return None
-        return self.n_words / self.seconds
+        return self.n_words / self.seconds if self.n_words is not None and self.seconds else None
 
     @cached_property
     def accuracy(self) -> float:
@@ -182,7 +178,7 @@ class Evaluation:
     @cached_property
     def intervals(self) -> Mapping[str, Interval]:
         """95 % bootstrap confidence intervals of `accuracy`, `cats_micro_f` and `cats_macro_f`."""
-        return intervals(self.prediction, seed=self.seed)
+        return intervals(self.prediction)
 
     @cached_property
     def label_scores(self) -> tuple[LabelScore, ...]:
@@ -264,19 +260,15 @@ def score_cats(
     *,
     exclusive: bool,
     threshold: Threshold = DEFAULT_THRESHOLD,
-    seed: int = 0,
 ) -> Evaluation:
     """Score predicted `Doc.cats` against gold ones.
 
-    For the other arguments and the errors, see `EvalPrediction.from_cats`.
-
-    Args:
-        seed: Seed of the bootstrap.
+    For the arguments and the errors, see `EvalPrediction.from_cats`.
     """
     prediction = EvalPrediction.from_cats(
         gold, predicted, labels, exclusive=exclusive, threshold=threshold
     )
-    return Evaluation(prediction, n_texts=len(gold), seed=seed)
+    return Evaluation(prediction, n_texts=len(gold))
 
 
 def _mistakes(prediction: EvalPrediction) -> list[Mistake]:

@@ -127,7 +127,7 @@ def bind_encoder(
     has_pooler: bool,
     kept: Collection[str],
 ) -> None:
-    """Tell a classifier what it has to know about its encoder.
+    """Tell a classifier what it needs to know about its encoder.
 
     Args:
         model: What `make_classifier` returned.

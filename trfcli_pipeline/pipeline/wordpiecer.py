@@ -125,7 +125,7 @@ class TransformersWordPiecer(Pipe):
     def max_length(self) -> int | None:
         """Maximum number of wordpieces in a segment, special tokens included; None before loading.
 
-        It is the smaller one of the encoder's maximum and the setting `max_length`.
+        It is the smaller of the encoder's maximum and the setting `max_length`.
         """
         if self._tokenizer is None:
             return None

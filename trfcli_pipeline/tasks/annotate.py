@@ -69,7 +69,7 @@ class AnnotationFinished:
     words_per_second: float
 
 
-Event = AnnotationStarted | BatchAnnotated | AnnotationFinished
+AnnotationEvent = AnnotationStarted | BatchAnnotated | AnnotationFinished
 
 
 def annotate(
@@ -82,7 +82,7 @@ def annotate(
     device: str = "auto",
     resume: bool = False,
     force: bool = False,
-) -> Iterator[Event]:
+) -> Iterator[AnnotationEvent]:
     """Run a pipeline on every text of a file, and write the texts with its predictions, in order.
 
     A row of the output has the text, the other keys of the record, and the keys described in
@@ -120,7 +120,7 @@ def annotate(
     _check_processes(nlp, n_process)
     predictor = Predictor(nlp, as_docs=writer.takes_docs)
     progress = _Progress(model=directory_digest(nlp.path))
-    records = iter_records(source, labelled=False)
+    records = iter_records(source, labeled=False)
     if isinstance(file, ResumableFile) and file.state:
         progress.restore(file, records)
         writer.state = file.state["writer"]
@@ -182,7 +182,7 @@ def _survey(source: str) -> tuple[int | None, Record | None]:
     if source == STDIN:
         return None, None
     total, longest = 0, None
-    for record in iter_records(source, labelled=False):
+    for record in iter_records(source, labeled=False):
         total += 1
         if longest is None or len(record.text) > len(longest.text):
             longest = record

@@ -18,8 +18,8 @@ from trfcli_pipeline.evaluation.classifier import (
     find_classifier,
     gold_cats,
 )
-from trfcli_pipeline.evaluation.evaluate import PredictionOutput
 from trfcli_pipeline.evaluation.results import score_cats
+from trfcli_pipeline.evaluation.run import PredictionOutput
 from trfcli_pipeline.tasks.speed import predict_in_turns
 
 _MAX_TEXTS = 2000
@@ -97,14 +97,14 @@ def choose_sample(
         PipelineError: dev is given, but the pipeline has no text classifier.
     """
     if dev is not None:
-        return _labelled_sample(find_classifier(nlp), dev, read_records(dev, labelled=True))
-    if (labelled := _read_labels(nlp, path, records)) is not None:
-        return _labelled_sample(find_classifier(nlp), path, labelled)
+        return _labeled_sample(find_classifier(nlp), dev, read_records(dev, labeled=True))
+    if (labeled := _read_labels(nlp, path, records)) is not None:
+        return _labeled_sample(find_classifier(nlp), path, labeled)
     return Sample(evenly([record.text for record in records], _MAX_TEXTS), len(records))
 
 
 def compare_pipelines(before: Language, after: Language, sample: Sample) -> Compared:
-    """Run two pipelines, loaded from directories, on the sample in turns."""
+    """Load two pipelines from their directories, and run them on the sample in turns."""
     predictions: tuple[list[PredictionOutput], list[PredictionOutput]] = ([], [])
     cosines = []
     for (old, old_docs), (new, new_docs) in predict_in_turns((before, after), sample.texts):
@@ -121,11 +121,12 @@ def compare_pipelines(before: Language, after: Language, sample: Sample) -> Comp
 
 
 def row_cosines(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Compute the cosine similarity of each pair of rows.
+    """Compute the cosine similarity of each pair of rows. *Shape:* (tokens,)
 
-    Two zero rows, which tokens past the encoder's maximum have, count as 1.
+    Tokens past the encoder's maximum have zero rows. The similarity of two zero rows is 1.
 
-    *Shapes:* (tokens, width) twice to (tokens,)
+    Args:
+        a, b: The token vectors of both pipelines. *Shape of each:* (tokens, width)
     """
     x, y = a.astype(np.float64), b.astype(np.float64)
     products, norms = (x * y).sum(axis=1), np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
@@ -133,32 +134,34 @@ def row_cosines(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.
 
 
 def evenly(items: Sequence[Any], limit: int) -> list[Any]:
-    """Choose at most `limit` items at equal distances."""
+    """Choose at most `limit` items, evenly spaced."""
     chosen = np.linspace(0, len(items) - 1, min(len(items), limit)).astype(int)
     return [items[index] for index in chosen]
 
 
-def _labelled_sample(classifier: Classifier, path: str, records: Sequence[Record]) -> Sample:
+def _labeled_sample(classifier: Classifier, path: str, records: Sequence[Record]) -> Sample:
     gold = gold_cats(records, classifier, name=path)
     texts = [record.text for record in records]
     return Sample(evenly(texts, _MAX_TEXTS), len(texts), evenly(gold, _MAX_TEXTS), classifier)
 
 
 def _read_labels(nlp: Language, path: str, records: Sequence[Record]) -> list[Record] | None:
-    """Read the records with labels, if each has some and the pipeline's classifier knows them."""
+    """Read the records again, with their labels.
+
+    Returns None unless every record has labels and the pipeline's classifier knows them all.
+    """
     factories = {nlp.get_pipe_meta(name).factory for name in nlp.pipe_names}
     if path == STDIN or not factories & {*TEXT_CLASSIFIERS}:
         return None
     if not all(record.extra.keys() & {*LABEL_KEYS} for record in records):
         return None
     known = {*find_classifier(nlp).labels}
-    labelled = read_records(path, labelled=True)
-    return labelled if all(record.labels <= known for record in labelled) else None
+    labeled = read_records(path, labeled=True)
+    return labeled if all(record.labels <= known for record in labeled) else None
 
 
 def _metrics(nlp: Language, predictions: Sequence[PredictionOutput], sample: Sample) -> Metrics:
-    words, seconds = (
-        sum(getattr(each, name) for each in predictions) for name in ("n_words", "seconds")
-    )
+    words = sum(each.n_words for each in predictions)
+    seconds = sum(each.seconds for each in predictions)
     cats = [cats for each in predictions for cats in each.cats]
     return Metrics(words / seconds, directory_bytes(nlp.path), sample.score(cats))

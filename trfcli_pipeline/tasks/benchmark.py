@@ -19,13 +19,8 @@ from trfcli_pipeline.tasks.worker_pool import run_apart
 DEFAULT_TEXTS = shipped_path("sample_data/sms_spam/test.jsonl")
 
 # Attributes of `Measurement`.
-_METRICS = (
-    "words_per_second",
-    "texts_per_second",
-    "load_seconds",
-    "start_seconds",
-    "peak_megabytes",
-)
+_SPEEDS = ("words_per_second", "texts_per_second")
+_METRICS = (*_SPEEDS, "load_seconds", "start_seconds", "peak_megabytes")
 
 
 class Spread(NamedTuple):
@@ -112,7 +107,7 @@ def benchmark(
     resolve_device(device)
     for model in models:
         check_pipeline(model)
-    records = islice(iter_records(data, labelled=False), max_texts)
+    records = islice(iter_records(data, labeled=False), max_texts)
     texts = [record.text for record in records]
     measure = partial(measure_pipeline, texts=texts, batch_size=batch_size, device=device)
     for _ in range(rounds):

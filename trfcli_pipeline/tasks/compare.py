@@ -1,8 +1,8 @@
 """Compare the text classifiers of two pipelines on the same texts."""
 
 from trfcli_pipeline.data.records import Record, read_records
-from trfcli_pipeline.evaluation import evaluate as scoring
-from trfcli_pipeline.evaluation.classifier import find_classifier, gold_cats
+from trfcli_pipeline.evaluation import run
+from trfcli_pipeline.evaluation.classifier import find_classifier
 from trfcli_pipeline.evaluation.comparison import Comparison, check_comparable
 from trfcli_pipeline.pipeline.loading import check_pipeline, load_pipeline
 
@@ -35,19 +35,20 @@ def compare(
     """
     for model in (a, b):
         check_pipeline(model)
-    records = read_records(data, labelled=True)
+    records = read_records(data, labeled=True)
     pipelines = [load_pipeline(model, device=device) for model in (a, b)]
-    classifiers = [find_classifier(nlp) for nlp in pipelines]
+    classifiers = [
+        find_classifier(nlp, model=model) for nlp, model in zip(pipelines, (a, b), strict=True)
+    ]
     check_comparable(*classifiers)
-    gold = gold_cats(records, classifiers[0], name=data)
     of_a, of_b = (
-        scoring.evaluate(
+        run.evaluate_classifier(
             nlp,
-            [record.text for record in records],
-            gold,
+            records,
             classifier._replace(labels=classifiers[0].labels),
+            name=data,
             threshold=threshold,
-            batch_size=batch_size or nlp.batch_size,
+            batch_size=batch_size,
         )
         for nlp, classifier in zip(pipelines, classifiers, strict=True)
     )

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from trfcli_pipeline.data import atomic
 from trfcli_pipeline.data.records import Record, read_records
-from trfcli_pipeline.evaluation import evaluate as scoring
-from trfcli_pipeline.evaluation import report
-from trfcli_pipeline.evaluation.classifier import find_classifier, gold_cats
+from trfcli_pipeline.evaluation import report, run
+from trfcli_pipeline.evaluation.classifier import find_classifier
 from trfcli_pipeline.evaluation.results import Evaluation
 from trfcli_pipeline.pipeline.loading import load_pipeline
 
@@ -47,18 +46,12 @@ def evaluate(
     for path in (output, html):
         if path is not None:
             atomic.check_file(path)
-    records = read_records(data, labelled=True)
+    records = read_records(data, labeled=True)
     nlp = load_pipeline(model, device=device)
-    classifier = find_classifier(nlp)
-    gold = gold_cats(records, classifier, name=data)
+    classifier = find_classifier(nlp, model=model)
     history = [] if html is None else report.read_history(nlp.path)
-    result = scoring.evaluate(
-        nlp,
-        [record.text for record in records],
-        gold,
-        classifier,
-        threshold=threshold,
-        batch_size=batch_size or nlp.batch_size,
+    result = run.evaluate_classifier(
+        nlp, records, classifier, name=data, threshold=threshold, batch_size=batch_size
     )
     if output is not None:
         metrics = json.dumps(result.metrics(), indent=2, ensure_ascii=False)

@@ -51,7 +51,14 @@ def init_model(
         check_name(name)
     check_free(output, force=force)
     source = sources.locate(encoder, revision=revision)
-    nlp = _blank(lang)
+    try:
+        nlp = TransformersLanguage(meta={"lang": lang})
+    except ImportError as error:
+        raise PipelineError(
+            f"{lang}: spaCy can't create this language's tokenizer: {one_line(error)}",
+            hint="Use a code such as en, de or xx (any language), and install the packages that "
+            "its tokenizer needs: https://spacy.io/usage/models#languages",
+        ) from error
     path = str(source.path)
     settings = {} if words_per_batch is None else {"words_per_batch": words_per_batch}
     nlp.add_pipe("sentencizer")
@@ -78,12 +85,3 @@ def init_model(
 def default_name(encoder: str) -> str:
     """Derive a pipeline's name from its encoder's: "bert-base-uncased" -> trf_bertbaseuncased"""
     return "trf_" + (re.sub(r"[^a-z0-9]", "", encoder.lower()) or "encoder")
-
-
-def _blank(lang: str) -> TransformersLanguage:
-    try:
-        return TransformersLanguage(meta={"lang": lang})
-    except ImportError as error:
-        raise PipelineError(
-            f"{lang}: spaCy can't create this language's tokenizer: {one_line(error)}"
-        ) from error

@@ -81,7 +81,7 @@ def model_card(meta: Mapping[str, Any]) -> str:
 
 
 def _classifier(labels: Mapping[str, list[str]], counts: Mapping[str, int]) -> str | None:
-    """The text classifier; the counts of training texts don't name the component."""
+    """Find the text classifier by its labels: the counts of training texts don't name it."""
     for pipe, names in labels.items():
         if counts.keys() <= {*names} if counts else "textcat" in pipe:
             return pipe

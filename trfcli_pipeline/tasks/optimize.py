@@ -32,14 +32,9 @@ from trfcli_pipeline.pipeline.loading import (
     require_encoder,
 )
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
-from trfcli_pipeline.tasks.before_after import (
-    Compared,
-    choose_sample,
-    compare_pipelines,
-    evenly,
-)
+from trfcli_pipeline.tasks.before_after import Compared, choose_sample, compare_pipelines, evenly
 
-__all__ = ["MAX_LOSS", "Compared", "Event", "Sampled", "Saved", "optimize"]
+__all__ = ["MAX_LOSS", "Compared", "OptimizationEvent", "Sampled", "Saved", "optimize"]
 
 # In points: hundredths of the score, or of the cosine where texts have no labels.
 MAX_LOSS = {"accuracy": 0.5, "macro F": 0.5, "cosine": 1.0}
@@ -78,7 +73,7 @@ class Saved:
     size: int
 
 
-Event = Sampled | Compared | Saved
+OptimizationEvent = Sampled | Compared | Saved
 
 
 def optimize(
@@ -91,8 +86,8 @@ def optimize(
     dev: str | None = None,
     max_loss: float | None = None,
     force: bool = False,
-) -> Iterator[Event]:
-    """Replace a pipeline's encoder by a faster one, and save the pipeline if it is still accurate.
+) -> Iterator[OptimizationEvent]:
+    """Replace a pipeline's encoder with a faster one. Save it only if it is still accurate.
 
     Components, attributes and alignment stay the same. The optimized pipeline can't be trained.
 
@@ -125,7 +120,7 @@ def optimize(
             hint="Name another directory",
         )
     check_pipeline(model)
-    records = read_records(calibrate, labelled=False)
+    records = read_records(calibrate, labeled=False)
     before, after = (load_pipeline(model, device="cpu") for _ in range(2))
     old, new = require_encoder(before), require_encoder(after)
     was = old.model.shim.inference

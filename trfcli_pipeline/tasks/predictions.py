@@ -12,20 +12,14 @@ from spacy.tokens import Doc, DocBin, Span, Token
 from trfcli_pipeline.encoder.devices import trim_heap
 from trfcli_pipeline.errors import PipelineError, one_line
 from trfcli_pipeline.evaluation.classifier import TEXT_CLASSIFIERS, find_classifier
-from trfcli_pipeline.evaluation.evaluate import count_words
+from trfcli_pipeline.evaluation.run import count_words
 
 # Each takes about 400 bytes in the vocab.
 _KEPT_WORDS = 50_000
 
-# Token attributes as components declare them, with our key and spaCy's name of the annotation.
-_TOKEN_ATTRIBUTES = {
-    "token.tag": ("tag", "TAG"),
-    "token.pos": ("pos", "POS"),
-    "token.morph": ("morph", "MORPH"),
-    "token.lemma": ("lemma", "LEMMA"),
-    "token.dep": ("dep", "DEP"),
-}
-_PREDICTIONS = {"doc.cats", "doc.ents", "doc.spans", *_TOKEN_ATTRIBUTES}
+_TOKEN_ATTRIBUTES = ("tag", "pos", "morph", "lemma", "dep")
+# As components declare what they assign.
+_PREDICTIONS = {"doc.cats", "doc.ents", "doc.spans", *(f"token.{n}" for n in _TOKEN_ATTRIBUTES)}
 
 
 class Batch(NamedTuple):
@@ -134,9 +128,9 @@ class Predictor:
             }
         names = [
             name
-            for attribute, (name, column) in _TOKEN_ATTRIBUTES.items()
+            for name in _TOKEN_ATTRIBUTES
             # has_annotation is true for an empty Doc.
-            if attribute in self._assigned or (len(doc) and doc.has_annotation(column))
+            if f"token.{name}" in self._assigned or (len(doc) and doc.has_annotation(name.upper()))
         ]
         if names:
             row["tokens"] = [_token(token, names) for token in doc]

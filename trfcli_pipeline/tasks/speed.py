@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from spacy.language import Language
@@ -13,7 +14,7 @@ from spacy.tokens import Doc
 from spacy.util import minibatch
 
 from trfcli_pipeline.encoder.devices import peak_bytes
-from trfcli_pipeline.evaluation.evaluate import PredictionOutput, predict
+from trfcli_pipeline.evaluation.run import PredictionOutput, predict_texts
 from trfcli_pipeline.pipeline.components import find_component
 from trfcli_pipeline.pipeline.loading import load_pipeline
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
@@ -86,14 +87,15 @@ def measure_pipeline(
         texts: At least one text.
         batch_size: Texts per batch, by default the pipeline's own.
         device: The device to run the encoder on.
-        start: When the process was started, by `time.perf_counter`, if it only does this.
+        start: Start time of the process by `time.perf_counter`; None if the process also does other
+            things.
     """
     before = time.perf_counter()
     nlp = load_pipeline(model, device=device)
     loaded = time.perf_counter()
     batch_size = batch_size or nlp.batch_size
     _warm_up(nlp, texts, batch_size)
-    prediction = predict(nlp, texts, batch_size=batch_size)
+    prediction = predict_texts(nlp, texts, batch_size=batch_size)
     peak = peak_bytes()
     parts, work = measure_parts(nlp, texts, batch_size=batch_size)
     encoder = find_component(nlp, TransformersTok2Vec)
@@ -126,7 +128,7 @@ def predict_in_turns(
         found = []
         for nlp in pipelines:
             docs: list[Doc] = []
-            prediction = predict(nlp, turn, batch_size=nlp.batch_size, on_doc=docs.append)
+            prediction = predict_texts(nlp, turn, batch_size=nlp.batch_size, on_doc=docs.append)
             found.append((prediction, docs))
         yield found
 
@@ -188,20 +190,14 @@ def _timed(owner: Any, name: str, watch: Stopwatch) -> Iterator[None]:
     if owner is None:
         yield
         return
-    original, is_own = getattr(owner, name), name in vars(owner)
+    original = getattr(owner, name)
 
     def call(*args: Any) -> Any:
         with watch:
             return original(*args)
 
-    setattr(owner, name, call)
-    try:
+    with patch.object(owner, name, call):
         yield
-    finally:
-        if is_own:
-            setattr(owner, name, original)
-        else:
-            delattr(owner, name)
 
 
 def _run(pipe: Callable[[Doc], Doc], docs: list[Doc], batch_size: int) -> list[Doc]:
@@ -211,4 +207,4 @@ def _run(pipe: Callable[[Doc], Doc], docs: list[Doc], batch_size: int) -> list[D
 
 
 def _warm_up(nlp: Language, texts: Sequence[str], batch_size: int) -> None:
-    predict(nlp, texts[:_WARM_UP_TEXTS], batch_size=batch_size)
+    predict_texts(nlp, texts[:_WARM_UP_TEXTS], batch_size=batch_size)

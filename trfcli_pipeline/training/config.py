@@ -1,7 +1,9 @@
 """The config of a training run: from a file, the user's arguments, and the number of texts."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping
+from configparser import Error as ParserError
 from contextlib import contextmanager
 from functools import reduce
 from operator import getitem
@@ -11,10 +13,10 @@ from typing import Any
 from spacy.language import Language
 from spacy.schemas import ConfigSchemaTraining
 from spacy.util import registry
-from thinc.api import Config, ConfigValidationError, Optimizer
+from thinc.api import Config, Optimizer
 
 from trfcli_pipeline.data.package_data import shipped_path
-from trfcli_pipeline.errors import ArgumentError, DataError
+from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.heads.architectures import CLASSIFIERS
 from trfcli_pipeline.training.arguments import CONFIG_KEYS, TRF_LR, TrainingArguments
 from trfcli_pipeline.training.overrides import (
@@ -22,14 +24,28 @@ from trfcli_pipeline.training.overrides import (
     apply_overrides,
     check_component,
     is_unused,
+    wrong_value,
 )
-from trfcli_pipeline.training.size_rules import FEW_TEXTS, fit_to_size, format_rate, lower_rate
+from trfcli_pipeline.training.size_rules import (
+    SMALL_TRAINING_SET,
+    fit_to_size,
+    format_rate,
+    lower_rate,
+)
 
 WORDPIECER, TOK2VEC = "trf_wordpiecer", "trf_tok2vec"
 _WARMUP_SHARE = 0.1
 # LoRA adapters take about ten times the rate of the encoder's own weights.
 _LORA_RATE = 1e-3
-_TYPES = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text"}
+# What spaCy, pydantic and Thinc call a type or what has to be one, and what we call it.
+_EXPECTED = {
+    **dict.fromkeys(("float", "number", "schedule"), "a number"),
+    **dict.fromkeys(("int", "integer"), "a whole number"),
+    **dict.fromkeys(("bool", "boolean"), "true or false"),
+    **dict.fromkeys(("str", "string"), "text"),
+    "dict[str, float]": 'numbers by name, such as {"A": 2.0}',
+}
+_TYPE_PROBLEM = re.compile(r"is not (?:<class '(\w+)'>|(dict.+))|valid (\w+)$|^Invalid (schedule)")
 
 
 def config_path(name: str) -> Path:
@@ -50,7 +66,7 @@ class TrainingConfig:
         training: The `[training]` section with its functions called. Set by `fit`.
         trf_lr: Peak learning rate of the encoder; None if it is frozen. Set by `fit`.
         learn_rate: Peak learning rate of the classifier. Set by `fit`.
-        decisions: What the numbers of texts and steps changed and why, in sentences.
+        decisions: Which settings the number of texts or steps changed and why, as sentences.
 
     Raises:
         DataError: The config file can't be used.
@@ -71,15 +87,15 @@ class TrainingConfig:
         self.n_processes = n_processes
         self.decisions: list[str] = []
         self._is_few = False
-        # Whether the encoder's learning rate is the user's choice.
+        # Whether the user chose the encoder's learning rate.
         self._has_own_rate = arguments.config is not None or arguments.chooses("learn_rate")
         if not self.path.is_file():
             raise DataError(
                 f"{self.path}: there is no such config file",
                 hint="Leave out --config to use the default",
             )
+        self._raw = _read_config(self.path)
         with self._explain_errors():
-            self._raw = Config().from_disk(self.path, interpolate=False)
             self._apply_arguments()
             defaults = Config().from_disk(shipped, interpolate=False)
             apply_overrides(self._raw, arguments.overrides, defaults)
@@ -91,7 +107,7 @@ class TrainingConfig:
                     check_component(components[name])
 
     def fit(self, n_texts: int) -> None:
-        """Work out the number of steps for so many training texts, and all that depends on it.
+        """Compute the number of steps from the number of training texts, and what depends on it.
 
         Raises:
             DataError: The config file can't be used.
@@ -166,7 +182,7 @@ class TrainingConfig:
 
     @property
     def segmentation(self) -> dict[str, Any]:
-        """How to divide texts into segments, as far as the config says."""
+        """How to divide texts into segments, if the config says so."""
         settings = self.config["components"].get(WORDPIECER, {})
         return {name: settings[name] for name in ("segments", "long_sentences") if name in settings}
 
@@ -212,7 +228,7 @@ class TrainingConfig:
         training, arguments = self._raw["training"], self.arguments
         epochs_per_evaluation = 1
         if arguments.config is None:
-            self._is_few = n_texts < FEW_TEXTS
+            self._is_few = n_texts < SMALL_TRAINING_SET
             epochs_per_evaluation, decisions = fit_to_size(
                 training, n_texts, arguments, self.n_processes
             )
@@ -235,7 +251,7 @@ class TrainingConfig:
         if "schedule.warmup_steps" not in arguments.overrides:
             warmup_steps = math.ceil(_WARMUP_SHARE * training["max_steps"])
             self._raw.setdefault("schedule", {})["warmup_steps"] = warmup_steps
-        # Last, or spaCy's defaults would stand in for what the file lacks.
+        # Added last, because spaCy's defaults would hide what the file lacks.
         defaults = Language.default_config["training"]
         self._raw["training"] = Config(defaults).merge(training)
 
@@ -250,27 +266,37 @@ class TrainingConfig:
                 hint=f"Start from a config that works: {config_path('textcat.cfg')}",
             ) from error
         except ValueError as error:
-            place, problem = _first_problem(error)
-            overrides = self.arguments.overrides.items()
-            for key, value in overrides:
-                is_named = f"'{key.rpartition('.')[2]}'" in problem
-                if is_named or (place and f".{key}".endswith(f".{place}")):
-                    raise ArgumentError(f"--{key} {value}: {problem}") from error
+            place, problem = _last_problem(error)
+            headline = str(error).strip().partition("\n")[0]
+            for key, value in self.arguments.overrides.items():
+                name = key.rpartition(".")[2]
+                if name in place.split(".") or f"'{name.removeprefix('@')}'" in headline:
+                    raise wrong_value(key, value, problem) from error
             prefix = f"{place}: " if place else ""
             raise DataError(f"{self.path}: {prefix}{problem}") from error
 
 
-def _first_problem(error: ValueError) -> tuple[str, str]:
-    """The place of the first problem that spaCy names, if it names one, and the problem."""
-    for each in getattr(error, "errors", None) or ():
-        problem = str(each["msg"]).removeprefix("at root: ")
-        for kind, words in _TYPES.items():
-            problem = problem.replace(f"<class '{kind}'>", words)
-        return ".".join(map(str, each["loc"])), problem
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # Validation errors begin with a headline of their own.
-    has_headline = len(lines) > 1 and isinstance(error, ConfigValidationError)
-    return "", " ".join(lines[1:4]) if has_headline else lines[0]
+def _read_config(path: Path) -> Config:
+    try:
+        return Config().from_disk(path, interpolate=False)
+    except (ParserError, ValueError) as error:
+        line = re.search(r"line:? (\d+)", str(error))
+        raise DataError(
+            f"{path}{f', line {line[1]}' if line else ''}: not valid in a config file",
+            hint=f"Start from a config that works: {config_path('textcat.cfg')}",
+        ) from error
+
+
+def _last_problem(error: ValueError) -> tuple[str, str]:
+    """The place of a problem, as far as it is known, and what is wrong there."""
+    # Of a type with alternatives, the last one allows for the most.
+    problems = getattr(error, "errors", None) or [{"loc": (), "msg": str(error).strip()}]
+    place, problem = problems[-1]["loc"], str(problems[-1]["msg"]).splitlines()[0]
+    if found := _TYPE_PROBLEM.search(problem):
+        problem = f"must be {_EXPECTED.get(found[found.lastindex or 0], problem)}"
+    # spaCy puts a code before its own messages, and advice after them.
+    problem = re.sub(r"^\[E\d+\] |^at root: ", "", problem).partition(". ")[0]
+    return ".".join(str(each) for each in place if each not in _EXPECTED), problem
 
 
 def _peak(rate: float | Mapping[str, Any]) -> float:

@@ -1,8 +1,10 @@
 """Reading of the training set and the dev set."""
 
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from trfcli_pipeline.data.labels import check_labels, is_exclusive, label_names
 from trfcli_pipeline.data.record_store import RecordStore, Selection
@@ -20,7 +22,7 @@ _FEW_DEV_TEXTS = 20
 _DEV_SHARE, _MOST_DEV_TEXTS = 0.1, 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Data:
     """The training set and the dev set.
 
@@ -37,6 +39,12 @@ class Data:
     labels: list[str]
     dev_decides: bool
 
+    @cached_property
+    def label_counts(self) -> Mapping[str, int]:
+        """Number of training texts with each label."""
+        counts = Counter(label for record in self.train for label in record.labels)
+        return {label: counts[label] for label in self.labels}
+
 
 def read_data(
     train: str, dev: str | None, arguments: TrainingArguments, *, n_processes: int = 1
@@ -47,11 +55,20 @@ def read_data(
         DataError: The texts or the config file can't be used.
         ArgumentError: An override can't be used.
     """
-    train_records = _read(train, _MEMORY // n_processes)
-    dev_records = None if dev is None else _read(dev, _MEMORY // n_processes)
-    exclusive = _check_exclusive(train, train_records, dev, dev_records, arguments)
+    files: dict[str, Sequence[Record]] = {}
+    for path in [train] if dev is None else [train, dev]:
+        files[path] = RecordStore(iter_records(path, labeled=True), room=_MEMORY // n_processes)
+    exclusive = arguments.is_exclusive()
+    if exclusive is None:
+        exclusive = is_exclusive(files[train])
+    if exclusive:
+        _check_exclusive(files)
     config = TrainingConfig(arguments, exclusive=exclusive, n_processes=n_processes)
-    train_records, dev_records, origin = _split(train, train_records, dev, dev_records, config)
+    if dev is None:
+        train_records, dev_records, origin = _hold_out(train, files[train], config)
+    else:
+        train_records, dev_records, origin = files[train], files[dev], f"in the dev set ({dev})"
+        check_labels(train_records, dev_records, dev_name=dev)
     labels = label_names(train_records)
     if arguments.max_texts is not None and arguments.max_texts < len(train_records):
         drawn = random.Random(config.seed).sample(range(len(train_records)), arguments.max_texts)
@@ -66,54 +83,34 @@ def read_data(
     return Data(train_records, dev_records, origin, labels, dev_decides), config
 
 
-def _read(path: str, memory: int) -> Sequence[Record]:
-    return RecordStore(iter_records(path, labelled=True), room=memory)
-
-
-def _check_exclusive(
-    train: str,
-    train_records: Sequence[Record],
-    dev: str | None,
-    dev_records: Sequence[Record] | None,
-    arguments: TrainingArguments,
-) -> bool:
-    """Whether exactly one label applies to each text, by the user's word or by the data."""
-    wanted = arguments.is_exclusive()
-    if not (is_exclusive(train_records) if wanted is None else wanted):
-        return False
-    for name, records in ((train, train_records), (str(dev), dev_records or ())):
+def _check_exclusive(files: Mapping[str, Sequence[Record]]) -> None:
+    """Check that exactly one of several labels applies to each text, the training set first."""
+    for path, records in files.items():
         odd = next((each for each in records if len(each.labels) != 1), None)
         if odd is not None:
             raise DataError(
-                f"{where(name, odd.line)}: {len(odd.labels) or 'no'} labels, "
+                f"{where(path, odd.line)}: {len(odd.labels) or 'no'} labels, "
                 "but every text should have exactly one",
                 hint="Train with --multilabel, or correct the data",
             )
-    if len(label_names(train_records)) == 1:
+    train, records = next(iter(files.items()))
+    if len(label_names(records)) == 1:
         raise DataError(
-            f"{train}: all texts have the same label, {label_names(train_records)[0]}",
+            f"{train}: all texts have the same label, {label_names(records)[0]}",
             hint="A classifier needs texts of at least two labels",
         )
-    return True
 
 
-def _split(
-    train: str,
-    train_records: Sequence[Record],
-    dev: str | None,
-    dev_records: Sequence[Record] | None,
-    config: TrainingConfig,
+def _hold_out(
+    path: str, records: Sequence[Record], config: TrainingConfig
 ) -> tuple[Sequence[Record], Sequence[Record], str]:
-    """The training records, the dev records, and where these come from."""
-    if dev_records is not None:
-        check_labels(train_records, dev_records, dev_name=str(dev))
-        return train_records, dev_records, f"in the dev set ({dev})"
-    share = config.arguments.dev_split or min(_DEV_SHARE, _MOST_DEV_TEXTS / len(train_records))
-    train_records, dev_records = stratified_split(train_records, share, config.seed)
-    if not dev_records:
+    """Hold out some texts as the dev set, and say so in a phrase."""
+    share = config.arguments.dev_split or min(_DEV_SHARE, _MOST_DEV_TEXTS / len(records))
+    train, dev = stratified_split(records, share, config.seed)
+    if not dev:
         raise DataError(
-            f"{train}: too few texts to hold some out as the dev set",
+            f"{path}: too few texts to hold some out as the dev set",
             hint="Give a file with --dev, or a larger --dev-split",
         )
     origin = f"held out as the dev set (stratified {100 * share:.3g} %, seed {config.seed})"
-    return train_records, dev_records, origin
+    return train, dev, origin

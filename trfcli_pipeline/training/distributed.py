@@ -14,12 +14,12 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class DistributedContext:
-    """This process and the number of those that train together.
+    """The rank of this process among those that train together.
 
-    All processes shuffle the texts alike, and each trains on its part of every batch. Before each
-    step, they sum their gradients, weighted by the sizes of the parts: so all take the step that a
-    single process would take with the whole batch. Only the first process evaluates, writes files
-    and prints.
+    All processes shuffle the texts in the same order, and each trains on its part of every batch.
+    Before each step, they sum their gradients, weighted by the sizes of the parts. So each takes
+    the same step that a single process would take with the whole batch. Only the first process
+    evaluates, writes files and prints.
 
     Attributes:
         rank: Number of this process, from 0.
@@ -74,14 +74,6 @@ class DistributedContext:
         total = torch.tensor(value, dtype=torch.float32, device=device)
         dist.all_reduce(total)
         return float(total)
-
-    def from_first(self, value: Value) -> Value:
-        """The first process's value."""
-        if self.size == 1:
-            return value
-        values = [value]
-        dist.broadcast_object_list(values)
-        return values[0]
 
     def gather(self, value: Value) -> list[Value]:
         """The values of all processes, in the order of their ranks."""

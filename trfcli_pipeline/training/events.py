@@ -1,11 +1,13 @@
 """What `train_textcat` reports while it runs, for its caller to show."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from trfcli_pipeline.evaluation.results import Evaluation
+from trfcli_pipeline.training.config import TrainingConfig
+from trfcli_pipeline.training.data import Data
 
 # Why the weights of a step are kept. "score": no earlier score is higher. "rate": the score is
 # within one standard error of the highest, and the learning rate has reached zero. "last": the dev
@@ -18,39 +20,26 @@ class Planned:
     """The first event: what was read, and what the training will do.
 
     Attributes:
-        dev_origin: Where the dev set comes from, as a phrase.
-        label_counts: Number of training texts with each label.
+        config: Fitted to the data.
         warnings: Warnings about the data.
-        trf_lr: Peak learning rate of the encoder; None if it is frozen.
-        learn_rate: Peak learning rate of the classifier.
         mean_length: Wordpieces per training text, on average.
         segments: What the encoder sees at once, as a phrase.
         classifier: What happens to the pipeline's classifier, as a phrase.
         precision: Precision of the encoder's training steps.
         methods: What goes beyond plain fine-tuning, as phrases.
-        decisions: What the program chose and why, with the option that changes it, as sentences.
         done_steps: Steps that the resumed training run had already taken.
     """
 
-    train_texts: int
-    dev_texts: int
-    dev_origin: str
-    label_counts: Mapping[str, int]
-    exclusive: bool
+    config: TrainingConfig
+    data: Data
     warnings: Sequence[str]
     device: str
     threads: int
-    trf_lr: float | None
-    learn_rate: float
-    batch_size: int
-    steps: int
-    warmup_steps: int
     mean_length: float
     classifier: str
     segments: str
     precision: str = "fp32"
     methods: Sequence[str] = ()
-    decisions: Sequence[str] = ()
     done_steps: int = 0
 
 
@@ -118,4 +107,4 @@ class Finished:
     seconds: float = 0.0
 
 
-Event = Planned | Stepped | Evaluated | Checkpointed | Finished
+TrainingEvent = Planned | Stepped | Evaluated | Checkpointed | Finished

@@ -8,10 +8,10 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import minibatch
 
-from trfcli_pipeline.data.batching import Entry, make_examples
+from trfcli_pipeline.data.batching import ExampleSize, make_examples
 from trfcli_pipeline.data.records import Record
 
-# Memory that an example takes, and how much more for each wordpiece: measured on spaCy's Docs.
+# Bytes of memory per example, and further bytes per wordpiece, measured on spaCy's Docs.
 _EXAMPLE_BYTES, _PIECE_BYTES = 14_000, 460
 _CHUNK = 256
 
@@ -62,10 +62,10 @@ class Examples:
         """Number of examples kept in memory: the first ones."""
         return len(self._kept)
 
-    def entries(self, indices: Iterable[int]) -> Iterator[Entry]:
+    def entries(self, indices: Iterable[int]) -> Iterator[ExampleSize]:
         """Lightweight stand-ins for examples, for the batcher."""
         for index in indices:
-            yield Entry(index, self.n_tokens[index], self.n_pieces[index])
+            yield ExampleSize(index, self.n_tokens[index], self.n_pieces[index])
 
     def take(self, indices: Sequence[int]) -> list[Example]:
         """The examples with these indices, in this order."""

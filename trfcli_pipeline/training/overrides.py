@@ -1,4 +1,4 @@
-"""Settings of a config that are given one by one, as in `--training.dropout 0.1`."""
+"""Overrides of single config settings, such as `--training.dropout 0.1`."""
 
 import inspect
 import math
@@ -16,7 +16,7 @@ from trfcli_pipeline.errors import ArgumentError
 from trfcli_pipeline.training.arguments import LAYER_DECAY, TRF_LR
 
 TEXTCAT = "trf_textcat"
-# Sections and settings of spaCy's training loop that ours has no use for.
+# Sections and settings of spaCy's training loop that ours doesn't use.
 _UNUSED = (
     *("paths", "corpora", "initialize", "pretraining", "nlp", "system.gpu_allocator"),
     *("training.train_corpus", "training.dev_corpus", "training.seed", "training.gpu_allocator"),
@@ -28,7 +28,7 @@ _UNUSED = (
 )
 # Scores of an evaluation that spaCy's Scorer doesn't know.
 _OWN_SCORES = ("accuracy", "ece")
-# Settings that steps are counted with: whole numbers, and the least of them.
+# Settings that must be whole numbers, and the lowest value of each.
 _COUNTS = {
     "training.accumulate_gradient": 1,
     "training.batcher.size": 1,
@@ -37,7 +37,7 @@ _COUNTS = {
     "training.max_steps": 1,
     "training.patience": 0,
 }
-# Least and largest value of settings whose types allow for more.
+# Lowest and highest value of settings whose types allow more.
 _RANGES = {
     "components.trf_textcat.focal_gamma": (0, math.inf),
     "components.trf_textcat.threshold": (0, 1),
@@ -55,12 +55,12 @@ def apply_overrides(config: Config, overrides: Mapping[str, Any], defaults: Conf
 
     Args:
         config: Changed in place.
-        defaults: Has further sections that may be overridden.
+        defaults: A config with further sections that may be overridden.
 
     Raises:
         ArgumentError: A setting is unknown, unused, or out of its range.
     """
-    # What names a function comes first: it decides which other settings there are.
+    # Settings that name a function come first: they decide which other settings exist.
     for key in sorted(overrides, key=lambda key: not _names_function(key)):
         value = overrides[key]
         if is_unused(key):
@@ -68,12 +68,12 @@ def apply_overrides(config: Config, overrides: Mapping[str, Any], defaults: Conf
                 f"--{key}: trf train doesn't use this setting",
                 hint="Texts, pipeline, device and seed have arguments and options of their own",
             )
-        known = set(setting_keys(defaults.merge(config)))
+        known = dict(settings_of(defaults.merge(config)))
         if key not in known:
             raise ArgumentError(
                 f"--{key}: the config has no such setting", hint=did_you_mean(key, known)
             )
-        _check_value(key, value)
+        _check_value(key, value, known[key])
         *sections, name = key.split(".")
         section: dict[str, Any] = config
         for each in sections:
@@ -81,28 +81,28 @@ def apply_overrides(config: Config, overrides: Mapping[str, Any], defaults: Conf
         section[name] = value
 
 
-def setting_keys(config: Mapping[str, Any]) -> Iterator[str]:
-    """Dotted keys of all settings that a training config can have.
+def settings_of(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Dotted keys and defaults of all settings that a training config can have.
 
-    These are the settings that it has, those of spaCy's `[training]`, and all arguments of the
-    functions and component factories that it names. A section that names a function is a setting
-    too: a number can take the place of a schedule.
+    These are the config's own settings, those of spaCy's `[training]`, and all arguments of the
+    functions and component factories that the config names. A section that names a function is a
+    setting, too: a number can replace a schedule.
     """
-    yield from (f"training.{name}" for name in DEFAULT_CONFIG["training"])
+    yield from ((f"training.{name}", value) for name, value in DEFAULT_CONFIG["training"].items())
     names = Language.get_factory_meta(TEXTCAT).default_score_weights or {}
     scores = [name for name in names if not name.endswith(("_per_type", "_desc"))]
-    yield from (f"training.score_weights.{name}" for name in (*scores, *_OWN_SCORES))
-    yield from _keys_in(config)
+    yield from ((f"training.score_weights.{name}", 0.0) for name in (*scores, *_OWN_SCORES))
+    yield from _settings_in(config)
 
 
 def suggest_setting(name: str) -> str | None:
-    """Name the settings that someone may have meant by an option that doesn't exist."""
+    """Suggest a setting for an option that doesn't exist."""
     config = Config().from_disk(shipped_path("configs/textcat.cfg"), interpolate=False)
-    return did_you_mean(name, set(setting_keys(config)))
+    return did_you_mean(name, dict(settings_of(config)))
 
 
-def did_you_mean(key: str, known: set[str]) -> str | None:
-    """Name the settings whose keys, or the last parts of whose keys, are spelled alike."""
+def did_you_mean(key: str, known: Iterable[str]) -> str | None:
+    """Suggest the known settings whose spelling is closest, as a whole or in their last part."""
     key = key.replace("-", "_")
     known = {each for each in known if not is_unused(each)}
     by_last_part: dict[str, list[str]] = {}
@@ -116,7 +116,7 @@ def did_you_mean(key: str, known: set[str]) -> str | None:
 
 
 def is_unused(key: str) -> bool:
-    """Whether our training has no use for a setting."""
+    """Whether our training ignores a setting."""
     return any(f"{key}.".startswith(f"{unused}.") for unused in _UNUSED)
 
 
@@ -133,15 +133,30 @@ def check_component(settings: Mapping[str, Any]) -> None:
     registry.fill({factory: {**call, **defaults, **arguments}})
 
 
-def _check_value(key: str, value: Any) -> None:
+def wrong_value(key: str, value: Any, problem: str) -> ArgumentError:
+    """The error for an override whose value can't be used."""
+    if value is True:
+        return ArgumentError(f"--{key} true: {problem} (is a value missing?)")
+    return ArgumentError(f"--{key} {value}: {problem}")
+
+
+def _check_value(key: str, value: Any, default: Any) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if key in _COUNTS:
-        if not isinstance(value, int) or isinstance(value, bool) or value < _COUNTS[key]:
-            raise ArgumentError(f"--{key} {value}: must be a whole number, at least {_COUNTS[key]}")
-    elif key in _RANGES and isinstance(value, int | float):
+        if not is_number or isinstance(value, float) or value < _COUNTS[key]:
+            raise wrong_value(key, value, f"must be a whole number, at least {_COUNTS[key]}")
+    elif isinstance(default, Mapping) and default and not (is_number or isinstance(value, Mapping)):
+        kind = "a number" if "@schedules" in default else "a section"
+        raise wrong_value(key, value, f"must be {kind}")
+    elif value is True and isinstance(default, str):
+        raise wrong_value(key, value, "must be text")
+    elif value is True and isinstance(default, int | float) and not isinstance(default, bool):
+        raise wrong_value(key, value, "must be a number")
+    elif key in _RANGES and is_number:
         least, largest = _RANGES[key]
         if not least <= value <= largest:
             limits = "at least 0" if largest == math.inf else f"from {least} to {largest}"
-            raise ArgumentError(f"--{key} {value}: must be {limits}")
+            raise wrong_value(key, value, f"must be {limits}")
 
 
 def _names_function(key: str) -> bool:
@@ -149,22 +164,27 @@ def _names_function(key: str) -> bool:
     return name.startswith("@") or name == "factory"
 
 
-def _keys_in(section: Mapping[str, Any], path: str = "") -> Iterator[str]:
+def _settings_in(section: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in section.items():
         key = f"{path}{name}"
         if isinstance(value, Mapping):
             if not value or any(each.startswith("@") for each in value):
-                yield key
-            yield from _keys_in(value, f"{key}.")
+                yield key, value
+            yield from _settings_in(value, f"{key}.")
         else:
-            yield key
-            yield from (f"{path}{each}" for each in _arguments_of(name, value))
+            arguments = _arguments_of(name, value)
+            yield from ((f"{path}{each}", default) for each, default in arguments.items())
+            yield key, value
 
 
-def _arguments_of(name: str, function: str) -> Iterable[str]:
-    """Arguments of what a setting names: a registered function or a component factory."""
+def _arguments_of(name: str, function: str) -> Mapping[str, Any]:
+    """Arguments of the registered function or component factory that a setting names.
+
+    They are given with their defaults.
+    """
     if name.startswith("@") and registry.has(name[1:], function):
-        return inspect.signature(registry.get(name[1:], function)).parameters
+        parameters = inspect.signature(registry.get(name[1:], function)).parameters
+        return {each.name: each.default for each in parameters.values()}
     if name == "factory" and Language.has_factory(function):
-        return Language.get_factory_meta(function).default_config or ()
-    return ()
+        return Language.get_factory_meta(function).default_config or {}
+    return {}

@@ -8,13 +8,16 @@ from typing import Any
 
 import srsly
 from spacy.language import Language
+from spacy.util import walk_dict
 
 from trfcli_pipeline.data.files import directory_digest, sha256
 from trfcli_pipeline.data.formats import STDIN
 from trfcli_pipeline.data.records import Record
+from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.encoder.devices import installed_version
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
+from trfcli_pipeline.training.arguments import CONFIG_KEYS
 from trfcli_pipeline.training.checkpoints import Workspace
 from trfcli_pipeline.training.config import TrainingConfig
 from trfcli_pipeline.training.data import Data
@@ -24,19 +27,25 @@ from trfcli_pipeline.training.trainer_state import TrainerState
 _VERSIONS = ("trfcli", "torch", "transformers", "spacy")
 
 
-def identify(config: TrainingConfig, path: Path, data: Data) -> dict[str, str]:
-    """Hashes of everything that the result depends on, by names for error messages.
+def identify(config: TrainingConfig, path: Path, data: Data) -> dict[str, Any]:
+    """Everything that the result depends on, by names for error messages.
 
     Args:
         path: Directory of the untrained pipeline.
+
+    Returns:
+        The settings by their names, and hashes of all else.
     """
+    arguments = config.arguments.as_json()
     settings = {
-        "config": config.config.to_str(),
-        "arguments": config.arguments.as_json(),
+        **{".".join(key): value for key, value in walk_dict(config.config)},
+        **{f"--{key}": value for key, value in arguments.pop("overrides").items()},
+        **arguments,
         "processes": config.n_processes,
     }
     return {
-        "the settings": digest(settings),
+        # As JSON reads them back.
+        "the settings": json.loads(json.dumps(settings)),
         "the training texts": _digest_records(data.train),
         "the dev texts": _digest_records(data.dev),
         "the pipeline": directory_digest(path),
@@ -65,7 +74,7 @@ def _digest_records(records: Sequence[Record]) -> str:
     return found.hexdigest()
 
 
-def check_identity(workspace: Workspace, identity: Mapping[str, str]) -> None:
+def check_identity(workspace: Workspace, identity: Mapping[str, Any]) -> None:
     """Check that a checkpoint belongs to the training run that is to be resumed.
 
     Raises:
@@ -74,10 +83,28 @@ def check_identity(workspace: Workspace, identity: Mapping[str, str]) -> None:
     saved = workspace.load_state()["identity"]
     changed = [name for name, value in identity.items() if saved.get(name) != value]
     if changed:
+        details = _changes(saved.get("the settings"), identity["the settings"])
         raise PipelineError(
-            f"The unfinished training can't be resumed: {' and '.join(changed)} have changed",
+            f"The unfinished training can't be resumed: {' and '.join(changed)} have changed"
+            f"{f' ({enumeration(details)})' if details else ''}",
             hint="Use the same options and files, or start again without --resume",
         )
+
+
+def _changes(old: Any, new: Mapping[str, Any]) -> list[str]:
+    """What changed in settings, as phrases; nothing if the old ones weren't saved."""
+    if not isinstance(old, Mapping):
+        return []
+    missing = "not set"
+    pairs = {key: (old.get(key, missing), new.get(key, missing)) for key in {**old, **new}}
+    changed = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+    return [
+        f"{key} {was} -> {now}"
+        for key, (was, now) in changed.items()
+        # An override or argument that changes its setting is named already.
+        if key.removeprefix("--") not in changed.keys() - {key}
+        and CONFIG_KEYS.get(key) not in changed
+    ]
 
 
 def has_finished(target: Path, request: str) -> bool:
@@ -117,7 +144,6 @@ def read_result(target: Path, shown: Path) -> Finished:
 def describe_training(
     nlp: Language,
     classifier: TransformersTextCategorizer,
-    config: TrainingConfig,
     plan: Planned,
     event: Evaluated,
     files: Mapping[str, str],
@@ -128,7 +154,7 @@ def describe_training(
         event: The evaluation of the weights that are about to be saved.
         files: Hashes of the data files; see `digest_files`.
     """
-    evaluation = event.evaluation
+    evaluation, config = event.evaluation, plan.config
     nlp.meta["performance"] = {**evaluation.cats, "accuracy": evaluation.accuracy}
     encoder = nlp.meta.get("trf", {}).get("encoder", {})
     nlp.meta["trf"] = {
@@ -136,16 +162,16 @@ def describe_training(
         "training": {
             # Replaced below where the config or the data decided.
             **config.arguments.as_json(),
-            "texts": plan.train_texts,
-            "dev_texts": plan.dev_texts,
-            "labels": dict(plan.label_counts),
-            "exclusive_classes": plan.exclusive,
+            "texts": len(plan.data.train),
+            "dev_texts": len(plan.data.dev),
+            "labels": dict(plan.data.label_counts),
+            "exclusive_classes": config.exclusive,
             "architecture": classifier.cfg["architecture"],
             "epochs": config.epochs,
-            "batch_size": plan.batch_size,
-            "trf_lr": plan.trf_lr,
-            "learn_rate": plan.learn_rate,
-            # The one that "auto" stands for.
+            "batch_size": config.batch_size,
+            "trf_lr": config.trf_lr,
+            "learn_rate": config.learn_rate,
+            # The actual precision, not "auto".
             "precision": plan.precision,
             "layer_decay": config.layer_decay,
             "averages": config.averages,

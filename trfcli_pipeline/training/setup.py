@@ -1,6 +1,5 @@
 """Prepares a pipeline's components for training."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import cast
@@ -69,12 +68,9 @@ def set_up_segments(nlp: Language, config: TrainingConfig) -> str:
     wordpiecer = require_component(nlp, TransformersWordPiecer)
     wordpiecer.settings = replace(wordpiecer.settings, **config.segmentation)
     nlp.get_pipe_config(wordpiecer.name).update(asdict(wordpiecer.settings))
-    match wordpiecer.settings.segments:
-        case "windows":
-            return f"windows of up to {wordpiecer.max_length} wordpieces"
-        case "doc":
-            return "whole texts"
-    return "single sentences"
+    windows = f"windows of up to {wordpiecer.max_length} wordpieces"
+    phrases = {"windows": windows, "doc": "whole texts", "sentences": "single sentences"}
+    return phrases[wordpiecer.settings.segments]
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,15 +196,13 @@ def _classifier(nlp: Language) -> TransformersTextCategorizer | None:
 
 def _balanced_weights(data: Data) -> dict[str, float]:
     """Weights inversely proportional to label counts; a label with the mean count has weight 1."""
-    counts = Counter(label for record in data.train for label in record.labels)
-    mean = sum(counts.values()) / len(data.labels)
-    return {label: mean / max(counts[label], 1) for label in data.labels}
+    mean = sum(data.label_counts.values()) / len(data.labels)
+    return {label: mean / max(count, 1) for label, count in data.label_counts.items()}
 
 
 def describe_classifier(nlp: Language) -> str:
-    """What a pipeline is with regard to its text classifier, as a phrase."""
+    """Describe a pipeline by its text classifier, as a phrase."""
     classifier = _classifier(nlp)
     if classifier is None:
         return "a pipeline without a text classifier"
-    number = len(classifier.labels)
-    return f"a pipeline with a text classifier of {number} label{'' if number == 1 else 's'}"
+    return f"a pipeline with a text classifier of {plural(len(classifier.labels), 'label')}"

@@ -1,7 +1,7 @@
-"""Batch size, epochs and learning rate that suit the number of texts.
+"""Adapt batch size, epochs and learning rate to the number of texts.
 
-They change the shipped config, which is made for thousands of texts. What the user chose stays, and
-so does everything in a config file of the user's own.
+The shipped config is made for thousands of texts, so we change it for smaller and larger data sets.
+Values that the user chose stay as they are, and so does a config file of the user's own.
 """
 
 import math
@@ -11,15 +11,16 @@ from trfcli_pipeline.training.arguments import TrainingArguments
 
 # With fewer texts, batches are smaller: there are few steps, and each is cheap. And a new
 # classifier starts as a linear probe.
-FEW_TEXTS = 500
+SMALL_TRAINING_SET = 500
 _SMALL_BATCH = 16
-# Fewer steps than these hardly change the encoder.
+# Fewer steps would hardly change the encoder.
 _LEAST_STEPS = 200
-# More evaluations than these aren't worth their time when epochs are short.
+# If epochs are short, more evaluations than this would take too much of the time.
 _EVALUATIONS = 10
 _MANY_TEXTS, _EPOCHS_OF_MANY = 50_000, 2
-# Over more steps than these, a lower rate gets the encoder as far and overfits less: we divide the
-# rate by the number of steps, down to the lowest rate in common use.
+# With more steps than this, a lower learning rate trains the encoder just as well and overfits
+# less. So we lower the rate in inverse proportion to the number of steps, down to the lowest rate
+# in common use.
 _FULL_RATE_STEPS, _LEAST_RATE = 300, 2e-5
 
 
@@ -35,7 +36,7 @@ def fit_to_size(
     """
     batcher, epochs = training["batcher"], training["max_epochs"]
     changes = []
-    if n_texts < FEW_TEXTS and not arguments.chooses("batch_size"):
+    if n_texts < SMALL_TRAINING_SET and not arguments.chooses("batch_size"):
         batcher["size"] = _SMALL_BATCH
         changes.append(f"batch size {_SMALL_BATCH} (--batch-size)")
     epochs_per_evaluation = 1
@@ -48,7 +49,7 @@ def fit_to_size(
     elif not arguments.chooses("epochs") and n_texts > _MANY_TEXTS:
         training["max_epochs"] = _EPOCHS_OF_MANY
         return 1, [f"More than {_MANY_TEXTS:,} texts: {_EPOCHS_OF_MANY} epochs (--epochs)"]
-    few = f"Fewer than {FEW_TEXTS} texts" if n_texts < FEW_TEXTS else "Few texts"
+    few = f"Fewer than {SMALL_TRAINING_SET} texts" if n_texts < SMALL_TRAINING_SET else "Few texts"
     return epochs_per_evaluation, [f"{few}: {' and '.join(changes)}"] if changes else []
 
 

@@ -1,6 +1,5 @@
 """Fine-tunes a pipeline's encoder and text classifier from start to end."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +11,14 @@ from thinc.api import fix_random_seed
 from trfcli_pipeline.data.atomic import staged_directory
 from trfcli_pipeline.data.checks import data_warnings
 from trfcli_pipeline.encoder.devices import resolve_device
+from trfcli_pipeline.errors import ArgumentError
 from trfcli_pipeline.pipeline.loading import load_pipeline, require_encoder
 from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.checkpoints import Workspace
 from trfcli_pipeline.training.config import TrainingConfig
 from trfcli_pipeline.training.data import Data, read_data
 from trfcli_pipeline.training.distributed import DistributedContext, own_device
-from trfcli_pipeline.training.events import Checkpointed, Evaluated, Event, Planned
+from trfcli_pipeline.training.events import Checkpointed, Evaluated, Planned, TrainingEvent
 from trfcli_pipeline.training.examples import Examples
 from trfcli_pipeline.training.output import replace_pipeline, resolve_output
 from trfcli_pipeline.training.provenance import (
@@ -51,7 +51,7 @@ def train_textcat(
     output: Path | None = None,
     arguments: TrainingArguments | None = None,
     resume: bool = False,
-) -> Iterator[Event]:
+) -> Iterator[TrainingEvent]:
     """Train a pipeline's text classifier together with its encoder.
 
     The pipeline at `model` is overwritten only if training succeeds.
@@ -72,11 +72,16 @@ def train_textcat(
     Raises:
         ArgumentError: An argument or override can't be used.
         DataError: The texts or the config file can't be used.
-        PipelineError: The pipeline can't be used, or not to resume this training run.
+        PipelineError: The pipeline can't be used, or the training run can't be resumed.
         OutputError: The output directory can't be replaced.
         DeviceError: There is no such device, or it runs out of memory.
     """
     arguments = arguments or TrainingArguments()
+    if dev is not None and arguments.dev_split is not None:
+        raise ArgumentError(
+            "--dev-split can't be combined with --dev: no training texts are held out then",
+            hint="Leave out one or the other",
+        )
     shown = Path(model) if output is None else output
     target = resolve_output(model, output)
     # Report errors in the settings before anything that takes time.
@@ -104,7 +109,7 @@ def train_textcat(
         encoder.model.shim.check_trainable()
     before = describe_classifier(nlp)
     fix_random_seed(config.seed)
-    # LoRA adapters have to start alike in all processes: so before the seeds differ.
+    # LoRA adapters have to start alike in all processes, so they come before the seeds differ.
     methods = set_up_encoder(encoder, config)
     # The order of the texts is the same in all processes, but dropout differs.
     torch.manual_seed(config.seed + context.rank)
@@ -121,16 +126,22 @@ def train_textcat(
     trainer = Trainer(nlp, encoder, setup.classifier, examples, data, config, context)
     if resumed:
         trainer.restore(workspace)
-    plan = _describe_plan(
-        trainer,
+    shim = encoder.model.shim
+    plan = Planned(
+        config,
         data,
         warnings=[
             *_find_warnings(trainer, data, None if resumed else workspace),
             *setup.warnings,
         ],
-        methods=methods,
-        segments=segments,
+        device=str(shim.device),
+        threads=torch.get_num_threads(),
+        mean_length=sum(examples.n_pieces) / len(examples),
         classifier=setup.phrase,
+        segments=segments,
+        precision="fp32" if arguments.freeze_encoder else shim.precision,
+        methods=methods,
+        done_steps=trainer.state.step,
     )
     yield plan
 
@@ -139,14 +150,14 @@ def train_textcat(
     yield from _run(trainer, workspace, plan, identity, digest_files(train, dev))
     replaced = None
     if target.exists():
-        replaced = before if _is_same(target, model) else "another pipeline"
+        in_place = target.resolve() == Path(model).expanduser().resolve()
+        replaced = before if in_place else "another pipeline"
     if context.is_first:
         complete_meta(workspace.best, trainer.state, request)
         replace_pipeline(target, workspace.best)
         workspace.remove()
     context.close()
-    seconds = trainer.state.seconds
-    yield replace(read_result(target, shown), replaced=replaced, seconds=seconds)
+    yield replace(read_result(target, shown), replaced=replaced, seconds=trainer.state.seconds)
 
 
 def _find_warnings(trainer: Trainer, data: Data, discarded: Workspace | None) -> list[str]:
@@ -167,44 +178,18 @@ def _find_warnings(trainer: Trainer, data: Data, discarded: Workspace | None) ->
     return found
 
 
-def _describe_plan(trainer: Trainer, data: Data, **phrases: Any) -> Planned:
-    config, encoder = trainer.config, trainer.encoder.model
-    counts = Counter(label for record in data.train for label in record.labels)
-    return Planned(
-        train_texts=len(data.train),
-        dev_texts=len(data.dev),
-        dev_origin=data.dev_origin,
-        label_counts={label: counts[label] for label in data.labels},
-        exclusive=config.exclusive,
-        device=str(encoder.shim.device),
-        threads=torch.get_num_threads(),
-        trf_lr=config.trf_lr,
-        learn_rate=config.learn_rate,
-        batch_size=config.batch_size,
-        steps=config.steps,
-        warmup_steps=config.warmup_steps,
-        mean_length=sum(trainer.examples.n_pieces) / len(trainer.examples),
-        precision="fp32" if trainer.freeze_encoder else encoder.shim.precision,
-        decisions=config.decisions,
-        done_steps=trainer.state.step,
-        **phrases,
-    )
-
-
 def _run(
     trainer: Trainer,
     workspace: Workspace,
     plan: Planned,
-    identity: Mapping[str, str],
+    identity: Mapping[str, Any],
     files: Mapping[str, str],
-) -> Iterator[Event]:
+) -> Iterator[TrainingEvent]:
     """Run the trainer, and save the best pipeline and the checkpoints as its events say."""
     try:
         for event in trainer.run():
             if isinstance(event, Evaluated) and event.kept_because:
-                describe_training(
-                    trainer.nlp, trainer.classifier, trainer.config, plan, event, files
-                )
+                describe_training(trainer.nlp, trainer.classifier, plan, event, files)
                 with trainer.averaged(), staged_directory(workspace.best) as staging:
                     trainer.nlp.to_disk(staging)
             if isinstance(event, Checkpointed):
@@ -216,7 +201,3 @@ def _run(
         if trainer.context.is_first and not workspace.can_resume:
             workspace.remove()
         raise
-
-
-def _is_same(target: Path, model: str) -> bool:
-    return target.resolve() == Path(model).expanduser().resolve()

@@ -11,12 +11,12 @@ from typing import Any, cast
 import torch
 from spacy.language import Language
 from spacy.util import minibatch
-from thinc.api import Model, xp2torch
+from thinc.api import xp2torch
 
 from trfcli_pipeline.data.labels import complete_cats
 from trfcli_pipeline.evaluation.eval_prediction import DEFAULT_THRESHOLD, Threshold
-from trfcli_pipeline.evaluation.evaluate import predict
 from trfcli_pipeline.evaluation.results import Evaluation, score_cats
+from trfcli_pipeline.evaluation.run import predict_texts
 from trfcli_pipeline.evaluation.thresholds import tune_thresholds
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
@@ -44,7 +44,7 @@ class Trainer:
         encoder: The pipeline's encoder.
         classifier: The pipeline's classifier.
         examples: The training set.
-        data: Has the dev set.
+        data: The data, which includes the dev set.
         config: Fitted to the data.
         context: This process and those that train with it.
     """
@@ -181,7 +181,10 @@ class Trainer:
         for parameter in self.encoder.transformers_model.parameters():
             if parameter.grad is not None:
                 yield parameter.grad
-        yield from _head_gradients(self.classifier.model)
+        for node in self.classifier.model.walk():
+            for name in node.param_names:
+                if node.has_grad(name):
+                    yield xp2torch(node.get_grad(name))
 
     def _frozen(self) -> list[str]:
         trained = (TransformersTok2Vec, TransformersTextCategorizer)
@@ -197,7 +200,7 @@ class Trainer:
         if self.context.is_first:
             yield self._evaluate(epoch)
         state.losses, state.words, state.word_seconds = [], 0, 0.0
-        for name, value in self.context.from_first(asdict(state)).items():
+        for name, value in self.context.gather(asdict(state))[0].items():
             setattr(state, name, value)
 
     def _evaluate(self, epoch: float) -> Evaluated:
@@ -225,7 +228,7 @@ class Trainer:
 
     def _evaluate_dev(self) -> Evaluation:
         """Score the pipeline on the dev set; tune a multi-label classifier's thresholds first."""
-        prediction, labels = predict(self.nlp, self.dev_texts), self.dev_labels
+        prediction, labels = predict_texts(self.nlp, self.dev_texts), self.dev_labels
         threshold: Threshold = DEFAULT_THRESHOLD
         if not self.config.exclusive:
             threshold = tune_thresholds(self.dev_gold, prediction.cats, labels)
@@ -239,32 +242,23 @@ class Trainer:
         )
 
     def _reason_to_keep(self, score: float) -> KeepReason | None:
-        """Why to keep weights with this score instead of those that are kept; None if not to."""
+        """Reason to keep the current weights instead of the best so far; None if there is none."""
         best, is_last = self.state.best_score, self.state.step == self.config.steps
         if not self.dev_decides:
             return "last" if is_last else None
-        # Of equal scores the later one, which was reached at a lower learning rate.
+        # Of equal scores we prefer the later one, as its learning rate was lower.
         if score >= best:
             return "score"
-        # Once the learning rate has reached zero, weights are usually better than earlier ones,
-        # whose score on a few hundred dev texts may be higher by chance.
+        # Weights are usually best once the learning rate has reached zero. On a few hundred dev
+        # texts, an earlier score may be higher just by chance.
         has_settled = is_last and self.config.optimizer.learn_rate == 0
-        return "rate" if has_settled and score >= best - self._standard_error(best) else None
-
-    def _standard_error(self, score: float) -> float:
-        """Standard error of a score, as if it were an accuracy on the dev texts."""
-        return math.sqrt(max(score * (1 - score), 0.0) / len(self.dev_texts))
+        # As if the score were an accuracy on the dev texts.
+        standard_error = math.sqrt(max(best * (1 - best), 0.0) / len(self.dev_texts))
+        return "rate" if has_settled and score >= best - standard_error else None
 
     def _score(self, evaluation: Evaluation) -> float:
         scores = _scores(evaluation)
         return sum(weight * (scores[name] or 0.0) for name, weight in self.score_weights.items())
-
-
-def _head_gradients(model: Model) -> Iterator[torch.Tensor]:
-    for node in model.walk():
-        for name in node.param_names:
-            if node.has_grad(name):
-                yield xp2torch(node.get_grad(name))
 
 
 def _history_row(event: Evaluated) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def write() -> Callable[[Path, Iterable[Any]], Path]:
 def check_failure(
     run: Callable[..., Result], digest: Callable[[Path], str]
 ) -> Callable[[list[str], str, str | None], None]:
-    """Check that `trf` refuses: one error line, a hint, exit code 1, and no file changed.
+    """Check that `trf` fails with one error line, a hint and exit code 1, and changes no file.
 
     `problem` must be part of the error and `advice` of the hint. None stands for no hint.
     """

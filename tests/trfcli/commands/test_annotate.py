@@ -13,10 +13,10 @@ import pytest
 from typer.testing import Result
 
 from trfcli_pipeline.tasks.annotate import (
+    AnnotationEvent,
     AnnotationFinished,
     AnnotationStarted,
     BatchAnnotated,
-    Event,
 )
 from trfcli_pipeline.tasks.init_model import init_model
 
@@ -112,8 +112,8 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """Replaces the task with given events; returns the arguments that it is called with."""
     asked: dict[str, Any] = {}
 
-    def replay(*events: Event) -> dict[str, Any]:
-        def annotate(*args: str, **options: Any) -> Iterator[Event]:
+    def replay(*events: AnnotationEvent) -> dict[str, Any]:
+        def annotate(*args: str, **options: Any) -> Iterator[AnnotationEvent]:
             asked.update(options, args=args)
             yield from events
 

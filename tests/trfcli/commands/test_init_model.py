@@ -176,7 +176,7 @@ def test_unknown_name_offline_has_a_hint(run: Run, workspace: Path, digest: Dige
         ),
         (["tiny-bert", "out", "--name", "a b/c"], "'a b/c' can't be part of the name", "letters"),
         (["tiny-bert", "out", "--name", ""], "'' can't be part of the name", "letters"),
-        (["tiny-bert", "out", "--lang", "qqq"], "qqq: spaCy can't create", None),
+        (["tiny-bert", "out", "--lang", "qqq"], "qqq: spaCy can't create", "Use a code such as en"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

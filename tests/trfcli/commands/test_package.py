@@ -157,7 +157,7 @@ def test_build_option_selects_the_formats(
     }
 
 
-def test_all_archives_are_listed_and_the_wheel_can_be_installed(
+def test_all_archives_are_listed_with_the_command_to_install_the_wheel(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archives = [tmp_path / "a.tar.gz", tmp_path / "a b.whl"]

@@ -39,7 +39,10 @@ def test_bar_on_a_terminal_disappears_at_the_end(
 def test_message_goes_above_the_bar(streams: Streams) -> None:
     with streams() as terminal, console.progress(3, "training"):
         console.warn("Odd")
-    assert "Odd\n" in terminal.getvalue().replace("\r", "")
+    written = terminal.getvalue().replace("\r", "")
+    assert "Odd\n" in written
+    # The bar is drawn again below it.
+    assert written.index("Odd\n") < written.rindex("training")
 
 
 def test_rows_are_right_aligned(capsys: pytest.CaptureFixture[str]) -> None:

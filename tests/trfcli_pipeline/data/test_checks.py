@@ -1,5 +1,5 @@
 import pytest
-from labelled import make_distinct, make_records
+from labeled import make_distinct, make_records
 
 from trfcli_pipeline.data.checks import data_warnings
 from trfcli_pipeline.data.records import Record

@@ -13,21 +13,21 @@ from trfcli_pipeline.errors import DataError
 def test_missing_file(tmp_path: Path) -> None:
     put(tmp_path / "train.jsonl", b"")
     with pytest.raises(DataError) as caught:
-        iter_records(tmp_path / "trian.jsonl", labelled=True)
+        iter_records(tmp_path / "trian.jsonl", labeled=True)
     assert caught.value.message == f"{tmp_path / 'trian.jsonl'}: no such file"
     assert caught.value.hint == f"Did you mean {tmp_path / 'train.jsonl'}?"
 
     with pytest.raises(DataError) as caught:
-        iter_records(tmp_path / "nowhere" / "train.jsonl", labelled=True)
+        iter_records(tmp_path / "nowhere" / "train.jsonl", labeled=True)
     assert caught.value.hint == f"There is no directory {tmp_path / 'nowhere'}"
 
     with pytest.raises(DataError) as caught:
-        iter_records(tmp_path / "x", labelled=True)
+        iter_records(tmp_path / "x", labeled=True)
     assert caught.value.hint is None
 
 
 @pytest.mark.parametrize(
-    ("name", "labelled", "problem", "hint"),
+    ("name", "labeled", "problem", "hint"),
     [
         ("data.xlsx", True, 'unknown suffix ".xlsx"', "Use .jsonl, .json, .csv, .tsv, .parquet"),
         ("data.xlsx.gz", True, 'unknown suffix ".xlsx"', "Use "),
@@ -37,23 +37,23 @@ def test_missing_file(tmp_path: Path) -> None:
     ],
 )
 def test_unknown_suffix_or_format_without_labels(
-    tmp_path: Path, name: str, labelled: bool, problem: str, hint: str
+    tmp_path: Path, name: str, labeled: bool, problem: str, hint: str
 ) -> None:
     path = put(tmp_path / name, b"")
     with pytest.raises(DataError) as caught:
-        iter_records(path, labelled=labelled)
+        iter_records(path, labeled=labeled)
     assert caught.value.message == f"{path}: {problem}"
     assert (caught.value.hint or "").startswith(hint)
 
 
 def test_directories_and_invalid_paths(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a directory, not a file"):
-        iter_records(tmp_path, labelled=True)
+        iter_records(tmp_path, labeled=True)
     inside_a_file = put(tmp_path / "a.txt", b"") / "b.txt"
     with pytest.raises(DataError, match=r"can't be read \(Not a directory\)"):
-        iter_records(inside_a_file, labelled=False)
+        iter_records(inside_a_file, labeled=False)
     with pytest.raises(DataError, match=r"can't be read \(File name too long\)"):
-        iter_records("a whole text instead of a path " * 300, labelled=False)
+        iter_records("a whole text instead of a path " * 300, labeled=False)
 
 
 @pytest.mark.parametrize(
@@ -74,14 +74,14 @@ def test_directories_and_invalid_paths(tmp_path: Path) -> None:
 def test_file_without_records(tmp_path: Path, name: str, content: bytes) -> None:
     path = put(tmp_path / name, content)
     with pytest.raises(DataError) as caught:
-        read_records(path, labelled=False)
+        read_records(path, labeled=False)
     assert caught.value.message == f"{path}: no records in the file"
 
 
 def test_table_without_a_text_column(tmp_path: Path) -> None:
     path = put(tmp_path / "a.csv", b"\nsentence;label\nx;A\n")
     with pytest.raises(DataError) as caught:
-        read_records(path, labelled=True)
+        read_records(path, labeled=True)
     assert caught.value.message == (
         f'{path}, line 2: the header has no column "text" (its columns: "sentence;label")'
     )
@@ -107,5 +107,7 @@ def test_damaged_file(tmp_path: Path, name: str, content: bytes, problem: str) -
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(DataError) as caught:
-        read_records(path, labelled=False)
+        read_records(path, labeled=False)
     assert caught.value.message.startswith(f"{path}: {problem}")
+    if name.endswith(".parquet"):
+        assert caught.value.hint == "Copy or export the file again"

@@ -1,5 +1,5 @@
 import pytest
-from labelled import make_records
+from labeled import make_records
 
 from trfcli_pipeline.data.labels import check_labels, complete_cats, is_exclusive, label_names
 from trfcli_pipeline.data.records import Record

@@ -128,7 +128,7 @@ def test_invalid_record(tmp_path: Path, row: Any, reason: str, hint: str | None)
     good = {"text": "good", "label": "A"}
     path = put(tmp_path / "bad.jsonl", jsonl(good, row, good))
     with pytest.raises(DataError) as caught:
-        read_records(path, labelled=True)
+        read_records(path, labeled=True)
     assert caught.value.message == f"{path}, line 2: {reason}"
     if hint is None:
         assert caught.value.hint is None
@@ -212,7 +212,7 @@ def test_syntax_error(
 ) -> None:
     path = put(tmp_path / name, content)
     with pytest.raises(DataError) as caught:
-        read_records(path, labelled=False)
+        read_records(path, labeled=False)
     assert caught.value.message.startswith(f"{path}, {reason}")
     if hint is None:
         assert caught.value.hint is None
@@ -225,7 +225,7 @@ def test_all_invalid_records_are_counted(tmp_path: Path) -> None:
     content = good + b'{"text": }\n' + good * 868 + b"3\n" + good * 4147
     path = put(tmp_path / "broken.jsonl", content)
     with pytest.raises(DataError) as caught:
-        read_records(path, labelled=False)
+        read_records(path, labeled=False)
     assert caught.value.message == (
         f"{path}, line 2: not valid JSON (expecting value at column 10)"
     )
@@ -235,7 +235,7 @@ def test_all_invalid_records_are_counted(tmp_path: Path) -> None:
 def test_hint_gives_advice_before_the_count_and_a_few_lines(tmp_path: Path) -> None:
     path = put(tmp_path / "bad.csv", b"text,klass\n" + b"a,A\n" * 7)
     with pytest.raises(DataError) as caught:
-        read_records(path, labelled=True)
+        read_records(path, labeled=True)
     assert caught.value.hint == (
         f'Did you mean "label" instead of "klass"? {LABELS}. '
         "7 of 7 records are invalid: lines 2, 3, 4, 5, 6 and 2 more"
@@ -245,7 +245,7 @@ def test_hint_gives_advice_before_the_count_and_a_few_lines(tmp_path: Path) -> N
 def test_nothing_is_yielded_after_the_first_invalid_record(tmp_path: Path) -> None:
     rows = [{"text": "a"}, {"text": 1}, {"text": "c"}, {"text": 2}]
     path = put(tmp_path / "bad.jsonl", jsonl(*rows))
-    records = iter_records(path, labelled=False)
+    records = iter_records(path, labeled=False)
     assert next(records).text == "a"
     with pytest.raises(DataError, match="2 of 4 records"):
         next(records)
@@ -253,5 +253,5 @@ def test_nothing_is_yielded_after_the_first_invalid_record(tmp_path: Path) -> No
 
 def test_records_are_read_lazily(tmp_path: Path) -> None:
     path = put(tmp_path / "many.jsonl", b'{"text": "a"}\n' * 100_000 + b"!")
-    records = iter_records(path, labelled=False)
+    records = iter_records(path, labeled=False)
     assert [next(records).line for _ in range(3)] == [1, 2, 3]

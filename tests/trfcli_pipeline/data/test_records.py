@@ -37,10 +37,10 @@ def test_texts_and_cats_round_trip(
     scratch: Path, name: str, rows: list[tuple[str, dict[str, float]]]
 ) -> None:
     path = put(scratch / name, CATS_WRITERS[name](rows))
-    records = read_records(path, labelled=True)
+    records = read_records(path, labeled=True)
     assert plain(records) == rows
     assert all(record.partial for record in records)
-    assert [record.text for record in read_records(path, labelled=False)] == [r[0] for r in rows]
+    assert [record.text for record in read_records(path, labeled=False)] == [r[0] for r in rows]
 
 
 @pytest.mark.parametrize(("suffix", "delimiter"), [(".csv", ","), (".tsv", "\t"), (".csv.gz", ",")])
@@ -50,14 +50,14 @@ def test_tables_round_trip(scratch: Path, suffix: str, delimiter: str, data: st.
     table_names = names.map(str.strip).filter(bool)
     rows = data.draw(st.lists(st.tuples(texts, table_names), min_size=1))
     path = put(scratch / f"one{suffix}", as_table([("text", "label"), *rows], delimiter))
-    assert plain(read_records(path, labelled=True)) == [(t, {label: 1.0}) for t, label in rows]
+    assert plain(read_records(path, labeled=True)) == [(t, {label: 1.0}) for t, label in rows]
 
     several = st.lists(table_names.filter(lambda name: "|" not in name), unique=True)
     many = data.draw(st.lists(st.tuples(texts, several), min_size=1))
     table = [("labels", "text"), *(("|".join(labels), text) for text, labels in many)]
     path = put(scratch / f"many{suffix}", as_table(table, delimiter))
     expected = [(text, dict.fromkeys(labels, 1.0)) for text, labels in many]
-    assert plain(read_records(path, labelled=True)) == expected
+    assert plain(read_records(path, labeled=True)) == expected
 
 
 @settings(max_examples=40, deadline=None)
@@ -66,7 +66,7 @@ def test_plain_text_round_trips(scratch: Path, lines: list[str]) -> None:
     for end in ("\n", "\r\n"):
         content = "\ufeff" + "".join(line + end for line in lines)
         path = put(scratch / "plain.txt", content.encode())
-        records = read_records(path, labelled=False)
+        records = read_records(path, labeled=False)
         assert [record.text for record in records] == lines
         assert [record.line for record in records] == list(range(1, len(lines) + 1))
         assert all(record.cats is None for record in records)
@@ -77,7 +77,7 @@ def test_plain_text_round_trips(scratch: Path, lines: list[str]) -> None:
 def test_arbitrary_bytes_are_read_or_rejected(scratch: Path, content: bytes, suffix: str) -> None:
     path = put(scratch / f"any{suffix}", content)
     try:
-        records = read_records(path, labelled=False)
+        records = read_records(path, labeled=False)
     except DataError as error:
         assert error.message.startswith(str(path))
         assert "\n" not in error.message
@@ -96,7 +96,7 @@ def test_file_may_mix_record_formats(tmp_path: Path) -> None:
         ["f", {"label": "Y"}],
         {"text": "g", "cats": {}},
     )
-    assert read_records(put(tmp_path / "mixed.jsonl", content), labelled=True) == [
+    assert read_records(put(tmp_path / "mixed.jsonl", content), labeled=True) == [
         Record("a", {"X": 1.0, "Y": 0.0, "Z": 0.25}, 1, {"id": 7}, partial=True),
         Record("b", {"X": 1.0}, 2, {"meta": {"k": [1]}}),
         Record("c", {"X": 1.0, "Y": 1.0}, 3),
@@ -113,7 +113,7 @@ def test_unneeded_labels_are_kept_unread(tmp_path: Path) -> None:
         {"text": "b", "cats": "?", "label": ["x"]},
     ]
     path = put(tmp_path / "hf.jsonl", jsonl(*rows))
-    assert read_records(path, labelled=False) == [
+    assert read_records(path, labeled=False) == [
         Record("a", None, 1, {"label": 3}),
         Record("b", None, 2, {"cats": "?", "label": ["x"]}),
     ]
@@ -126,37 +126,37 @@ def test_label_applies_from_a_value_of_one_half() -> None:
 
 def test_blank_lines_are_skipped_but_counted(tmp_path: Path) -> None:
     content = b'\xef\xbb\xbf\n{"text": "a"}\r\n \t\r\n\n{"text": "b"}'
-    records = read_records(put(tmp_path / "gaps.jsonl", content), labelled=False)
+    records = read_records(put(tmp_path / "gaps.jsonl", content), labeled=False)
     assert [(record.text, record.line) for record in records] == [("a", 2), ("b", 5)]
 
 
 def test_blank_line_in_plain_text_is_an_empty_text(tmp_path: Path) -> None:
-    records = read_records(put(tmp_path / "a.txt", b"a\n\nb\n"), labelled=False)
+    records = read_records(put(tmp_path / "a.txt", b"a\n\nb\n"), labeled=False)
     assert [record.text for record in records] == ["a", "", "b"]
 
 
 def test_json_lines_end_only_at_newlines(tmp_path: Path) -> None:
     text = "a\u2028b\x85c\x0bd\x0ce\tf\rg"
     content = f'{{"text": "{text}"}}\n{{"text": "next"}}\n'.encode()
-    records = read_records(put(tmp_path / "odd.jsonl", content), labelled=False)
+    records = read_records(put(tmp_path / "odd.jsonl", content), labeled=False)
     assert [(record.text, record.line) for record in records] == [(text, 1), ("next", 2)]
 
 
 def test_lone_surrogates_are_replaced_and_pairs_are_joined(tmp_path: Path) -> None:
     content = rb'{"text": "\ud800a\ude00\ud83d \ud83d\ude00", "label": "\udcff", "id": "\ud800"}'
     path = put(tmp_path / "s.jsonl", content)
-    [record] = read_records(path, labelled=True)
+    [record] = read_records(path, labeled=True)
     assert record == Record("\ufffda\ufffd\ufffd 😀", {"\ufffd": 1.0}, 1, {"id": "\ud800"})
     # Keys that aren't read stay unchanged, even with lone surrogates.
     put(path, JsonlWriter().add([{"text": record.text, **record.extra}]))
-    assert read_records(path, labelled=False) == [
+    assert read_records(path, labeled=False) == [
         Record(record.text, None, 1, {"id": "\ud800"}),
     ]
 
 
 def test_records_of_a_json_list_have_line_numbers(tmp_path: Path) -> None:
     content = b'\n[\n  {"text": "a"}, {"text":\n "b"},\n\n  ["c", {"id": 1}]\n]\n'
-    records = read_records(put(tmp_path / "list.json", content), labelled=False)
+    records = read_records(put(tmp_path / "list.json", content), labeled=False)
     assert [(r.text, r.line, r.extra) for r in records] == [
         ("a", 3, {}),
         ("b", 3, {}),
@@ -174,13 +174,13 @@ def test_records_of_a_json_list_have_line_numbers(tmp_path: Path) -> None:
 )
 def test_json_file_may_have_one_record_per_line(tmp_path: Path, content: bytes) -> None:
     path = put(tmp_path / "lines.json", content)
-    assert plain(read_records(path, labelled=True)) == [("a", {"X": 1.0}), ("b", {"Y": 1.0})]
+    assert plain(read_records(path, labeled=True)) == [("a", {"X": 1.0}), ("b", {"Y": 1.0})]
 
 
 def test_line_of_a_table_row_is_where_it_starts(tmp_path: Path) -> None:
     content = '\ufeff id , text,label\r\n1,"two\nlines, ""quoted""",A\r\n\r\n2,last, B\r\n'
     path = put(tmp_path / "rows.csv", content.encode())
-    assert read_records(path, labelled=True) == [
+    assert read_records(path, labeled=True) == [
         Record('two\nlines, "quoted"', {"A": 1.0}, 2, {"id": "1"}),
         Record("last", {"B": 1.0}, 5, {"id": "2"}),
     ]
@@ -189,22 +189,22 @@ def test_line_of_a_table_row_is_where_it_starts(tmp_path: Path) -> None:
 def test_empty_cells_in_a_table(tmp_path: Path) -> None:
     path = put(tmp_path / "labels.csv", b"text,labels\na,\nb, A | B \nc\n")
     with pytest.raises(DataError, match="line 4: the record has no labels"):
-        read_records(path, labelled=True)
+        read_records(path, labeled=True)
     path = put(tmp_path / "labels.csv", b"text,labels\na,\nb, A | B \n,C\n")
-    assert plain(read_records(path, labelled=True)) == [
+    assert plain(read_records(path, labeled=True)) == [
         ("a", {}),
         ("b", {"A": 1.0, "B": 1.0}),
         ("", {"C": 1.0}),
     ]
     path = put(tmp_path / "label.csv", b"text,label\na, \n")
     with pytest.raises(DataError, match="line 2: the record has no labels"):
-        read_records(path, labelled=True)
+        read_records(path, labeled=True)
 
 
 def test_long_text_in_a_table(tmp_path: Path) -> None:
     text = "word " * 100_000
     path = put(tmp_path / "long.csv", as_table([("text",), (text,)], ","))
-    assert [record.text for record in read_records(path, labelled=False)] == [text]
+    assert [record.text for record in read_records(path, labeled=False)] == [text]
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_parquet_columns(
 ) -> None:
     table = pa.table({"text": ["a", "b"], column: pa.array(given_labels, type_), "id": [1, None]})
     pq.write_table(table, tmp_path / "t.parquet")
-    assert read_records(tmp_path / "t.parquet", labelled=True) == [
+    assert read_records(tmp_path / "t.parquet", labeled=True) == [
         Record(text, cats, row, {"id": number}, partial=column == "cats")
         for text, cats, row, number in zip("ab", expected, (1, 2), (1, None), strict=True)
     ]
@@ -231,7 +231,7 @@ def test_parquet_columns(
 def test_parquet_file_with_several_batches(tmp_path: Path) -> None:
     numbers = list(map(str, range(3000)))
     pq.write_table(pa.table({"text": numbers}), tmp_path / "t.parquet", row_group_size=700)
-    records = read_records(tmp_path / "t.parquet", labelled=False)
+    records = read_records(tmp_path / "t.parquet", labeled=False)
     assert [(record.text, record.line) for record in records] == [
         (number, row) for row, number in enumerate(numbers, start=1)
     ]
@@ -240,7 +240,7 @@ def test_parquet_file_with_several_batches(tmp_path: Path) -> None:
 def test_null_in_parquet_is_a_missing_label(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["a", "b"], "label": ["A", None]}), tmp_path / "t.parquet")
     with pytest.raises(DataError, match=r"t\.parquet, row 2: the record has no labels"):
-        read_records(tmp_path / "t.parquet", labelled=True)
+        read_records(tmp_path / "t.parquet", labeled=True)
 
 
 def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,22 +248,22 @@ def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delitem(sys.modules, "pyarrow.parquet")
     path = put(tmp_path / "t.parquet", b"PAR1")
     with pytest.raises(DataError) as caught:
-        read_records(path, labelled=False)
+        read_records(path, labeled=False)
     assert caught.value.message == f"{path}: pyarrow is needed to read Parquet files"
     assert caught.value.hint == 'pip install "trfcli[parquet]"'
 
 
-def test_doc_with_empty_cats_is_unlabelled(tmp_path: Path) -> None:
+def test_doc_with_empty_cats_is_unlabeled(tmp_path: Path) -> None:
     path = put(tmp_path / "docs.spacy", as_spacy([("a", {"X": 1.0}), ("b", {})]))
-    assert [record.text for record in read_records(path, labelled=False)] == ["a", "b"]
+    assert [record.text for record in read_records(path, labeled=False)] == ["a", "b"]
     with pytest.raises(DataError, match=r"docs\.spacy, doc 2: the record has no labels"):
-        read_records(path, labelled=True)
+        read_records(path, labeled=True)
 
 
 def test_stdin_is_jsonl(monkeypatch: pytest.MonkeyPatch) -> None:
     stdin = io.TextIOWrapper(io.BytesIO(b'{"text": "\xc3\xa9", "label": "A"}\n3\n'), "ascii")
     monkeypatch.setattr(sys, "stdin", stdin)
-    records = iter_records("-", labelled=True)
+    records = iter_records("-", labeled=True)
     assert next(records) == Record("é", {"A": 1.0}, 1)
     with pytest.raises(DataError, match="stdin, line 2: the record is a number"):
         next(records)
@@ -271,10 +271,10 @@ def test_stdin_is_jsonl(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_suffix_may_be_uppercase(tmp_path: Path) -> None:
     path = put(tmp_path / "A.TXT", b"a\n")
-    assert plain(read_records(path, labelled=False)) == [("a", None)]
+    assert plain(read_records(path, labeled=False)) == [("a", None)]
     path = tmp_path / "A.JSONL.GZ"
     path.write_bytes(gzip.compress(b'{"text": "b"}', mtime=0))
-    assert plain(read_records(str(path), labelled=False)) == [("b", None)]
+    assert plain(read_records(str(path), labeled=False)) == [("b", None)]
 
 
 def test_location_of_records_in_messages() -> None:
@@ -286,8 +286,8 @@ def test_location_of_records_in_messages() -> None:
 
 def test_labels_of_annotated_texts_take_precedence_over_scores(tmp_path: Path) -> None:
     row = {"text": "a", "cats": {"A": 0.4, "B": 0.9, "C": 0.6}, "labels": ["A", "B"]}
-    (record,) = read_records(put(tmp_path / "a.jsonl", jsonl(row)), labelled=True)
+    (record,) = read_records(put(tmp_path / "a.jsonl", jsonl(row)), labeled=True)
     assert record == Record("a", {"A": 1.0, "B": 1.0, "C": 0.0}, 1, partial=False)
     put(tmp_path / "a.jsonl", jsonl({**row, "labels": ["D"]}))
     with pytest.raises(DataError, match='"labels" contains "D", but "cats" has no value for it'):
-        read_records(tmp_path / "a.jsonl", labelled=True)
+        read_records(tmp_path / "a.jsonl", labeled=True)

@@ -5,7 +5,7 @@ from math import floor
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labelled import make_distinct, make_records
+from labeled import make_distinct, make_records
 
 from trfcli_pipeline.data.duplicates import normal_form
 from trfcli_pipeline.data.labels import check_labels

@@ -14,9 +14,9 @@ from trfcli_pipeline.data.wording import agree, enumeration, plural
         (agree(1, "has", "have"), "has"),
         (agree(0, "has", "have"), "have"),
         (enumeration([]), ""),
-        (enumeration(["A", "B", "C"], limit=3), "A, B, C"),
-        (enumeration(["A", "B", "C"], limit=2), "A, B and 1 more"),
-        (enumeration(["A"] * 2000, limit=1), "A and 1,999 more"),
+        (enumeration([*"ABCDE"]), "A, B, C, D, E"),
+        (enumeration([*"ABCDEF"]), "A, B, C, D, E and 1 more"),
+        (enumeration(["A"] * 2005), "A, A, A, A, A and 2,000 more"),
     ],
 )
 def test_counts_and_lists_in_messages(shown: str, expected: str) -> None:

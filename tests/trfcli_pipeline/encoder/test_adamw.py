@@ -156,7 +156,7 @@ def test_a_step_is_skipped_if_gradients_overflow(tiny_bert: Path) -> None:
 
 
 def test_gradient_scaling_does_not_change_the_step(tiny_bert: Path) -> None:
-    """Gradient clipping included."""
+    """With gradient clipping, too."""
     found = []
     for precision in ("fp32", "fp16"):
         module = load_plain(tiny_bert)

@@ -22,7 +22,7 @@ Load = Callable[[str], PreTrainedModel]
 @pytest.fixture
 def load(family_encoder: Callable[[str], Path]) -> Load:
     def load_family(name: str) -> PreTrainedModel:
-        return pretrained.load_encoder(family_encoder(name))
+        return pretrained.load_model(family_encoder(name))
 
     return load_family
 

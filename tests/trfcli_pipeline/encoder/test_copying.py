@@ -68,7 +68,7 @@ def test_training_a_copy_leaves_the_original_unchanged(tiny_bert: Path, make_cop
 def test_a_copy_continues_training_like_the_original(
     tiny_bert: Path, make_copy: Copy, lora_rank: int | None, precision: str
 ) -> None:
-    """With the optimizer's state, averages, adapters and the scale of fp16."""
+    """The copy has the optimizer's state, averages, adapters and the scale of fp16."""
     wrapper = load(tiny_bert)
     wrapper.shim.prepare_training(lora_rank=lora_rank, precision=precision)
     optimizer = TransformersOptimizer(trf_lr=1e-2, use_averages=True)

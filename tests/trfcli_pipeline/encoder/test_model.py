@@ -153,7 +153,9 @@ def test_a_prediction_succeeds_after_memory_ran_out(
         Y = wrapper.predict(make_input())
         for kind in KINDS:
             one, other = getattr(Y, kind), getattr(expected, kind)
-            for a, b in zip([] if one is None else one, [] if one is None else other, strict=True):
+            for a, b in zip(
+                [] if one is None else one, [] if other is None else other, strict=True
+            ):
                 np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
     # The second prediction doesn't try what didn't fit.
     assert max(size for size, _ in tried[before:]) <= room
@@ -195,7 +197,7 @@ def test_equal_segments_are_encoded_once(
     assert sorted(rows) == [0, 1, 4]
     for kind in KINDS:
         one, other = getattr(Y, kind), getattr(expected, kind)
-        for a, b in zip([] if one is None else one, [] if one is None else other, strict=True):
+        for a, b in zip([] if one is None else one, [] if other is None else other, strict=True):
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
     # Duplicates don't share arrays.
     assert not np.shares_memory(Y.all_attentions[0], Y.all_attentions[3])

@@ -64,7 +64,7 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
 
 
-# Absolute and relative positions, no mask, and neighbors past the mask
+# Families with absolute and relative positions, without a mask, and with neighbors past the mask
 @pytest.mark.parametrize("family", ["bert", "roberta", "deberta-v2", "fnet", "convbert"])
 def test_fp32_gives_the_same_results_as_torch(
     make_nlp: Callable[..., Language], family_encoder: Callable[[str], Path], family: str
@@ -144,7 +144,7 @@ for each in threads:
 def test_the_first_calls_of_two_threads_do_not_deadlock(
     encoder: OpenVINOEncoder, tmp_path: Path
 ) -> None:
-    """Only the first calls in a process could."""
+    """Only the first calls in a process could deadlock."""
     encoder.save_pretrained(tmp_path)
     command = [sys.executable, "-c", FIRST_AT_ONCE, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

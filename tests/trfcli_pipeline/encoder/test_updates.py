@@ -33,7 +33,7 @@ def limit_graphs(monkeypatch: pytest.MonkeyPatch, budget: int) -> None:
     monkeypatch.setattr("trfcli_pipeline.encoder.updates.graph_budget", lambda device: budget)
 
 
-# GradientAccumulator
+# Gradients
 
 
 @pytest.mark.parametrize(

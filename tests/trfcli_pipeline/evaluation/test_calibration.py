@@ -3,7 +3,7 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labelled import GOLD, LABELS, PREDICTED
+from labeled import GOLD, LABELS, PREDICTED
 
 from trfcli_pipeline.evaluation.calibration import Bin, calibration_error, reliability
 from trfcli_pipeline.evaluation.eval_prediction import EvalPrediction

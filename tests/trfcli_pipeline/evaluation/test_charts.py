@@ -101,6 +101,6 @@ def test_text_is_escaped() -> None:
     for svg in found:
         assert "<script" not in svg
         assert not list(parsed(svg).iter("script"))
-        assert f"line {HOSTILE}" in svg or HOSTILE in "".join(
+        assert HOSTILE in "".join(
             [*parsed(svg).itertext(), *(v for e in parsed(svg).iter() for v in e.attrib.values())]
         )

@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from labelled import LABELS, Cats, one_hot
+from labeled import LABELS, Cats, one_hot
 
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import DataError, PipelineError

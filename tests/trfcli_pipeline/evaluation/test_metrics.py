@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from labelled import LABELS, Cats, Pairs, exclusive_pairs, multilabel_pairs, one_hot, scores
+from labeled import LABELS, Cats, Pairs, exclusive_pairs, multilabel_pairs, one_hot, scores
 from sklearn import metrics as sklearn_metrics
 from spacy.scorer import Scorer
 from spacy.tokens import Doc

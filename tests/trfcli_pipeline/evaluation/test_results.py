@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labelled import (
+from labeled import (
     GOLD,
     LABELS,
     PREDICTED,

@@ -22,7 +22,7 @@ def test_a_model_of_the_hub_is_downloaded_once(hub: FakeHub, tiny_bert: Path) ->
     assert (source.title, source.revision) == ("tiny-bert", SHA)
     assert source.origin == f"the Hugging Face hub, {NAME}"
     expected = AutoModel.from_pretrained(tiny_bert).state_dict()
-    for key, value in pretrained.load_encoder(source.path).state_dict().items():
+    for key, value in pretrained.load_model(source.path).state_dict().items():
         assert torch.equal(value, expected[key]), key
     assert len(pretrained.load_tokenizer(source.path)) > 100
 
@@ -84,7 +84,7 @@ def test_without_weights_only_config_and_tokenizer_are_downloaded(
     assert len(pretrained.load_tokenizer(path)) > 100
     assert pretrained.max_length(path, pretrained.load_tokenizer(path)) == 64
     # The weights are downloaded when they are needed.
-    assert pretrained.load_encoder(sources.locate(NAME).path).config.model_type == "bert"
+    assert pretrained.load_model(sources.locate(NAME).path).config.model_type == "bert"
 
 
 def test_a_tokenizer_in_the_cache_is_no_encoder(hub: FakeHub, tiny_bert: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_download_that_breaks_off_is_an_error(
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
     assert "the download from the Hugging Face hub failed" in _message(NAME)
     hub.cut = None
-    assert pretrained.load_encoder(sources.locate(NAME).path).config.model_type == "bert"
+    assert pretrained.load_model(sources.locate(NAME).path).config.model_type == "bert"
 
 
 def test_an_unreachable_hub_is_an_error(go_online: Callable[[str], None]) -> None:

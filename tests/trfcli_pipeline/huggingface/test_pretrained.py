@@ -67,13 +67,13 @@ def test_a_broken_tokenizer_file_is_an_error(tiny_bert: Path, tmp_path: Path) ->
 
 def test_a_trained_pooler_is_kept(tiny_bert: Path) -> None:
     trained = load_file(tiny_bert / "model.safetensors")["pooler.dense.weight"]
-    module = pretrained.load_encoder(tiny_bert)
+    module = pretrained.load_model(tiny_bert)
     assert torch.equal(module.pooler.dense.weight, trained)
     assert not module.training
 
 
 def test_a_missing_pooler_is_left_out(tiny_bert_without_pooler: Path) -> None:
-    module = pretrained.load_encoder(tiny_bert_without_pooler)
+    module = pretrained.load_model(tiny_bert_without_pooler)
     assert module.pooler is None
     assert not any("pooler" in name for name, _ in module.named_parameters())
     with torch.inference_mode():
@@ -84,7 +84,7 @@ def test_a_missing_pooler_is_left_out(tiny_bert_without_pooler: Path) -> None:
 
 def test_half_a_pooler_is_left_out(tiny_bert: Path, tmp_path: Path) -> None:
     _without(tiny_bert, tmp_path, "pooler.dense.bias")
-    assert pretrained.load_encoder(tmp_path).pooler is None
+    assert pretrained.load_model(tmp_path).pooler is None
 
 
 def test_missing_weights_other_than_the_pooler_are_an_error(
@@ -92,13 +92,13 @@ def test_missing_weights_other_than_the_pooler_are_an_error(
 ) -> None:
     _without(tiny_bert, tmp_path, "encoder.layer.1.output.dense.weight")
     with pytest.raises(EncoderError, match=r"missing \(1, such as encoder\.layer\.1\.output"):
-        pretrained.load_encoder(tmp_path)
+        pretrained.load_model(tmp_path)
 
 
 def test_missing_weights_are_an_error(tiny_bert: Path, tmp_path: Path) -> None:
     shutil.copy(tiny_bert / "config.json", tmp_path)
     with pytest.raises(EncoderError, match="can't load the encoder"):
-        pretrained.load_encoder(tmp_path)
+        pretrained.load_model(tmp_path)
 
 
 def test_truncated_weights_are_an_error(tiny_bert: Path, tmp_path: Path) -> None:
@@ -106,13 +106,13 @@ def test_truncated_weights_are_an_error(tiny_bert: Path, tmp_path: Path) -> None
     weights = (tiny_bert / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(weights[: len(weights) // 2])
     with pytest.raises(EncoderError, match="can't load the encoder"):
-        pretrained.load_encoder(tmp_path)
+        pretrained.load_model(tmp_path)
 
 
 def test_an_unknown_model_type_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "no-such-model"}')
     with pytest.raises(EncoderError, match="can't load the encoder"):
-        pretrained.load_encoder(tmp_path)
+        pretrained.load_model(tmp_path)
 
 
 def _without(source: Path, target: Path, key: str) -> None:
@@ -125,13 +125,13 @@ def _without(source: Path, target: Path, key: str) -> None:
 def test_a_float16_checkpoint_is_loaded_in_float32(tiny_bert: Path, tmp_path: Path) -> None:
     AutoModel.from_pretrained(tiny_bert).half().save_pretrained(tmp_path)
     assert load_file(tmp_path / "model.safetensors")["pooler.dense.bias"].dtype == torch.float16
-    module = pretrained.load_encoder(tmp_path)
+    module = pretrained.load_model(tmp_path)
     assert {each.dtype for each in module.parameters()} == {torch.float32}
 
 
 def test_a_bfloat16_checkpoint_is_loaded_in_float32(tiny_bert: Path, tmp_path: Path) -> None:
     AutoModel.from_pretrained(tiny_bert).to(torch.bfloat16).save_pretrained(tmp_path)
-    module = pretrained.load_encoder(tmp_path)
+    module = pretrained.load_model(tmp_path)
     assert {each.dtype for each in module.parameters()} == {torch.float32}
     assert module.config.dtype == torch.float32
 
@@ -151,7 +151,7 @@ def test_pytorch_weights_are_loaded(tiny_bert: Path, tmp_path: Path, shards: int
     if shards > 1:
         index = {"metadata": {}, "weight_map": files}
         (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps(index))
-    for key, value in pretrained.load_encoder(tmp_path).state_dict().items():
+    for key, value in pretrained.load_model(tmp_path).state_dict().items():
         assert torch.equal(value, weights[key]), key
 
 
@@ -167,7 +167,7 @@ def test_a_pickle_with_more_than_weights_is_refused(
     shutil.copy(tiny_bert / "config.json", tmp_path)
     torch.save({"embeddings.word_embeddings.weight": Harmful()}, tmp_path / "pytorch_model.bin")
     with pytest.raises(EncoderError, match="its file contains more than weights"):
-        pretrained.load_encoder(tmp_path)
+        pretrained.load_model(tmp_path)
     assert not (tmp_path / "harmful").exists()
 
 
@@ -176,7 +176,7 @@ def test_a_checkpoint_with_a_head_is_loaded_without_it(tiny_bert: Path, tmp_path
     model = BertForMaskedLM(config)
     model.save_pretrained(tmp_path)
     assert any(key.startswith("bert.") for key in load_file(tmp_path / "model.safetensors"))
-    module = pretrained.load_encoder(tmp_path)
+    module = pretrained.load_model(tmp_path)
     # A masked language model has no pooler.
     assert module.pooler is None
     expected = model.bert.state_dict()
@@ -190,17 +190,17 @@ def test_code_from_a_checkpoint_is_not_run(tiny_bert: Path, tmp_path: Path) -> N
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "harmful.py").write_text("raise SystemExit")
     with pytest.raises(EncoderError, match="can't load the encoder"):
-        pretrained.load_encoder(tmp_path)
+        pretrained.load_model(tmp_path)
 
 
 def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
     T5Config(vocab_size=10, d_model=8, num_layers=1).save_pretrained(tmp_path)
     with pytest.raises(EncoderError, match="t5 is an encoder-decoder"):
-        pretrained.load_encoder(tmp_path)
+        pretrained.load_model(tmp_path)
 
 
 def test_a_model_loaded_for_attentions_returns_them(tiny_bert: Path) -> None:
-    module = pretrained.load_encoder(tiny_bert, all_attentions=True)
+    module = pretrained.load_model(tiny_bert, all_attentions=True)
     with torch.inference_mode():
         output = module(torch.tensor([[2, 7, 3]]), output_attentions=True)
     assert [each.shape for each in output.attentions] == [(1, 4, 3, 3)] * 2
@@ -237,7 +237,7 @@ def test_settings_of_transformers_logging_are_left_alone(tiny_bert: Path) -> Non
     before = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_info()
     try:
-        pretrained.load_encoder(tiny_bert)
+        pretrained.load_model(tiny_bert)
         assert transformers_logging.get_verbosity() == transformers_logging.INFO
         assert transformers_logging.is_progress_bar_enabled()
     finally:

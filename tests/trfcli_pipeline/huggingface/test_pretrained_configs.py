@@ -29,7 +29,7 @@ def test_architectures_identify_a_config_without_a_model_type(
     tiny_bert: Path, tmp_path: Path, architecture: str
 ) -> None:
     path = old_layout(tiny_bert, tmp_path / "albert", architectures=[architecture])
-    module = pretrained.load_encoder(path)
+    module = pretrained.load_model(path)
     expected = AutoModel.from_pretrained(tiny_bert).state_dict()
     assert all(torch.equal(value, expected[key]) for key, value in module.state_dict().items())
     tokenizer = pretrained.load_tokenizer(path)
@@ -47,7 +47,7 @@ def test_a_config_without_a_model_type_or_a_known_architecture_is_an_error(
     tiny_bert: Path, tmp_path: Path, facts: dict[str, object]
 ) -> None:
     path = old_layout(tiny_bert, tmp_path / "scibert", **facts)
-    for load in (pretrained.load_encoder, pretrained.load_tokenizer):
+    for load in (pretrained.load_model, pretrained.load_tokenizer):
         with pytest.raises(EncoderError) as caught:
             load(path)
         assert caught.value.message == f"{path}/config.json: has no model_type"

@@ -19,7 +19,7 @@ def test_locate_finds_the_packaged_encoder() -> None:
 
 
 def test_locate_names_the_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    absent = sources.PackagedEncoder("Absent", "gt-absent", "gt_absent", "model")
+    absent = sources.PackagedEncoder("Absent", "gt-absent")
     monkeypatch.setitem(sources.PACKAGED_ENCODERS, "absent", absent)
     with pytest.raises(EncoderError, match="gt-absent is not installed") as caught:
         sources.locate("absent")
@@ -33,7 +33,7 @@ def test_locate_finds_a_directory_of_any_name(tiny_bert: Path, tmp_path: Path, f
     shutil.copytree(tiny_bert, path)
     source = sources.locate(str(path))
     assert source == sources.Source(path.name, str(path), path, None)
-    assert pretrained.load_encoder(source.path).config.model_type == "bert"
+    assert pretrained.load_model(source.path).config.model_type == "bert"
 
 
 def test_locate_prefers_a_directory_to_the_hub(
@@ -42,7 +42,7 @@ def test_locate_prefers_a_directory_to_the_hub(
     shutil.copytree(tiny_bert, tmp_path / "someone" / "tiny-bert")
     monkeypatch.chdir(tmp_path)
     assert sources.locate(NAME).path == Path(NAME)
-    # The title is the directory's own name, however the directory was called.
+    # The title is the directory's own name, whatever path it was given by.
     monkeypatch.chdir(tmp_path / "someone" / "tiny-bert")
     assert sources.locate(".").title == "tiny-bert"
 

@@ -14,7 +14,7 @@ GRADIENTS = [f"trf_d_{kind}" for kind in KINDS]
 
 
 def make_docs() -> list[Doc]:
-    """One of two segments, one without any, and one of one."""
+    """Three Docs: with two segments, with none, and with one."""
     docs = []
     for n_segments in (2, 0, 1):
         doc = Doc(Vocab(), words=["a"] * n_segments)
@@ -66,7 +66,7 @@ def test_a_gradient_is_noticed_in_place_or_replaced(attribute: str) -> None:
     assert pending.has_gradients()
     docs = make_docs()
     pending = begin(docs)
-    # Zeros too may be a gradient, if they are somebody else's.
+    # Zeros are a gradient, too, if a head has set them.
     docs[0]._.set(attribute, [] if isinstance(gradient, list) else np.zeros((6, WIDTH), "f"))
     assert pending.has_gradients()
 

@@ -63,7 +63,7 @@ def test_language_and_name_are_saved(tiny_bert: Path, tmp_path: Path) -> None:
 def test_config_names_the_encoder_as_given_and_no_local_path(
     tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    packaged = sources.PackagedEncoder("Tiny", "tiny-package", "tiny", "model")
+    packaged = sources.PackagedEncoder("Tiny", "tiny-package")
     monkeypatch.setitem(sources.PACKAGED_ENCODERS, "tiny", packaged)
     source = sources.Source("Tiny", "tiny-package 1.0", tiny_bert)
     monkeypatch.setattr(sources, "locate", lambda name, **_: source)

@@ -49,7 +49,7 @@ def test_encoder_is_truncated_like_its_pipeline(
     assert report == inspect_alignment(text, str(tmp_path / "model"))
 
 
-def test_the_code_of_an_encoder_is_not_asked_without_need(
+def test_the_code_of_an_encoder_is_imported_only_if_needed(
     tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(config: object) -> None:

@@ -19,7 +19,7 @@ from trfcli_pipeline.tasks.info import describe_pipeline
 from trfcli_pipeline.tasks.model_card import model_card
 from trfcli_pipeline.tasks.optimize import Compared, Sampled, Saved, optimize
 from trfcli_pipeline.tasks.package import package
-from trfcli_pipeline.training import train_textcat
+from trfcli_pipeline.training.train import train_textcat
 
 TEXTS = [
     "The quick brown fox jumps over the lazy dog. It's a fox!",
@@ -47,7 +47,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path
     nlp.initialize()
     nlp.to_disk(path / "model")
     rows = [{"text": text, "label": label} for text, label in zip(TEXTS, LABELS, strict=True)]
-    srsly.write_jsonl(path / "labelled.jsonl", rows)
+    srsly.write_jsonl(path / "labeled.jsonl", rows)
     srsly.write_jsonl(path / "texts.jsonl", [{"text": text} for text in TEXTS])
     return path
 
@@ -56,7 +56,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path
 def events(workspace: Path) -> list[Any]:
     """The events of quantizing `model` to `int8`."""
     model, out = str(workspace / "model"), workspace / "int8"
-    return list(optimize(model, out, str(workspace / "labelled.jsonl")))
+    return list(optimize(model, out, str(workspace / "labeled.jsonl")))
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_without_known_labels_the_vectors_are_compared(workspace: Path, tmp_path
 
 
 def test_dev_texts_are_preferred(workspace: Path, tmp_path: Path) -> None:
-    dev = str(workspace / "labelled.jsonl")
+    dev = str(workspace / "labeled.jsonl")
     sampled, compared, _ = run(workspace, dev=dev, output=tmp_path / "out")
     assert sampled == Sampled(segments=0, texts=6, all_texts=6)
     assert compared.metric == "accuracy"
@@ -181,7 +181,7 @@ def test_many_texts_are_sampled(
     workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(before_after, "_MAX_TEXTS", 4)
-    sampled, compared, _ = run(workspace, "labelled.jsonl", output=tmp_path / "out")
+    sampled, compared, _ = run(workspace, "labeled.jsonl", output=tmp_path / "out")
     assert sampled == Sampled(segments=0, texts=4, all_texts=6)
     # Texts 0, 1, 3 and 5; the first label is predicted for all.
     assert compared.before.score == 0.75
@@ -248,7 +248,7 @@ def test_pipeline_without_trf_tok2vec_is_refused(workspace: Path, tmp_path: Path
 def test_optimized_pipeline_can_be_neither_optimized_nor_trained(
     workspace: Path, tmp_path: Path
 ) -> None:
-    fast, data = str(workspace / "int8"), str(workspace / "labelled.jsonl")
+    fast, data = str(workspace / "int8"), str(workspace / "labeled.jsonl")
     with pytest.raises(PipelineError, match=r"is already optimized \(int8, openvino\)"):
         list(optimize(fast, tmp_path / "out", data))
     before = json.dumps(srsly.read_json(workspace / "int8" / "meta.json"))

@@ -38,9 +38,9 @@ def assert_windows(doc: Doc, tokenizer: Any, max_length: int) -> None:
         ids = doc._.trf_word_pieces[pieces]
         assert len(ids) <= max_length
         assert len(ids) > added or not own
-        behind = len(ids) - (added - n_ahead)
-        assert ids[:n_ahead] + ids[behind:] == frame
-        own += ids[n_ahead:behind]
+        tail = len(ids) - (added - n_ahead)
+        assert ids[:n_ahead] + ids[tail:] == frame
+        own += ids[n_ahead:tail]
     assert own == whole[n_ahead : len(whole) - (added - n_ahead)]
     # Tokens are in order and occur twice only if their wordpieces are divided.
     assert segments[0, 0] == 0

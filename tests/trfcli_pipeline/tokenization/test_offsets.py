@@ -39,7 +39,7 @@ def test_pieces_of_words_are_found_where_they_are(words: list[str], data: st.Dat
             [(0, 2), (2, 6), (6, 7), (7, 8), (9, 13)],
         ),
         ("ﬁne", ["fi", "ne"], [(0, 1), (1, 3)]),
-        # Unknown pieces: between their neighbours, at either end, as many as words or characters.
+        # Unknown pieces: between their neighbors, at either end, as many as words or characters.
         ("I love 😀 it", ["I", "love", None, "it"], [(0, 1), (2, 6), (7, 8), (9, 11)]),
         ("😀 love", [None, "love"], [(0, 1), (2, 6)]),
         ("love 😀😀", ["love", None], [(0, 4), (5, 7)]),

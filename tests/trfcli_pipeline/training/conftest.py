@@ -12,7 +12,8 @@ from trainings import QUICK, constant_rates, rows, write
 
 from trfcli_pipeline.evaluation.results import Evaluation
 from trfcli_pipeline.tasks.init_model import init_model
-from trfcli_pipeline.training import train_textcat, trainer
+from trfcli_pipeline.training import trainer
+from trfcli_pipeline.training.train import train_textcat
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the config becomes through arguments, overrides and the number of texts."""
+"""How arguments, overrides and the number of texts change the config."""
 
 import math
 from pathlib import Path

@@ -8,14 +8,14 @@ from pathlib import Path
 import srsly
 from trainings import QUICK, finish, rows, start, write
 
-from trfcli_pipeline.training import train_textcat
+from trfcli_pipeline.training.train import train_textcat
 
 
 def test_dev_file_is_used(model: Path, data: str, tmp_path: Path) -> None:
     dev = write(tmp_path / "dev.jsonl", rows("FRUIT"))
     plan = start(str(model), data, dev=dev, arguments=QUICK)
-    assert (plan.train_texts, plan.dev_texts) == (40, 20)
-    assert plan.dev_origin == f"in the dev set ({dev})"
+    assert (len(plan.data.train), len(plan.data.dev)) == (40, 20)
+    assert plan.data.dev_origin == f"in the dev set ({dev})"
     assert any("also occur in the training set" in warning for warning in plan.warnings)
     finish(train_textcat(str(model), data, dev=dev, arguments=replace(QUICK, epochs=1)))
     facts = srsly.read_json(model / "meta.json")["trf"]["training"]
@@ -25,9 +25,9 @@ def test_dev_file_is_used(model: Path, data: str, tmp_path: Path) -> None:
 
 def test_share_of_held_out_texts_can_be_chosen(model: Path, data: str) -> None:
     plan = start(str(model), data, arguments=replace(QUICK, dev_split=0.25, seed=7))
-    assert (plan.train_texts, plan.dev_texts) == (30, 10)
-    assert plan.label_counts == {"FILM": 15, "FRUIT": 15}
-    assert plan.dev_origin == "held out as the dev set (stratified 25 %, seed 7)"
+    assert (len(plan.data.train), len(plan.data.dev)) == (30, 10)
+    assert plan.data.label_counts == {"FILM": 15, "FRUIT": 15}
+    assert plan.data.dev_origin == "held out as the dev set (stratified 25 %, seed 7)"
 
 
 def test_final_model_is_kept_if_few_texts_are_held_out(
@@ -36,17 +36,17 @@ def test_final_model_is_kept_if_few_texts_are_held_out(
     scores(0.9, 0.5, 0.4)
     end = finish(train_textcat(str(model), data, arguments=replace(QUICK, epochs=3, patience=1)))
     assert (end.best_step, end.score, end.evaluations_without_improvement) == (15, 0.4, 0)
-    *_, decision = start(str(model), data, arguments=QUICK).decisions
+    *_, decision = start(str(model), data, arguments=QUICK).config.decisions
     assert decision.endswith("the final model will be kept (--dev)")
 
 
 def test_number_of_training_texts_can_be_limited(model: Path, data: str, tmp_path: Path) -> None:
     plan = start(str(model), data, arguments=replace(QUICK, max_texts=12))
-    assert (plan.train_texts, plan.dev_texts) == (12, 4)
-    assert sum(plan.label_counts.values()) == 12
+    assert (len(plan.data.train), len(plan.data.dev)) == (12, 4)
+    assert sum(plan.data.label_counts.values()) == 12
     plan = start(str(model), data, arguments=replace(QUICK, max_texts=1000))
-    assert plan.train_texts == 36
+    assert len(plan.data.train) == 36
     # Labels that none of them has are known as well.
     dev = write(tmp_path / "dev.jsonl", rows("FRUIT", "FILM"))
     plan = start(str(model), data, dev=dev, arguments=replace(QUICK, max_texts=1))
-    assert sorted(plan.label_counts.values()) == [0, 1]
+    assert sorted(plan.data.label_counts.values()) == [0, 1]

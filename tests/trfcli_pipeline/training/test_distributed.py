@@ -14,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trfcli_pipeline.tasks.init_model import init_model
-from trfcli_pipeline.training import Finished, Stepped, TrainingArguments, train_textcat
+from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.config import config_path
 from trfcli_pipeline.training.distributed import DistributedContext, own_device
+from trfcli_pipeline.training.events import Finished, Stepped
+from trfcli_pipeline.training.train import train_textcat
 
 
 @given(st.lists(st.integers(), min_size=1), st.integers(1, 8))
@@ -39,7 +41,6 @@ def test_single_process_needs_no_connection(monkeypatch: pytest.MonkeyPatch) -> 
     context.sum_gradients([gradient], 1.0)
     assert gradient.tolist() == [1, 1, 1]
     assert context.sum(2.5, torch.device("cpu")) == 2.5
-    assert context.from_first("a") == "a"
     assert context.gather("a") == ["a"]
     context.close()
 
@@ -60,7 +61,9 @@ import torch
 torch.set_num_threads(1)
 torch.cpu.get_capabilities = dict  # float32, as in the tests themselves
 from pathlib import Path
-from trfcli_pipeline.training import Finished, Stepped, TrainingArguments, train_textcat
+from trfcli_pipeline.training.events import Finished, Stepped
+from trfcli_pipeline.training.arguments import TrainingArguments
+from trfcli_pipeline.training.train import train_textcat
 
 model, data, config, output, size, methods = sys.argv[1:]
 arguments = TrainingArguments(
@@ -85,7 +88,7 @@ print(json.dumps(rows))
 def losses_and_score(
     model: str, data: str, config: str, output: str, size: int, methods: dict[str, Any]
 ) -> list[float]:
-    """What TRAIN prints, from training in this process."""
+    """Train in this process, and return what TRAIN prints."""
     arguments = TrainingArguments(
         config=Path(config),
         epochs=2,
@@ -104,7 +107,7 @@ def losses_and_score(
 def run(arguments: list[str], *, size: int) -> list[list[float]]:
     """Train in several processes.
 
-    Returns: Of each process, the losses and the best score.
+    Returns: The losses and the best score of each process.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

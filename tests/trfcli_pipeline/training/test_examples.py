@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 from classifiers import make, multilingual
-from labelled import make_records
+from labeled import make_records
 from spacy.language import Language
 
 from trfcli_pipeline.data.records import Record

@@ -11,7 +11,9 @@ import spacy
 import srsly
 from trainings import QUICK, constant_rates, encoder_files, finish, rows, start, write
 
-from trfcli_pipeline.training import Planned, TrainingArguments, train_textcat
+from trfcli_pipeline.training.arguments import TrainingArguments
+from trfcli_pipeline.training.events import Planned
+from trfcli_pipeline.training.train import train_textcat
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
-"""Settings of the config that are given one by one."""
+"""Overrides of single config settings."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import srsly
 from trainings import QUICK, constant_rates, finish, start
 
 from trfcli_pipeline.errors import ArgumentError, DataError, PipelineError
-from trfcli_pipeline.training import Checkpointed, TrainingArguments, train_textcat
-from trfcli_pipeline.training.config import TrainingConfig
+from trfcli_pipeline.training.arguments import TrainingArguments
+from trfcli_pipeline.training.config import TrainingConfig, config_path
+from trfcli_pipeline.training.events import Checkpointed
 from trfcli_pipeline.training.overrides import suggest_setting
+from trfcli_pipeline.training.train import train_textcat
 
 
 def fitted(n_texts: int, overrides: dict[str, Any], **arguments: Any) -> TrainingConfig:
@@ -84,17 +87,35 @@ def test_arguments_of_another_function_can_be_set() -> None:
         ({"no.thing.alike": 1}, "--no.thing.alike: the config has no such setting", None),
         ({"paths.train": "a"}, "--paths.train: trf train doesn't use this setting", "arguments"),
         ({"components.trf_tok2vec.device": "cpu"}, "doesn't use this setting", "options"),
-        ({"training.dropout": "low"}, "--training.dropout low: .*a valid number", None),
+        ({"training.dropout": "low"}, "--training.dropout low: must be a number", None),
+        (
+            {"training.dropout": True},
+            r"dropout true: must be a number \(is a value missing\?",
+            None,
+        ),
+        (
+            {"components.trf_tok2vec.words_per_batch": True},
+            "must be a number .is a value miss",
+            None,
+        ),
+        ({"components.trf_tok2vec.keep": True}, r"must be text \(is a value missing", None),
+        ({"training.optimizer.grad_clip": True}, r"grad_clip true: must be a number \(is", None),
+        ({"training.max_steps": 2.0}, "max_steps 2.0: must be a whole number, at least 1", None),
+        ({"training.score_weights.accuracy": "x"}, "accuracy x: must be a number", None),
+        ({"schedule.warmup_steps": "x"}, "warmup_steps x: must be a whole number", None),
+        ({"training.batcher": "x"}, "--training.batcher x: must be a section", None),
+        ({"training.batcher.@batchers": "x"}, "@batchers x: Could not find function 'x'", None),
+        ({"components.trf_textcat.class_weights": "x"}, "x: must be numbers by name", None),
         ({"training.dropout": 1.5}, "--training.dropout 1.5: must be from 0 to 1", None),
         ({"training.max_epochs": 0}, "max_epochs 0: must be a whole number, at least 1", None),
         ({"training.batcher.size": 2.5}, "size 2.5: must be a whole number, at least 1", None),
         ({"training.max_steps": "${a.b}"}, "must be a whole number", None),
         ({"training.optimizer.trf_lr": -1}, "--training.optimizer.trf_lr -1: must be at", None),
-        ({"training.optimizer.trf_lr": "abc"}, "--training.optimizer.trf_lr abc: ", None),
-        ({"training.optimizer.use_averages": "x"}, "'x' is not true or false", None),
-        ({"components.trf_textcat.focal_gamma": "x"}, "focal_gamma x: 'x' is not a number", None),
-        ({"components.trf_textcat.exclusive_classes": "x"}, "'x' is not true or false", None),
-        ({"components.trf_tok2vec.keep": 3}, "--components.trf_tok2vec.keep 3: ", None),
+        ({"training.optimizer.trf_lr": "abc"}, "optimizer.trf_lr abc: must be a number$", None),
+        ({"training.optimizer.use_averages": "x"}, "x: must be true or false", None),
+        ({"components.trf_textcat.focal_gamma": "x"}, "focal_gamma x: must be a number", None),
+        ({"components.trf_textcat.exclusive_classes": "x"}, "x: must be true or false", None),
+        ({"components.trf_tok2vec.keep": 3}, "--components.trf_tok2vec.keep 3: must be text", None),
     ],
     ids=str,
 )
@@ -144,8 +165,28 @@ def test_setting_and_its_section_contradict_each_other() -> None:
 
 def test_error_in_the_config_file_is_not_blamed_on_overrides(tmp_path: Path) -> None:
     path = constant_rates(tmp_path / "a.cfg", head=0.01, encoder=1e-3, dropout="low")
-    with pytest.raises(DataError, match=r"a\.cfg: dropout"):
+    with pytest.raises(DataError, match=r"a\.cfg: dropout: must be a number"):
         fitted(100, {"training.max_epochs": 2}, config=path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("[training]", "[training", ", line 66"),
+        ("[training]", "[system]", ", line 66"),
+        ("dropout = 0.0", "dropout 0.0", ", line 74"),
+        ("[training]", "[system.seed.a]", ""),
+    ],
+)
+def test_malformed_config_file_is_named_with_its_line(
+    tmp_path: Path, old: str, new: str, place: str
+) -> None:
+    path = tmp_path / "a.cfg"
+    path.write_text(config_path("textcat.cfg").read_text().replace(old, new))
+    with pytest.raises(DataError) as caught:
+        fitted(100, {}, config=path)
+    assert caught.value.message == f"{path}{place}: not valid in a config file"
+    assert str(config_path("textcat.cfg")) in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +215,7 @@ def test_overrides_are_saved_with_the_model(model: Path, data: str) -> None:
     }
     arguments = TrainingArguments(batch_size=8, overrides=overrides)
     plan = start(str(model), data, arguments=arguments)
-    assert not plan.exclusive
+    assert not plan.config.exclusive
     assert plan.segments == "windows of up to 16 wordpieces"
     finish(train_textcat(str(model), data, arguments=arguments))
     facts = srsly.read_json(model / "meta.json")["trf"]["training"]
@@ -210,6 +251,7 @@ def test_training_is_not_resumed_with_other_overrides(model: Path, data: str) ->
         if isinstance(event, Checkpointed):
             break
     overrides = {"components.trf_tok2vec.words_per_batch": 100}
-    changed = TrainingArguments(epochs=2, batch_size=8, seed=1, overrides=overrides)
-    with pytest.raises(PipelineError, match="the settings have changed"):
+    changed = replace(QUICK, overrides=overrides)
+    details = r"changed \(components\.trf_tok2vec\.words_per_batch 2000 -> 100\)\n"
+    with pytest.raises(PipelineError, match=details):
         list(train_textcat(str(model), data, arguments=changed, resume=True))

@@ -10,10 +10,12 @@ import srsly
 from trainings import QUICK, finish, rows, write
 
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.training import Checkpointed, TrainingArguments, train_textcat
+from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.config import config_path
 from trfcli_pipeline.training.data import read_data
+from trfcli_pipeline.training.events import Checkpointed
 from trfcli_pipeline.training.provenance import digest_files, identify
+from trfcli_pipeline.training.train import train_textcat
 
 # Another value than the default for each argument.
 CHANGED: dict[str, Any] = {

@@ -15,7 +15,8 @@ from directories import snapshot
 from trainings import QUICK, finish, hidden, rows, start, write
 
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.training import Checkpointed, Finished, Planned, Stepped, train_textcat
+from trfcli_pipeline.training.events import Checkpointed, Finished, Planned, Stepped
+from trfcli_pipeline.training.train import train_textcat
 
 # Checkpoints within an epoch and at its end, and evaluations at other steps.
 LONG = replace(QUICK, epochs=3, eval_every=4, checkpoint_every=3)
@@ -23,7 +24,7 @@ LONG = replace(QUICK, epochs=3, eval_every=4, checkpoint_every=3)
 
 @pytest.fixture(scope="module")
 def uninterrupted(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """Data, and the model that LONG gives."""
+    """The data, and the model that training with LONG gives."""
     folder = tmp_path_factory.mktemp("uninterrupted")
     data = write(folder / "train.jsonl", rows("FRUIT", "FILM"))
     list(train_textcat(str(untrained), data, output=folder / "model", arguments=LONG))
@@ -61,7 +62,9 @@ import os, signal, sys
 import torch
 torch.set_num_threads(1)
 torch.cpu.get_capabilities = dict  # float32, as in the tests themselves
-from trfcli_pipeline.training import Checkpointed, TrainingArguments, train_textcat
+from trfcli_pipeline.training.events import Checkpointed
+from trfcli_pipeline.training.arguments import TrainingArguments
+from trfcli_pipeline.training.train import train_textcat
 
 arguments = TrainingArguments(
     epochs=3, batch_size=8, seed=1, learn_rate=5e-3, eval_every=4, checkpoint_every=3
@@ -87,7 +90,7 @@ def test_killed_training_leaves_the_model_unchanged_and_can_be_resumed(
 
 
 def test_kill_before_the_checkpoint_is_removed_does_no_harm(model: Path, data: str) -> None:
-    """The trained pipeline is in its place, but there still is a checkpoint."""
+    """The trained pipeline is in its place, but a checkpoint is left."""
     kept = model.parent.parent / "kept"
     for event in train_textcat(str(model), data, arguments=QUICK):
         if isinstance(event, Checkpointed):
@@ -106,8 +109,14 @@ def test_kill_before_the_checkpoint_is_removed_does_no_harm(model: Path, data: s
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"arguments": replace(QUICK, learn_rate=1e-3)}, "the settings have changed"),
-        ({"arguments": replace(QUICK, freeze_encoder=True)}, "the settings have changed"),
+        (
+            {"arguments": replace(QUICK, learn_rate=1e-3)},
+            r"changed \(training.optimizer.trf_lr.initial_rate 0.005 -> 0.001\)\n",
+        ),
+        (
+            {"arguments": replace(QUICK, freeze_encoder=True)},
+            r"the settings have changed \(freeze_encoder False -> True\)\n",
+        ),
         ({"train": "other.jsonl"}, "the training texts and the dev texts have changed"),
     ],
 )

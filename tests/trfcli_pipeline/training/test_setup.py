@@ -8,24 +8,18 @@ from typing import Any
 
 import pytest
 import spacy
-import srsly
 import torch
 from safetensors.torch import load_file
 from trainings import QUICK
 
+from trfcli_pipeline.data.records import read_records
 from trfcli_pipeline.errors import ArgumentError, EncoderError, PipelineError
 from trfcli_pipeline.evaluation.classifier import find_classifier
-from trfcli_pipeline.evaluation.evaluate import evaluate
+from trfcli_pipeline.evaluation.run import evaluate_classifier
 from trfcli_pipeline.tasks.init_model import init_model
-from trfcli_pipeline.training import (
-    Checkpointed,
-    Evaluated,
-    Event,
-    Planned,
-    Stepped,
-    TrainingArguments,
-    train_textcat,
-)
+from trfcli_pipeline.training.arguments import TrainingArguments
+from trfcli_pipeline.training.events import Checkpointed, Evaluated, Planned, Stepped, TrainingEvent
+from trfcli_pipeline.training.train import train_textcat
 
 WEIGHTS = Path("trf_tok2vec", "model", "model.safetensors")
 CHECKPOINTED = replace(QUICK, checkpoint_every=3)
@@ -39,7 +33,7 @@ def model(untrained: Path) -> str:
     return str(untrained)
 
 
-def run(model: str, data: str, output: Path, **arguments: Any) -> list[Event]:
+def run(model: str, data: str, output: Path, **arguments: Any) -> list[TrainingEvent]:
     return list(
         train_textcat(
             model,
@@ -99,7 +93,7 @@ def test_resumed_training_gives_the_same_model_as_uninterrupted_training(
 
 
 @pytest.mark.parametrize("methods", [{}, {"freeze_encoder": True}], ids=str)
-def test_texts_that_dont_fit_in_memory_are_trained_on_as_well(
+def test_texts_that_do_not_fit_in_memory_are_trained_on_as_well(
     model: str,
     data: str,
     tmp_path: Path,
@@ -150,7 +144,7 @@ def test_lora_adapters_are_merged_into_the_weights(
 ) -> None:
     events = run(model, data, tmp_path, lora=2, learn_rate=None)
     assert isinstance(events[0], Planned)
-    assert events[0].trf_lr == 1e-3
+    assert events[0].config.trf_lr == 1e-3
     # Six linear layers in each of two layers, and the pooler.
     assert events[0].methods == ["LoRA of rank 2, 960 weights"]
     names = changed(model, tmp_path)
@@ -172,10 +166,9 @@ def test_saved_pipeline_has_the_scores_of_its_evaluation(
         for event in run(model, data, tmp_path, **methods)
         if isinstance(event, Evaluated) and event.kept_because
     ][-1]
-    rows = list(srsly.read_jsonl(data))
-    gold = [{label: float(label == row["label"]) for label in ("FRUIT", "FILM")} for row in rows]
     nlp = spacy.load(tmp_path)
-    found = evaluate(nlp, [row["text"] for row in rows], gold, find_classifier(nlp))
+    records = read_records(data, labeled=True)
+    found = evaluate_classifier(nlp, records, find_classifier(nlp), name=data)
     assert found.cats == best.evaluation.cats
 
 

@@ -14,15 +14,9 @@ import srsly
 from directories import snapshot
 from trainings import QUICK, TAILS, constant_rates, finish, rows, start, write
 
-from trfcli_pipeline.training import (
-    Checkpointed,
-    Evaluated,
-    Finished,
-    Planned,
-    Stepped,
-    TrainingArguments,
-    train_textcat,
-)
+from trfcli_pipeline.training.arguments import TrainingArguments
+from trfcli_pipeline.training.events import Checkpointed, Evaluated, Finished, Planned, Stepped
+from trfcli_pipeline.training.train import train_textcat
 
 
 def test_events_come_in_order_and_the_model_changes_only_at_the_end(model: Path, data: str) -> None:
@@ -36,8 +30,8 @@ def test_events_come_in_order_and_the_model_changes_only_at_the_end(model: Path,
     assert isinstance(plan, Planned)
     assert isinstance(end, Finished)
     # 4 of 40 texts are held out.
-    assert (plan.train_texts, plan.dev_texts, plan.batch_size) == (36, 4, 8)
-    assert plan.steps == 2 * math.ceil(36 / 8) == 10
+    assert (len(plan.data.train), len(plan.data.dev), plan.config.batch_size) == (36, 4, 8)
+    assert plan.config.steps == 2 * math.ceil(36 / 8) == 10
     kinds = [type(event) for event in middle]
     # No checkpoint at the end, when there is nothing left to resume.
     assert kinds == [*[Stepped] * 5, Evaluated, Checkpointed, *[Stepped] * 5, Evaluated]
@@ -67,14 +61,14 @@ def test_plan_describes_the_data_and_the_training(model: Path, data: str) -> Non
     plan = start(
         str(model), data, arguments=TrainingArguments(batch_size=8, learn_rate=2e-4, epochs=5)
     )
-    assert plan.label_counts == {"FILM": 18, "FRUIT": 18}
-    assert plan.exclusive
+    assert plan.data.label_counts == {"FILM": 18, "FRUIT": 18}
+    assert plan.config.exclusive
     assert plan.classifier == "new classifier, initialized by a linear probe"
-    assert plan.trf_lr == 2e-4
-    assert plan.learn_rate == 1e-3
-    assert plan.warmup_steps == math.ceil(plan.steps / 10) == 3
-    assert plan.dev_origin == "held out as the dev set (stratified 10 %, seed 0)"
-    assert plan.decisions == [
+    assert plan.config.trf_lr == 2e-4
+    assert plan.config.learn_rate == 1e-3
+    assert plan.config.warmup_steps == math.ceil(plan.config.steps / 10) == 3
+    assert plan.data.dev_origin == "held out as the dev set (stratified 10 %, seed 0)"
+    assert plan.config.decisions == [
         "Fewer than 20 dev texts are too few to choose a checkpoint by: the final model will be "
         "kept (--dev)"
     ]
@@ -194,8 +188,8 @@ def test_multi_label_classifier_learns(model: Path, tmp_path: Path) -> None:
     plan, end = events[0], events[-1]
     assert isinstance(plan, Planned)
     assert isinstance(end, Finished)
-    assert not plan.exclusive
-    assert plan.label_counts.keys() == {"ANY", "FILM", "FRUIT"}
+    assert not plan.config.exclusive
+    assert plan.data.label_counts.keys() == {"ANY", "FILM", "FRUIT"}
     assert end.metric == "cats_micro_f"
     assert end.score > 0.8
     cats = spacy.load(model)("apple pie. I love it!").cats
@@ -214,7 +208,7 @@ def test_labels_may_have_values_between_0_and_1(model: Path, tmp_path: Path) -> 
     plan, *_, end = train_textcat(str(model), train, dev=train, arguments=arguments)
     assert isinstance(plan, Planned)
     assert isinstance(end, Finished)
-    assert plan.label_counts == {"FILM": 20, "FRUIT": 20}
+    assert plan.data.label_counts == {"FILM": 20, "FRUIT": 20}
     assert plan.warnings[-1].startswith("40 texts in the dev set have labels with values between 0")
     textcat = spacy.load(model).get_pipe("trf_textcat")
     predicted = [spacy.load(model)(row["text"]).cats["FRUIT"] for row in data[::20]]

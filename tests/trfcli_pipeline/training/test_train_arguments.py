@@ -1,4 +1,4 @@
-"""What arguments and configs change about a training run."""
+"""How arguments and configs change a training run."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,8 +10,10 @@ from directories import snapshot
 from spacy.training import Example
 from trainings import QUICK, constant_rates, encoder_files, finish, rows, start, write
 
-from trfcli_pipeline.training import Evaluated, Planned, Stepped, TrainingArguments, train_textcat
+from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.config import config_path
+from trfcli_pipeline.training.events import Evaluated, Planned, Stepped
+from trfcli_pipeline.training.train import train_textcat
 
 
 def test_accumulated_batches_give_one_step(model: Path, data: str, tmp_path: Path) -> None:
@@ -29,7 +31,7 @@ def test_accumulated_batches_give_one_step(model: Path, data: str, tmp_path: Pat
         )
         events = list(train_textcat(str(model), data, output=tmp_path / "o", arguments=arguments))
         assert isinstance(events[0], Planned)
-        assert events[0].steps == 8
+        assert events[0].config.steps == 8
         losses[size] = [event.loss for event in events if isinstance(event, Stepped)]
     # The same texts, but in different batches after the first step.
     assert losses[4][0] == pytest.approx(losses[8][0], abs=1e-6)
@@ -78,11 +80,11 @@ def test_frozen_encoder_does_not_change(model: Path, data: str) -> None:
     )
     events = list(train_textcat(str(model), data, dev=data, arguments=arguments))
     assert isinstance(events[0], Planned)
-    assert events[0].trf_lr is None
+    assert events[0].config.trf_lr is None
     assert encoder_files(model) == before
     losses = [event.loss for event in events if isinstance(event, Evaluated)]
     assert losses[-1] < 0.7 * losses[0]
-    # Chance gives 0.5, and the features of random weights little more than this.
+    # Chance gives 0.5, and features of random weights only a little more than 0.7.
     assert finish(iter(events)).score > 0.7
 
 
@@ -148,11 +150,11 @@ def test_config_replaces_the_defaults(model: Path, data: str, tmp_path: Path) ->
     config["system"]["seed"] = 5
     config.to_disk(tmp_path / "a.cfg")
     plan = start(str(model), data, arguments=TrainingArguments(config=tmp_path / "a.cfg"))
-    assert (plan.batch_size, plan.steps, plan.trf_lr) == (12, 9, 2e-3)
+    assert (plan.config.batch_size, plan.config.steps, plan.config.trf_lr) == (12, 9, 2e-3)
     # Arguments take precedence over the config.
     arguments = replace(QUICK, config=tmp_path / "a.cfg")
     plan = start(str(model), data, arguments=arguments)
-    assert (plan.batch_size, plan.steps, plan.trf_lr) == (8, 10, 5e-3)
+    assert (plan.config.batch_size, plan.config.steps, plan.config.trf_lr) == (8, 10, 5e-3)
     finish(train_textcat(str(model), data, arguments=TrainingArguments(config=tmp_path / "a.cfg")))
     nlp = spacy.load(model)
     assert nlp.get_pipe("trf_textcat").cfg["architecture"] == "softmax_pooler_output"
@@ -164,9 +166,9 @@ def test_learning_rate_can_be_a_number(model: Path, data: str, tmp_path: Path) -
     config = constant_rates(tmp_path / "a.cfg", head=0.01, encoder=1e-3)
     arguments = replace(QUICK, config=config, learn_rate=None)
     plan = start(str(model), data, arguments=arguments)
-    assert (plan.learn_rate, plan.trf_lr) == (0.01, 1e-3)
+    assert (plan.config.learn_rate, plan.config.trf_lr) == (0.01, 1e-3)
     plan = start(str(model), data, arguments=replace(arguments, learn_rate=2e-3))
-    assert plan.trf_lr == 2e-3
+    assert plan.config.trf_lr == 2e-3
 
 
 def test_config_needs_no_schedule_section(model: Path, data: str, tmp_path: Path) -> None:
@@ -175,5 +177,6 @@ def test_config_needs_no_schedule_section(model: Path, data: str, tmp_path: Path
     del config["schedule"]
     config.to_disk(path)
     assert (
-        start(str(model), data, arguments=replace(QUICK, config=path, learn_rate=None)).steps == 10
+        start(str(model), data, arguments=replace(QUICK, config=path, learn_rate=None)).config.steps
+        == 10
     )

@@ -10,24 +10,18 @@ from directories import snapshot
 from trainings import QUICK, hidden, rows, write
 
 from trfcli_pipeline.errors import DataError, DeviceError, OutputError, PipelineError, TrfError
-from trfcli_pipeline.evaluation.evaluate import PredictionOutput
-from trfcli_pipeline.training import (
-    Checkpointed,
-    Evaluated,
-    Event,
-    Planned,
-    Stepped,
-    TrainingArguments,
-    train_textcat,
-    trainer,
-)
+from trfcli_pipeline.evaluation.run import PredictionOutput
+from trfcli_pipeline.training import trainer
+from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.config import config_path
+from trfcli_pipeline.training.events import Checkpointed, Evaluated, Planned, Stepped, TrainingEvent
+from trfcli_pipeline.training.train import train_textcat
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, GeneratorExit])
 @pytest.mark.parametrize("kind", [Planned, Stepped, Evaluated, Checkpointed])
 def test_interruption_leaves_the_model_unchanged(
-    model: Path, data: str, error: type[BaseException], kind: type[Event]
+    model: Path, data: str, error: type[BaseException], kind: type[TrainingEvent]
 ) -> None:
     before = snapshot(model)
     events = train_textcat(str(model), data, arguments=QUICK)
@@ -44,7 +38,7 @@ def test_error_during_training_leaves_the_model_unchanged(
     model: Path, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = snapshot(model)
-    predict = trainer.predict
+    predict = trainer.predict_texts
     calls = 0
 
     def fail_later(*args: Any, **kwargs: Any) -> PredictionOutput:
@@ -54,7 +48,7 @@ def test_error_during_training_leaves_the_model_unchanged(
             raise MemoryError
         return predict(*args, **kwargs)
 
-    monkeypatch.setattr(trainer, "predict", fail_later)
+    monkeypatch.setattr(trainer, "predict_texts", fail_later)
     with pytest.raises(MemoryError):
         list(train_textcat(str(model), data, arguments=QUICK))
     assert calls == 2

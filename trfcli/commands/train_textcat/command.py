@@ -1,6 +1,7 @@
 """The options of `trf train-textcat`, by section, and what happens at each event."""
 
 import os
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,7 +10,7 @@ import typer
 
 from trfcli import console
 from trfcli.commands.train_textcat import messages
-from trfcli.options import batch_size_option, data_argument, device_option
+from trfcli.options import batch_size_option, data_argument, device_option, pipeline_argument
 
 _data = partial(typer.Option, rich_help_panel="Data and output", show_default=False)
 _training = partial(typer.Option, rich_help_panel="Training")
@@ -20,9 +21,7 @@ _interruptions = partial(typer.Option, rich_help_panel="Interruptions")
 
 def train_textcat(
     context: typer.Context,
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Directory of a pipeline.", show_default=False)
-    ],
+    model: Annotated[str, pipeline_argument(metavar="MODEL", help="Directory of a pipeline.")],
     train: Annotated[str, data_argument(metavar="TRAIN")],
     dev: Annotated[
         str | None,
@@ -209,60 +208,43 @@ def train_textcat(
       trf train ./model train.csv --dev dev.csv --epochs 5 --output ./trained
       trf train ./model train.csv --training.optimizer.trf_layer_decay 0.9
     """
-    from trfcli_pipeline import training
+    from trfcli_pipeline.training import events
+    from trfcli_pipeline.training import train as task
+    from trfcli_pipeline.training.arguments import TrainingArguments
 
     target = output or model
     console.if_interrupted(f"{target} was not changed")
-    events = training.train_textcat(
+    # Options have the names of the arguments.
+    names = {each.name for each in fields(TrainingArguments)}
+    chosen = {name: value for name, value in context.params.items() if name in names}
+    reported = task.train_textcat(
         model,
         train,
         dev=dev,
         output=output,
-        arguments=training.TrainingArguments(
-            config=config,
-            overrides=context.obj,
-            dev_split=dev_split,
-            exclusive=exclusive,
-            architecture=architecture,
-            balance=balance,
-            drop_labels=drop_labels,
-            segments=segments,
-            max_texts=max_texts,
-            epochs=epochs,
-            batch_size=batch_size,
-            learn_rate=learn_rate,
-            patience=patience,
-            eval_every=eval_every,
-            checkpoint_every=checkpoint_every,
-            freeze_encoder=freeze_encoder,
-            freeze_layers=freeze_layers,
-            lora=lora,
-            precision=precision,
-            seed=seed,
-            device=device,
-        ),
+        arguments=TrainingArguments(**chosen, overrides=context.obj),
         resume=resume,
     )
     with console.progress(0, "training", unit="steps") as bar:
-        for event in events:
+        for event in reported:
             if not is_first_process():
                 continue
             match event:
-                case training.Planned():
+                case events.Planned():
                     messages.describe_plan(event, resume=resume)
-                    bar.reset(total=event.steps)
+                    bar.reset(total=event.config.steps)
                     bar.update(event.done_steps)
-                case training.Stepped():
+                case events.Stepped():
                     bar.set_postfix_str(f"loss {event.loss:.3f}", refresh=False)
                     bar.update()
-                case training.Evaluated():
+                case events.Evaluated():
                     messages.describe_evaluation(event)
-                case training.Checkpointed():
+                case events.Checkpointed():
                     console.if_interrupted(
                         f"{target} was not changed. To continue from step {event.step:,}, run the "
                         "same command with --resume"
                     )
-                case training.Finished():
+                case events.Finished():
                     bar.close()
                     messages.describe_result(event)
 

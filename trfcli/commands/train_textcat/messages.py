@@ -6,46 +6,47 @@ from typing import TYPE_CHECKING
 from trfcli import console, wording
 
 if TYPE_CHECKING:
-    from trfcli_pipeline.training import Evaluated, Finished, Planned
+    from trfcli_pipeline.training.config import TrainingConfig
+    from trfcli_pipeline.training.events import Evaluated, Finished, Planned
 
 _COLUMNS = {"step": 6, "epoch": 6, "loss": 7, "accuracy": 8, "macro F": 7, "words/s": 7}
 _NOTES = {None: "", "score": "← best", "rate": "← kept", "last": "← kept"}
-_SHOWN_LABELS = 6
 
 
 def describe_plan(plan: "Planned", *, resume: bool) -> None:
     """Print what was read and what was decided."""
-    total = sum(plan.label_counts.values())
-    common = sorted(plan.label_counts.items(), key=lambda item: -item[1])
+    config, data = plan.config, plan.data
+    total = sum(data.label_counts.values())
+    common = sorted(data.label_counts.items(), key=lambda item: -item[1])
     shares = [f"{label} {wording.percent(count / total)}" for label, count in common]
-    kind = "exclusive" if plan.exclusive else "multi-label"
+    kind = "exclusive" if config.exclusive else "multi-label"
     console.good(
-        f"{wording.plural(plan.train_texts, 'text')} to train on, "
-        f"{wording.thousands(plan.dev_texts)} {plan.dev_origin}; "
+        f"{wording.plural(len(data.train), 'text')} to train on, "
+        f"{wording.thousands(len(data.dev))} {data.dev_origin}; "
         f"{wording.plural(len(shares), 'label')}, {kind}: "
-        f"{wording.enumeration(shares, limit=_SHOWN_LABELS)}"
+        f"{wording.enumeration(shares)}"
     )
     for warning in plan.warnings:
         console.warn(warning)
-    for decision in plan.decisions:
+    for decision in config.decisions:
         console.info(decision)
     hardware = [plan.device.upper(), wording.plural(plan.threads, "thread")]
     if plan.precision != "fp32":
         hardware.append(plan.precision)
     console.info(
-        f"{', '.join(hardware)}; {', '.join([_learning_rates(plan), *plan.methods])}; "
-        f"batch size {plan.batch_size}, {wording.plural(plan.steps, 'step')}, "
-        f"{wording.thousands(plan.warmup_steps)} of them warm-up"
+        f"{', '.join(hardware)}; {', '.join([_learning_rates(config), *plan.methods])}; "
+        f"batch size {config.batch_size}, {wording.plural(config.steps, 'step')}, "
+        f"{wording.thousands(config.warmup_steps)} of them warm-up"
     )
     console.info(
         f"Encoder input: {plan.segments}; {plan.mean_length:.0f} wordpieces per text on average; "
         f"{plan.classifier}"
     )
     if plan.done_steps:
-        console.info(f"Resuming after step {plan.done_steps:,} of {plan.steps:,}")
+        console.info(f"Resuming after step {plan.done_steps:,} of {config.steps:,}")
     elif resume:
         console.info("No checkpoint to resume from: starting from the beginning")
-    if plan.done_steps < plan.steps:
+    if plan.done_steps < config.steps:
         console.progress_row(_COLUMNS.items())
 
 
@@ -89,10 +90,10 @@ def describe_result(finished: "Finished") -> None:
     console.hint(f"Next: trf evaluate {shlex.quote(str(finished.path))} test.jsonl")
 
 
-def _learning_rates(plan: "Planned") -> str:
+def _learning_rates(config: "TrainingConfig") -> str:
     from trfcli_pipeline.training.size_rules import format_rate
 
-    head = f"{format_rate(plan.learn_rate)} for the classifier"
-    if plan.trf_lr is None:
+    head = f"{format_rate(config.learn_rate)} for the classifier"
+    if config.trf_lr is None:
         return f"encoder frozen, learning rate {head}"
-    return f"learning rate {format_rate(plan.trf_lr)} for the encoder, {head}"
+    return f"learning rate {format_rate(config.trf_lr)} for the encoder, {head}"

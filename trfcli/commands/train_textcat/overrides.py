@@ -1,4 +1,4 @@
-"""Settings of the config as options, as in `--training.dropout 0.1`."""
+"""Config settings as options of the command, such as `--training.dropout 0.1`."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -10,9 +10,9 @@ from typer.core import TyperCommand
 
 # Typer's click has no public types, hence Any.
 class TakesOverrides(TyperCommand):
-    """A command with options for all settings of a config: those that have a dot in their names.
+    """A command that also accepts config settings as options: any option with a dot in its name.
 
-    `Context.obj` has them, as a dictionary.
+    They are in `Context.obj`, as a dictionary of names and values.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -34,7 +34,7 @@ class TakesOverrides(TyperCommand):
 
 
 def split_overrides(args: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Divide arguments into those for the command itself, and overrides of the config.
+    """Separate the command's own arguments from overrides of config settings.
 
     As in `spacy train`, an override is `--key value`, `--key=value`, or `--key` for true.
     """
@@ -63,7 +63,7 @@ def _is_option(text: str) -> bool:
 
 
 def _names(args: Sequence[str]) -> Iterator[str]:
-    """The long options among arguments, without their values."""
+    """The names of the long options among some arguments."""
     for arg in args:
         if arg == "--":
             return
@@ -75,7 +75,7 @@ def _did_you_mean(option: str, options: set[str]) -> str:
     similar = get_close_matches(option, options, n=2, cutoff=0.7)
     if similar:
         return f". Did you mean {' or '.join(similar)}?"
-    # Only now, as it takes seconds to import.
+    # Imported only here, because it takes seconds.
     from trfcli_pipeline.training.overrides import suggest_setting
 
     setting = suggest_setting(option.removeprefix("--"))

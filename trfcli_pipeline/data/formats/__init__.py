@@ -45,7 +45,7 @@ WRITERS: dict[str, Callable[[], Writer]] = {
 _Known = TypeVar("_Known")
 
 
-def open_rows(path: Path | str, *, labelled: bool) -> tuple[str, Format, Rows]:
+def open_rows(path: Path | str, *, labeled: bool) -> tuple[str, Format, Rows]:
     """Open a data file, and choose its format by suffix.
 
     Returns:
@@ -67,7 +67,7 @@ def open_rows(path: Path | str, *, labelled: bool) -> tuple[str, Format, Rows]:
     if path.is_dir():
         raise DataError(f"{name}: a directory, not a file", hint="Give the path of a file in it")
     suffix, format = _by_suffix(path, FORMATS, "stdin")
-    if labelled and not format.has_labels:
+    if labeled and not format.has_labels:
         usable = ", ".join(known for known, format in FORMATS.items() if format.has_labels)
         problem = f"a {suffix} file has no labels, but labels are needed"
         raise DataError(f"{name}: {problem}", hint=f"Use one of {usable}")

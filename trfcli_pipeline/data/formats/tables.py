@@ -55,7 +55,7 @@ def _read_table(stream: Iterable[bytes], name: str, delimiter: str) -> Rows:
             if "text" not in header:
                 raise DataError(
                     f'{name}, line {place}: the header has no column "text" '
-                    f"(its columns: {enumeration([quoted(cell) for cell in header], limit=10)})",
+                    f"(its columns: {enumeration([quoted(cell) for cell in header])})",
                     hint=f'The first line must name the columns, such as "text{delimiter}label"',
                 )
         elif len(cells) > len(header):
@@ -104,7 +104,9 @@ def _read_parquet(stream: IO[bytes], name: str) -> Rows:
                     row["cats"] = dict(pairs)
             yield place, _with_label_list(row)
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
-        raise DataError(f"{name}: not a Parquet file, or damaged") from error
+        raise DataError(
+            f"{name}: not a Parquet file, or damaged", hint="Copy or export the file again"
+        ) from error
 
 
 class TableWriter:

@@ -8,9 +8,9 @@ from evaluate_command import TEXTS, Write
 from thinc.api import Config
 
 from trfcli_pipeline.tasks.init_model import init_model
-from trfcli_pipeline.training import train_textcat
 from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.config import config_path
+from trfcli_pipeline.training.train import train_textcat
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from evaluate_command import TEXTS, CheckFailure, Run, Write
 
-from trfcli_pipeline.evaluation import evaluate as scoring
+from trfcli_pipeline.evaluation import run as evaluation_run
 from trfcli_pipeline.evaluation.results import Evaluation
 
 
@@ -17,7 +17,7 @@ from trfcli_pipeline.evaluation.results import Evaluation
         (["test.jsonl", "test.jsonl"], "test.jsonl: is a file, not a pipeline", None),
         (["folder", "test.jsonl"], "folder: not a spaCy pipeline", "trf init minilm"),
         (["tiny-bert", "test.jsonl"], "tiny-bert: not a spaCy pipeline", "trf init tiny-bert"),
-        (["plain", "test.jsonl"], "en_trf_tinybert has no text classifier", "trf train-textcat"),
+        (["./plain", "test.jsonl"], "./plain: has no text classifier", "trf train-textcat"),
         (["exclusive", "tset.jsonl"], "tset.jsonl: no such file", "Did you mean test.jsonl?"),
         (["exclusive", "folder"], "folder: a directory, not a file", "file"),
         (["exclusive", "empty.jsonl"], "empty.jsonl: no records", "A record is"),
@@ -83,7 +83,7 @@ def test_output_is_checked_before_the_pipeline_runs(
     def evaluate(*args: Any, **options: Any) -> Evaluation:
         raise AssertionError("the pipeline ran")
 
-    monkeypatch.setattr(scoring, "evaluate", evaluate)
+    monkeypatch.setattr(evaluation_run, "evaluate_classifier", evaluate)
     for option in ("-o", "--html"):
         result = run("evaluate", "exclusive", "test.jsonl", option, "folder")
         assert result.stderr.startswith("✘ folder: a directory, not a file\n")
@@ -97,6 +97,8 @@ def test_output_is_checked_before_the_pipeline_runs(
     "args",
     [
         ["exclusive"],
+        ["exclusive", ""],
+        ["", "test.jsonl"],
         ["exclusive", "test.jsonl", "--nonsense"],
         ["exclusive", "test.jsonl", "--threshold", "2"],
         ["exclusive", "test.jsonl", "--threshold", "-0.1"],

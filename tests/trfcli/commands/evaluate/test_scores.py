@@ -10,8 +10,8 @@ import spacy
 from evaluate_command import GOOD, TEXTS, Digest, Run, Write
 
 from trfcli.rendering.mistakes import prediction
-from trfcli_pipeline.evaluation import evaluate as scoring
-from trfcli_pipeline.evaluation.results import Evaluation, Mistake
+from trfcli_pipeline.evaluation import run as evaluation_run
+from trfcli_pipeline.evaluation.results import Mistake
 
 CONTROLS = "\x1b" * 20
 SPACY_SCORES = {
@@ -221,13 +221,13 @@ def test_batch_size_reaches_the_pipeline_and_changes_no_score(
     run: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    original = scoring.evaluate
+    original = evaluation_run.predict_texts
 
-    def spy(*args: Any, **options: Any) -> Evaluation:
+    def spy(*args: Any, **options: Any) -> evaluation_run.PredictionOutput:
         seen.append(options["batch_size"])
         return original(*args, **options)
 
-    monkeypatch.setattr(scoring, "evaluate", spy)
+    monkeypatch.setattr(evaluation_run, "predict_texts", spy)
     whole = metrics_of(run, "exclusive", "test.jsonl")
     single = metrics_of(run, "exclusive", "test.jsonl", "-b", "1")
     assert seen == [spacy.load(workspace / "exclusive").batch_size, 1]

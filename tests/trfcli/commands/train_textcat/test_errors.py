@@ -34,7 +34,11 @@ from train_command import DEV, LABELS, TEXTS, CheckFailure, Digest, Run, Write
             "no.cfg: there is no such config file",
             "--config",
         ),
-        (["model", "train.jsonl", "-c", "folder/notes.txt"], "folder/notes.txt: ", None),
+        (
+            ["model", "train.jsonl", "-c", "folder/notes.txt"],
+            "folder/notes.txt, line 1: not valid",
+            "textcat.cfg",
+        ),
         (["model", "train.jsonl", "-c", "model/config.cfg"], "model/config.cfg: lacks", "configs/"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -187,7 +191,22 @@ def test_unknown_option_suggests_what_was_meant(
         (["--training.dropout=2"], ["✘ --training.dropout 2: must be from 0 to 1"]),
         (
             ["--training.optimizer.use_averages=some"],
-            ["✘ --training.optimizer.use_averages some: 'some' is not true or false"],
+            ["✘ --training.optimizer.use_averages some: must be true or false"],
+        ),
+        (
+            ["--training.optimizer.trf_lr", "abc"],
+            ["✘ --training.optimizer.trf_lr abc: must be a number"],
+        ),
+        (
+            ["--training.optimizer.trf_lr", "--quiet"],
+            ["✘ --training.optimizer.trf_lr true: must be a number (is a value missing?)"],
+        ),
+        (
+            ["--dev", "dev.jsonl", "--dev-split", "0.2"],
+            [
+                "✘ --dev-split can't be combined with --dev: no training texts are held out then",
+                "  Leave out one or the other",
+            ],
         ),
     ],
     ids=str,

@@ -54,10 +54,10 @@ def test_reading_takes_little_memory(
     path = tmp_path / name
     write(path)
     # Import and set up everything before measuring.
-    next(open_rows(path, labelled=False)[2])
+    next(open_rows(path, labeled=False)[2])
     tracemalloc.start()
     try:
-        number = sum(1 for _ in open_rows(path, labelled=False)[2])
+        number = sum(1 for _ in open_rows(path, labeled=False)[2])
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

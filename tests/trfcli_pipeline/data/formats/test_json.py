@@ -35,7 +35,7 @@ def test_written_rows_round_trip_with_all_keys(
 ) -> None:
     path = directory / "written.jsonl"
     path.write_bytes(JsonlWriter().add({"text": text, **extra} for text, extra in rows))
-    records = read_records(path, labelled=False)
+    records = read_records(path, labeled=False)
     assert [(record.text, record.extra) for record in records] == rows
     assert [record.line for record in records] == list(range(1, len(rows) + 1))
 
@@ -74,6 +74,6 @@ def test_json_list_is_read_if_and_only_if_it_is_valid(directory: Path, text: str
         found = [None]
     if None in found:
         with pytest.raises(DataError, match=r'not valid JSON|the record is|"text"'):
-            read_records(path, labelled=False)
+            read_records(path, labeled=False)
     else:
-        assert [record.text for record in read_records(path, labelled=False)] == found
+        assert [record.text for record in read_records(path, labeled=False)] == found

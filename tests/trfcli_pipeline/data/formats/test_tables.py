@@ -42,7 +42,7 @@ def test_written_rows_round_trip(
     writer = TableWriter(delimiter)
     path = directory / f"written{suffix}"
     path.write_bytes(b"".join(writer.add([each]) for each in rows))
-    records = read_records(path, labelled=True)
+    records = read_records(path, labeled=True)
     assert [record.text for record in records] == [each["text"] for each in rows]
     assert [record.labels for record in records] == [frozenset(each["labels"]) for each in rows]
     assert [record.extra["id"] for record in records] == [each["id"] for each in rows]

@@ -134,7 +134,7 @@ def test_without_an_optimizer_gradients_accumulate(trf: Language, steps: list[in
 
 @pytest.mark.parametrize("lang", ["trf", "xx"])
 def test_an_annotating_encoder_trains(tiny_bert: Path, lang: str, steps: list[int]) -> None:
-    """Like with spaCy's setting annotating_components."""
+    """As with spaCy's setting annotating_components."""
     nlp = make(spacy.blank(lang), tiny_bert, "textcat")
     before = encoder_weights(nlp)
     nlp.update(examples(nlp), sgd=TransformersOptimizer(), annotates=["trf_tok2vec"])

@@ -59,7 +59,7 @@ def test_output_can_be_used_for_training(model: str) -> None:
     for suffix in (".csv", ".tsv.gz", ".spacy", ".jsonl.gz"):
         run(model, "in.jsonl", f"out{suffix}")
     for suffix in (".jsonl", ".jsonl.gz", ".csv", ".tsv.gz"):
-        records = read_records(f"out{suffix}", labelled=True)
+        records = read_records(f"out{suffix}", labeled=True)
         assert [record.text for record in records] == TEXTS
         assert [sorted(record.labels) for record in records] == [row["labels"] for row in rows]
     docs = list(DocBin().from_disk("out.spacy").get_docs(spacy.blank("en").vocab))

@@ -2,22 +2,23 @@ from typing import Any
 
 import pytest
 import spacy
-from keyword_classifier import GOLD, TEXTS, keyword_pipeline
-from labelled import Cats
+from keyword_classifier import RECORDS, TEXTS, keyword_pipeline
+from labeled import Cats
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import DataError, PipelineError
 from trfcli_pipeline.evaluation.classifier import find_classifier
-from trfcli_pipeline.evaluation.evaluate import evaluate, predict
+from trfcli_pipeline.evaluation.run import evaluate_classifier, predict_texts
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 128])
 def test_evaluate_exclusive_classifier(batch_size: int) -> None:
     nlp = keyword_pipeline()
     classifier = find_classifier(nlp, "keywords")
-    evaluation = evaluate(nlp, TEXTS, GOLD, classifier, batch_size=batch_size)
+    evaluation = evaluate_classifier(nlp, RECORDS, classifier, batch_size=batch_size, name="")
     assert evaluation.exclusive_classes
     assert evaluation.accuracy == 3 / 4
     assert evaluation.n_words == 6
@@ -33,9 +34,12 @@ def test_evaluate_exclusive_classifier(batch_size: int) -> None:
 
 
 def test_evaluate_multi_label_classifier() -> None:
-    gold: list[Cats] = [{"SPAM": 1.0}, {"SPAM": 0.0}, {"SPAM": 0.0}, {}]
+    cats: list[Cats] = [{"SPAM": 1.0}, {"SPAM": 0.0}, {"SPAM": 0.0}, {}]
+    records = [Record(text, each, 1, partial=True) for text, each in zip(TEXTS, cats, strict=True)]
     nlp = keyword_pipeline(exclusive_classes=False)
-    evaluation = evaluate(nlp, TEXTS, gold, find_classifier(nlp, "keywords"), threshold=0.95)
+    evaluation = evaluate_classifier(
+        nlp, records, find_classifier(nlp, "keywords"), threshold=0.95, name=""
+    )
     assert not evaluation.exclusive_classes
     assert evaluation.threshold == 0.95
     assert (evaluation.n_scored, evaluation.accuracy) == (3, 2 / 3)
@@ -51,11 +55,20 @@ def test_default_threshold_is_the_components_own(
 ) -> None:
     nlp = keyword_pipeline(exclusive_classes=False, thresholds=thresholds)
     assert find_classifier(nlp, "keywords").threshold == expected
-    assert evaluate(nlp, TEXTS, GOLD, find_classifier(nlp, "keywords")).threshold == expected
-    given = evaluate(nlp, TEXTS, GOLD, find_classifier(nlp, "keywords"), threshold=0.3)
+    assert (
+        evaluate_classifier(nlp, RECORDS, find_classifier(nlp, "keywords"), name="").threshold
+        == expected
+    )
+    given = evaluate_classifier(
+        nlp, RECORDS, find_classifier(nlp, "keywords"), threshold=0.3, name=""
+    )
     assert given.threshold == 0.3
-    each = evaluate(
-        nlp, TEXTS, GOLD, find_classifier(nlp, "keywords"), threshold={"HAM": 0.05, "SPAM": 0.95}
+    each = evaluate_classifier(
+        nlp,
+        RECORDS,
+        find_classifier(nlp, "keywords"),
+        threshold={"HAM": 0.05, "SPAM": 0.95},
+        name="",
     )
     assert each.threshold == {"HAM": 0.05, "SPAM": 0.95}
     # The scores of "free money" are HAM 0.1 and SPAM 0.9.
@@ -64,13 +77,13 @@ def test_default_threshold_is_the_components_own(
 
 def test_exclusive_classifier_has_no_threshold() -> None:
     nlp = keyword_pipeline(thresholds={"SPAM": 0.99})
-    evaluation = evaluate(nlp, TEXTS, GOLD, find_classifier(nlp, "keywords"))
+    evaluation = evaluate_classifier(nlp, RECORDS, find_classifier(nlp, "keywords"), name="")
     assert evaluation.threshold is None
     assert evaluation.accuracy == 3 / 4
 
 
 def test_predict_counts_words_without_whitespace() -> None:
-    prediction = predict(keyword_pipeline(), ["feel free", "", "a  b"], batch_size=2)
+    prediction = predict_texts(keyword_pipeline(), ["feel free", "", "a  b"], batch_size=2)
     assert [cats["SPAM"] for cats in prediction.cats] == [0.9, 0.2, 0.2]
     assert prediction.n_words == 4
     assert prediction.seconds > 0
@@ -87,19 +100,19 @@ def test_first_enabled_text_classifier_is_evaluated(factory: str) -> None:
     # The untrained component can't predict.
     textcat.initialize(lambda: [Example.from_dict(nlp.make_doc("a"), {"cats": {"HAM": 1.0}})])  # type: ignore[attr-defined]
     with nlp.select_pipes(disable="untrained"):
-        evaluation = evaluate(nlp, TEXTS, GOLD, find_classifier(nlp))
+        evaluation = evaluate_classifier(nlp, RECORDS, find_classifier(nlp), name="")
     assert evaluation.labels == ("HAM", "SPAM")
     assert evaluation.exclusive_classes is (factory == "textcat")
 
 
 def test_pipeline_without_a_text_classifier_is_an_error() -> None:
     nlp = spacy.blank("de")
-    with pytest.raises(PipelineError, match="de_pipeline has no text classifier") as error:
-        find_classifier(nlp)
+    with pytest.raises(PipelineError, match=r"^\./de: has no text classifier") as error:
+        find_classifier(nlp, model="./de")
     assert error.value.hint == "Train one: trf train-textcat MODEL TRAIN"
     nlp.add_pipe("textcat")
-    with pytest.raises(PipelineError, match="textcat has no labels"):
-        find_classifier(nlp)
+    with pytest.raises(PipelineError, match=r"^\./de: textcat has no labels"):
+        find_classifier(nlp, model="./de")
 
 
 def test_missing_gold_labels_are_reported_before_the_pipeline_runs(
@@ -112,9 +125,11 @@ def test_missing_gold_labels_are_reported_before_the_pipeline_runs(
 
     monkeypatch.setattr(nlp, "pipe", pipe)
     with pytest.raises(DataError, match="No text has a gold label"):
-        evaluate(nlp, TEXTS, [{}] * 4, find_classifier(nlp, "keywords"))
+        evaluate_classifier(
+            nlp, [Record("", None, 1)] * 4, find_classifier(nlp, "keywords"), name=""
+        )
     with pytest.raises(DataError, match="no texts"):
-        evaluate(nlp, [], [], find_classifier(nlp, "keywords"))
+        evaluate_classifier(nlp, [], find_classifier(nlp, "keywords"), name="")
 
 
 def test_texts_dropped_by_the_pipeline_are_an_error() -> None:
@@ -132,4 +147,4 @@ def test_texts_dropped_by_the_pipeline_are_an_error() -> None:
     nlp.add_pipe("test_evaluation_failing", first=True)
     nlp.set_error_handler(ignore)  # type: ignore[arg-type]
     with pytest.raises(PipelineError, match="The pipeline returned 3 of 4 texts"):
-        evaluate(nlp, TEXTS, GOLD, find_classifier(nlp, "keywords"))
+        evaluate_classifier(nlp, RECORDS, find_classifier(nlp, "keywords"), name="")

@@ -1,15 +1,16 @@
 """Run a pipeline on labeled texts, and score its text classifier."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from spacy.language import Language
 from spacy.tokens import Doc
 
+from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.evaluation.classifier import Classifier
+from trfcli_pipeline.evaluation.classifier import Classifier, gold_cats
 from trfcli_pipeline.evaluation.eval_prediction import Threshold, read_gold
 from trfcli_pipeline.evaluation.results import Evaluation, score_cats
 
@@ -28,33 +29,35 @@ class PredictionOutput(NamedTuple):
     seconds: float
 
 
-def evaluate(
+def evaluate_classifier(
     nlp: Language,
-    texts: Sequence[str],
-    gold: Sequence[Mapping[str, float]],
+    records: Sequence[Record],
     classifier: Classifier,
     *,
+    name: str,
     threshold: Threshold | None = None,
-    batch_size: int = 128,
+    batch_size: int | None = None,
 ) -> Evaluation:
-    """Run a pipeline on texts, and score its text classifier.
+    """Run a pipeline on labeled texts, and score its text classifier.
 
     Args:
-        nlp: The pipeline.
-        texts: The texts.
-        gold: For each text its gold labels; see `EvalPrediction.from_cats`.
+        records: The texts with their gold labels.
         classifier: The text classifier to score, with its labels in the order of the results.
         threshold: Decision threshold for multi-label classifiers, for all labels or per label. By
             default, the classifier's own.
-        batch_size: Number of texts in a batch of `nlp.pipe`.
+        name: Name of the data file for messages; "-" is stdin.
+        batch_size: Number of texts in a batch of `nlp.pipe`, by default the pipeline's own.
 
     Raises:
         PipelineError: The pipeline predicted no scores for a text.
-        DataError: There is nothing to score. This is checked before the pipeline runs.
+        DataError: There is nothing to score, or the labels don't fit the classifier. This is
+            checked before the pipeline runs.
     """
+    gold = gold_cats(records, classifier, name=name)
     # Fail now rather than after minutes of prediction.
     read_gold(gold, classifier.labels, exclusive=classifier.exclusive)
-    output = predict(nlp, texts, batch_size=batch_size)
+    texts = [record.text for record in records]
+    output = predict_texts(nlp, texts, batch_size=batch_size or nlp.batch_size)
     evaluation = score_cats(
         gold,
         output.cats,
@@ -65,7 +68,7 @@ def evaluate(
     return replace(evaluation, n_words=output.n_words, seconds=output.seconds)
 
 
-def predict(
+def predict_texts(
     nlp: Language,
     texts: Sequence[str],
     *,
