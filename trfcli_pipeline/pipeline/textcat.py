@@ -22,6 +22,7 @@ from trfcli_pipeline.heads.initialization import (
     set_output_weights,
 )
 from trfcli_pipeline.heads.losses import exclusive_loss, multilabel_loss
+from trfcli_pipeline.pipeline.finite import check_finite
 from trfcli_pipeline.pipeline.textcat_encoder import connect_to_encoder
 from trfcli_pipeline.pipeline.textcat_scorer import score_textcat
 from trfcli_pipeline.tokenization.extensions import install_extensions
@@ -241,7 +242,9 @@ class TransformersTextCategorizer(TextCategorizer):
         if not docs:
             return self.model.ops.alloc2f(0, len(self.labels))
         # TextCategorizer.predict scores empty Docs differently if all Docs of the batch are empty.
-        return self.model.predict(docs)
+        scores = self.model.predict(docs)
+        check_finite(self.name, "scores", scores, docs)
+        return scores
 
     def update(
         self,
@@ -279,6 +282,7 @@ class TransformersTextCategorizer(TextCategorizer):
         examples = list(examples)
         validate_examples(examples, "TransformersTextCategorizer.get_loss")
         self._validate_categories(examples)
+        check_finite(self.name, "scores", scores, [eg.predicted for eg in examples])
         truths, known = cast(tuple[Floats2d, Floats2d], self._examples_to_truth(examples))
         return self._loss(truths, known, scores, self.model.ops)
 

@@ -11,7 +11,7 @@ from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
-from thinc.api import Optimizer, set_dropout_rate
+from thinc.api import CupyOps, Optimizer, set_dropout_rate
 
 from trfcli_pipeline.encoder.activations import KINDS, Activations, kinds_to_keep
 from trfcli_pipeline.encoder.model import TransformersWrapper
@@ -19,6 +19,7 @@ from trfcli_pipeline.encoder.updates import Backprop
 from trfcli_pipeline.huggingface.sources import locate
 from trfcli_pipeline.pipeline.buffering import pipe_buffers
 from trfcli_pipeline.pipeline.doc_rows import rows_by_doc, word_pieces
+from trfcli_pipeline.pipeline.finite import check_finite
 from trfcli_pipeline.pipeline.listeners import ListenedTo
 from trfcli_pipeline.pipeline.pending_update import PendingUpdate
 from trfcli_pipeline.pipeline.vectors import set_vector_hooks
@@ -191,6 +192,10 @@ class TransformersTok2Vec(ListenedTo, TrainablePipe):
 
     def _assign(self, docs: Sequence[Doc], outputs: Activations, kinds: Iterable[str]) -> None:
         alignments = [doc_alignment(doc) for doc in docs]
+        # Arrays on a GPU aren't checked, as that would wait for the device. The scores are.
+        if not isinstance(self.model.ops, CupyOps):
+            lengths = [each.n_pieces for each in alignments]
+            check_finite(self.name, "activations", outputs.last_hidden_state, docs, lengths)
         parts = outputs.split([len(each.segments) for each in alignments])
         rows = rows_by_doc(self.model.ops, alignments, outputs.last_hidden_state)
         for doc, part, tensor in zip(docs, parts, rows, strict=True):

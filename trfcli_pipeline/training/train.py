@@ -11,7 +11,7 @@ from thinc.api import fix_random_seed
 from trfcli_pipeline.data.atomic import staged_directory
 from trfcli_pipeline.data.checks import data_warnings
 from trfcli_pipeline.encoder.devices import resolve_device
-from trfcli_pipeline.errors import ArgumentError
+from trfcli_pipeline.errors import ArgumentError, NonFiniteError
 from trfcli_pipeline.pipeline.loading import load_pipeline, require_encoder
 from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.checkpoints import Workspace
@@ -37,6 +37,7 @@ from trfcli_pipeline.training.setup import (
     set_up_encoder,
     set_up_segments,
 )
+from trfcli_pipeline.training.size_rules import format_rate
 from trfcli_pipeline.training.trainer import Trainer
 
 # Bytes of memory for examples; the rest are tokenized again whenever they are needed.
@@ -75,6 +76,7 @@ def train_textcat(
         PipelineError: The pipeline can't be used, or the training run can't be resumed.
         OutputError: The output directory can't be replaced.
         DeviceError: There is no such device, or it runs out of memory.
+        NonFiniteError: The loss or weights become NaN. The best model so far is kept.
     """
     arguments = arguments or TrainingArguments()
     if dev is not None and arguments.dev_split is not None:
@@ -197,7 +199,27 @@ def _run(
                 if trainer.context.is_first:
                     workspace.save({**state, "identity": identity}, trainer.tensors())
             yield event
-    except BaseException:
-        if trainer.context.is_first and not workspace.can_resume:
+    except BaseException as error:
+        has_kept = isinstance(error, NonFiniteError) and workspace.best.exists()
+        if trainer.context.is_first and not workspace.can_resume and not has_kept:
             workspace.remove()
+        if isinstance(error, NonFiniteError):
+            raise _explain(error, trainer, workspace) from error
         raise
+
+
+def _explain(error: NonFiniteError, trainer: Trainer, workspace: Workspace) -> NonFiniteError:
+    """Add to an error when it happened, what is kept, and how to go on."""
+    state, config = trainer.state, trainer.config
+    option, rate = "--learn-rate", config.trf_lr
+    if rate is None:
+        option, rate = "--training.optimizer.learn_rate.initial_rate", config.learn_rate
+    advice = f"Lower the learning rate ({option}, now {format_rate(rate)})"
+    if trainer.encoder.model.shim.precision == "fp16":
+        advice += " or train in another precision (--precision fp32)"
+    if workspace.best.exists():
+        advice += (
+            f". The model of step {state.best_step:,} is kept in {workspace.best} until the next "
+            "training: copy it to train it further"
+        )
+    return NonFiniteError(f"After step {state.step:,}, {error.message}", hint=advice)

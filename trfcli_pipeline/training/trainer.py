@@ -14,6 +14,7 @@ from spacy.util import minibatch
 from thinc.api import xp2torch
 
 from trfcli_pipeline.data.labels import complete_cats
+from trfcli_pipeline.errors import NonFiniteError
 from trfcli_pipeline.evaluation.eval_prediction import DEFAULT_THRESHOLD, Threshold
 from trfcli_pipeline.evaluation.results import Evaluation, score_cats
 from trfcli_pipeline.evaluation.run import predict_texts
@@ -87,6 +88,8 @@ class Trainer:
             for step in epoch[state.epoch_step :]:
                 start = time.perf_counter()
                 loss = self._update(step)
+                if not math.isfinite(loss):
+                    raise NonFiniteError(f"{self.classifier.name}: the loss is {loss}")
                 state.step += 1
                 state.epoch_step += 1
                 state.losses.append(loss)
@@ -111,11 +114,18 @@ class Trainer:
         return {"progress": asdict(self.state), "random": self.context.gather(random_state())}
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The part of a checkpoint that is tensors: weights and optimizer states."""
+        """The part of a checkpoint that is tensors: weights and optimizer states.
+
+        Raises:
+            NonFiniteError: One of them has NaN or an infinite number.
+        """
         tensors = head_state(self.classifier.model, self.config.optimizer)
-        return (
-            tensors if self.freeze_encoder else tensors | self.encoder.model.shim.adamw.state_dict()
-        )
+        if not self.freeze_encoder:
+            tensors |= self.encoder.model.shim.adamw.state_dict()
+        broken = [name for name, each in tensors.items() if not each.isfinite().all()]
+        if broken:
+            raise NonFiniteError(f"{broken[0]} is NaN or infinite")
+        return tensors
 
     def averaged(self) -> AbstractContextManager[None]:
         """Swap the weights for their averages, if the config asks for averages."""
@@ -269,7 +279,12 @@ def _history_row(event: Evaluated) -> dict[str, Any]:
         "loss": event.loss,
         "score": event.score,
         "is_kept": event.kept_because is not None,
-        **{name: value for name, value in scores.items() if isinstance(value, float)},
+        # JSON has no NaN.
+        **{
+            name: value if math.isfinite(value) else None
+            for name, value in scores.items()
+            if isinstance(value, float)
+        },
     }
 
 
