@@ -11,8 +11,9 @@ from trfcli_pipeline.training.data import Data
 
 # Why the weights of a step are kept. "score": no earlier score is higher. "rate": the score is
 # within one standard error of the highest, and the learning rate has reached zero. "last": the dev
-# set is too small to choose by, and these are the final weights.
-KeepReason = Literal["score", "rate", "last"]
+# set is too small to choose by, and these are the final weights. "only": there was no other
+# evaluation.
+KeepReason = Literal["score", "rate", "last", "only"]
 
 
 @dataclass(frozen=True, slots=True)

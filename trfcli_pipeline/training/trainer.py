@@ -256,6 +256,8 @@ class Trainer:
         best, is_last = self.state.best_score, self.state.step == self.config.steps
         if not self.dev_decides:
             return "last" if is_last else None
+        if is_last and not self.state.history:
+            return "only"
         # Of equal scores we prefer the later one, as its learning rate was lower.
         if score >= best:
             return "score"

@@ -196,6 +196,13 @@ def test_multi_label_classifier_learns(model: Path, tmp_path: Path) -> None:
     assert cats["ANY"] > 0.5 > cats["FILM"]
 
 
+def test_the_only_evaluation_is_not_called_the_best(model: Path, data: str) -> None:
+    *_, event, end = train_textcat(str(model), data, dev=data, arguments=replace(QUICK, epochs=1))
+    assert isinstance(event, Evaluated)
+    assert isinstance(end, Finished)
+    assert event.kept_because == end.kept_because == "only"
+
+
 def test_labels_may_have_values_between_0_and_1(model: Path, tmp_path: Path) -> None:
     data = [
         {"text": row["text"], "cats": {"FRUIT": 0.9, "FILM": 0.2}}
