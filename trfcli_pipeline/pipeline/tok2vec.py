@@ -11,7 +11,7 @@ from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
-from thinc.api import Optimizer, set_dropout_rate
+from thinc.api import CupyOps, Optimizer, set_dropout_rate
 from thinc.types import Floats2d
 
 from trfcli_pipeline.encoder.activations import KINDS, Activations, kinds_to_keep
@@ -22,6 +22,7 @@ from trfcli_pipeline.huggingface.sources import locate
 from trfcli_pipeline.pipeline.buffering import pipe_buffers
 from trfcli_pipeline.pipeline.components import find_pipeline, no_rehearsal
 from trfcli_pipeline.pipeline.doc_rows import rows_by_doc, start_download, word_pieces
+from trfcli_pipeline.pipeline.finite import check_finite
 from trfcli_pipeline.pipeline.listeners import ListenedTo
 from trfcli_pipeline.pipeline.pending_update import PendingUpdate
 from trfcli_pipeline.pipeline.saved_parts import Part, SavedInParts, json_part
@@ -212,6 +213,9 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
     def _assign(self, docs: Sequence[Doc], rows: Iterable[Floats2d], outputs: Activations) -> None:
         parts = outputs.split([len(doc._.trf_segments) for doc in docs])
         for doc, part, tensor in zip(docs, parts, rows, strict=True):
+            # Arrays on a GPU aren't checked, as that would wait for the device. The scores are.
+            if not isinstance(self.model.ops, CupyOps):
+                check_finite(self.name, "activations", tensor, [doc], [len(doc)])
             set_doc_tensor(doc, tensor)
             for kind in KINDS:
                 doc._.set(f"trf_{kind}", getattr(part, kind))

@@ -95,7 +95,7 @@ def test_arguments_of_another_function_can_be_set() -> None:
         ),
         (
             {"components.trf_tok2vec.words_per_batch": True},
-            "must be a number .is a value miss",
+            "must be a whole number .is a value miss",
             None,
         ),
         ({"components.trf_tok2vec.keep": True}, r"must be text \(is a value missing", None),
