@@ -8,7 +8,7 @@ from trfcli_pipeline.data.records import Record, read_records
 from trfcli_pipeline.evaluation import report, run
 from trfcli_pipeline.evaluation.classifier import find_classifier
 from trfcli_pipeline.evaluation.results import Evaluation
-from trfcli_pipeline.pipeline.loading import load_pipeline
+from trfcli_pipeline.pipeline.loading import keep_what_heads_read, load_pipeline
 
 
 def evaluate(
@@ -48,6 +48,7 @@ def evaluate(
             atomic.check_file(path)
     records = read_records(data, labeled=True)
     nlp = load_pipeline(model, device=device)
+    keep_what_heads_read(nlp)
     classifier = find_classifier(nlp, model=model)
     history = [] if html is None else report.read_history(nlp.path)
     result = run.evaluate_classifier(
