@@ -53,7 +53,7 @@ def test_the_encoder_keeps_what_the_classifier_reads(
 
 def test_the_encoder_keeps_everything_for_unknown_components(saved: Path) -> None:
     nlp = load_pipeline(str(saved))
-    nlp.add_pipe("attribute_ruler")
+    nlp.add_pipe("merge_entities")
     keep_what_heads_read(nlp)
     assert nlp(TEXT)._.trf_last_hidden_state is not None
 
