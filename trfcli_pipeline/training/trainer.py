@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
+from itertools import compress
 from typing import Any
 
 import torch
@@ -193,10 +194,14 @@ class Trainer:
         return self.context.sum(losses[TEXTCAT] / len(step) * share, self.encoder.model.shim.device)
 
     def _gradients(self) -> Iterator[torch.Tensor]:
-        """All gradients, as views of the optimizers' own memory."""
-        for parameter in self.encoder.transformers_model.parameters():
-            if parameter.grad is not None:
-                yield parameter.grad
+        """All gradients, as views of the optimizers' own memory; as many in each process."""
+        # A process whose part of the batch has no wordpieces has no gradients of the encoder.
+        weights = [] if self.freeze_encoder else self.encoder.model.shim.gradients.weights
+        has_gradient = self.context.any([each.grad is not None for each in weights])
+        for weight in compress(weights, has_gradient):
+            if weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
+            yield weight.grad
         for node in self.classifier.model.walk():
             for name in node.param_names:
                 if node.has_grad(name):
