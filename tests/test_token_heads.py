@@ -27,9 +27,8 @@ def encoder_bytes(nlp: Language) -> bytes:
 
 def encoder_gradients(nlp: Language) -> torch.Tensor:
     parameters = nlp.get_pipe("trf_tok2vec").transformers_model.parameters()
-    return torch.cat(
-        [torch.zeros(0), *(p.grad.flatten() for p in parameters if p.grad is not None)]
-    )
+    found = (p.grad.flatten().cpu() for p in parameters if p.grad is not None)
+    return torch.cat([torch.zeros(0), *found])
 
 
 # --- every head ---

@@ -1,6 +1,7 @@
 """The `trf` program: its commands, the options they share, and the exit codes of errors."""
 
 import inspect
+import os
 import platform
 import signal
 import sys
@@ -42,6 +43,10 @@ EXIT_SIGNAL = 128  # plus the signal's number, as shells report it
 VERSIONED = ("spacy", "torch", "transformers")
 SHARED = ("quiet", "debug")
 MEMORY_HINT = "Use smaller batches, a smaller model, or a machine with more memory"
+# How often a waiting thread of libgomp looks for new work before it sleeps. By default 30 times as
+# often: beside a busy process, threads then spend most of their time waiting for one that has lost
+# its core. With fewer rounds than these, training is slower on an idle machine.
+_SPIN_COUNT = "10000"
 
 
 class Terminated(KeyboardInterrupt):
@@ -130,6 +135,12 @@ class Group(HelpLayout, TyperGroup):
         super().format_options(ctx, formatter)
 
 
+def _limit_spinning() -> None:
+    """Let torch's waiting threads give up their cores soon. Call this before importing torch."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPIN_COUNT)
+
+
 class Command(HelpLayout, TyperCommand):
     """A command that accepts --quiet and --debug like `trf`, and prints errors as messages."""
 
@@ -143,6 +154,7 @@ class Command(HelpLayout, TyperCommand):
         console.configure(**given)
         if not console.settings.debug:
             console.silence_libraries()
+        _limit_spinning()
         for param in self.params:
             # Such as the value of a shell variable that isn't set.
             if ctx.params.get(param.name or "") == "":

@@ -6,6 +6,7 @@ TrfError
 ├── PipelineError        a pipeline can't be loaded, or lacks what an operation needs
 ├── OutputError          a result can't be written to its destination
 ├── DeviceError          a device isn't available, or runs out of memory
+├── NonFiniteError       numbers of a model are NaN or infinite
 └── ArgumentError        an argument is invalid, or excludes another one
 """
 
@@ -45,6 +46,10 @@ class OutputError(TrfError):
 
 class DeviceError(TrfError):
     """Raised when a device isn't available, or runs out of memory."""
+
+
+class NonFiniteError(TrfError):
+    """Raised when numbers of a model are NaN or infinite."""
 
 
 class ArgumentError(TrfError):

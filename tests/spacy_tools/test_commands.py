@@ -34,6 +34,30 @@ def test_train(
     assert "ents_f" in nlp.meta["performance"]
 
 
+@pytest.mark.parametrize("config", ["textcat.cfg", "textcat_multilabel.cfg"])
+def test_train_on_labels_with_values_between_0_and_1(
+    spacy_cli: Callable[..., Result], tiny_bert: Path, tmp_path: Path, config: str
+) -> None:
+    data = tmp_path / "data.jsonl"
+    srsly.write_jsonl(
+        data,
+        [
+            {"text": "Apple pie is delicious", "cats": {"FRUIT": 0.9, "FILM": 0.2}},
+            {"text": "I love this film", "cats": {"FRUIT": 0.2, "FILM": 0.9}},
+        ],
+    )
+    spacy_cli(
+        "train",
+        CONFIGS / config,
+        *("--output", tmp_path / "out"),
+        *("--paths.train", data, "--paths.dev", data, "--paths.encoder", tiny_bert),
+        *("--training.max_steps", 2, "--training.eval_frequency", 1),
+        *("--schedule.warmup_steps", 1),
+    )
+    scores = json.loads((tmp_path / "out" / "model-best" / "meta.json").read_text())["performance"]
+    assert 0 <= scores["cats_macro_auc"] <= 1
+
+
 def test_evaluate(
     spacy_cli: Callable[..., Result], trained: Language, model: Path, data: Path, tmp_path: Path
 ) -> None:

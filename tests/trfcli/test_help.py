@@ -101,7 +101,7 @@ def complete(monkeypatch: pytest.MonkeyPatch, run: Run, line: str) -> list[str]:
         ("trf tr", ["train-textcat"]),
         ("trf in", ["init-model", "inspect-alignment", "info"]),
         ("trf train --ep", ["--epochs"]),
-        ("trf info --", ["--json", *(f"--{name}" for name in SHARED), "--help"]),
+        ("trf info --", ["--json", "--verify", *(f"--{name}" for name in SHARED), "--help"]),
     ],
 )
 def test_completion_in_bash(

@@ -67,10 +67,12 @@ def model_pairs(model: dict[str, Any]) -> Pairs:
         pairs.append(("verified", wording.plural(model["verified_files"], "file")))
     if model["requirements"]:
         pairs.append(("requires", ", ".join(model["requirements"])))
+    # Optimizing measures what it costs, but doesn't score the dev set again.
+    note = " (before it was optimized)" if encoder is not None and _is_optimized(encoder) else ""
     for name, score in model["performance"].items():
         # Scores per label would take too much space here.
         if isinstance(score, int | float):
-            pairs.append((name, f"{score:.3f}"))
+            pairs.append((name, f"{score:.3f}{note}"))
     return pairs
 
 
@@ -92,9 +94,13 @@ def format_encoder(encoder: dict[str, Any]) -> str:
     ]
     if encoder["max_length"] is not None:
         parts.append(f"up to {encoder['max_length']} wordpieces")
-    if (encoder["backend"], encoder["precision"]) != ("torch", "fp32"):
+    if _is_optimized(encoder):
         parts.append(f"{encoder['precision']} with {encoder['backend']}")
     return f"{encoder['name']} ({', '.join(parts)})"
+
+
+def _is_optimized(encoder: dict[str, Any]) -> bool:
+    return (encoder["backend"], encoder["precision"]) != ("torch", "fp32")
 
 
 def format_component(component: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from statistics import median
 
 from trfcli_pipeline.data.duplicates import fold, normal_form
 from trfcli_pipeline.data.labels import label_names
-from trfcli_pipeline.data.records import Record
+from trfcli_pipeline.data.records import GOLD_THRESHOLD, Record
 from trfcli_pipeline.data.wording import agree, enumeration, plural
 
 # A classifier rarely learns a label from fewer texts.
@@ -50,6 +50,7 @@ def data_warnings(train: Sequence[Record], dev: Sequence[Record]) -> list[str]:
             _overlong_texts(where, part),
             _damaged_texts(where, part),
             _odd_texts(where, part),
+            _shares(where, part),
         )
     return [*found, *_similar_labels(train), *_label_counts(train, dev)]
 
@@ -169,6 +170,18 @@ def _odd_texts(where: str, records: Sequence[Record]) -> Iterator[str]:
             f"{agree(odd.number, 'does', 'do')} not have exactly one label ({without:,} without "
             f"labels, {odd.number - without:,} with several), so labels are not exclusive "
             f"{odd.first}"
+        )
+
+
+def _shares(where: str, records: Iterable[Record]) -> Iterator[str]:
+    shared = _Matches(
+        record for record in records if any(0 < each < 1 for each in (record.cats or {}).values())
+    )
+    if shared:
+        yield (
+            f"{plural(shared.number, 'text')} {where} {agree(shared.number, 'has', 'have')} labels "
+            f"with values between 0 and 1: training fits them, and everything else counts a label "
+            f"from {GOLD_THRESHOLD} {shared.first}"
         )
 
 

@@ -1,9 +1,9 @@
 """The labels of a data set."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
-from trfcli_pipeline.data.records import Record
+from trfcli_pipeline.data.records import GOLD_THRESHOLD, Record
 from trfcli_pipeline.data.wording import agree, enumeration, plural
 from trfcli_pipeline.errors import DataError
 
@@ -99,4 +99,23 @@ def check_single_labels(records: Iterable[Record], *, name: str) -> None:
             "model predicts exactly one per text "
             f"(first: line {first.line}, {enumeration(sorted(first.labels))})",
             hint=f"Correct {agree(len(several), 'it', 'them')}, or train a model with --multilabel",
+        )
+
+
+def check_cats(cats: Mapping[str, float], *, exclusive: bool) -> None:
+    """Check the gold values of a text that a classifier is trained on.
+
+    Raises:
+        DataError: A value is out of range; or labels are exclusive, and values are given but not
+            exactly one label applies.
+    """
+    if any(not 0.0 <= value <= 1.0 for value in cats.values()):
+        raise DataError(f"cats must be numbers from 0 to 1, got {cats}")
+    number = sum(value >= GOLD_THRESHOLD for value in cats.values())
+    if exclusive and (number > 1 or (number == 0 and any(cats.values()))):
+        found = "several apply" if number else "none applies"
+        raise DataError(
+            f"The labels are exclusive, but {found}: {cats}",
+            hint=f"Give one label a value of at least {GOLD_THRESHOLD}, or train a multi-label "
+            "classifier: --multilabel, exclusive_classes = false",
         )

@@ -13,7 +13,8 @@ from trfcli_pipeline.data.surrogates import without_surrogates
 from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.errors import DataError
 
-# A label applies if its value is at least this.
+# A label applies if its value is at least this: wherever labels are counted, scored or compared.
+# A classifier is trained on the values themselves, as probabilities.
 GOLD_THRESHOLD = 0.5
 
 _SHAPE = '{"text": ..., "label": ...}'

@@ -23,7 +23,9 @@ InferencePrecision = Literal["fp32", "bf16", "int8"]
 
 # On a GPU, bf16 needs more kernels than fp32, to convert weights and outputs. Starting them takes
 # longer than the matrix products gain, unless a layer's products are large: width^2 x wordpieces.
-_MIN_BF16_WORK = 2e9
+# On an H100, fp32 was faster up to 1.2e9, the most that was measured (see BENCHMARKS.md). From this
+# limit on, the products are estimated to take twice as long in fp32 as starting the kernels.
+_MIN_BF16_WORK = 5e9
 
 # By default, torch and oneDNN keep up to a thousand kernels each.
 _KERNEL_CACHES = {"LRU_CACHE_CAPACITY": "16", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}

@@ -32,9 +32,9 @@ def begin_update(
 ) -> tuple[Activations, Backprop]:
     """Encode a batch for training.
 
-    Sub-batches whose graphs fit in memory keep them, and share one backward pass. The others are
-    recomputed in the backward pass (gradient checkpointing, Chen et al. 2016), from the same
-    random state, so that the same units are dropped. If memory runs out all the same, the kept
+    Sub-batches whose graphs fit in memory keep them. The others are recomputed in the backward pass
+    (gradient checkpointing, Chen et al. 2016), from the same random state, so that the same units
+    are dropped. The gradients are the same bit for bit. If memory runs out all the same, the kept
     graphs are released first, and then sub-batches are halved.
 
     Args:
@@ -86,14 +86,14 @@ def begin_update(
         shim.set_dropout(dropout)
         arrays = d_activations.arrays()
         d_tensors = d_activations.with_arrays(upload_arrays(arrays, shim.device))
-        backward_passes = [BackwardPass([each for each in passes if each.output is not None])]
-        backward_passes += [BackwardPass([each]) for each in passes if each.output is None]
         total: WeightGradients = [None] * len(shim.gradients.weights)
 
         def backward(each: BackwardPass) -> Sequence[torch.Tensor | None]:
             return each.gradients(shim, d_tensors)
 
-        for each in backward_passes:
+        # One by one and always in the same order, or the sums of their gradients would depend on
+        # which graphs fit in memory.
+        for each in [BackwardPass([each]) for each in reversed(passes)]:
             # Added only after each part has succeeded, so that nothing is counted twice.
             for gradients in shim.updating.run(backward, each, release_graphs):
                 add_gradients(total, gradients)

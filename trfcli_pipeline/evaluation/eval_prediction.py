@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from trfcli_pipeline.data.records import GOLD_THRESHOLD
 from trfcli_pipeline.errors import DataError, PipelineError
 
 BoolArray = NDArray[np.bool_]
@@ -54,13 +55,13 @@ class EvalPrediction:
     ) -> "EvalPrediction":
         """Build the arrays from `Doc.cats`, without the texts that have no gold labels.
 
-        A gold score above 0 means that the label applies, as in spaCy's Scorer. With exclusive
-        labels, the label with the highest gold score applies and labels that aren't mentioned are
-        0.0. In multi-label data, a label that a record doesn't mention, or whose score is None, is
-        unknown and isn't scored.
+        A label applies if its gold score is at least `GOLD_THRESHOLD`. With exclusive labels,
+        labels that aren't mentioned don't apply, and a text to which none applies isn't scored. In
+        multi-label data, a label that a record doesn't mention, or whose score is None, is unknown
+        and isn't scored.
 
         Args:
-            gold: For each text, its labels with scores from 0 to 1. With exclusive labels, only
+            gold: For each text, its labels with scores from 0 to 1. With exclusive labels, at most
                 one applies. Labels that the classifier doesn't know are ignored.
             predicted: For each text, the predicted scores from 0 to 1. A missing label counts as
                 0.0.
@@ -69,7 +70,7 @@ class EvalPrediction:
             threshold: Decision threshold of multi-label classifiers.
 
         Raises:
-            DataError: There are no texts or no gold labels.
+            DataError: There are no texts or no gold labels, or several exclusive labels of a text.
             PipelineError: A text has no predicted scores, or a score isn't between 0 and 1.
         """
         gold_scores = read_gold(gold, labels, exclusive=exclusive)
@@ -125,14 +126,17 @@ def read_gold(
         raise DataError("There are no texts to evaluate")
     # None becomes NaN.
     matrix = np.array([[record.get(label) for label in labels] for record in gold], np.float64)
+    # NaN isn't at least anything.
+    applies, known = matrix >= GOLD_THRESHOLD, ~np.isnan(matrix)
     if exclusive:
-        filled = np.nan_to_num(matrix)
-        highest = filled.max(axis=1, keepdims=True)
-        matrix = np.where(highest > 0.0, filled == highest, np.nan)
-    known = ~np.isnan(matrix)
+        numbers = applies.sum(axis=1, keepdims=True)
+        if numbers.max() > 1:
+            row = int(numbers.argmax())
+            raise DataError(f"Text {row + 1}: the labels are exclusive, but several apply")
+        known = np.broadcast_to(numbers == 1, matrix.shape)
     if not known.any():
         raise DataError("No text has a gold label, so there is nothing to score")
-    return np.where(known, matrix > 0.0, np.nan)
+    return np.where(known, applies, np.nan)
 
 
 def read_scores(predicted: Sequence[Mapping[str, float]], labels: Sequence[str]) -> FloatArray:

@@ -33,7 +33,7 @@ def tune_thresholds(
     something in between.
 
     Args:
-        gold: For each text of the dev set its labels with 1.0 or 0.0; missing labels are unknown.
+        gold: For each text of the dev set its labels; see `EvalPrediction.from_cats`.
         predicted: For each text the predicted scores from 0 to 1.
         labels: All labels of a multi-label classifier.
 

@@ -2,9 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trfcli_pipeline.heads.architectures import ClassifierModel
 
 # float64 features, logits and weights.
 Matrix = NDArray[np.float64]
@@ -24,7 +27,7 @@ def prior_bias(cats: Iterable[Mapping[str, float]], labels: Sequence[str]) -> ND
     section 3.3).
 
     Args:
-        cats: The labels of each text with 1.0 or 0.0; labels that are left out are unknown.
+        cats: The labels of each text with values from 0 to 1; those that are left out are unknown.
         labels: The labels of the classifier. One that no text mentions has a prior of 0.5.
 
     Returns:
@@ -37,6 +40,45 @@ def prior_bias(cats: Iterable[Mapping[str, float]], labels: Sequence[str]) -> ND
     priors = np.array([positive[label] / known[label] if known[label] else 0.5 for label in labels])
     priors = priors.clip(_MIN_PRIOR, 1 - _MIN_PRIOR)
     return np.log(priors / (1 - priors))
+
+
+def set_output_weights(model: ClassifierModel, **weights: NDArray[np.floating]) -> None:
+    """Set parameters of a classifier's output layer, as far as it has them."""
+    output = model.get_ref("output_layer")
+    for name, values in weights.items():
+        # The output layer of another registered architecture may have no bias.
+        if output.has_param(name):
+            output.set_param(name, model.ops.asarray_f(cast(Any, values)))
+
+
+def copy_weights(
+    model: ClassifierModel,
+    source: ClassifierModel,
+    labels: Sequence[str],
+    source_labels: Sequence[str],
+) -> None:
+    """Copy the weights of a classifier to one with the same architecture.
+
+    Args:
+        model: The classifier to change. Rows of its output layer for labels that `source` doesn't
+            have stay as they are.
+        source: The classifier to copy.
+        labels: The labels of `model`, in the order of its rows.
+        source_labels: The labels of `source`.
+    """
+    shared = [label for label in labels if label in source_labels]
+    rows = [labels.index(label) for label in shared]
+    source_rows = [source_labels.index(label) for label in shared]
+    output = model.get_ref("output_layer")
+    for node, other in zip(model.walk(), source.walk(), strict=True):
+        for name in other.param_names:
+            if not other.has_param(name):
+                continue
+            values: Any = other.get_param(name).copy()
+            if node is output:
+                taken, values = values[source_rows], node.get_param(name).copy()
+                values[rows] = taken
+            node.set_param(name, values)
 
 
 def linear_probe_weights(

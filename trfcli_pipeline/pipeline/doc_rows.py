@@ -46,19 +46,20 @@ def rows_by_doc(
 
 
 def start_download(
-    ops: Ops, alignments: Sequence[Alignment], outputs: Activations, kinds: Collection[str]
+    ops: Ops, docs: Sequence[Doc], outputs: Activations, kinds: Collection[str]
 ) -> Callable[[], tuple[list[Floats2d], Activations]]:
     """Start to compute token rows, and to copy them and outputs to where Thinc computes.
 
     Args:
         ops: Thinc's ops.
-        alignments: The alignment of each Doc.
+        docs: The Docs, with wordpieces.
         outputs: Tensors on the encoder's device.
         kinds: The outputs to copy.
 
     Returns:
         A function that waits for the result: the token rows of each Doc, and the outputs as arrays.
     """
+    alignments = [doc_alignment(doc) for doc in docs]
     kept = outputs.only(kinds)
     if outputs.last_hidden_state.device.type == "cpu":
         # The outputs that aren't kept can be read without being copied.

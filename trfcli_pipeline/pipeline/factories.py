@@ -89,7 +89,8 @@ def make_tok2vec(
         all_hidden_states: Whether to return the output of every layer.
         all_attentions: Whether to return the attentions.
         precision: Precision of training: "fp32", "bf16", "fp16", or "auto" for bf16 where the
-            device supports it natively, else fp32; predictions are always computed in float32.
+            device supports it natively and is faster with it, else fp32; predictions are always
+            computed in float32.
         keep: Activations to keep on predicted Docs beside `doc.tensor`: "all", "tensor" for none,
             or a list of "last_hidden_state", "pooler_output", "all_hidden_states" and
             "all_attentions".

@@ -60,16 +60,23 @@ def check_files(path: Path) -> None:
             leads nowhere or to the directory that it is in.
     """
     for file in sorted(path.rglob("*")):
-        try:
-            kind = kind_of_file(file)
-        except OSError as error:
-            raise PipelineError(
-                f"{file}: can't be read ({error.strerror})", hint=COPY_AGAIN
-            ) from error
-        if kind not in (None, "a directory"):
-            raise PipelineError(f"{file}: {kind}, not a file", hint=COPY_AGAIN)
+        check_file(file)
         if file.is_symlink() and file.parent.resolve().is_relative_to(file.resolve()):
             raise PipelineError(f"{file}: a link to the directory that it is in", hint="Remove it")
+
+
+def check_file(path: Path) -> None:
+    """Check that a path leads to a file or a directory.
+
+    Raises:
+        PipelineError: It leads nowhere, or to a named pipe, which would wait for a writer.
+    """
+    try:
+        kind = kind_of_file(path)
+    except OSError as error:
+        raise PipelineError(f"{path}: can't be read ({error.strerror})", hint=COPY_AGAIN) from error
+    if kind not in (None, "a directory"):
+        raise PipelineError(f"{path}: {kind}, not a file", hint=COPY_AGAIN)
 
 
 def check_values(nlp: Language) -> None:

@@ -20,6 +20,7 @@ from trfcli_pipeline.pipeline.foreign_pipelines import (
     check_values,
     explain,
 )
+from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 
 _NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?", re.ASCII)
@@ -114,6 +115,20 @@ def load_pipeline(
     if encoder is not None:
         encoder.model.shim.to(device)
     return nlp
+
+
+def keep_what_heads_read(nlp: Language) -> None:
+    """Let the encoder keep no more on the Docs than heads need, for callers that only use theirs.
+
+    Nothing changes if another component than trf_textcat follows the encoder: it may read anything.
+    """
+    encoder = find_component(nlp, TransformersTok2Vec)
+    if encoder is None or encoder.name not in nlp.pipe_names:
+        return
+    heads: list[Any] = [pipe for _, pipe in nlp.pipeline[nlp.pipe_names.index(encoder.name) + 1 :]]
+    if all(isinstance(head, TransformersTextCategorizer) for head in heads):
+        layers = [layer for head in heads for layer in head.model.walk()]
+        encoder.kept &= {layer.attrs.get("reads") for layer in layers}
 
 
 def require_encoder(nlp: Language) -> TransformersTok2Vec:

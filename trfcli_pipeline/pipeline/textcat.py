@@ -12,15 +12,21 @@ from spacy.vocab import Vocab
 from thinc.api import Model, NumpyOps, Ops, Optimizer
 from thinc.types import Floats2d
 
+from trfcli_pipeline.data.labels import check_cats
 from trfcli_pipeline.errors import DataError, PipelineError
-from trfcli_pipeline.heads.architectures import ClassifierModel, bind_encoder, make_classifier
-from trfcli_pipeline.heads.initialization import linear_probe_weights, prior_bias
+from trfcli_pipeline.heads.architectures import ClassifierModel, make_classifier
+from trfcli_pipeline.heads.initialization import (
+    copy_weights,
+    linear_probe_weights,
+    prior_bias,
+    set_output_weights,
+)
 from trfcli_pipeline.heads.losses import exclusive_loss, multilabel_loss
 from trfcli_pipeline.pipeline import textcat_checks as checks
-from trfcli_pipeline.pipeline.components import no_rehearsal, require_component
+from trfcli_pipeline.pipeline.components import no_rehearsal
+from trfcli_pipeline.pipeline.finite import check_finite
+from trfcli_pipeline.pipeline.textcat_encoder import connect_to_encoder
 from trfcli_pipeline.pipeline.textcat_scorer import score_textcat
-from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
-from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
 from trfcli_pipeline.tokenization.extensions import install_extensions
 
 install_extensions()
@@ -183,8 +189,12 @@ class TransformersTextCategorizer(TextCategorizer):
             self.name, "positive_label", [positive_label] if positive_label else [], self.labels
         )
         self.cfg["positive_label"] = positive_label
+        # Tuned for the weights that are about to be replaced.
+        self.cfg["thresholds"] = {}
         checks.check_known(self.name, "class_weights", self.cfg["class_weights"], self.labels)
-        self._bind_encoder(nlp)
+        if nlp is None:
+            raise PipelineError(f"{self.name}: initialize needs the pipeline (nlp=...)")
+        connect_to_encoder(self.model, self.cfg["architecture"], nlp)
         self.model.get_ref("output_layer").set_dim("nO", len(self.labels))
         self.model.initialize()
         if get_examples is not None and not self.exclusive_classes:
@@ -200,9 +210,9 @@ class TransformersTextCategorizer(TextCategorizer):
         """Let a multi-label classifier start at the frequency of each label.
 
         Args:
-            cats: The labels of each text with 1.0 or 0.0; see `initialization.prior_bias`.
+            cats: The labels of each text; see `initialization.prior_bias`.
         """
-        self._set_output_weights(b=prior_bias(cats, self.labels))
+        set_output_weights(self.model, b=prior_bias(cats, self.labels))
 
     def initialize_from_probe(self, features: Floats2d, examples: Iterable[Example]) -> None:
         """Let the classifier start as a linear probe of the encoder as it is.
@@ -222,7 +232,20 @@ class TransformersTextCategorizer(TextCategorizer):
             return count * mean, count * d_logits
 
         W, b = linear_probe_weights(self.model.ops.to_numpy(features), loss, len(self.labels))
-        self._set_output_weights(W=W, b=b)
+        set_output_weights(self.model, W=W, b=b)
+
+    def initialize_from_classifier(self, other: "TransformersTextCategorizer") -> None:
+        """Take over the weights and thresholds of a classifier with the same architecture.
+
+        Labels that both have keep their rows of the output layer. The other rows stay as they are.
+
+        Args:
+            other: The classifier to continue from.
+        """
+        copy_weights(self.model, other.model, self.labels, other.labels)
+        self.thresholds = {
+            label: value for label, value in other.thresholds.items() if label in self.labels
+        }
 
     def predict(self, docs: Iterable[Doc]) -> Floats2d:
         """Predict the score of each label. *Shape:* (docs, labels)"""
@@ -231,7 +254,9 @@ class TransformersTextCategorizer(TextCategorizer):
         if not docs:
             return self.model.ops.alloc2f(0, len(self.labels))
         # TextCategorizer.predict scores empty Docs differently if all Docs of the batch are empty.
-        return self.model.predict(docs)
+        scores = self.model.predict(docs)
+        check_finite(self.name, "scores", scores, docs)
+        return scores
 
     def update(
         self,
@@ -274,6 +299,7 @@ class TransformersTextCategorizer(TextCategorizer):
         examples = list(examples)
         validate_examples(examples, "TransformersTextCategorizer.get_loss")
         self._validate_categories(examples)
+        check_finite(self.name, "scores", scores, [eg.predicted for eg in examples])
         truths, known = cast(tuple[Floats2d, Floats2d], self._examples_to_truth(examples))
         return self._loss(truths, known, scores, self.model.ops)
 
@@ -281,36 +307,21 @@ class TransformersTextCategorizer(TextCategorizer):
         """Score the predicted `doc.cats`; see `spacy.scorer.Scorer.score_cats`."""
         return super().score(examples, **{"multi_label": not self.exclusive_classes, **kwargs})
 
+    def _allow_extra_label(self) -> None:
+        # TrainablePipe's own reads the dimension of the whole model, which is never set.
+        output = self.model.get_ref("output_layer")
+        if output.has_dim("nO") and output.get_dim("nO") == len(self.labels):
+            raise ValueError(Errors.E922.format(name=self.name, nO=len(self.labels)))
+
     def _loss(
         self, truths: Floats2d, known: Floats2d, scores: Floats2d, ops: Ops
     ) -> tuple[float, Floats2d]:
         weights = ops.asarray1f([self.cfg["class_weights"].get(each, 1.0) for each in self.labels])
-        gamma = self.cfg["focal_gamma"]
+        options: Any = {"weights": weights, "gamma": self.cfg["focal_gamma"]}
         if self.exclusive_classes:
-            return exclusive_loss(scores, truths, weights=weights, gamma=gamma)
-        known = ops.asarray2f(known)
-        return multilabel_loss(scores, truths, known, weights=weights, gamma=gamma)
-
-    def _set_output_weights(self, **weights: Any) -> None:
-        output = self.model.get_ref("output_layer")
-        for name, values in weights.items():
-            # The output layer of another registered architecture may have no bias.
-            if output.has_param(name):
-                output.set_param(name, self.model.ops.asarray_f(values))
-
-    def _bind_encoder(self, nlp: Language | None) -> None:
-        if nlp is None:
-            raise PipelineError(f"{self.name}: initialize needs the pipeline (nlp=...)")
-        encoder = require_component(nlp, TransformersTok2Vec)
-        tokenizer = require_component(nlp, TransformersWordPiecer).tokenizer
-        bind_encoder(
-            self.model,
-            self.cfg["architecture"],
-            width=encoder.token_vector_width,
-            class_token_id=tokenizer.cls_token_id,
-            has_pooler=getattr(encoder.transformers_model, "pooler", None) is not None,
-            kept=encoder.kept,
-        )
+            return exclusive_loss(scores, truths, **options)
+        return multilabel_loss(scores, truths, ops.asarray2f(known), **options)
 
     def _validate_categories(self, examples: Iterable[Example]) -> None:
-        checks.validate_categories(examples, exclusive=self.exclusive_classes)
+        for eg in examples:
+            check_cats(eg.reference.cats, exclusive=self.exclusive_classes)

@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from spacy.errors import Errors
-from spacy.training import Example
 from thinc.api import Model
 
 from trfcli_pipeline.errors import DataError, PipelineError
@@ -55,20 +54,3 @@ def require_weights(name: str, model: ClassifierModel) -> None:
     # None: there is such a parameter, but it isn't set.
     if model.get_ref("output_layer").has_param("W") is None:
         raise ValueError(Errors.E109.format(name=name))
-
-
-def validate_categories(examples: Iterable[Example], *, exclusive: bool) -> None:
-    """Check the labels of examples.
-
-    Raises:
-        DataError: A value is out of range, or several exclusive labels apply.
-    """
-    for eg in examples:
-        values = list(eg.reference.cats.values())
-        if any(not 0.0 <= value <= 1.0 for value in values):
-            raise DataError(f"cats must be numbers from 0 to 1, got {eg.reference.cats}")
-        if exclusive and sum(value >= 0.5 for value in values) > 1:
-            raise DataError(
-                f"The labels are exclusive, but several apply: {eg.reference.cats}",
-                hint="Set exclusive_classes = false, or use --multilabel",
-            )

@@ -1,17 +1,16 @@
 """trf_tok2vec: the encoder, which writes its activations to the Doc and trains with the heads."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
-import numpy as np
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
-from thinc.api import Optimizer, set_dropout_rate
+from thinc.api import CupyOps, Optimizer, set_dropout_rate
 from thinc.types import Floats2d
 
 from trfcli_pipeline.encoder.activations import KINDS, Activations, kinds_to_keep
@@ -22,6 +21,7 @@ from trfcli_pipeline.huggingface.sources import locate
 from trfcli_pipeline.pipeline.buffering import pipe_buffers
 from trfcli_pipeline.pipeline.components import find_pipeline, no_rehearsal
 from trfcli_pipeline.pipeline.doc_rows import rows_by_doc, start_download, word_pieces
+from trfcli_pipeline.pipeline.finite import check_finite
 from trfcli_pipeline.pipeline.listeners import ListenedTo
 from trfcli_pipeline.pipeline.pending_update import PendingUpdate
 from trfcli_pipeline.pipeline.saved_parts import Part, SavedInParts, json_part
@@ -182,14 +182,12 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
         if self.model.attrs["words_per_batch"] == 0:
             yield from super().pipe(stream, batch_size=batch_size)
         else:
-            # While an accelerator encodes a buffer, the CPU finds the wordpieces of the next one.
-            ahead = self.model.shim.device.type != "cpu"
-            yield from pipe_buffers(self, stream, self._start, batch_size, ahead=ahead)
+            on_gpu = self.model.shim.device.type != "cpu"
+            yield from pipe_buffers(self, stream, self._start, batch_size, ahead=on_gpu)
 
     def predict(self, docs: Sequence[Doc]) -> Activations:
         """Encode a batch of Docs without changing them."""
-        self._complete_before_predicting()
-        return self.model.predict(self._word_pieces(docs))
+        return self.model.predict(self._input(docs))
 
     def set_annotations(self, docs: Sequence[Doc], outputs: Activations) -> None:
         """Assign what `predict` returned, as far as it is kept, and set the vector hooks."""
@@ -199,30 +197,25 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
 
     def _start(self, docs: Sequence[Doc]) -> Callable[[], None]:
         """Start to encode Docs. Returns a function that waits for the result and assigns it."""
-        self._complete_before_predicting()
-        wait = self._download(docs, self.model.encode(self._word_pieces(docs)), self.kept)
+        outputs = self.model.encode(self._input(docs))
+        wait = start_download(self.model.ops, docs, outputs, self.kept)
         return lambda: self._assign(docs, *wait())
-
-    def _download(
-        self, docs: Sequence[Doc], outputs: Activations, kinds: Collection[str]
-    ) -> Callable[[], tuple[list[Floats2d], Activations]]:
-        alignments = [doc_alignment(doc) for doc in docs]
-        return start_download(self.model.ops, alignments, outputs, kinds)
 
     def _assign(self, docs: Sequence[Doc], rows: Iterable[Floats2d], outputs: Activations) -> None:
         parts = outputs.split([len(doc._.trf_segments) for doc in docs])
         for doc, part, tensor in zip(docs, parts, rows, strict=True):
+            # Arrays on a GPU aren't checked, as that would wait for the device. The scores are.
+            if not isinstance(self.model.ops, CupyOps):
+                check_finite(self.name, "activations", tensor, [doc], [len(doc)])
             set_doc_tensor(doc, tensor)
             for kind in KINDS:
                 doc._.set(f"trf_{kind}", getattr(part, kind))
             set_vector_hooks(doc)
 
-    def _word_pieces(self, docs: Sequence[Doc]) -> WordPieces:
-        return word_pieces(docs, getattr(self.transformers_model.config, "vocab_size", None))
-
-    def _complete_before_predicting(self) -> None:
+    def _input(self, docs: Sequence[Doc]) -> WordPieces:
         if self._pending is not None and self._pending.has_gradients():
             self.complete_update()
+        return word_pieces(docs, getattr(self.transformers_model.config, "vocab_size", None))
 
     def update(
         self,
@@ -252,8 +245,8 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
             return losses
         docs = [eg.predicted for eg in examples]
         set_dropout_rate(self.model, drop)
-        outputs, backprop = self.model.begin_encoding(self._word_pieces(docs))
-        rows, activations = self._download(docs, outputs, KINDS)()
+        outputs, backprop = self.model.begin_encoding(self._input(docs))
+        rows, activations = start_download(self.model.ops, docs, outputs, KINDS)()
         self._assign(docs, rows, activations)
         self._pending = PendingUpdate.begin(docs, activations, backprop)
         if sgd not in (None, False):
@@ -263,7 +256,7 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
     def release(self, docs: Iterable[Doc]) -> None:
         """Remove the encoder's output from Docs whose heads have read it."""
         for doc in docs:
-            doc.tensor = np.empty((0,), dtype="float32")
+            doc.tensor = cast(Any, self.model.ops.alloc1f(0))
             for kind in KINDS:
                 doc._.set(f"trf_{kind}", None)
 

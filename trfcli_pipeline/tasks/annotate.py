@@ -18,7 +18,7 @@ from trfcli_pipeline.data.formats.rows import Writer
 from trfcli_pipeline.data.outputs.resumable import ResumableFile
 from trfcli_pipeline.data.records import BadRecord, Record, iter_all_records, iter_records
 from trfcli_pipeline.errors import OutputError
-from trfcli_pipeline.pipeline.loading import check_pipeline, load_pipeline
+from trfcli_pipeline.pipeline.loading import check_pipeline, keep_what_heads_read, load_pipeline
 from trfcli_pipeline.pipeline.saved import pipeline_digest
 from trfcli_pipeline.tasks.annotation_batches import (
     Records,
@@ -146,6 +146,8 @@ def annotate(
             # The predictions come on top, but compression may take as much away.
             file.check_room(Path(source).stat().st_size)
         nlp = load_pipeline(model, device=device)
+        if not writer.takes_docs:
+            keep_what_heads_read(nlp)
         if longest is not None and not skip:
             check_length(nlp, source, longest)
         predictor = Predictor(nlp, as_docs=writer.takes_docs, skip=skip)

@@ -24,7 +24,7 @@ from trfcli_pipeline.data.surrogates import SURROGATE
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.pipeline.foreign_pipelines import (
     COPY_AGAIN,
-    check_files,
+    check_file,
     explain,
     meta_problems,
 )
@@ -51,7 +51,7 @@ def package_meta(
     """
     path = model_dir / "meta.json"
     check_pipeline(str(model_dir))
-    check_files(model_dir)
+    check_file(model_dir / "config.cfg")
     meta = read_object(path, PipelineError, hint=COPY_AGAIN)
     options = {"name": name, "version": version}
     given = {key: value for key, value in options.items() if value is not None}

@@ -1,7 +1,7 @@
 """What a user can ask of a training run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ class TrainingArguments:
         exclusive: Whether exactly one label applies to each text.
         architecture: Name of the classifier's architecture.
         balance: Whether to weight labels by the inverse of their frequency.
+        drop_labels: Whether to remove labels of an existing classifier that no training text
+            mentions.
         segments: What the encoder sees at once: "windows", "sentences" or "doc"; see
             `tokenization/segments.py`.
         max_texts: Maximum number of training texts; drawn at random if there are more.
@@ -66,6 +68,7 @@ class TrainingArguments:
     exclusive: bool | None = None
     architecture: str | None = None
     balance: bool = False
+    drop_labels: bool = False
     segments: str | None = None
     max_texts: int | None = None
     epochs: int | None = None
@@ -84,6 +87,10 @@ class TrainingArguments:
     def __post_init__(self) -> None:
         self._check_frozen()
         self._check_overrides()
+
+    def as_json(self) -> dict[str, Any]:
+        """All arguments, in values that JSON can hold; of the config's path only the name."""
+        return {**asdict(self), "config": self.config and self.config.name}
 
     def overrides_key(self, key: str) -> bool:
         """Whether the overrides set a setting, a part of it, or the section it is in."""

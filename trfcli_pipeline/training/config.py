@@ -166,6 +166,18 @@ class TrainingConfig:
         return dict(self.config["components"][TEXTCAT])
 
     @property
+    def chosen_for_classifier(self) -> set[str]:
+        """Names of the classifier's settings that are the user's choice, not our defaults."""
+        arguments = self.arguments
+        return {
+            name
+            for name in self.classifier
+            if arguments.config is not None
+            or arguments.overrides_key(f"components.{TEXTCAT}.{name}")
+            or (name == "architecture" and arguments.architecture is not None)
+        }
+
+    @property
     def segmentation(self) -> dict[str, Any]:
         """How to divide texts into segments, if the config says so."""
         settings = self.config["components"].get(WORDPIECER, {})

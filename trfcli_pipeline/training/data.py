@@ -31,6 +31,7 @@ class Data:
         labels: Labels of all training texts in the file, even if only some of them are used.
         dev_decides: Whether the dev set decides which weights are kept: if it is large enough,
             or the user's own choice.
+        n_available: Number of texts that the training set was drawn from.
     """
 
     train: Sequence[Record]
@@ -38,6 +39,7 @@ class Data:
     dev_origin: str
     labels: list[str]
     dev_decides: bool
+    n_available: int
 
     @cached_property
     def label_counts(self) -> Mapping[str, int]:
@@ -69,7 +71,7 @@ def read_data(
     else:
         train_records, dev_records, origin = files[train], files[dev], f"in the dev set ({dev})"
         check_labels(train_records, dev_records, dev_name=dev)
-    labels = label_names(train_records)
+    labels, n_available = label_names(train_records), len(train_records)
     if arguments.max_texts is not None and arguments.max_texts < len(train_records):
         drawn = random.Random(config.seed).sample(range(len(train_records)), arguments.max_texts)
         train_records = Selection(train_records, drawn)
@@ -80,7 +82,7 @@ def read_data(
             f"Fewer than {_FEW_DEV_TEXTS} dev texts are too few to choose a checkpoint by: the "
             "final model will be kept (--dev)"
         )
-    return Data(train_records, dev_records, origin, labels, dev_decides), config
+    return Data(train_records, dev_records, origin, labels, dev_decides, n_available), config
 
 
 def _check_exclusive(files: Mapping[str, Sequence[Record]]) -> None:

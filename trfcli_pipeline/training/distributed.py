@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
+from trfcli_pipeline.errors import DeviceError
+
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
@@ -24,10 +26,12 @@ class DistributedContext:
     Attributes:
         rank: Number of this process, from 0.
         size: Number of processes; 1 without torchrun.
+        device: The device that messages between the processes are sent from.
     """
 
     rank: int = 0
     size: int = 1
+    device: str = "cpu"
 
     @classmethod
     def join(cls, device: torch.device) -> "DistributedContext":
@@ -35,9 +39,12 @@ class DistributedContext:
         size = int(os.environ.get("WORLD_SIZE", "1"))
         if size == 1:
             return cls()
+        if device.type != "cpu":
+            # torch sends objects from the device that is set here.
+            torch.accelerator.set_device_index(device.index or 0)
         if not dist.is_initialized():
             dist.init_process_group(dist.get_default_backend_for_device(device))
-        return cls(dist.get_rank(), dist.get_world_size())
+        return cls(dist.get_rank(), dist.get_world_size(), str(device))
 
     @property
     def is_first(self) -> bool:
@@ -60,12 +67,20 @@ class DistributedContext:
         """Replace gradients in place by the sum over all processes, each weighted by its share."""
         if self.size == 1:
             return
-        # One message instead of hundreds.
-        flat = torch.cat([gradient.flatten() for gradient in gradients]) * share
+        # One message instead of hundreds. The gradients of heads may be on the CPU.
+        flat = torch.cat([each.flatten().to(self.device) for each in gradients]) * share
         dist.all_reduce(flat)
         sizes = [gradient.numel() for gradient in gradients]
         for gradient, summed in zip(gradients, flat.split(sizes), strict=True):
             gradient.copy_(summed.view_as(gradient))
+
+    def any(self, values: Sequence[bool]) -> list[bool]:
+        """For each value, whether it is true in any process."""
+        if self.size == 1 or not values:
+            return list(values)
+        found = torch.tensor(values, dtype=torch.int32, device=self.device)
+        dist.all_reduce(found, dist.ReduceOp.MAX)
+        return [bool(each) for each in found.tolist()]
 
     def sum(self, value: float, device: torch.device) -> float:
         """The sum of a number over all processes."""
@@ -95,7 +110,17 @@ def is_first_process() -> bool:
 
 
 def own_device(name: str) -> str:
-    """The device that a name stands for; "auto" is a different one in each torchrun process."""
+    """The device that a name stands for; "auto" is a different one in each torchrun process.
+
+    Raises:
+        DeviceError: There are more processes on this machine than accelerators.
+    """
     if name != "auto" or "LOCAL_RANK" not in os.environ or not torch.accelerator.is_available():
         return name
-    return f"{torch.accelerator.current_accelerator()}:{os.environ['LOCAL_RANK']}"
+    kind, count = torch.accelerator.current_accelerator(), torch.accelerator.device_count()
+    if int(os.environ["LOCAL_RANK"]) >= count:
+        raise DeviceError(
+            f"torchrun started more processes than this machine has {kind} devices ({count})",
+            hint=f"Use --nproc-per-node {count}, or --device cpu",
+        )
+    return f"{kind}:{os.environ['LOCAL_RANK']}"

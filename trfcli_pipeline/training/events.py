@@ -11,8 +11,9 @@ from trfcli_pipeline.training.data import Data
 
 # Why the weights of a step are kept. "score": no earlier score is higher. "rate": the score is
 # within one standard error of the highest, and the learning rate has reached zero. "last": the dev
-# set is too small to choose by, and these are the final weights.
-KeepReason = Literal["score", "rate", "last"]
+# set is too small to choose by, and these are the final weights. "only": there was no other
+# evaluation.
+KeepReason = Literal["score", "rate", "last", "only"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,8 @@ class Finished:
         replaced: What was at `path` before, as a phrase; None if nothing was.
         evaluations_without_improvement: The number that stopped training early; 0 if it ran to
             its end.
-        seconds: Duration of the training, evaluations included.
         already_finished: Whether there was nothing left to resume.
+        seconds: Duration of the training, evaluations included; 0 if it had already finished.
     """
 
     best_step: int
@@ -101,10 +102,10 @@ class Finished:
     highest_score: float
     path: Path
     evaluations_without_improvement: int
-    seconds: float
     kept_because: KeepReason = "score"
     replaced: str | None = None
     already_finished: bool = False
+    seconds: float = 0.0
 
 
 TrainingEvent = Planned | Stepped | Evaluated | Checkpointed | Finished

@@ -20,6 +20,7 @@ from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.evaluation.report import HISTORY
 from trfcli_pipeline.pipeline.saved import pipeline_digest
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
+from trfcli_pipeline.training.arguments import CONFIG_KEYS
 from trfcli_pipeline.training.checkpoints import Workspace
 from trfcli_pipeline.training.config import TrainingConfig
 from trfcli_pipeline.training.data import Data
@@ -27,8 +28,6 @@ from trfcli_pipeline.training.events import Evaluated, Finished, Planned
 from trfcli_pipeline.training.trainer_state import TrainerState
 
 _VERSIONS = ("trfcli", "torch", "transformers", "spacy")
-# Arguments that aren't settings of the config.
-_METHODS = ("freeze_encoder", "freeze_layers", "lora", "precision")
 
 
 def identify(config: TrainingConfig, path: Path, data: Data) -> dict[str, Any]:
@@ -40,10 +39,11 @@ def identify(config: TrainingConfig, path: Path, data: Data) -> dict[str, Any]:
     Returns:
         The settings by their names, and hashes of all else.
     """
+    arguments = config.arguments.as_json()
     settings = {
         **{".".join(key): value for key, value in walk_dict(config.config)},
-        **{f"--{key}": value for key, value in config.arguments.overrides.items()},
-        **{name: getattr(config.arguments, name) for name in _METHODS},
+        **{f"--{key}": value for key, value in arguments.pop("overrides").items()},
+        **arguments,
         "processes": config.n_processes,
     }
     return {
@@ -100,12 +100,14 @@ def _changes(old: Any, new: Mapping[str, Any]) -> list[str]:
     if not isinstance(old, Mapping):
         return []
     missing = "not set"
-    changed = {key: (old.get(key, missing), new.get(key, missing)) for key in {**old, **new}}
+    pairs = {key: (old.get(key, missing), new.get(key, missing)) for key in {**old, **new}}
+    changed = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
     return [
         f"{key} {was} -> {now}"
         for key, (was, now) in changed.items()
-        # An override that changes its setting is named already.
-        if was != now and old.get(key[2:]) == new.get(key[2:])
+        # An override or argument that changes its setting is named already.
+        if key.removeprefix("--") not in changed.keys() - {key}
+        and CONFIG_KEYS.get(key) not in changed
     ]
 
 
@@ -139,7 +141,6 @@ def read_result(target: Path, shown: Path) -> Finished:
         highest_score=max(scores),
         path=shown,
         evaluations_without_improvement=since_best if facts["stopped_early"] else 0,
-        seconds=facts["seconds"],
         kept_because=facts["choice"],
     )
 
@@ -163,6 +164,8 @@ def describe_training(
     nlp.meta["trf"] = {
         "encoder": encoder,
         "training": {
+            # Replaced below where the config or the data decided.
+            **config.arguments.as_json(),
             "texts": len(plan.data.train),
             "dev_texts": len(plan.data.dev),
             "labels": dict(plan.data.label_counts),
@@ -172,12 +175,10 @@ def describe_training(
             "batch_size": config.batch_size,
             "trf_lr": config.trf_lr,
             "learn_rate": config.learn_rate,
-            **{name: getattr(config.arguments, name) for name in _METHODS},
             # The actual precision, not "auto".
             "precision": plan.precision,
             "layer_decay": config.layer_decay,
             "averages": config.averages,
-            "overrides": dict(config.arguments.overrides),
             "seed": config.seed,
             "device": plan.device,
             "versions": {name: installed_version(name) for name in _VERSIONS},
@@ -202,6 +203,8 @@ def describe_training(
 def complete_meta(path: Path, state: TrainerState, source: str, request: str) -> None:
     """Add to a trained pipeline what is only known after training.
 
+    No file of a pipeline has a time or duration: the same training gives the same bytes.
+
     Args:
         source: Digest of the untrained pipeline.
         request: Digest of the training run's identity, by which `has_finished` recognizes it.
@@ -212,7 +215,6 @@ def complete_meta(path: Path, state: TrainerState, source: str, request: str) ->
         steps=state.step,
         stopped_early=state.stopped_early,
         choice=state.kept_because,
-        seconds=state.seconds,
         source=source,
         request=request,
     )

@@ -1,6 +1,7 @@
 """Prepares a pipeline's components for training."""
 
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import cast
 
 from spacy.language import Language
@@ -9,7 +10,7 @@ from thinc.types import Floats2d
 
 from trfcli_pipeline.data.batching import make_examples
 from trfcli_pipeline.data.labels import complete_cats
-from trfcli_pipeline.data.wording import plural
+from trfcli_pipeline.data.wording import agree, enumeration, plural
 from trfcli_pipeline.encoder.layer_depths import find_layers
 from trfcli_pipeline.pipeline.components import require_component
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
@@ -22,6 +23,10 @@ from trfcli_pipeline.training.overrides import TEXTCAT
 
 # Texts that are encoded at a time.
 _CHUNK = 32
+# Settings that decide which weights a classifier has.
+_STRUCTURE = ("architecture", "pooling", "exclusive_classes")
+# Settings of an existing classifier that stay in force unless the user chooses others.
+_INHERITED = ("architecture", "pooling", "threshold", "scorer")
 
 
 def set_up_encoder(encoder: TransformersTok2Vec, config: TrainingConfig) -> list[str]:
@@ -68,42 +73,110 @@ def set_up_segments(nlp: Language, config: TrainingConfig) -> str:
     return phrases[wordpiecer.settings.segments]
 
 
-def set_up_classifier(
-    nlp: Language, config: TrainingConfig, data: Data
-) -> tuple[TransformersTextCategorizer, str]:
+@dataclass(frozen=True, slots=True)
+class ClassifierSetup:
+    """The classifier to train, and where it comes from.
+
+    Attributes:
+        phrase: What was done, as a phrase.
+        warnings: What changes in an existing classifier, as sentences.
+    """
+
+    classifier: TransformersTextCategorizer
+    phrase: str
+    warnings: Sequence[str] = ()
+
+
+def set_up_classifier(nlp: Language, config: TrainingConfig, data: Data) -> ClassifierSetup:
     """Give the pipeline a classifier with the labels of the data.
 
-    An existing classifier is trained further if it has the same labels and settings; otherwise a
-    new one takes its place.
-
-    Returns: The classifier, and what was done, as a phrase.
+    An existing classifier with the same architecture is trained further, with the class weights
+    and the focal loss of this training. Labels are added to it, but only removed if the arguments
+    ask for it.
     """
     wanted = config.classifier
     factory = wanted.pop("factory")
     if config.arguments.balance:
         wanted["class_weights"] = _balanced_weights(data)
-    phrase = "new classifier"
     old = _classifier(nlp)
-    if old is not None:
-        if (
-            set(old.labels) == set(data.labels)
-            and old.exclusive_classes == config.exclusive
-            and all(old.cfg.get(name) == value for name, value in wanted.items())
-        ):
-            return old, "training the existing classifier further"
-        phrase = "new classifier, replacing one with different labels or settings"
-        nlp.remove_pipe(TEXTCAT)
-    nlp.add_pipe(factory, name=TEXTCAT, config=wanted)
+    if old is None:
+        nlp.add_pipe(factory, name=TEXTCAT, config=wanted)
+        return _start_anew(nlp, config, data, "new classifier")
+    before = nlp.get_pipe_config(TEXTCAT)
+    wanted |= {
+        name: before[name]
+        for name in _INHERITED
+        if name in before and name not in config.chosen_for_classifier
+    }
+    differences = [
+        f"{name} is {wanted[name]} instead of {old.cfg[name]}"
+        for name in _STRUCTURE
+        if name in wanted and wanted[name] != old.cfg[name]
+    ]
+    nlp.replace_pipe(TEXTCAT, factory, config=wanted)
+    if differences or not old.is_initialized:
+        setup = _start_anew(nlp, config, data, "new classifier, replacing one with other settings")
+        lost = f"The trained classifier will be replaced by a new one: {', '.join(differences)}"
+        return replace(setup, warnings=[lost] if differences else [])
+    return _continue(nlp, config, data, old)
+
+
+def _start_anew(nlp: Language, config: TrainingConfig, data: Data, phrase: str) -> ClassifierSetup:
     classifier = cast(TransformersTextCategorizer, nlp.get_pipe(TEXTCAT))
     classifier.initialize(None, nlp=nlp, labels=data.labels)
     if config.starts_as_probe:
         examples = make_examples(nlp, data.train, data.labels, exclusive=config.exclusive)
         classifier.initialize_from_probe(_features(nlp, classifier, data), examples)
         phrase += ", initialized by a linear probe"
-    elif not config.exclusive:
-        cats = (complete_cats(record, data.labels, config.exclusive) for record in data.train)
+    else:
+        _set_priors(classifier, data)
+    return ClassifierSetup(classifier, phrase)
+
+
+def _continue(
+    nlp: Language, config: TrainingConfig, data: Data, old: TransformersTextCategorizer
+) -> ClassifierSetup:
+    classifier = cast(TransformersTextCategorizer, nlp.get_pipe(TEXTCAT))
+    missing = [label for label in old.labels if label not in data.labels]
+    new = [label for label in data.labels if label not in old.labels]
+    kept = [
+        label for label in old.labels if label in data.labels or not config.arguments.drop_labels
+    ]
+    classifier.initialize(None, nlp=nlp, labels=[*kept, *new])
+    _set_priors(classifier, data)
+    classifier.initialize_from_classifier(old)
+    warnings = []
+    if new:
+        warnings.append(f"{plural(len(new), 'label')} will be added: {enumeration(new)}")
+    if missing:
+        warnings.append(_describe_missing(missing, config))
+    warnings += [
+        f"{name} of the last training no longer {verb}: {old.cfg[name]}"
+        for name, verb in (("class_weights", "apply"), ("focal_gamma", "applies"))
+        if old.cfg[name] and not classifier.cfg[name]
+    ]
+    return ClassifierSetup(classifier, "training the existing classifier further", warnings)
+
+
+def _describe_missing(labels: Sequence[str], config: TrainingConfig) -> str:
+    """What becomes of the classifier's labels that no training text mentions."""
+    subject, number = f"{plural(len(labels), 'label')} of the classifier", len(labels)
+    if config.arguments.drop_labels:
+        has = f"no training text has {agree(number, 'it', 'them')}"
+        return f"{subject} will be removed, because {has}: {enumeration(labels)}"
+    fate = agree(number, "stay as it is", "stay as they are")
+    if config.exclusive:
+        fate = "be trained as not applying"
+    return (
+        f"{subject} {agree(number, 'occurs', 'occur')} in no training text and will {fate}: "
+        f"{enumeration(labels)} (--drop-labels removes {agree(number, 'it', 'them')})"
+    )
+
+
+def _set_priors(classifier: TransformersTextCategorizer, data: Data) -> None:
+    if not classifier.exclusive_classes:
+        cats = (complete_cats(record, data.labels, exclusive=False) for record in data.train)
         classifier.initialize_from_priors(cats)
-    return classifier, phrase
 
 
 def _features(nlp: Language, classifier: TransformersTextCategorizer, data: Data) -> Floats2d:

@@ -13,7 +13,7 @@ from trfcli_pipeline.data.outputs.directories import OutputDirectory
 from trfcli_pipeline.data.outputs.spaces import is_full
 from trfcli_pipeline.data.outputs.staging import staged_directory
 from trfcli_pipeline.encoder.devices import resolve_device
-from trfcli_pipeline.errors import ArgumentError, OutputError
+from trfcli_pipeline.errors import ArgumentError, NonFiniteError, OutputError
 from trfcli_pipeline.pipeline.loading import check_pipeline, load_pipeline, require_encoder
 from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.checkpoints import Workspace
@@ -39,6 +39,7 @@ from trfcli_pipeline.training.setup import (
     set_up_encoder,
     set_up_segments,
 )
+from trfcli_pipeline.training.size_rules import format_rate
 from trfcli_pipeline.training.trainer import Trainer
 
 # Bytes of memory for examples; the rest are tokenized again whenever they are needed.
@@ -80,6 +81,7 @@ def train_textcat(
         PipelineError: The pipeline can't be used, or the training run can't be resumed.
         OutputError: The output directory can't be replaced.
         DeviceError: There is no such device, or it runs out of memory.
+        NonFiniteError: The loss or weights become NaN. The best model so far is kept.
     """
     arguments = arguments or TrainingArguments()
     if dev is not None and arguments.dev_split is not None:
@@ -134,7 +136,7 @@ def _train(
     # The order of the texts is the same in all processes, but dropout differs.
     torch.manual_seed(config.seed + context.rank)
     segments = set_up_segments(nlp, config)
-    classifier, phrase = set_up_classifier(nlp, config, data)
+    setup = set_up_classifier(nlp, config, data)
     examples = Examples(
         nlp,
         data.train,
@@ -143,18 +145,21 @@ def _train(
         encode=arguments.freeze_encoder,
         memory=_MEMORY // context.size,
     )
-    trainer = Trainer(nlp, encoder, classifier, examples, data, config, context)
+    trainer = Trainer(nlp, encoder, setup.classifier, examples, data, config, context)
     if resumed:
         trainer.restore(workspace)
     shim = encoder.model.shim
     plan = Planned(
         config,
         data,
-        warnings=_find_warnings(trainer, data, None if resumed else workspace),
+        warnings=[
+            *_find_warnings(trainer, data, None if resumed else workspace),
+            *setup.warnings,
+        ],
         device=str(shim.device),
         threads=torch.get_num_threads(),
         mean_length=examples.mean_length,
-        classifier=phrase,
+        classifier=setup.phrase,
         segments=segments,
         precision="fp32" if arguments.freeze_encoder else shim.precision,
         methods=methods,
@@ -174,7 +179,7 @@ def _train(
         replace_pipeline(claim, workspace.best)
         workspace.remove()
     context.close()
-    yield replace(read_result(target, shown), replaced=replaced)
+    yield replace(read_result(target, shown), replaced=replaced, seconds=trainer.state.seconds)
 
 
 def _find_warnings(trainer: Trainer, data: Data, discarded: Workspace | None) -> list[str]:
@@ -215,8 +220,11 @@ def _run(
     except BaseException as error:
         if isinstance(error, OutputError) and is_full(error):
             raise _explain_full_disk(workspace, error) from error
-        if trainer.context.is_first and not workspace.can_resume:
+        has_kept = isinstance(error, NonFiniteError) and workspace.best.exists()
+        if trainer.context.is_first and not workspace.can_resume and not has_kept:
             workspace.remove()
+        if isinstance(error, NonFiniteError):
+            raise _explain_non_finite(error, trainer, workspace) from error
         raise
 
 
@@ -232,3 +240,22 @@ def _explain_full_disk(workspace: Workspace, error: OutputError) -> OutputError:
         )
     workspace.remove()
     return error
+
+
+def _explain_non_finite(
+    error: NonFiniteError, trainer: Trainer, workspace: Workspace
+) -> NonFiniteError:
+    """Add to an error when it happened, what is kept, and how to go on."""
+    state, config = trainer.state, trainer.config
+    option, rate = "--learn-rate", config.trf_lr
+    if rate is None:
+        option, rate = "--training.optimizer.learn_rate.initial_rate", config.learn_rate
+    advice = f"Lower the learning rate ({option}, now {format_rate(rate)})"
+    if trainer.encoder.model.shim.precision == "fp16":
+        advice += " or train in another precision (--precision fp32)"
+    if workspace.best.exists():
+        advice += (
+            f". The model of step {state.best_step:,} is kept in {workspace.best} until the next "
+            "training: copy it to train it further"
+        )
+    return NonFiniteError(f"After step {state.step:,}, {error.message}", hint=advice)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
+from itertools import compress
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from spacy.util import minibatch
 from thinc.api import xp2torch
 
 from trfcli_pipeline.data.labels import complete_cats
+from trfcli_pipeline.errors import NonFiniteError
 from trfcli_pipeline.evaluation.eval_prediction import DEFAULT_THRESHOLD, Threshold
 from trfcli_pipeline.evaluation.results import Evaluation, score_cats
 from trfcli_pipeline.evaluation.run import predict_texts
@@ -65,9 +67,9 @@ class Trainer:
         self.examples = examples
         self.dev_texts = [record.text for record in data.dev]
         self.dev_decides = data.dev_decides
-        self.dev_gold = [
-            complete_cats(record, classifier.labels, config.exclusive) for record in data.dev
-        ]
+        # In multi-label data, labels that only the classifier knows are unknown.
+        self.dev_labels = classifier.labels if config.exclusive else data.labels
+        self.dev_gold = [complete_cats(each, data.labels, config.exclusive) for each in data.dev]
         self.config = config
         self.context = context
         weights = config.training["score_weights"]
@@ -90,6 +92,8 @@ class Trainer:
             for step in epoch[state.epoch_step :]:
                 start = time.perf_counter()
                 loss = self._update(step)
+                if not math.isfinite(loss):
+                    raise NonFiniteError(f"{self.classifier.name}: the loss is {loss}")
                 state.step += 1
                 state.epoch_step += 1
                 state.losses.append(loss)
@@ -114,11 +118,18 @@ class Trainer:
         return {"progress": asdict(self.state), "random": self.context.gather(random_state())}
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The part of a checkpoint that is tensors: weights and optimizer states."""
+        """The part of a checkpoint that is tensors: weights and optimizer states.
+
+        Raises:
+            NonFiniteError: One of them has NaN or an infinite number.
+        """
         tensors = head_state(self.classifier.model, self.config.optimizer)
-        return (
-            tensors if self.freeze_encoder else tensors | self.encoder.model.shim.adamw.state_dict()
-        )
+        if not self.freeze_encoder:
+            tensors |= self.encoder.model.shim.adamw.state_dict()
+        broken = [name for name, each in tensors.items() if not each.isfinite().all()]
+        if broken:
+            raise NonFiniteError(f"{broken[0]} is NaN or infinite")
+        return tensors
 
     def averaged(self) -> AbstractContextManager[None]:
         """Swap the weights for their averages, if the config asks for averages."""
@@ -192,10 +203,14 @@ class Trainer:
         return self.context.sum(losses[TEXTCAT] / len(step) * share, self.encoder.model.shim.device)
 
     def _gradients(self) -> Iterator[torch.Tensor]:
-        """All gradients, as views of the optimizers' own memory."""
-        for parameter in self.encoder.transformers_model.parameters():
-            if parameter.grad is not None:
-                yield parameter.grad
+        """All gradients, as views of the optimizers' own memory; as many in each process."""
+        # A process whose part of the batch has no wordpieces has no gradients of the encoder.
+        weights = [] if self.freeze_encoder else self.encoder.model.shim.gradients.weights
+        has_gradient = self.context.any([each.grad is not None for each in weights])
+        for weight in compress(weights, has_gradient):
+            if weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
+            yield weight.grad
         for node in self.classifier.model.walk():
             for name in node.param_names:
                 if node.has_grad(name):
@@ -235,11 +250,11 @@ class Trainer:
 
     def _evaluate_dev(self) -> Evaluation:
         """Score the pipeline on the dev set; tune a multi-label classifier's thresholds first."""
-        prediction, labels = predict_texts(self.nlp, self.dev_texts), self.classifier.labels
+        prediction, labels = predict_texts(self.nlp, self.dev_texts), self.dev_labels
         threshold: Threshold = DEFAULT_THRESHOLD
         if not self.config.exclusive:
             threshold = tune_thresholds(self.dev_gold, prediction.cats, labels)
-            self.classifier.thresholds = threshold
+            self.classifier.thresholds = {**self.classifier.thresholds, **threshold}
         return score_cats(
             self.dev_gold,
             prediction.cats,
@@ -253,6 +268,8 @@ class Trainer:
         best, is_last = self.state.best_score, self.state.step == self.config.steps
         if not self.dev_decides:
             return "last" if is_last else None
+        if is_last and not self.state.history:
+            return "only"
         # Of equal scores we prefer the later one, as its learning rate was lower.
         if score >= best:
             return "score"
@@ -276,7 +293,12 @@ def _history_row(event: Evaluated) -> dict[str, Any]:
         "loss": event.loss,
         "score": event.score,
         "is_kept": event.kept_because is not None,
-        **{name: value for name, value in scores.items() if isinstance(value, float)},
+        # JSON has no NaN.
+        **{
+            name: value if math.isfinite(value) else None
+            for name, value in scores.items()
+            if isinstance(value, float)
+        },
     }
 
 

@@ -130,3 +130,9 @@ def test_optimized_encoder_names_precision_and_backend() -> None:
     encoder = {**MODEL["encoder"], "backend": "openvino", "precision": "int8"}
     found = dict(model_pairs({**MODEL, "encoder": encoder}))["encoder"]
     assert found.endswith("up to 512 wordpieces, int8 with openvino)")
+
+
+def test_scores_of_an_optimized_pipeline_are_those_from_before() -> None:
+    encoder = {**MODEL["encoder"], "precision": "int8"}
+    found = dict(model_pairs({**MODEL, "encoder": encoder}))["cats_score"]
+    assert found == "0.974 (before it was optimized)"

@@ -43,6 +43,14 @@ def test_warning_about_empty_texts() -> None:
     assert data_warnings(train[1:], dev) == ["2 texts in the dev set are empty (first: line 2)"]
 
 
+def test_warning_about_shares() -> None:
+    train = [*make_distinct({"A": 20, "B": 20}), Record("x", {"A": 0.9, "B": 0.2}, 41)]
+    assert data_warnings(train, []) == [
+        "1 text in the training set has labels with values between 0 and 1: training fits them, "
+        "and everything else counts a label from 0.5 (first: line 41)"
+    ]
+
+
 def test_warning_about_odd_texts_in_exclusive_data() -> None:
     train = make_distinct({"A": 30, "B": 30})
     odd = [*train, Record("x", {}, 61), Record("y", {"A": 1.0, "B": 1.0}, 62)]

@@ -174,12 +174,8 @@ def test_a_container_has_no_more_memory_than_its_limit_leaves(
     monkeypatch.setattr(devices, "_CGROUPS", tmp_path / "cgroup")
     monkeypatch.setattr(devices, "_CGROUP_ROOT", tmp_path)
     monkeypatch.setattr(devices, "_MEMINFO", tmp_path / "meminfo")
-    for content, expected in (
-        ("max", 4_096_000),
-        ("9000", 4300),
-        ("5000000000", 4_096_000),
-        ("10", 0),
-    ):
+    free = 4_096_000
+    for content, expected in (("max", free), ("9000", 4300), ("5000000000", free), ("10", 0)):
         (group / limit).write_text(content + "\n")
         devices._limited_groups.cache_clear()
         assert free_bytes(torch.device("cpu")) == expected

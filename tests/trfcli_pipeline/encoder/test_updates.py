@@ -199,8 +199,10 @@ def test_recomputing_drops_the_same_units(
         assert torch.equal(torch.get_rng_state(), state)
         outputs.append(Y.last_hidden_state)
         gradients.append(gradients_of(wrapper.shim.module))
-    np.testing.assert_allclose(outputs[0], outputs[1], rtol=0, atol=1e-6)
-    assert_gradients_close(gradients[1], gradients[0], tolerance=1e-6)
+    # Bit for bit: how much memory is free must not change what is learned.
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+    for name, gradient in gradients[0].items():
+        np.testing.assert_array_equal(gradient, gradients[1][name])
 
 
 @pytest.mark.parametrize("words_per_batch", [0, 50, 200, "auto"])

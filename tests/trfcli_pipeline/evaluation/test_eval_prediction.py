@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from labeled import LABELS, Cats, one_hot
 
+from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import DataError, PipelineError
 from trfcli_pipeline.evaluation.eval_prediction import EvalPrediction
 
@@ -16,7 +17,7 @@ def test_labels_unknown_to_the_classifier_are_ignored() -> None:
 
 
 def test_labels_missing_from_a_record_are_unknown() -> None:
-    gold: list[Any] = [{"HAM": 1.0, "SPAM": None}, {}, {"ODD": 0.2, "HAM": 0.0}]
+    gold: list[Any] = [{"HAM": 1.0, "SPAM": None}, {}, {"ODD": 0.7, "HAM": 0.0}]
     prediction = EvalPrediction.from_cats(gold, [one_hot("HAM")] * 3, LABELS, exclusive=False)
     np.testing.assert_array_equal(prediction.indices, [0, 2])
     nan = math.nan
@@ -30,6 +31,29 @@ def test_labels_missing_from_a_record_do_not_apply_if_labels_are_exclusive() -> 
     prediction = EvalPrediction.from_cats(gold, [one_hot("HAM")] * 4, LABELS, exclusive=True)
     np.testing.assert_array_equal(prediction.indices, [0, 3])
     np.testing.assert_array_equal(prediction.gold, [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_label_applies_from_one_half(exclusive: bool) -> None:
+    """The rule of `Record.labels`."""
+    gold: list[Cats] = [
+        {"HAM": 0.5, "SPAM": 0.49, "ODD": 0.01},
+        {"HAM": 0.4, "SPAM": 0.35, "ODD": 0.25},
+    ]
+    prediction = EvalPrediction.from_cats(gold, [one_hot("HAM")] * 2, LABELS, exclusive=exclusive)
+    np.testing.assert_array_equal(prediction.gold[0], [1.0, 0.0, 0.0])
+    assert [record.labels for record in (Record("", dict(each), 1) for each in gold)] == [
+        {"HAM"},
+        set(),
+    ]
+    # Without a label that applies, there is nothing to compare an exclusive prediction with.
+    assert prediction.indices.tolist() == ([0] if exclusive else [0, 1])
+
+
+def test_several_exclusive_labels_are_an_error() -> None:
+    gold: list[Cats] = [{"HAM": 1.0}, {"HAM": 0.5, "ODD": 0.5}]
+    with pytest.raises(DataError, match="Text 2: the labels are exclusive, but several apply"):
+        EvalPrediction.from_cats(gold, [one_hot("HAM")] * 2, LABELS, exclusive=True)
 
 
 def test_first_label_wins_a_tie() -> None:

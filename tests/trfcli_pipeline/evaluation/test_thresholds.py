@@ -113,3 +113,9 @@ def test_unknown_labels_are_not_negative_examples() -> None:
 
 def test_thresholds_are_one_half_if_no_text_has_a_label() -> None:
     assert tune_thresholds([{"A": 0.0}], [{"A": 0.3}], ["A"]) == {"A": 0.5}
+
+
+def test_gold_labels_may_be_shares() -> None:
+    gold = [{"A": 0.9, "B": 0.2}, {"A": 0.2, "B": 0.9}]
+    predicted = [{"A": 0.8, "B": 0.3}, {"A": 0.3, "B": 0.8}]
+    assert tune_thresholds(gold, predicted, ["A", "B"]) == {"A": 0.55, "B": 0.55}

@@ -2,17 +2,21 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from spacy.language import Language
 
+from trfcli_pipeline.encoder.activations import KINDS
 from trfcli_pipeline.errors import DeviceError, EncoderError, PipelineError
 from trfcli_pipeline.pipeline.loading import (
     describe_encoder,
     is_pipeline,
+    keep_what_heads_read,
     load_pipeline,
 )
 from trfcli_pipeline.tasks.init_model import init_model
 
+WEIGHTS = np.array([[1.0, 0.0] * 8, [0.0, 1.0] * 8], "f")
 TEXT = "I love it. Apple pie is delicious!"
 
 
@@ -21,6 +25,36 @@ def saved(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pipelines") / "model"
     init_model(str(tiny_bert), path, words_per_batch=500)
     return path
+
+
+# --- keep_what_heads_read ---
+
+
+@pytest.mark.parametrize(
+    ("architecture", "read"),
+    [("softmax_last_hidden", None), ("softmax_pooler_output", "pooler_output")],
+)
+def test_the_encoder_keeps_what_the_classifier_reads(
+    saved: Path, architecture: str, read: str | None
+) -> None:
+    nlp = load_pipeline(str(saved))
+    config = {"architecture": architecture, "exclusive_classes": True}
+    nlp.add_pipe("trf_textcat", config=config).initialize(None, nlp=nlp, labels=["A", "B"])
+    nlp.get_pipe("trf_textcat").model.get_ref("output_layer").set_param("W", WEIGHTS)
+    before = nlp(TEXT)
+    keep_what_heads_read(nlp)
+    doc = nlp(TEXT)
+    assert doc.cats == before.cats
+    assert doc.cats["A"] != doc.cats["B"]
+    kept = {kind for kind in KINDS if doc._.get(f"trf_{kind}") is not None}
+    assert kept == ({read} if read else set())
+
+
+def test_the_encoder_keeps_everything_for_unknown_components(saved: Path) -> None:
+    nlp = load_pipeline(str(saved))
+    nlp.add_pipe("merge_entities")
+    keep_what_heads_read(nlp)
+    assert nlp(TEXT)._.trf_last_hidden_state is not None
 
 
 # --- load_pipeline ---

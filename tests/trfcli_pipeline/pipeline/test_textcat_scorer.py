@@ -96,3 +96,39 @@ def test_without_thresholds_scores_are_those_of_spacy(
     if not multi_label:
         # Thresholds do not affect exclusive labels.
         assert str(score_textcat(examples, thresholds={"A": 0.9}, **options)) == str(expected)
+
+
+def with_gold(scores: list[float], **gold: float) -> Example:
+    example = make_example(scores, [None] * len(LABELS))
+    example.reference.cats = dict(gold)
+    return example
+
+
+@pytest.mark.parametrize("thresholds", [{}, {"A": 0.5, "B": 0.5}])
+@pytest.mark.parametrize("multi_label", [True, False])
+def test_gold_labels_may_be_shares(thresholds: dict[str, float], multi_label: bool) -> None:
+    examples = [
+        with_gold([0.6, 0.4, 0], A=0.9, B=0.2),
+        with_gold([0.4, 0.6, 0], A=0.2, B=0.9),
+        with_gold([0.6, 0.4, 0], A=0.2, B=0.9),
+    ]
+    certain = [
+        with_gold(
+            list(each.predicted.cats.values()),
+            **{label: round(value) for label, value in each.reference.cats.items()},
+        )
+        for each in examples
+    ]
+    options = {"labels": LABELS[:2], "multi_label": multi_label, "thresholds": thresholds}
+    found = score_textcat(examples, **options)
+    assert found == score_textcat(certain, **options)
+    assert found["cats_macro_auc"] == pytest.approx(0.75)
+    assert found["cats_micro_f"] == pytest.approx(2 / 3)
+
+
+def test_text_without_an_exclusive_label_is_not_scored() -> None:
+    examples = [with_gold([0.6, 0.4, 0], A=1.0, B=0.0), with_gold([0, 1, 0], A=0.4, B=0.35, C=0.25)]
+    found, expected = (
+        score_textcat(each, labels=LABELS, multi_label=False) for each in (examples, examples[:1])
+    )
+    assert found == expected

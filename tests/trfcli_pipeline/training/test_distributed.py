@@ -10,9 +10,11 @@ import pytest
 import spacy
 import srsly
 import torch
+import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trfcli_pipeline.errors import DeviceError
 from trfcli_pipeline.tasks.init_model import init_model
 from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.config import config_path
@@ -49,10 +51,28 @@ def test_each_process_uses_its_own_device(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
     assert own_device("auto") == "cuda:1"
     assert own_device("cpu") == "cpu"
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 1)
+    with pytest.raises(DeviceError, match="more processes than this machine has cuda devices"):
+        own_device("auto")
     monkeypatch.delenv("LOCAL_RANK")
     assert own_device("auto") == "auto"
+
+
+def test_gradients_of_one_process_only_are_known_to_all(tmp_path: Path) -> None:
+    # All messages are sent, over a group of one.
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
+    try:
+        context = DistributedContext(0, 2)
+        assert context.any([True, False]) == [True, False]
+        assert context.any([]) == []
+        gradients = [torch.ones(3), torch.ones(2, 2)]
+        context.sum_gradients(gradients, 0.5)
+        assert [each.tolist() for each in gradients] == [[0.5] * 3, [[0.5] * 2] * 2]
+    finally:
+        dist.destroy_process_group()
 
 
 TRAIN = """

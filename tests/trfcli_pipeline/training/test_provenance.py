@@ -1,9 +1,83 @@
 """How a model records its data."""
 
 import hashlib
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
-from trfcli_pipeline.training.provenance import digest_files
+import pytest
+import srsly
+from trainings import QUICK, finish, rows, write
+
+from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.training.arguments import TrainingArguments
+from trfcli_pipeline.training.config import config_path
+from trfcli_pipeline.training.data import read_data
+from trfcli_pipeline.training.events import Checkpointed
+from trfcli_pipeline.training.provenance import digest_files, identify
+from trfcli_pipeline.training.train import train_textcat
+
+# Another value than the default for each argument.
+CHANGED: dict[str, Any] = {
+    "config": config_path("textcat.cfg"),
+    "overrides": {"training.dropout": 0.1},
+    "dev_split": 0.2,
+    "exclusive": True,
+    "architecture": "softmax_class_vector",
+    "balance": True,
+    "drop_labels": True,
+    "segments": "doc",
+    "max_texts": 30,
+    "epochs": 4,
+    "batch_size": 4,
+    "learn_rate": 1e-3,
+    "patience": 2,
+    "eval_every": 3,
+    "checkpoint_every": 3,
+    "freeze_encoder": True,
+    "freeze_layers": 1,
+    "lora": 2,
+    "precision": "bf16",
+    "seed": 7,
+    "device": "cpu",
+}
+
+
+@pytest.mark.parametrize("name", [each.name for each in fields(TrainingArguments)])
+def test_every_argument_is_part_of_a_training_s_identity(
+    name: str, data: str, tmp_path: Path
+) -> None:
+    settings = []
+    for arguments in (TrainingArguments(), TrainingArguments(**{name: CHANGED[name]})):
+        texts, config = read_data(data, None, arguments)
+        settings.append(identify(config, tmp_path, texts)["the settings"])
+    assert settings[0] != settings[1]
+
+
+@pytest.mark.parametrize("name", ["balance", "patience"])
+def test_training_with_another_argument_is_neither_resumed_nor_taken_for_finished(
+    model: Path, data: str, name: str
+) -> None:
+    changed = replace(QUICK, **{name: CHANGED[name]})
+    for event in train_textcat(str(model), data, arguments=QUICK):
+        if isinstance(event, Checkpointed):
+            break
+    with pytest.raises(PipelineError, match="the settings have changed"):
+        list(train_textcat(str(model), data, arguments=changed, resume=True))
+    finish(train_textcat(str(model), data, arguments=QUICK, resume=True))
+    assert not finish(
+        train_textcat(str(model), data, arguments=changed, resume=True)
+    ).already_finished
+
+
+def test_every_argument_is_recorded(model: Path, tmp_path: Path) -> None:
+    train = write(tmp_path / "train.jsonl", rows("FRUIT", "FILM"))
+    arguments = replace(QUICK, epochs=1, balance=True, max_texts=30, patience=2)
+    finish(train_textcat(str(model), train, arguments=arguments))
+    facts = srsly.read_json(model / "meta.json")["trf"]["training"]
+    assert facts.keys() >= {each.name for each in fields(TrainingArguments)}
+    # The learning rate of the encoder has its own name there.
+    assert (facts["balance"], facts["max_texts"], facts["trf_lr"]) == (True, 30, QUICK.learn_rate)
 
 
 def test_data_files_with_the_same_name_are_recorded_by_their_paths(tmp_path: Path) -> None:

@@ -175,6 +175,13 @@ def train_textcat(
     balance: Annotated[
         bool, _classifier("--balance", help="Give rare labels a higher weight than common ones.")
     ] = False,
+    drop_labels: Annotated[
+        bool,
+        _classifier(
+            "--drop-labels",
+            help="Remove labels of the existing classifier that no training text has.",
+        ),
+    ] = False,
     resume: Annotated[
         bool,
         _interruptions(

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from trfcli_pipeline.training.events import Evaluated, Finished, Planned
 
 _COLUMNS = {"step": 6, "epoch": 6, "loss": 7, "accuracy": 8, "macro F": 7, "words/s": 7}
-_NOTES = {None: "", "score": "← best", "rate": "← kept", "last": "← kept"}
+_NOTES = {None: "", "score": "← best", "rate": "← kept", "last": "← kept", "only": "← kept"}
 
 
 def describe_plan(plan: "Planned", *, resume: bool) -> None:
@@ -20,8 +20,11 @@ def describe_plan(plan: "Planned", *, resume: bool) -> None:
     common = sorted(data.label_counts.items(), key=lambda item: -item[1])
     shares = [f"{label} {wording.percent(count / total)}" for label, count in common]
     kind = "exclusive" if config.exclusive else "multi-label"
+    train = wording.plural(len(data.train), "text")
+    if len(data.train) < data.n_available:
+        train = f"{len(data.train):,} of {wording.plural(data.n_available, 'text')} (--max-texts)"
     console.good(
-        f"{wording.plural(len(data.train), 'text')} to train on, "
+        f"{train} to train on, "
         f"{wording.thousands(len(data.dev))} {data.dev_origin}; "
         f"{wording.plural(len(shares), 'label')}, {kind}: "
         f"{wording.enumeration(shares)}"
@@ -83,6 +86,8 @@ def describe_result(finished: "Finished") -> None:
             f"Kept the final model ({score}); the earlier {finished.highest_score:.3f} is within "
             "one standard error"
         )
+    elif finished.kept_because == "only":
+        kept = f"Kept the final model ({score})"
     else:
         kept = f"Kept the final model ({score}); the dev set is too small to choose another"
     replaced = f", replacing {finished.replaced}" if finished.replaced else ""

@@ -54,6 +54,7 @@ CONFIG = SimpleNamespace(
 )
 DATA = SimpleNamespace(
     train=range(4517),
+    n_available=4517,
     dev=range(1501),
     dev_origin="in the dev set (dev.csv)",
     label_counts={"A": 1, "B": 2, "C": 3, "D": 4, "E": 5, "F": 6, "G": 7, "H": 72},
@@ -117,6 +118,15 @@ def test_events_are_shown(run: Run, replayed: Replayed) -> None:
     ]
 
 
+def test_texts_that_were_left_out_are_shown(run: Run, replayed: Replayed) -> None:
+    drawn = SimpleNamespace(**vars(DATA) | {"train": range(600)})
+    replayed(replace(PLAN, data=drawn), FINISHED)
+    assert (
+        "✔ 600 of 4,517 texts (--max-texts) to train on, 1,501 in the dev set"
+        in run("train", "model", "train.csv").stderr
+    )
+
+
 def test_precision_and_methods_are_shown(run: Run, replayed: Replayed) -> None:
     methods = ["lowest 2 of 6 layers frozen", "layer decay 0.9"]
     replayed(replace(PLAN, precision="bf16", methods=methods), FINISHED)
@@ -137,6 +147,7 @@ def test_frozen_encoder_has_no_learning_rate(run: Run, replayed: Replayed) -> No
     [
         ("rate", "(micro F 0.974); the earlier 0.981 is within one standard error"),
         ("last", "(micro F 0.974); the dev set is too small to choose another"),
+        ("only", "(micro F 0.974)"),
     ],
 )
 def test_why_the_final_model_is_kept_is_explained(
@@ -192,6 +203,7 @@ def test_replaced_pipeline_is_named_and_the_next_command_can_be_copied(
         (["--checkpoint-every", "0"], "checkpoint_every", 0),
         (["--segments", "doc"], "segments", "doc"),
         (["--balance"], "balance", True),
+        (["--drop-labels"], "drop_labels", True),
         (["--freeze-layers", "2"], "freeze_layers", 2),
         (["--lora", "8"], "lora", 8),
         (["--precision", "bf16"], "precision", "bf16"),

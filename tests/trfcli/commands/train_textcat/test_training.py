@@ -78,9 +78,8 @@ def test_options_reach_the_saved_pipeline(run: Run, workspace: Path, digest: Dig
         *("--patience", "5", "--multilabel", "--device", "cpu"),
     )
     assert result.exit_code == 0
-    assert "✔ 12 texts to train on, 2 in the dev set (dev.jsonl); 2 labels, multi-label" in (
-        result.stderr
-    )
+    shown = "✔ 12 of 24 texts (--max-texts) to train on, 2 in the dev set (dev.jsonl); 2 labels, "
+    assert f"{shown}multi-label" in result.stderr
     assert "learning rate 2e-5 for the encoder" in result.stderr
     assert "batch size 4, 3 steps" in result.stderr
     assert [cells[0] for cells in rows_of(result.stderr)] == ["2", "3"]
@@ -238,7 +237,7 @@ def test_second_training_continues_or_names_what_it_replaces(
         ", replacing a pipeline with a text classifier of 2 labels"
     )
     other = run("train", "model", "train.jsonl", *options, "--multilabel").stderr
-    assert "; new classifier, replacing one with different labels or settings\n" in other
+    assert "; new classifier, replacing one with other settings\n" in other
 
 
 def test_overrides_reach_the_saved_pipeline(run: Run, workspace: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import classifiers
 import pytest
 import spacy
-from textcats import make, with_cats
+from textcats import LABELS, make, with_cats
 from token_heads import TAGGER
 
 from trfcli_pipeline import TransformersLanguage, TransformersTextCategorizer
@@ -53,6 +53,8 @@ def test_too_few_labels_are_an_error(
     ("fixture", "cats", "message"),
     [
         ("exclusive", {"FRUIT": 1.0, "DOG": 1.0}, "several apply"),
+        ("exclusive", {"FRUIT": 0.5, "DOG": 0.5}, "several apply"),
+        ("exclusive", {"FRUIT": 0.4, "DOG": 0.35, "FILM": 0.25}, "none applies"),
         ("exclusive", {"FRUIT": 2.0}, "numbers from 0 to 1"),
         ("multilabel", {"FRUIT": -1.0}, "numbers from 0 to 1"),
         ("multilabel", {"FRUIT": float("nan")}, "numbers from 0 to 1"),
@@ -75,15 +77,31 @@ def test_an_unknown_positive_label_is_an_error(tiny_bert: Path) -> None:
         textcat.initialize(None)
 
 
-@pytest.mark.parametrize("lang", ["trf", "xx"])
-def test_a_trained_classifier_gets_no_more_labels(tiny_bert: Path, lang: str) -> None:
-    nlp = classifiers.make(spacy.blank(lang), tiny_bert, "textcat")
-    textcat = nlp.get_pipe("textcat")
-    # spaCy's own error.
-    with pytest.raises(ValueError, match=r"\[E922\].*output dimension of 2"):
-        textcat.add_label("FAIR")
-    assert textcat.add_label("GOOD") == 0
-    assert textcat.labels == ("GOOD", "BAD")
+@pytest.mark.parametrize("is_loaded", [False, True])
+def test_a_trained_classifier_takes_no_more_labels(
+    tiny_bert: Path, tmp_path: Path, is_loaded: bool
+) -> None:
+    """spaCy's own error, as from every component that can't be resized."""
+    nlp = make(tiny_bert)
+    if is_loaded:
+        nlp.to_disk(tmp_path)
+        nlp = spacy.load(tmp_path)
+    textcat = nlp.get_pipe("trf_textcat")
+    with pytest.raises(ValueError, match=r"\[E922\] .*'trf_textcat' .*output dimension of 3"):
+        textcat.add_label("CAT")
+    with pytest.raises(ValueError, match="E922"):
+        nlp.initialize(lambda: with_cats(nlp, {"CAT": 1.0}))
+    assert textcat.labels == LABELS
+    assert textcat.add_label("DOG") == 0
+
+
+def test_initializing_again_starts_anew(tiny_bert: Path) -> None:
+    nlp = make(tiny_bert)
+    textcat = nlp.get_pipe("trf_textcat")
+    textcat.thresholds = {"DOG": 0.1}
+    nlp.initialize()
+    assert textcat.thresholds == {}
+    assert not textcat.model.get_ref("output_layer").get_param("W").any()
 
 
 @pytest.mark.parametrize("lang", ["trf", "xx"])

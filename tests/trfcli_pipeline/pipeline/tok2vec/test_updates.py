@@ -39,8 +39,8 @@ def test_an_update_is_one_step_with_any_sub_batches(
         found.append(gradients(nlp))
         nlp.get_pipe("trf_tok2vec").finish_update(TransformersOptimizer())
     assert len(steps) == 2
-    # All sub-batches share one backward pass.
-    assert len(backward_passes) == 1 + 1
+    # Each sub-batch has a backward pass of its own: the sums don't depend on free memory.
+    assert len(backward_passes) == 1 + 5
     for key, value in found[0].items():
         torch.testing.assert_close(found[1][key], value, atol=1e-6, rtol=1e-3)
 

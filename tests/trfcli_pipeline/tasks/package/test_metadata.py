@@ -136,7 +136,7 @@ def test_meta_that_cannot_be_read(with_meta: WithMeta, content: bytes) -> None:
 
 def test_deeply_nested_meta(with_meta: WithMeta) -> None:
     model = with_meta()
-    meta = '{"lang": "en", "name": "x", "version": "1.0", "x": ' + "[" * 1000 + "]" * 1000 + "}"
+    meta = '{"lang": "en", "name": "x", "version": "1.0", "x": ' + "[" * 500 + "]" * 500 + "}"
     (model / "meta.json").write_text(meta, encoding="utf-8")
     assert package_meta(model)["name"] == "x"
 

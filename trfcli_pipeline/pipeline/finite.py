@@ -1,0 +1,43 @@
+"""Check that what a component computed are numbers, and name the text if not."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from spacy.tokens import Doc
+from thinc.api import get_array_module
+from thinc.types import Floats2d
+
+from trfcli_pipeline.data.formats.rows import quoted
+from trfcli_pipeline.errors import NonFiniteError
+
+
+def check_finite(
+    name: str,
+    what: str,
+    rows: Floats2d,
+    docs: Sequence[Doc],
+    lengths: Sequence[int] | None = None,
+) -> None:
+    """Check that rows have no NaN and no infinite number.
+
+    Args:
+        name: The component that computed them.
+        what: What they are.
+        rows: The rows of all Docs. *Shape:* (rows, width)
+        docs: The Docs.
+        lengths: Number of rows of each Doc; None if each has one.
+
+    Raises:
+        NonFiniteError: They have one. The message names the first text with such a row.
+    """
+    finite = get_array_module(rows).isfinite(rows)
+    if finite.all():
+        return
+    row = int((~finite.all(axis=1)).argmax())
+    if lengths is not None:
+        row = int(np.searchsorted(np.cumsum(lengths), row, side="right"))
+    raise NonFiniteError(
+        f"{name}: the {what} for the text {quoted(docs[row].text)} are NaN or infinite",
+        hint="The model's weights are damaged, or too large for its precision: load or train it "
+        "again",
+    )
