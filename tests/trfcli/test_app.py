@@ -305,19 +305,3 @@ def run_python(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *args], capture_output=True, text=True, env=environment, check=False
     )
-
-
-@pytest.mark.parametrize(
-    ("args", "name"),
-    [
-        (["inspect", ""], "TEXT"),
-        (["evaluate", "model", ""], "DATA"),
-        (["train", "", "train.jsonl"], "MODEL"),
-        (["train", "model", "train.jsonl", "--dev="], "--dev"),
-        (["annotate", "model", "a.jsonl", ""], "OUTPUT"),
-    ],
-)
-def test_empty_argument_is_wrong_usage(run: Run, args: list[str], name: str) -> None:
-    result = run(*args)
-    assert result.exit_code == 2
-    assert f"{name} is empty." in result.stderr

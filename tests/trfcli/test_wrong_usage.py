@@ -30,3 +30,19 @@ def test_batch_size_of_400_digits_is_wrong_usage(run: Run, command: str) -> None
     result = run(*command.split(), "--batch-size", "9" * 400)
     assert result.exit_code == 2
     assert "bug" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "name"),
+    [
+        (["inspect", ""], "TEXT"),
+        (["evaluate", "model", ""], "DATA"),
+        (["train", "", "train.jsonl"], "MODEL"),
+        (["train", "model", "train.jsonl", "--dev="], "--dev"),
+        (["annotate", "model", "a.jsonl", ""], "OUTPUT"),
+    ],
+)
+def test_empty_argument_is_wrong_usage(run: Run, args: list[str], name: str) -> None:
+    result = run(*args)
+    assert result.exit_code == 2
+    assert f"{name} is empty." in result.stderr

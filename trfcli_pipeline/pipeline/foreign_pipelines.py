@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from spacy.language import Language
 from spacy.schemas import ModelMetaSchema, validate
+from spacy.util import load_config
 from thinc.api import ConfigValidationError, Model
 
 from trfcli_pipeline.data.files import kind_of_file, read_object
 from trfcli_pipeline.errors import PipelineError, TrfError, one_line
 from trfcli_pipeline.pipeline.config_errors import locate_problem
+from trfcli_pipeline.pipeline.saved import entry_names
 
 COPY_AGAIN = "Copy the pipeline again from where it was made"
 # The objects under "trf" in a meta.json.
@@ -53,13 +55,19 @@ def meta_problems(meta: dict[str, Any]) -> list[str]:
 
 
 def check_files(path: Path) -> None:
-    """Check that a pipeline's directory has only files that can be read, and no loops.
+    """Check that the files that spaCy reads in a pipeline's directory can be read.
+
+    Others may be anything.
 
     Raises:
         PipelineError: One of them is a named pipe, which would wait for a writer, or a link that
-            leads nowhere or to the directory that it is in.
+            leads nowhere or to the directory that it is in; or config.cfg can't be used.
     """
-    for file in sorted(path.rglob("*")):
+    check_file(path / "config.cfg")
+    with explain(str(path)):
+        names = entry_names(load_config(path / "config.cfg").get("components", {}))
+    entries = [entry for entry in sorted(path.iterdir()) if entry.name in names]
+    for file in (each for entry in entries for each in (entry, *sorted(entry.rglob("*")))):
         check_file(file)
         if file.is_symlink() and file.parent.resolve().is_relative_to(file.resolve()):
             raise PipelineError(f"{file}: a link to the directory that it is in", hint="Remove it")

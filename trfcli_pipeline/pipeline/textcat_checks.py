@@ -1,6 +1,6 @@
 """Checks of the labels of a classifier and of its examples."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from spacy.errors import Errors
@@ -21,6 +21,16 @@ def check_unique(name: str, labels: Iterable[str]) -> list[str]:
     return labels
 
 
+def check_number(name: str, labels: Sequence[str], *, exclusive: bool) -> None:
+    """Raise a DataError if a classifier has too few labels."""
+    least = 2 if exclusive else 1
+    if len(labels) < least:
+        raise DataError(
+            f"{name}: needs {least} or more labels, got {len(labels)}",
+            hint="Label the texts, or call add_label",
+        )
+
+
 def check_known(name: str, setting: str, labels: Iterable[str], known: Collection[str]) -> None:
     """Raise a PipelineError if a setting of the component `name` has an unknown label."""
     unknown = [label for label in labels if label not in known]
@@ -29,6 +39,13 @@ def check_known(name: str, setting: str, labels: Iterable[str], known: Collectio
             f"{name}: {setting} names an unknown label: {', '.join(unknown)}",
             hint=f"The labels are: {', '.join(known)}",
         )
+
+
+def check_thresholds(name: str, values: Mapping[str, float], known: Collection[str]) -> None:
+    """Raise a PipelineError if a threshold is out of range, or is that of an unknown label."""
+    check_known(name, "thresholds", values, known)
+    if any(not 0.0 < value < 1.0 for value in values.values()):
+        raise PipelineError(f"{name}: thresholds must be between 0 and 1, got {values}")
 
 
 def check_labels(name: str, labels: Sequence[str], model: Model[Any, Any]) -> None:

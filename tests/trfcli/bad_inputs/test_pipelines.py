@@ -64,9 +64,9 @@ CASES = [
     ),
     Case(
         "pipeline contains itself",
-        partial(link, "model/again", "."),
+        partial(link, "model/vocab/again", "."),
         INFO,
-        "model/again: a link to the directory that it is in",
+        "model/vocab/again: a link to the directory that it is in",
     ),
     Case("config empty", partial(put, CONFIG, ""), INFO, "model: can't be loaded: …"),
     Case(
