@@ -20,6 +20,7 @@ from trfcli_pipeline.data.outputs.resumable import ResumableFile
 from trfcli_pipeline.data.records import Record, iter_records, where
 from trfcli_pipeline.errors import DataError, OutputError
 from trfcli_pipeline.pipeline.loading import check_pipeline, keep_what_heads_read, load_pipeline
+from trfcli_pipeline.pipeline.processes import forks_work
 from trfcli_pipeline.pipeline.saved import pipeline_digest
 from trfcli_pipeline.tasks.predictions import Batch, Predicted, Predictor
 from trfcli_pipeline.tasks.worker_pool import start_workers
@@ -131,7 +132,7 @@ def annotate(
         words_before, start = progress.words, time.perf_counter()
         # The workers run ahead of the output, so the batches are read from two places.
         batches, sent = tee(_batches(nlp, source, records, batch_size))
-        with start_workers(predictor, n_process) as run:
+        with start_workers(predictor, n_process, fork=forks_work(nlp)) as run:
             results = run(_texts(source, batch) for batch in sent)
             for batch, predicted in zip(batches, results, strict=True):
                 content = writer.add(_rows(batch, predicted.content))
