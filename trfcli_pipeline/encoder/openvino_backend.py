@@ -3,7 +3,6 @@
 openvino is an optional dependency, so it is imported only inside functions.
 """
 
-import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -76,9 +75,7 @@ class OpenVINOEncoder(torch.nn.Module):
         self.layer_names = [name for name in self.output_names if name.startswith(LAYER_PREFIX)]
         # Only compared with None, as in transformers' models.
         self.pooler = torch.nn.Identity() if "pooler_output" in self.output_names else None
-        self.n_streams = count_streams(torch.device("cpu"))
-        self._process = os.getpid()
-        self._compiled: dict[int, Any] = {}
+        self._compiled: Any = None
         self._requests = threading.local()
         self._lock = threading.Lock()
 
@@ -125,19 +122,15 @@ class OpenVINOEncoder(torch.nn.Module):
 
     def _request(self) -> Any:
         """The inference request of this thread."""
-        process = os.getpid()
-        if getattr(self._requests, "process", None) != process:
+        if not hasattr(self._requests, "request"):
             with self._lock:
-                # A forked process has none of its parent's threads, and a graph compiled by the
-                # parent would wait for them.
-                if process not in self._compiled:
-                    self._compiled[process] = self._compile()
-            self._requests.request = self._compiled[process].create_infer_request()
-            self._requests.process = process
+                if self._compiled is None:
+                    self._compiled = self._compile()
+            self._requests.request = self._compiled.create_infer_request()
         return self._requests.request
 
     def _compile(self) -> Any:
-        n_streams = self.n_streams if os.getpid() == self._process else 1
+        n_streams = count_streams(torch.device("cpu"))
         options = {
             "NUM_STREAMS": n_streams,
             "INFERENCE_NUM_THREADS": n_streams,

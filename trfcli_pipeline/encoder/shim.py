@@ -16,6 +16,7 @@ from thinc.shims import Shim
 from trfcli_pipeline.encoder.adamw import EncoderAdamW
 from trfcli_pipeline.encoder.backends import Encoder, InferenceConfig, load_encoder, save_encoder
 from trfcli_pipeline.encoder.capabilities import EncoderCapabilities, call_options
+from trfcli_pipeline.encoder.devices import can_fork
 from trfcli_pipeline.encoder.gradients import GradientAccumulator, sparse_embeddings
 from trfcli_pipeline.encoder.layer_depths import freeze_lowest
 from trfcli_pipeline.encoder.lora import LoraAdapter, add_adapters, merged
@@ -289,13 +290,26 @@ class TransformersShim(Shim):
         with pretrained.from_files(srsly.msgpack_loads(data)) as path:
             return self.from_disk(path)
 
+    @property
+    def can_fork(self) -> bool:
+        """Whether the encoder can be used in forks of this process.
+
+        OpenVINO can't: its compiler may wait forever for threads that a fork doesn't have.
+        """
+        return can_fork() and self._survives_fork
+
     def check_process(self) -> None:
-        """Raise a DeviceError if this process is a fork that can't use the encoder's device."""
-        if self.device.type != "cpu" and os.getpid() != self._process:
+        """Raise a DeviceError if this process is a fork in which the encoder can't be used."""
+        if os.getpid() != self._process and not self._survives_fork:
+            name = self.device if self.inference.backend == "torch" else self.inference.backend
             raise DeviceError(
-                f"{self.device}: a forked process can't use this device",
-                hint='Call multiprocessing.set_start_method("spawn") first, or use the CPU',
+                f"{name}: can't be used in a forked process",
+                hint='Call multiprocessing.set_start_method("spawn") first',
             )
+
+    @property
+    def _survives_fork(self) -> bool:
+        return self.device.type == "cpu" and self.inference.backend == "torch"
 
     def _use_device(self, name: str, *, replace_missing: bool = False) -> None:
         self.device = self.inference.resolve_device(name, replace_missing=replace_missing)

@@ -215,7 +215,7 @@ class TransformersLanguage(SavedLanguage):
         return losses
 
     def _multiprocessing_pipe(self, *args: Any) -> Iterator[Doc]:
-        yield from spawn_if_needed(super()._multiprocessing_pipe(*args))
+        yield from spawn_if_needed(self, super()._multiprocessing_pipe(*args))
 
     def initialize(
         self,

@@ -19,6 +19,7 @@ from trfcli_pipeline.data.outputs.resumable import ResumableFile
 from trfcli_pipeline.data.records import BadRecord, Record, iter_all_records, iter_records
 from trfcli_pipeline.errors import OutputError
 from trfcli_pipeline.pipeline.loading import check_pipeline, keep_what_heads_read, load_pipeline
+from trfcli_pipeline.pipeline.processes import forks_work
 from trfcli_pipeline.pipeline.saved import pipeline_digest
 from trfcli_pipeline.tasks.annotation_batches import (
     Records,
@@ -163,7 +164,7 @@ def annotate(
         words_before, start = progress.words, time.perf_counter()
         # The workers run ahead of the output, so the batches are read from two places.
         batches, sent = tee(make_batches(records, batch_size))
-        with start_workers(predictor, n_process) as run:
+        with start_workers(predictor, n_process, fork=forks_work(nlp)) as run:
             results = run(texts_of(source, batch) for batch in sent)
             for batch, predicted in zip(batches, results, strict=True):
                 done, failed = divide(batch, predicted.failed)

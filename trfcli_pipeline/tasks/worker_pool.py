@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 import torch
 
-from trfcli_pipeline.encoder.devices import can_fork
 from trfcli_pipeline.errors import PipelineError, TrfError, one_line
 
 Item = TypeVar("Item")
@@ -28,14 +27,13 @@ _PENDING = 4
 
 @contextmanager
 def start_workers(
-    function: Callable[[Item], Result], number: int
+    function: Callable[[Item], Result], number: int, *, fork: bool
 ) -> Iterator[Callable[[Iterable[Item]], Iterator[Result]]]:
     """Start worker processes that apply a function to items.
 
-    On Linux, workers are forks of this process and share memory with it that neither changes, such
-    as a model's weights. Where forks can't work (see `devices.can_fork`), they are new processes
-    that receive the pickled function. Each worker computes with one thread, or on its own
-    accelerator if there are several.
+    Forks of this process share memory with it that neither changes, such as a model's weights.
+    Other workers are new processes that receive the pickled function. Each worker computes with one
+    thread, or on its own accelerator if there are several.
 
     Leaving the `with` block terminates the workers. They also end when this process does, even if
     it is killed. They ignore Ctrl-C, which this process handles.
@@ -43,6 +41,7 @@ def start_workers(
     Args:
         function: The function. Its results must be picklable.
         number: Number of processes. With 1, this process does the work.
+        fork: Whether workers are forks.
 
     Yields:
         A function like `map`, which returns the results in order. It consumes items only as workers
@@ -55,7 +54,7 @@ def start_workers(
     if number == 1:
         yield partial(map, function)
         return
-    method = "fork" if can_fork() else "spawn"
+    method = "fork" if fork else "spawn"
     with _executor(number, method, _start_worker, function) as executor:
         yield partial(_map, executor, _PENDING * number)
 

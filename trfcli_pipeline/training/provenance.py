@@ -103,12 +103,17 @@ def _changes(old: Any, new: Mapping[str, Any]) -> list[str]:
     pairs = {key: (old.get(key, missing), new.get(key, missing)) for key in {**old, **new}}
     changed = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
     return [
-        f"{key} {was} -> {now}"
+        f"{key} {_setting(was)} -> {_setting(now)}"
         for key, (was, now) in changed.items()
         # An override or argument that changes its setting is named already.
         if key.removeprefix("--") not in changed.keys() - {key}
         and CONFIG_KEYS.get(key) not in changed
     ]
+
+
+def _setting(value: Any) -> str:
+    """A value as config files have it, but for the quotes."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def has_finished(target: Path, request: str) -> bool:

@@ -10,10 +10,12 @@ from multiprocessing.connection import Connection
 import pytest
 import torch
 
+from trfcli_pipeline.encoder.devices import can_fork
 from trfcli_pipeline.errors import DataError, PipelineError
 from trfcli_pipeline.tasks.worker_pool import run_apart, start_workers
 
 CAN_FORK = "fork" in multiprocessing.get_all_start_methods()
+FORK = can_fork()
 
 
 def square(number: int) -> int:
@@ -44,21 +46,21 @@ def die(_: int) -> int:
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_results_are_in_order(number: int) -> None:
-    with start_workers(square, number) as run:
+    with start_workers(square, number, fork=FORK) as run:
         assert list(run(range(100))) == [each * each for each in range(100)]
         assert list(run([])) == []
         assert list(run([5])) == [25]
 
 
 def test_each_worker_has_one_thread() -> None:
-    with start_workers(threads, 2) as run:
+    with start_workers(threads, 2, fork=FORK) as run:
         found = dict(run(range(20)))
     assert os.getpid() not in found
     assert set(found.values()) == {1}
 
 
 def test_single_worker_is_this_process() -> None:
-    with start_workers(threads, 1) as run:
+    with start_workers(threads, 1, fork=FORK) as run:
         assert {pid for pid, _ in run(range(3))} == {os.getpid()}
 
 
@@ -71,14 +73,14 @@ def test_items_are_consumed_as_workers_become_free() -> None:
             taken += 1
             yield taken
 
-    with start_workers(square, 2) as run:
+    with start_workers(square, 2, fork=FORK) as run:
         results = run(endless())
         assert [next(results) for _ in range(30)] == [each * each for each in range(1, 31)]
     assert taken <= 30 + 2 * 4 + 2
 
 
 def test_error_is_raised_after_the_results_before_it() -> None:
-    with start_workers(fail_on_three, 2) as run:
+    with start_workers(fail_on_three, 2, fork=FORK) as run:
         results = run(range(100))
         assert [next(results) for _ in range(3)] == [0, 1, 2]
         with pytest.raises(DataError) as caught:
@@ -88,20 +90,26 @@ def test_error_is_raised_after_the_results_before_it() -> None:
 
 
 def test_unexpected_error_becomes_one_line() -> None:
-    with start_workers(fail_strangely, 2) as run, pytest.raises(PipelineError) as caught:
+    with (
+        start_workers(fail_strangely, 2, fork=FORK) as run,
+        pytest.raises(PipelineError) as caught,
+    ):
         list(run(range(3)))
     assert caught.value.message == r"KeyError: 'gone\nmore'"
 
 
 def test_killed_worker_is_an_error() -> None:
-    with pytest.raises(PipelineError, match="was killed"), start_workers(die, 2) as run:
+    with (
+        pytest.raises(PipelineError, match="was killed"),
+        start_workers(die, 2, fork=FORK) as run,
+    ):
         list(run(range(3)))
     assert not multiprocessing.active_children()
 
 
 def test_leaving_the_block_terminates_busy_workers() -> None:
     start = time.monotonic()
-    with start_workers(time.sleep, 2) as run:
+    with start_workers(time.sleep, 2, fork=FORK) as run:
         results = run([0, 60, 60])
         next(results)
     assert time.monotonic() - start < 30
@@ -116,7 +124,7 @@ def work_forever(announcements: Connection) -> None:
     def announce(_: int) -> None:
         announcements.send(os.getpid())
 
-    with suppress(KeyboardInterrupt), start_workers(announce, 2) as run:
+    with suppress(KeyboardInterrupt), start_workers(announce, 2, fork=FORK) as run:
         for _ in run(count()):
             pass
 

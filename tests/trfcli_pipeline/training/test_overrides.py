@@ -255,6 +255,6 @@ def test_training_is_not_resumed_with_other_overrides(model: Path, data: str) ->
             break
     overrides = {"components.trf_tok2vec.words_per_batch": 100}
     changed = replace(QUICK, overrides=overrides)
-    details = r"changed \(components\.trf_tok2vec\.words_per_batch None -> 100\)\n"
+    details = r"changed \(components\.trf_tok2vec\.words_per_batch null -> 100\)\n"
     with pytest.raises(PipelineError, match=details):
         list(train_textcat(str(model), data, arguments=changed, resume=True))

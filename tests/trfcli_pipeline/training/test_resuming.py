@@ -115,7 +115,7 @@ def test_kill_before_the_checkpoint_is_removed_does_no_harm(model: Path, data: s
         ),
         (
             {"arguments": replace(QUICK, freeze_encoder=True)},
-            r"the settings have changed \(freeze_encoder False -> True\)\n",
+            r"the settings have changed \(freeze_encoder false -> true\)\n",
         ),
         ({"train": "other.jsonl"}, "the training texts and the dev texts have changed"),
     ],
