@@ -10,7 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
@@ -31,6 +31,7 @@ from trfcli.commands.train_textcat.command import train_textcat
 from trfcli.commands.train_textcat.overrides import TakesOverrides
 from trfcli.help import HelpLayout
 from trfcli.options import DebugOption, QuietOption
+from trfcli.text import printable
 
 if TYPE_CHECKING:
     # Typer ships its own copy of click without public names for these types.
@@ -41,6 +42,7 @@ EXIT_USAGE = 2
 EXIT_SIGNAL = 128  # plus the signal's number, as shells report it
 VERSIONED = ("spacy", "torch", "transformers")
 SHARED = ("quiet", "debug")
+MEMORY_HINT = "Use smaller batches, a smaller model, or a machine with more memory"
 # How often a waiting thread of libgomp looks for new work before it sleeps. By default 30 times as
 # often: beside a busy process, threads then spend most of their time waiting for one that has lost
 # its core. With fewer rounds than these, training is slower on an idle machine.
@@ -97,8 +99,29 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
 }
 
 
+@contextmanager
+def printable_errors() -> Iterator[None]:
+    """Escape what errors about wrong usage quote."""
+    try:
+        yield
+    except Exception as error:
+        # Typer has no public name for the class of these errors.
+        usage: Any = error
+        if hasattr(usage, "format_message"):
+            usage.message = printable(usage.message)
+        raise
+
+
 class Group(HelpLayout, TyperGroup):
     """`trf` itself."""
+
+    def make_context(self, *args: Any, **options: Any) -> "Context":
+        with printable_errors():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: "Context") -> Any:
+        with printable_errors():
+            return super().invoke(ctx)
 
     def get_params(self, ctx: "Context") -> "list[Parameter]":
         # --quiet, --debug and --help come last, as in the help of commands.
@@ -168,7 +191,7 @@ def report(error: BaseException) -> int:
         console.fail(f"Interrupted; {', '.join(notes)}.")
         return EXIT_SIGNAL + signal.SIGINT
 
-    from trfcli_pipeline.errors import ArgumentError, TrfError
+    from trfcli_pipeline.errors import ArgumentError, TrfError, is_out_of_memory
 
     match error:
         case ArgumentError():
@@ -179,6 +202,11 @@ def report(error: BaseException) -> int:
         case OSError() if error.strerror is not None:
             place = "" if error.filename is None else f"{error.filename}: "
             console.fail(f"{place}{error.strerror}")
+        # Of `Path.resolve`, before Python 3.13.
+        case RuntimeError() if "Symlink loop" in str(error):
+            console.fail(str(error), hint="Remove the symbolic link")
+        case _ if is_out_of_memory(error):
+            console.fail("Not enough memory", hint=MEMORY_HINT)
         case _:
             text = textwrap.shorten(str(error), 300, placeholder=" ...")
             console.fail(

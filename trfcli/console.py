@@ -7,7 +7,6 @@ used, so that `trf --help` doesn't wait for them.
 
 import codecs
 import io
-import json
 import os
 import re
 import sys
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Literal, TextIO
 
 import typer
 
+from trfcli.streams import replace_closed_streams
 from trfcli.text import NO_BREAK, printable, wrap
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def configure(*, quiet: bool, debug: bool) -> None:
     settings.quiet = quiet
     settings.debug = debug
     settings.if_interrupted = _NOTHING_CHANGED
+    replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="trf.fallback")
@@ -145,8 +146,10 @@ def data(text: str) -> None:
 
 
 def data_json(value: object) -> None:
-    """Print a value as JSON."""
-    data(json.dumps(value, ensure_ascii=False, indent=2))
+    """Print a value as JSON, without characters that a terminal would act on."""
+    from trfcli_pipeline.data.formats.json import escape_invisible, to_json
+
+    data(escape_invisible(to_json(value, indent=2)))
 
 
 def data_line(*facts: str, indent: int = 1) -> None:
@@ -203,7 +206,7 @@ def data_table(
     )
     for number, header in enumerate(headers):
         justify: Literal["left", "right"] = "left" if number < left else "right"
-        table.add_column(Text(header), justify=justify, overflow="fold")
+        table.add_column(Text(printable(header)), justify=justify, overflow="fold")
     for row, style in zip_longest(rows, styles):
         table.add_row(*(Text(printable(cell)) for cell in row), style=style)
     console = _stdout_console()
@@ -246,7 +249,7 @@ def progress(total: int | None, desc: str, *, unit: str = "it") -> "tqdm":
     count = " {desc}  {n_fmt} {unit}  {elapsed}{postfix}"
     return tqdm(
         total=total,
-        desc=desc,
+        desc=printable(desc),
         unit=unit,
         file=sys.stderr,
         disable=settings.quiet or not sys.stderr.isatty(),
@@ -266,7 +269,7 @@ def progress_row(cells: Iterable[tuple[str, int]], note: str = "") -> None:
     """
     if not settings.quiet:
         aligned = [text.rjust(width) for text, width in cells]
-        _write_line(f" {'  '.join([*aligned, note])}".rstrip())
+        _write_line(printable(f" {'  '.join([*aligned, note])}".rstrip()))
 
 
 def terminal_width() -> int:

@@ -15,7 +15,13 @@ pipeline_argument = partial(
     show_default=False,
 )
 batch_size_option = partial(
-    typer.Option, "--batch-size", "-b", metavar="N", min=1, help="Texts per batch."
+    typer.Option,
+    "--batch-size",
+    "-b",
+    metavar="N",
+    min=1,
+    max=2**31 - 1,
+    help="Texts per batch.",
 )
 
 data_argument = partial(

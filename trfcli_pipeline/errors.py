@@ -10,6 +10,8 @@ TrfError
 └── ArgumentError        an argument is invalid, or excludes another one
 """
 
+import textwrap
+
 
 class TrfError(Exception):
     """Base class of all exceptions of the library.
@@ -20,8 +22,9 @@ class TrfError(Exception):
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message if hint is None else f"{message}\n{hint}")
-        self.message = message
+        # It may quote anything, such as the name of a section in a config.
+        self.message = " ".join(message.splitlines())
+        super().__init__(self.message if hint is None else f"{self.message}\n{hint}")
         self.hint = hint
 
 
@@ -53,12 +56,32 @@ class ArgumentError(TrfError):
     """Raised when an argument is invalid, or excludes another one."""
 
 
+_LONGEST = 300
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out."""
+    if isinstance(error, MemoryError):
+        return True
+    # torch.OutOfMemoryError of accelerators, or the plain RuntimeError of a CPU or MPS.
+    text = str(error).lower()
+    is_torch = isinstance(error, RuntimeError)
+    return is_torch and ("out of memory" in text or "can't allocate memory" in text)
+
+
 def one_line(error: BaseException) -> str:
     """Summarize an exception of other code: the first line of its message, after its class.
 
-    The class is left out if the message is written for people, with more than one word.
+    The class is left out if the message is written for people, with more than one word. A line that
+    ends with a colon is only the headline of the next one.
     """
-    first, *_ = [*str(error).strip().splitlines(), ""]
-    if isinstance(error, OSError | ImportError | ValueError) and len(first.split()) > 1:
+    if isinstance(error, SystemError) and error.__cause__ is not None:
+        error = error.__cause__  # of C code that went on after it
+    first, second, *_ = [*str(error).strip().splitlines(), "", ""]
+    if first.endswith(":"):
+        first = f"{first} {second.strip()}"
+    first = textwrap.shorten(first, _LONGEST, placeholder=" ...")
+    is_plain = isinstance(error, OSError | ImportError | ValueError) or type(error) is Exception
+    if is_plain and len(first.split()) > 1:
         return first
     return f"{type(error).__name__}: {first}" if first else type(error).__name__

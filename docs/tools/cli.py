@@ -20,8 +20,8 @@ HEAD = """\
 <!-- Written by docs/tools/cli.py: `make docs-cli`. -->
 
 Data goes to stdout, everything else to stderr, so output can be piped. `NO_COLOR` is honored. The
-exit code is 0 on success, 1 if something failed, 2 if the command was used wrongly, and 130 if it
-was interrupted. Every command also takes the general options of `trf`.
+exit code is 0 on success, 1 if something failed, 2 if the command was used wrongly, 3 if `annotate`
+skipped texts, and 130 if it was interrupted. Every command also takes the general options of `trf`.
 """
 
 

@@ -20,6 +20,7 @@ class FakeHub:
         gated: Names of gated models.
         served: Paths of the files that were downloaded.
         cut: A file whose download breaks off half-way.
+        status: The status that it answers every request with, if it is set.
     """
 
     def __init__(self) -> None:
@@ -28,6 +29,7 @@ class FakeHub:
         self.gated: set[str] = set()
         self.served: list[str] = []
         self.cut: str | None = None
+        self.status: int | None = None
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -68,6 +70,8 @@ class FakeHub:
             request.wfile.write(body)
 
     def respond(self, path: str) -> tuple[int, dict[str, str], bytes]:
+        if self.status is not None:
+            return self.status, {}, b"{}"
         is_api = path.startswith("api/models/")
         path = path.removeprefix("api/models/")
         name = "/".join(path.split("/")[:2])

@@ -2,9 +2,10 @@ import inspect
 import re
 
 import pytest
+import torch
 
 from trfcli_pipeline import errors
-from trfcli_pipeline.errors import TrfError, one_line
+from trfcli_pipeline.errors import TrfError, is_out_of_memory, one_line
 
 CLASSES = {
     name: each
@@ -62,3 +63,41 @@ def test_the_hint_is_given_by_name() -> None:
 )
 def test_one_line(error: Exception, line: str) -> None:
     assert one_line(error) == line
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 17.00 GB)"), True),
+        (MemoryError(), True),
+        (RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"), False),
+        (ValueError("memory"), False),
+    ],
+)
+def test_out_of_memory_errors_are_recognized(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) == expected
+
+
+def test_a_real_out_of_memory_error_is_recognized() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**55)
+    assert is_out_of_memory(caught.value)
+
+
+def test_message_is_one_line_whatever_it_quotes() -> None:
+    assert TrfError("a.cfg: no section \r\n[b\u2028c]").message == "a.cfg: no section  [b c]"
+
+
+def test_summary_is_short_and_includes_what_a_headline_announces() -> None:
+    assert one_line(ValueError("Problem with field 'a':\n    expected int")) == (
+        "Problem with field 'a': expected int"
+    )
+    assert len(one_line(ValueError("x " * 1000))) <= 300
+    assert one_line(Exception("Model missing in file")) == "Model missing in file"
+
+
+def test_summary_names_the_cause_of_an_error_in_c_code() -> None:
+    error = SystemError("returned a result with an exception set")
+    error.__cause__ = OverflowError("int too big to convert")
+    assert one_line(error) == "OverflowError: int too big to convert"

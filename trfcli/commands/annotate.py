@@ -2,7 +2,7 @@
 
 import time
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,6 +17,8 @@ from trfcli.options import (
 
 if TYPE_CHECKING:
     from trfcli_pipeline.tasks.annotate import AnnotationFinished, AnnotationStarted
+
+EXIT_SKIPPED = 3
 
 
 def annotate(
@@ -36,6 +38,14 @@ def annotate(
     ] = 1,
     batch_size: Annotated[int, batch_size_option()] = 256,
     device: DeviceOption = "auto",
+    on_error: Annotated[
+        Literal["stop", "skip"],
+        typer.Option(
+            metavar="ACTION",
+            help="What to do about a text that fails: stop, or skip (list it in "
+            "OUTPUT.skipped.jsonl and exit with code 3).",
+        ),
+    ] = "stop",
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     force: ForceOption = False,
 ) -> None:
@@ -56,6 +66,7 @@ def annotate(
         n_process=n_process,
         batch_size=batch_size,
         device=device,
+        on_error=on_error,
         resume=resume,
         force=force,
     )
@@ -77,6 +88,8 @@ def annotate(
                     console.if_interrupted(f"{output} was already saved")
                     bar.close()
                     describe_end(event, output)
+                    if event.skipped:
+                        raise typer.Exit(EXIT_SKIPPED)
 
 
 def describe_start(started: "AnnotationStarted", output: str) -> None:
@@ -104,4 +117,10 @@ def describe_end(finished: "AnnotationFinished", output: str) -> None:
         console.warn(
             f"The table has no column for {wording.enumeration(finished.left_out)} "
             "(missing from the first text). A .jsonl file keeps all keys."
+        )
+    if finished.skipped:
+        total = finished.texts + finished.skipped
+        console.warn(
+            f"Skipped {wording.thousands(finished.skipped)} of {wording.plural(total, 'text')}; "
+            f"listed in {finished.skipped_path}"
         )

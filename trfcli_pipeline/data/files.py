@@ -1,8 +1,61 @@
-"""Sizes and hashes of files and directories."""
+"""Sizes and hashes of files and directories, and JSON files that may come from elsewhere."""
 
 import hashlib
+import json
+import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+from trfcli_pipeline.errors import TrfError, one_line
+
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def kind_of_file(path: Path) -> str | None:
+    """What a path leads to, if it isn't a regular file: "a directory", "a named pipe", ...
+
+    Opening a named pipe would wait for a program that writes to it.
+
+    Raises:
+        OSError: There is no such file, or its links form a loop.
+    """
+    mode = stat.S_IFMT(os.stat(path).st_mode)
+    return None if mode == stat.S_IFREG else _KINDS.get(mode, "a special file")
+
+
+def read_object(path: Path, error: type[TrfError], *, hint: str | None = None) -> dict[str, Any]:
+    """Read a JSON file that has to contain an object.
+
+    Args:
+        error: Class of the exception to raise.
+        hint: What to do if the file can't be read.
+
+    Raises:
+        TrfError: Of the given class: the file isn't there, isn't JSON, or contains another value.
+    """
+    try:
+        kind = kind_of_file(path)
+        if kind is not None:
+            raise error(f"{path}: {kind}, not a file", hint=hint)
+        value = json.loads(path.read_bytes())
+    except OSError as problem:
+        reason = problem.strerror or one_line(problem)
+        raise error(f"{path}: can't be read ({reason})", hint=hint) from problem
+    except RecursionError as problem:
+        raise error(f"{path}: not valid JSON (nested too deeply)", hint=hint) from problem
+    except ValueError as problem:
+        raise error(f"{path}: not valid JSON ({one_line(problem)})", hint=hint) from problem
+    if not isinstance(value, dict):
+        raise error(f"{path}: not a JSON object", hint=hint)
+    return value
 
 
 def directory_bytes(path: Path) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trfcli_pipeline.data.formats import STDIN, open_rows, place_name
-from trfcli_pipeline.data.formats.rows import LABEL_KEYS, BadRowError, quoted
+from trfcli_pipeline.data.formats.rows import LABEL_KEYS, BadRowError, quoted, shortened
 from trfcli_pipeline.data.surrogates import without_surrogates
 from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.errors import DataError
@@ -67,6 +67,23 @@ class Record:
         return frozenset(label for label, value in cats.items() if value >= GOLD_THRESHOLD)
 
 
+@dataclass(frozen=True, slots=True)
+class BadRecord:
+    """A record that can't be used.
+
+    Attributes:
+        line: Where it starts, as in `Record`.
+        reason: What is wrong.
+        advice: What to do about it.
+        text: Its text, if that could be read.
+    """
+
+    line: int
+    reason: str
+    advice: str | None = None
+    text: str | None = None
+
+
 def read_records(path: Path | str, *, labeled: bool) -> list[Record]:
     """Read all records of a data file, in order.
 
@@ -90,7 +107,18 @@ def iter_records(path: Path | str, *, labeled: bool) -> Iterator[Record]:
     yielded; the rest of the file is only read to count the bad records. See `read_records`.
     """
     name, format, rows = open_rows(path, labeled=labeled)
-    return _checked(name, format.place, rows, labeled=labeled)
+    return _checked(name, format.place, _records(rows, labeled=labeled))
+
+
+def iter_all_records(path: Path | str, *, labeled: bool) -> Iterator[Record | BadRecord]:
+    """Read a data file record by record, with a `BadRecord` in place of each bad one.
+
+    Raises:
+        DataError: The file can't be read. This is an error at once if it is missing, or its format
+            unknown.
+    """
+    _, _, rows = open_rows(path, labeled=labeled)
+    return _records(rows, labeled=labeled)
 
 
 def where(path: Path | str, first: int, last: int | None = None) -> str:
@@ -101,22 +129,25 @@ def where(path: Path | str, first: int, last: int | None = None) -> str:
     return f"{name}, {place}s {first} to {last}"
 
 
-def _checked(
-    name: str, place: str, rows: Iterator[tuple[int, Any]], *, labeled: bool
-) -> Iterator[Record]:
+def _records(rows: Iterator[tuple[int, Any]], *, labeled: bool) -> Iterator[Record | BadRecord]:
+    for line, row in rows:
+        try:
+            yield _to_record(row, line, labeled=labeled)
+        except BadRowError as error:
+            yield BadRecord(line, error.reason, error.advice)
+
+
+def _checked(name: str, place: str, records: Iterator[Record | BadRecord]) -> Iterator[Record]:
     number = 0
     bad: list[int] = []
-    first: BadRowError | None = None
-    for line, row in rows:
+    first: BadRecord | None = None
+    for record in records:
         number += 1
-        try:
-            record = _to_record(row, line, labeled=labeled)
-        except BadRowError as error:
-            first = first or error
-            bad.append(line)
-        else:
-            if first is None:
-                yield record
+        if isinstance(record, BadRecord):
+            first = first or record
+            bad.append(record.line)
+        elif first is None:
+            yield record
     if first is not None:
         message = f"{name}, {place} {bad[0]}: {first.reason}"
         raise DataError(message, hint=_hint(first, place, bad, number))
@@ -124,7 +155,7 @@ def _checked(
         raise DataError(f"{name}: no records in the file", hint=f"A record is {_SHAPE}")
 
 
-def _hint(first: BadRowError, place: str, bad: list[int], number: int) -> str | None:
+def _hint(first: BadRecord, place: str, bad: list[int], number: int) -> str | None:
     parts = [first.advice] if first.advice else []
     if len(bad) > 1:
         places = enumeration([str(each) for each in bad])
@@ -214,7 +245,7 @@ def _value(label: str, value: Any) -> float:
     number = isinstance(value, int | float)
     # NaN fails both comparisons.
     if not number or not 0 <= value <= 1:
-        found = str(value) if number else _kind(value)
+        found = shortened(str(value)) if number else _kind(value)
         raise BadRowError(
             f'the value of {quoted(label)} in "cats" is {found}, not a number from 0 to 1'
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trfcli_pipeline.errors import EncoderError, one_line
+from trfcli_pipeline.errors import DeviceError, EncoderError, is_out_of_memory, one_line
 
 if TYPE_CHECKING:
     from trfcli_pipeline.huggingface.types import PreTrainedModel
@@ -52,6 +52,7 @@ def find_capabilities(model: "PreTrainedModel") -> EncoderCapabilities:
 
     Raises:
         EncoderError: It can't run on wordpieces alone, or doesn't return a row for each of them.
+        DeviceError: Memory ran out.
     """
     arguments = forward_arguments(model)
     layers = _layer_types(model)
@@ -166,6 +167,11 @@ def _try(model: "PreTrainedModel", **inputs: Any) -> Any:
             return model(**tensors, **call_options(forward_arguments(model), **options))
     # A model that needs other inputs may raise any exception.
     except Exception as error:
+        if is_out_of_memory(error):
+            raise DeviceError(
+                f"{model.config.model_type}: not enough memory on {model.device} for a trial run",
+                hint="Use a smaller encoder, or a machine with more memory",
+            ) from error
         raise EncoderError(
             f"{model.config.model_type}: can't run on wordpieces alone: {one_line(error)}",
             hint=_HINT,

@@ -155,15 +155,6 @@ def _limited_groups(cgroups: Path, root: Path) -> list[tuple[Path, tuple[str, st
     return found
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    # On a CPU or MPS, torch raises a plain RuntimeError with such a message.
-    text = str(error).lower()
-    return "out of memory" in text or "can't allocate memory" in text
-
-
 def empty_cache(device: torch.device) -> None:
     """Free the memory that torch caches on an accelerator: it may be fragmented."""
     if device.type != "cpu":

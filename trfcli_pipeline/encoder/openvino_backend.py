@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from trfcli_pipeline.encoder.precision import InferencePrecision
 from trfcli_pipeline.encoder.threads import count_streams
 from trfcli_pipeline.errors import EncoderError, PipelineError, one_line
-from trfcli_pipeline.huggingface import pretrained
+from trfcli_pipeline.huggingface.configs import load_config
 
 if TYPE_CHECKING:
     from trfcli_pipeline.huggingface.types import PretrainedConfig
@@ -93,7 +93,7 @@ class OpenVINOEncoder(torch.nn.Module):
             files = {name: (path / name).read_bytes() for name in (GRAPH_FILE, WEIGHTS_FILE)}
         except OSError as error:
             raise EncoderError(f"{path}: can't load the encoder: {one_line(error)}") from error
-        return cls(pretrained.load_config(path), precision, n_parameters, files)
+        return cls(load_config(path), precision, n_parameters, files)
 
     def save_pretrained(self, path: Path) -> None:
         """Write config, graph and weights to a directory."""

@@ -6,8 +6,8 @@ from typing import Protocol, Self, TypeVar
 
 import torch
 
-from trfcli_pipeline.encoder.devices import empty_cache, is_out_of_memory
-from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.encoder.devices import empty_cache
+from trfcli_pipeline.errors import PipelineError, is_out_of_memory
 
 
 class Divisible(Protocol):

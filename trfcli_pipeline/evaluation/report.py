@@ -44,10 +44,14 @@ def read_history(model: Path | None) -> list[dict[str, Any]]:
     path = None if model is None else model / HISTORY
     if path is None or not path.is_file():
         return []
+    hint = "Remove the file to leave the charts of the training out"
     try:
-        return list(srsly.read_jsonl(path))
-    except ValueError as error:
-        raise DataError(f"{path}: {one_line(error)}") from error
+        history = list(srsly.read_jsonl(path))
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: {one_line(error)}", hint=hint) from error
+    if not all(isinstance(row, dict) for row in history):
+        raise DataError(f"{path}: not a JSON object in each line", hint=hint)
+    return history
 
 
 def is_report(path: Path) -> bool:

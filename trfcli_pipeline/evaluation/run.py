@@ -1,7 +1,7 @@
 """Run a pipeline on labeled texts, and score its text classifier."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from trfcli_pipeline.data.records import Record
-from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.errors import PipelineError, TrfError, one_line
 from trfcli_pipeline.evaluation.classifier import Classifier, gold_cats
 from trfcli_pipeline.evaluation.eval_prediction import Threshold, read_gold
 from trfcli_pipeline.evaluation.results import Evaluation, score_cats
@@ -81,12 +81,12 @@ def predict_texts(
         on_doc: Called with each Doc, for callers that need more than its scores.
 
     Raises:
-        PipelineError: The pipeline didn't return all texts.
+        PipelineError: The pipeline failed, or didn't return all texts.
     """
     cats: list[dict[str, float]] = []
     n_words = 0
     start = time.perf_counter()
-    for doc in nlp.pipe(texts, batch_size=batch_size):
+    for doc in _annotated(nlp, texts, batch_size):
         cats.append(dict(doc.cats))
         n_words += count_words(doc)
         if on_doc is not None:
@@ -95,6 +95,19 @@ def predict_texts(
     if len(cats) != len(texts):
         raise PipelineError(f"The pipeline returned {len(cats)} of {len(texts)} texts")
     return PredictionOutput(cats, n_words, seconds)
+
+
+def _annotated(nlp: Language, texts: Sequence[str], batch_size: int) -> Iterator[Doc]:
+    try:
+        yield from nlp.pipe(texts, batch_size=batch_size)
+    except TrfError:
+        raise
+    # Its components may be anyone's.
+    except Exception as error:
+        raise PipelineError(
+            f"The pipeline failed: {one_line(error)}",
+            hint="Run the command again with --debug for the traceback",
+        ) from error
 
 
 def count_words(doc: Doc) -> int:

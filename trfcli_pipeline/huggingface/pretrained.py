@@ -9,12 +9,14 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trfcli_pipeline.errors import EncoderError, one_line
+from trfcli_pipeline.data.files import read_object
+from trfcli_pipeline.errors import EncoderError
+from trfcli_pipeline.huggingface.configs import load_config
+from trfcli_pipeline.huggingface.foreign_files import COPY_AGAIN, check_files, explain
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -48,7 +50,11 @@ def load_tokenizer(path: Path) -> "PreTrainedTokenizerBase":
     """
     from transformers import AutoTokenizer
 
-    with quiet(), _explain(f"{path}: can't load the tokenizer"):
+    with quiet(), explain(f"{path}: can't load the tokenizer"):
+        check_files(path)
+        settings = path / "tokenizer_config.json"
+        if settings.exists():
+            read_object(settings, EncoderError, hint=COPY_AGAIN)
         tokenizer = AutoTokenizer.from_pretrained(
             path,
             # The directory that a component saved has only a tokenizer_config.json.
@@ -118,11 +124,14 @@ def load_model(
         dtype: Data type to convert the weights to.
 
     Raises:
-        EncoderError: The directory has no encoder that can be loaded, or weights are missing.
+        EncoderError: The directory has no encoder that can be loaded, or weights are missing, have
+            another shape than the config says, or aren't finite.
+        DeviceError: Memory ran out.
     """
     from transformers import AutoModel
 
-    with quiet(), _explain(f"{path}: can't load the encoder"):
+    with quiet(), explain(f"{path}: can't load the encoder"):
+        check_files(path)
         config = load_config(path)
         if config.is_encoder_decoder:
             raise EncoderError(
@@ -136,6 +145,8 @@ def load_model(
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
+            # Instead of an error that doesn't say which. Below, we say it.
+            ignore_mismatched_sizes=True,
             # SDPA returns no attentions.
             attn_implementation="eager" if all_attentions else None,
         )
@@ -155,7 +166,28 @@ def load_model(
             f"{path}: weights are missing ({len(missing)}, such as {missing[0]})",
             hint="Use the directory that the model was saved to, with all its files",
         )
+    _check_weights(path, model, loading["mismatched_keys"])
     return model.eval().to(device)
+
+
+def _check_weights(
+    path: Path, model: "PreTrainedModel", mismatched: Iterable[tuple[str, Any, Any]]
+) -> None:
+    """Check that the weights fit the config, and are numbers.
+
+    Args:
+        mismatched: For each tensor of another shape than the config asks for its name, its shape,
+            and the shape that fits.
+    """
+    for name, found, expected in mismatched:
+        raise EncoderError(
+            f"{path}: {name} has the shape {[*found]}, but config.json asks for {[*expected]}",
+            hint=COPY_AGAIN,
+        )
+    for name, weights in model.named_parameters():
+        # NaN is the minimum and the maximum of values that include it.
+        if weights.numel() and not torch.stack(weights.aminmax()).isfinite().all():
+            raise EncoderError(f"{path}: {name} contains NaN or infinite values", hint=COPY_AGAIN)
 
 
 def _unnamed_weights(model: "PreTrainedModel", unexpected: Iterable[str]) -> list[str]:
@@ -174,7 +206,7 @@ def _unnamed_weights(model: "PreTrainedModel", unexpected: Iterable[str]) -> lis
 
 def vocab_size(path: Path) -> int | None:
     """Read the number of wordpieces that an encoder knows; None if it has no fixed number."""
-    with quiet(), _explain(f"{path}: can't read the encoder's config"):
+    with quiet(), explain(f"{path}: can't read the encoder's config"):
         return getattr(load_config(path), "vocab_size", None)
 
 
@@ -188,8 +220,8 @@ def max_length(path: Path, tokenizer: "PreTrainedTokenizerBase") -> int | None:
     Returns:
         The maximum; None for no limit.
     """
-    limits = [tokenizer.model_max_length]
-    with quiet(), _explain(f"{path}: can't read the encoder's config"):
+    with quiet(), explain(f"{path}: can't find the maximum length"):
+        limits = [tokenizer.model_max_length]
         config = load_config(path)
         n_positions = getattr(config, "max_position_embeddings", None) or _NO_LIMIT
         limits.append(n_positions)
@@ -197,7 +229,7 @@ def max_length(path: Path, tokenizer: "PreTrainedTokenizerBase") -> int | None:
         after_padding = n_positions - (config.pad_token_id or 0) - 1
         if min(limits) > after_padding and config.model_type not in _POSITIONS_FROM_ZERO:
             limits += _positions_after_padding(config)
-    limit = min(limit for limit in limits if limit > 0)
+        limit = min(limit for limit in limits if limit > 0)
     return limit if limit < _NO_LIMIT else None
 
 
@@ -258,59 +290,3 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
-
-
-def load_config(path: Path) -> "PretrainedConfig":
-    """Read the config of a model.
-
-    Configs from before transformers had model types are identified by their architecture, such as
-    "BertForMaskedLM".
-
-    Args:
-        path: Directory of the model.
-
-    Raises:
-        EncoderError: The config has neither a model type nor a known architecture.
-    """
-    from transformers import AutoConfig, PretrainedConfig
-
-    facts, _ = PretrainedConfig.get_config_dict(path, local_files_only=True)
-    if "model_type" in facts:
-        return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-    model_type = _type_of_architectures(facts.get("architectures") or [])
-    if model_type is None:
-        raise EncoderError(
-            f"{path / 'config.json'}: has no model_type",
-            hint='Add the type of the model to it, such as "model_type": "bert"',
-        )
-    return AutoConfig.for_model(model_type, **facts)
-
-
-def _type_of_architectures(names: list[str]) -> str | None:
-    from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
-
-    for model_type, base in MODEL_MAPPING_NAMES.items():
-        # A BertModel with a head is called BertForMaskedLM etc.
-        if isinstance(base, str) and base.endswith("Model"):
-            heads = base.removesuffix("Model") + "For"
-            if any(name == base or name.startswith(heads) for name in names):
-                return model_type
-    return None
-
-
-@contextmanager
-def _explain(problem: str) -> Iterator[None]:
-    """Turn the exceptions of transformers for unusable files into an EncoderError."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except EncoderError:
-        raise
-    except UnpicklingError as error:
-        raise EncoderError(
-            f"{problem}: its file contains more than weights, possibly malicious code",
-            hint="Use a checkpoint in the safetensors format",
-        ) from error
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        raise EncoderError(f"{problem}: {one_line(error)}") from error

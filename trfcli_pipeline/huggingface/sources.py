@@ -3,6 +3,7 @@
 import importlib.util
 import os
 from dataclasses import dataclass
+from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -123,14 +124,10 @@ def _on_hub(name: str, revision: str | None, weights: bool) -> Source:
         problem, hint = problems[type(error)]
         raise EncoderError(f"{name}: {problem}", hint=hint) from error
     except Exception as error:
-        # Without a connection, the client raises whatever its HTTP library raises.
         cached = try_to_load_from_cache(name, "config.json", revision=revision)
         path = Path(cached).parent if isinstance(cached, str) else None
         if path is None or (weights and not _weights_among(os.listdir(path))):
-            raise EncoderError(
-                f"{name}: can't reach the Hugging Face hub, and the model isn't cached",
-                hint=_FALLBACK_HINT,
-            ) from error
+            raise _unavailable(name, error) from error
     else:
         top = [file.rfilename for file in info.siblings or [] if "/" not in file.rfilename]
         files = [name for name in top if name.endswith(_TEXT_FILES)]
@@ -148,6 +145,28 @@ def _on_hub(name: str, revision: str | None, weights: bool) -> Source:
         raise EncoderError(f"{name}: isn't a transformers model (it has no config.json)")
     # The directory of a snapshot has the name of its commit.
     return Source(name.rpartition("/")[2], f"the Hugging Face hub, {name}", path, path.name)
+
+
+def _unavailable(name: str, error: Exception) -> EncoderError:
+    """The error for a model that isn't cached and that the hub doesn't serve."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # Without a connection, the client raises whatever its HTTP library raises.
+    if not isinstance(error, HfHubHTTPError):
+        problem = "can't reach the Hugging Face hub, and the model isn't cached"
+        return EncoderError(f"{name}: {problem}", hint=_FALLBACK_HINT)
+    status = error.response.status_code
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return EncoderError(
+            f"{name}: the Hugging Face hub refuses more requests for now (429)",
+            hint="Try again in some minutes. Logging in raises the limit: hf auth login",
+        )
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return EncoderError(
+            f"{name}: the Hugging Face hub refuses access ({status})", hint="Log in: hf auth login"
+        )
+    problem = f"the Hugging Face hub answers with an error ({status}), and the model isn't cached"
+    return EncoderError(f"{name}: {problem}", hint="Try again later")
 
 
 def _weights_among(names: list[str]) -> list[str]:

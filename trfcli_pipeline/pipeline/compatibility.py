@@ -1,6 +1,7 @@
 """Checks that the components of a pipeline fit together."""
 
 from spacy.language import Language
+from spacy.pipeline import TextCategorizer
 
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.textcat_checks import check_labels
@@ -17,5 +18,5 @@ def check_components(nlp: Language) -> None:
     for _, pipe in nlp.pipeline:
         if isinstance(pipe, TransformersTok2Vec) and pipe.model.shim.is_loaded:
             check_tokenizers(nlp, pipe.transformers_model.config)
-        elif isinstance(pipe, TransformersTextCategorizer):
+        elif isinstance(pipe, TransformersTextCategorizer | TextCategorizer):
             check_labels(pipe.name, pipe.labels, pipe.model)

@@ -1,13 +1,12 @@
 """TransformersLanguage: `lang = "trf"` on top of an underlying language."""
 
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any, Literal, cast
 
 from spacy import util
 from spacy.errors import Errors
 from spacy.language import BaseDefaults, Language
-from spacy.pipeline import Sentencizer, TrainablePipe
+from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import registry
@@ -23,6 +22,7 @@ from trfcli_pipeline.pipeline.compatibility import check_components
 from trfcli_pipeline.pipeline.language_tokenizer import TOKENIZER, underlying_language
 from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 from trfcli_pipeline.pipeline.processes import spawn_if_needed
+from trfcli_pipeline.pipeline.saved_language import SavedLanguage
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
@@ -40,7 +40,7 @@ class TransformersDefaults(BaseDefaults):
     config = Config({"nlp": {"tokenizer": {"@tokenizers": TOKENIZER, "lang": None}}})
 
 
-class TransformersLanguage(Language):
+class TransformersLanguage(SavedLanguage):
     """A pipeline whose components share one transformer.
 
     `nlp.lang` is "trf"; `nlp.vocab.lang` and `nlp.meta["lang"]` are the underlying language, which
@@ -270,20 +270,6 @@ class TransformersLanguage(Language):
             return TransformersOptimizer()
         return cast(Optimizer, registry.resolve({"optimizer": configured})["optimizer"])
 
-    def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
-        """Save the pipeline to a directory, with the SHA-256 of its files in `meta.json`.
-
-        See `Language.to_disk`.
-        """
-        self._order_punctuation()
-        with manifest.recorded(Path(path)):
-            super().to_disk(path, exclude=exclude)
-
-    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        """Serialize the pipeline; see `Language.to_bytes`."""
-        self._order_punctuation()
-        return super().to_bytes(exclude=exclude)
-
     def _link_components(self) -> None:
         """Connect the components after the pipeline has changed or was loaded.
 
@@ -292,15 +278,6 @@ class TransformersLanguage(Language):
         """
         super()._link_components()
         check_components(self)
-
-    def _order_punctuation(self) -> None:
-        """Let spaCy's sentencizer save the same bytes in every process.
-
-        It saves its punctuation in the order of a set, which differs between processes.
-        """
-        for _, pipe in self.components:
-            if isinstance(pipe, Sentencizer):
-                pipe.punct_chars = dict.fromkeys(sorted(pipe.punct_chars))
 
     def _names_of(self, kind: type) -> set[str]:
         return {name for name, pipe in self.pipeline if isinstance(pipe, kind)}

@@ -10,10 +10,16 @@ import spacy
 from spacy.language import Language
 
 from trfcli_pipeline.encoder.devices import DeviceWarning, resolve_device
-from trfcli_pipeline.errors import PipelineError, one_line
+from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.huggingface import sources
 from trfcli_pipeline.pipeline.compatibility import check_components
 from trfcli_pipeline.pipeline.components import find_component, require_component
+from trfcli_pipeline.pipeline.foreign_pipelines import (
+    check_files,
+    check_meta,
+    check_values,
+    explain,
+)
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 
@@ -87,21 +93,24 @@ def load_pipeline(
         overrides: Values for settings of its config, by their dotted keys.
 
     Raises:
-        PipelineError: There is no such pipeline, or it can't be loaded.
-        DeviceError: The machine has no such device.
+        PipelineError: There is no such pipeline, it can't be loaded, or its weights aren't finite.
+        EncoderError: Its encoder can't be loaded.
+        DeviceError: The machine has no such device, or memory runs out.
     """
     resolve_device(device)
     check_pipeline(model)
     path = Path(model).expanduser()
-    try:
+    if path.exists():
+        check_files(path)
+        check_meta(path)
+    with explain(model):
         source = path if path.exists() else model
         with warnings.catch_warnings():
             # `device` takes the place of the one in the config.
             warnings.simplefilter("ignore", DeviceWarning)
             nlp = spacy.load(source, exclude=exclude, config=dict(overrides or {}))
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise PipelineError(f"{model}: can't be loaded: {one_line(error)}") from error
-    check_components(nlp)
+        check_components(nlp)
+        check_values(nlp)
     encoder = find_component(nlp, TransformersTok2Vec)
     if encoder is not None:
         encoder.model.shim.to(device)

@@ -1,5 +1,6 @@
 """Saved pipelines: which of a directory's files are theirs, and whether those are intact."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import spacy
@@ -13,6 +14,8 @@ from trfcli_pipeline.errors import PipelineError
 
 _CONFIG = "config.cfg"
 _HISTORY = "training.jsonl"
+# Of components that save a file, such as spaCy's sentencizer and entity ruler.
+_SUFFIXES = (".json", ".jsonl")
 
 
 def own_files(path: Path) -> frozenset[str] | None:
@@ -27,21 +30,29 @@ def own_files(path: Path) -> frozenset[str] | None:
     files = manifest.read_manifest(path)
     if files is not None:
         return frozenset({*files, manifest.META}) if _CONFIG in files else None
-    meta = manifest.read_meta(path)
-    if meta is None or not (path / _CONFIG).is_file():
+    if manifest.read_meta(path) is None or not (path / _CONFIG).is_file():
         return None
     try:
         nlp = spacy.load(path)
     except Exception:
         return None
-    entries = {_CONFIG, manifest.META, "tokenizer", "vocab", *nlp.component_names}
-    # Where spaCy saves its sentencizer.
-    entries |= {f"{name}.json" for name in nlp.component_names}
-    if "training" in meta.get("trf", {}):
-        entries.add(_HISTORY)
+    entries = entry_names(nlp.component_names)
+    if "training" not in manifest.read_section(path):
+        entries.discard(_HISTORY)
     return frozenset(
         name for name in manifest.list_files(path) if name.partition("/")[0] in entries
     )
+
+
+def entry_names(components: Iterable[str]) -> set[str]:
+    """Names of the files and directories that may be at the top of a pipeline's directory.
+
+    Args:
+        components: The names of its components.
+    """
+    names = [*components]
+    files = {Path(name).with_suffix(suffix).name for name in names for suffix in _SUFFIXES}
+    return {_CONFIG, manifest.META, _HISTORY, "tokenizer", "vocab", *names, *files}
 
 
 PIPELINE = Kind("a spaCy pipeline", own_files)

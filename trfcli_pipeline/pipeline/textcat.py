@@ -13,7 +13,7 @@ from thinc.api import Model, NumpyOps, Ops, Optimizer
 from thinc.types import Floats2d
 
 from trfcli_pipeline.data.labels import check_cats
-from trfcli_pipeline.errors import DataError, PipelineError
+from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.heads.architectures import ClassifierModel, make_classifier
 from trfcli_pipeline.heads.initialization import (
     copy_weights,
@@ -134,9 +134,7 @@ class TransformersTextCategorizer(TextCategorizer):
 
     @thresholds.setter
     def thresholds(self, values: Mapping[str, float]) -> None:
-        checks.check_known(self.name, "thresholds", values, self.labels)
-        if any(not 0.0 < value < 1.0 for value in values.values()):
-            raise PipelineError(f"{self.name}: thresholds must be between 0 and 1, got {values}")
+        checks.check_thresholds(self.name, values, self.labels)
         self.cfg["thresholds"] = {label: float(value) for label, value in values.items()}
 
     @property
@@ -179,15 +177,9 @@ class TransformersTextCategorizer(TextCategorizer):
                 labels = [label for eg in get_examples() for label in eg.reference.cats]
         for label in labels or ():
             self.add_label(label)
-        least = 2 if self.exclusive_classes else 1
-        if len(self.labels) < least:
-            raise DataError(
-                f"{self.name}: needs {least} or more labels, got {len(self.labels)}",
-                hint="Label the texts, or call add_label",
-            )
-        checks.check_known(
-            self.name, "positive_label", [positive_label] if positive_label else [], self.labels
-        )
+        checks.check_number(self.name, self.labels, exclusive=self.exclusive_classes)
+        positive = [positive_label] if positive_label else []
+        checks.check_known(self.name, "positive_label", positive, self.labels)
         self.cfg["positive_label"] = positive_label
         # Tuned for the weights that are about to be replaced.
         self.cfg["thresholds"] = {}

@@ -1,8 +1,10 @@
 """Checks of the labels of a classifier and of its examples."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from spacy.errors import Errors
+from thinc.api import Model
 
 from trfcli_pipeline.errors import DataError, PipelineError
 from trfcli_pipeline.heads.architectures import ClassifierModel
@@ -19,6 +21,16 @@ def check_unique(name: str, labels: Iterable[str]) -> list[str]:
     return labels
 
 
+def check_number(name: str, labels: Sequence[str], *, exclusive: bool) -> None:
+    """Raise a DataError if a classifier has too few labels."""
+    least = 2 if exclusive else 1
+    if len(labels) < least:
+        raise DataError(
+            f"{name}: needs {least} or more labels, got {len(labels)}",
+            hint="Label the texts, or call add_label",
+        )
+
+
 def check_known(name: str, setting: str, labels: Iterable[str], known: Collection[str]) -> None:
     """Raise a PipelineError if a setting of the component `name` has an unknown label."""
     unknown = [label for label in labels if label not in known]
@@ -29,16 +41,24 @@ def check_known(name: str, setting: str, labels: Iterable[str], known: Collectio
         )
 
 
-def check_labels(name: str, labels: Sequence[str], model: ClassifierModel) -> None:
-    """Check that a loaded classifier has one output for each label.
+def check_thresholds(name: str, values: Mapping[str, float], known: Collection[str]) -> None:
+    """Raise a PipelineError if a threshold is out of range, or is that of an unknown label."""
+    check_known(name, "thresholds", values, known)
+    if any(not 0.0 < value < 1.0 for value in values.values()):
+        raise PipelineError(f"{name}: thresholds must be between 0 and 1, got {values}")
+
+
+def check_labels(name: str, labels: Sequence[str], model: Model[Any, Any]) -> None:
+    """Check that a loaded classifier, of `trf` or of spaCy, has one output for each label.
 
     Raises:
         PipelineError: It doesn't.
     """
-    output = model.get_ref("output_layer")
-    if not output.has_param("W"):
+    output = model.maybe_get_ref("output_layer") or model
+    n_labels, n_outputs = len(set(labels)), output.maybe_get_dim("nO")
+    # None: there is such a parameter, but it isn't set.
+    if n_outputs is None or output.has_param("W") is None:
         return
-    n_labels, n_outputs = len(set(labels)), output.get_dim("nO")
     if n_labels != len(labels) or n_labels != n_outputs:
         raise PipelineError(
             f"{name}: has {n_labels} different labels, but {n_outputs} outputs",

@@ -3,30 +3,28 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
-from thinc.api import CupyOps, Optimizer, set_dropout_rate
+from thinc.api import Optimizer, set_dropout_rate
 from thinc.types import Floats2d
 
 from trfcli_pipeline.encoder.activations import KINDS, Activations, kinds_to_keep
 from trfcli_pipeline.encoder.model import TransformersWrapper
 from trfcli_pipeline.encoder.padding import WordPieces
-from trfcli_pipeline.heads.doc_tensor import set_doc_tensor
 from trfcli_pipeline.huggingface.sources import locate
 from trfcli_pipeline.pipeline.buffering import pipe_buffers
 from trfcli_pipeline.pipeline.components import find_pipeline, no_rehearsal
+from trfcli_pipeline.pipeline.doc_outputs import assign_outputs, clear_outputs
 from trfcli_pipeline.pipeline.doc_rows import rows_by_doc, start_download, word_pieces
-from trfcli_pipeline.pipeline.finite import check_finite
 from trfcli_pipeline.pipeline.listeners import ListenedTo
 from trfcli_pipeline.pipeline.pending_update import PendingUpdate
 from trfcli_pipeline.pipeline.saved_parts import Part, SavedInParts, json_part
 from trfcli_pipeline.pipeline.tokenizer_checks import check_tokenizers
-from trfcli_pipeline.pipeline.vectors import set_vector_hooks
 from trfcli_pipeline.tokenization.extensions import doc_alignment, install_extensions
 
 if TYPE_CHECKING:
@@ -202,15 +200,7 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
         return lambda: self._assign(docs, *wait())
 
     def _assign(self, docs: Sequence[Doc], rows: Iterable[Floats2d], outputs: Activations) -> None:
-        parts = outputs.split([len(doc._.trf_segments) for doc in docs])
-        for doc, part, tensor in zip(docs, parts, rows, strict=True):
-            # Arrays on a GPU aren't checked, as that would wait for the device. The scores are.
-            if not isinstance(self.model.ops, CupyOps):
-                check_finite(self.name, "activations", tensor, [doc], [len(doc)])
-            set_doc_tensor(doc, tensor)
-            for kind in KINDS:
-                doc._.set(f"trf_{kind}", getattr(part, kind))
-            set_vector_hooks(doc)
+        assign_outputs(self.name, self.model.ops, docs, rows, outputs)
 
     def _input(self, docs: Sequence[Doc]) -> WordPieces:
         if self._pending is not None and self._pending.has_gradients():
@@ -255,10 +245,7 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
 
     def release(self, docs: Iterable[Doc]) -> None:
         """Remove the encoder's output from Docs whose heads have read it."""
-        for doc in docs:
-            doc.tensor = cast(Any, self.model.ops.alloc1f(0))
-            for kind in KINDS:
-                doc._.set(f"trf_{kind}", None)
+        clear_outputs(self.model.ops, docs)
 
     def rehearse(
         self, examples: Iterable[Example], *, losses: dict[str, float] | None = None, **_: Any

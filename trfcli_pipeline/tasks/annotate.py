@@ -5,28 +5,34 @@ import hashlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice, tee
 from pathlib import Path
-from typing import Any, Self
-
-from spacy.language import Language
+from typing import Any, Literal, Self
 
 from trfcli_pipeline.data.formats import STDIN, open_writer
-from trfcli_pipeline.data.formats.json import to_json
-from trfcli_pipeline.data.formats.rows import LABEL_KEYS, Writer
+from trfcli_pipeline.data.formats.json import escape_invisible, to_json
+from trfcli_pipeline.data.formats.rows import Writer
 from trfcli_pipeline.data.outputs.resumable import ResumableFile
-from trfcli_pipeline.data.records import Record, iter_records, where
-from trfcli_pipeline.errors import DataError, OutputError
+from trfcli_pipeline.data.records import BadRecord, Record, iter_all_records, iter_records
+from trfcli_pipeline.errors import OutputError
 from trfcli_pipeline.pipeline.loading import check_pipeline, keep_what_heads_read, load_pipeline
 from trfcli_pipeline.pipeline.processes import forks_work
 from trfcli_pipeline.pipeline.saved import pipeline_digest
-from trfcli_pipeline.tasks.predictions import Batch, Predicted, Predictor
+from trfcli_pipeline.tasks.annotation_batches import (
+    Records,
+    check_length,
+    check_lengths,
+    divide,
+    make_batches,
+    rows_of,
+    texts_of,
+)
+from trfcli_pipeline.tasks.predictions import Predicted, Predictor
+from trfcli_pipeline.tasks.skipped_texts import SkippedTexts
 from trfcli_pipeline.tasks.worker_pool import start_workers
-
-# Limits the activations that long texts keep in memory at the same time.
-_BATCH_CHARACTERS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,8 @@ class AnnotationFinished:
         labels: Number of texts that each label was predicted for.
         left_out: Keys without a column in the table, because the first text doesn't have them.
         words_per_second: Speed of this run.
+        skipped: Number of texts that were skipped.
+        skipped_path: The file that lists them.
     """
 
     texts: int
@@ -66,6 +74,8 @@ class AnnotationFinished:
     labels: Mapping[str, int]
     left_out: Sequence[str]
     words_per_second: float
+    skipped: int = 0
+    skipped_path: Path | None = None
 
 
 AnnotationEvent = AnnotationStarted | BatchAnnotated | AnnotationFinished
@@ -79,6 +89,7 @@ def annotate(
     n_process: int = 1,
     batch_size: int = 256,
     device: str = "auto",
+    on_error: Literal["stop", "skip"] = "stop",
     resume: bool = False,
     force: bool = False,
 ) -> Generator[AnnotationEvent, None, None]:
@@ -102,6 +113,8 @@ def annotate(
         batch_size: Maximum number of texts per batch. Large batches have many texts of similar
             length, which saves padding.
         device: Device for the encoder.
+        on_error: What to do about a text that can't be read or that the pipeline fails on: stop, or
+            skip it and list it in a file; see `SkippedTexts`.
         resume: Continue an interrupted run, if there is one.
         force: Overwrite an existing output, and what an interrupted run has left of it.
 
@@ -110,33 +123,55 @@ def annotate(
             records on stdin and failures of the pipeline are reported after work has begun.
     """
     writer = open_writer(output)
-    with _open_output(output, writer, model, source, resume=resume, force=force) as file:
+    file = _open_output(output, writer, model, source, resume=resume, force=force)
+    skip = on_error == "skip"
+    with ExitStack() as outputs:
+        skipped = None
+        if skip:
+            # Entered first, it ends last: an output that is complete can't be resumed.
+            skipped = outputs.enter_context(
+                SkippedTexts(
+                    output,
+                    resumable=writer.streams and output != STDIN,
+                    resume=resume,
+                    force=force,
+                    models=[model],
+                    data=[source],
+                )
+            )
+        outputs.enter_context(file)
         check_pipeline(model)
-        total, longest = _survey(source)
+        read = iter_all_records if skip else iter_records
+        total, longest = _survey(source, read)
         if total is not None and isinstance(file, ResumableFile):
             # The predictions come on top, but compression may take as much away.
             file.check_room(Path(source).stat().st_size)
         nlp = load_pipeline(model, device=device)
         if not writer.takes_docs:
             keep_what_heads_read(nlp)
-        if longest is not None:
-            _check_length(nlp, source, longest)
-        predictor = Predictor(nlp, as_docs=writer.takes_docs)
-        progress = _Progress(model=pipeline_digest(nlp.path))
-        records = iter_records(source, labeled=False)
+        if longest is not None and not skip:
+            check_length(nlp, source, longest)
+        predictor = Predictor(nlp, as_docs=writer.takes_docs, skip=skip)
+        progress = _Progress(pipeline_digest(nlp.path), skipped)
+        records = check_lengths(nlp, source, read(source, labeled=False), skip=skip)
         if isinstance(file, ResumableFile) and file.state:
             progress.restore(file, records)
             writer.state = file.state["writer"]
+        if skipped is not None:
+            skipped.rewind(file.state.get("skipped"))
         yield AnnotationStarted(total, progress.texts)
 
         words_before, start = progress.words, time.perf_counter()
         # The workers run ahead of the output, so the batches are read from two places.
-        batches, sent = tee(_batches(nlp, source, records, batch_size))
+        batches, sent = tee(make_batches(records, batch_size))
         with start_workers(predictor, n_process, fork=forks_work(nlp)) as run:
-            results = run(_texts(source, batch) for batch in sent)
+            results = run(texts_of(source, batch) for batch in sent)
             for batch, predicted in zip(batches, results, strict=True):
-                content = writer.add(_rows(batch, predicted.content))
+                done, failed = divide(batch, predicted.failed)
+                content = writer.add(rows_of(done, predicted.content))
                 progress.add(batch, predicted)
+                if skipped is not None:
+                    skipped.add(failed)
                 if writer.streams:
                     file.append(_compressed(output, content), progress.state(writer))
                 yield BatchAnnotated(len(batch), predicted.words)
@@ -144,8 +179,10 @@ def annotate(
                 file.append(_compressed(output, writer.end()), progress.state(writer))
         seconds = time.perf_counter() - start
     yield AnnotationFinished(
-        texts=progress.texts,
+        texts=progress.texts - (skipped.number if skipped else 0),
         words=progress.words,
+        skipped=skipped.number if skipped else 0,
+        skipped_path=Path(skipped.name) if skipped else None,
         labels=progress.labels,
         left_out=sorted(writer.left_out),
         words_per_second=(progress.words - words_before) / seconds,
@@ -155,6 +192,8 @@ def annotate(
 class _Stdout:
     """Stands in for a `ResumableFile`."""
 
+    state: Mapping[str, Any] = {}
+
     def __enter__(self) -> Self:
         return self
 
@@ -162,7 +201,8 @@ class _Stdout:
         pass
 
     def append(self, chunk: bytes, state: Mapping[str, Any]) -> None:
-        sys.stdout.buffer.write(chunk)
+        # The output may be a terminal, which would act on characters in the texts.
+        sys.stdout.buffer.write(escape_invisible(chunk.decode()).encode())
         sys.stdout.buffer.flush()
 
 
@@ -186,14 +226,15 @@ def _compressed(output: str, content: bytes) -> bytes:
     return gzip.compress(content, mtime=0) if output.lower().endswith(".gz") else content
 
 
-def _survey(source: str) -> tuple[int | None, Record | None]:
+def _survey(source: str, read: Callable[..., Records]) -> tuple[int | None, Record | None]:
     """Read all records of a file; return their number and the longest one."""
     if source == STDIN:
         return None, None
-    total, longest = 0, None
-    for record in iter_records(source, labeled=False):
+    total = 0
+    longest: Record | None = None
+    for record in read(source, labeled=False):
         total += 1
-        if longest is None or len(record.text) > len(longest.text):
+        if isinstance(record, Record) and len(record.text) > len(longest.text if longest else ""):
             longest = record
     return total, longest
 
@@ -201,14 +242,15 @@ def _survey(source: str) -> tuple[int | None, Record | None]:
 class _Progress:
     """Counts what was annotated, and identifies the texts by a hash."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, skipped: SkippedTexts | None) -> None:
         self.model = model
+        self.skipped = skipped
         self.texts = 0
         self.words = 0
         self.labels: Counter[str] = Counter()
         self._input = hashlib.sha256()
 
-    def add(self, batch: Iterable[Record], predicted: Predicted) -> None:
+    def add(self, batch: Iterable[Record | BadRecord], predicted: Predicted) -> None:
         self.words += predicted.words
         self.labels += predicted.labels
         self._add_records(batch)
@@ -221,70 +263,45 @@ class _Progress:
             "words": self.words,
             "labels": dict(self.labels),
             "writer": writer.state,
+            **({} if self.skipped is None else {"skipped": self.skipped.progress}),
         }
 
-    def restore(self, file: ResumableFile, records: Iterator[Record]) -> None:
+    def restore(self, file: ResumableFile, records: Records) -> None:
         """Continue from the state of an interrupted run, and skip the records that are done.
 
         Raises:
-            OutputError: The interrupted run had another model or other texts.
+            OutputError: The interrupted run had another model or other texts, or listed skipped
+                texts, which this one doesn't; or its state lacks a part.
         """
-        state = file.state
-        if state["model"] != self.model:
+        match file.state:
+            case {
+                "model": str(model),
+                "input": str(digest),
+                "texts": int(texts),
+                "words": int(words),
+                "labels": dict(labels),
+                "writer": dict(),
+            } if texts >= 0:
+                pass
+            case _:
+                raise OutputError(
+                    f"{file.state_path}: damaged, can't be continued",
+                    hint="Use --force to start over",
+                )
+        if "skipped" in file.state and self.skipped is None:
+            raise OutputError(
+                f"{file.partial}: written with --on-error skip", hint="Use that option again"
+            )
+        if model != self.model:
             raise file.mismatch("model")
-        self._add_records(islice(records, state["texts"]))
-        if self._input.hexdigest() != state["input"]:
+        self._add_records(islice(records, texts))
+        if self._input.hexdigest() != digest:
             raise file.mismatch("input")
-        self.words = state["words"]
-        self.labels = Counter(state["labels"])
+        self.words = words
+        self.labels = Counter(labels)
 
-    def _add_records(self, records: Iterable[Record]) -> None:
+    def _add_records(self, records: Iterable[Record | BadRecord]) -> None:
         for record in records:
             self.texts += 1
-            self._input.update(f"{to_json([record.text, record.extra])}\n".encode(errors="replace"))
-
-
-def _check_length(nlp: Language, source: str, record: Record) -> None:
-    if len(record.text) > nlp.max_length:
-        raise DataError(
-            f"{where(source, record.line)}: the text has {len(record.text):,} characters, but the "
-            f"pipeline takes at most {nlp.max_length:,}",
-            hint="Split the text",
-        )
-
-
-def _batches(
-    nlp: Language, source: str, records: Iterable[Record], size: int
-) -> Iterator[list[Record]]:
-    batch: list[Record] = []
-    characters = 0
-    for record in records:
-        _check_length(nlp, source, record)
-        batch.append(record)
-        characters += len(record.text)
-        if len(batch) == size or characters >= _BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
-
-
-def _texts(source: str, batch: Sequence[Record]) -> Batch:
-    place = where(source, batch[0].line, batch[-1].line)
-    return Batch(place, [record.text for record in batch])
-
-
-def _rows(
-    batch: Sequence[Record], content: list[dict[str, Any]] | bytes
-) -> list[dict[str, Any]] | bytes:
-    if isinstance(content, bytes):
-        return content
-    return [_row(record, found) for record, found in zip(batch, content, strict=True)]
-
-
-def _row(record: Record, predicted: Mapping[str, Any]) -> dict[str, Any]:
-    taken = {*LABEL_KEYS, *predicted}
-    renamed = {f"input_{key}": value for key, value in record.extra.items() if key in taken}
-    # In the output of an earlier run, "input_" keys are the original ones.
-    kept = {key: value for key, value in record.extra.items() if key not in taken}
-    return {"text": record.text, **renamed, **kept, **predicted}
+            content = [record.text, None if isinstance(record, BadRecord) else record.extra]
+            self._input.update(f"{to_json(content)}\n".encode(errors="replace"))

@@ -1,11 +1,13 @@
 """Score a pipeline's text classifier on labeled texts."""
 
-import json
 from contextlib import ExitStack
 from pathlib import Path
 
+from trfcli_pipeline.data.files import read_object
+from trfcli_pipeline.data.formats.json import to_json
 from trfcli_pipeline.data.outputs.files import FileKind, OutputFile, check_distinct, open_file
 from trfcli_pipeline.data.records import Record, read_records
+from trfcli_pipeline.errors import OutputError
 from trfcli_pipeline.evaluation import report, run
 from trfcli_pipeline.evaluation.classifier import find_classifier
 from trfcli_pipeline.evaluation.results import Evaluation
@@ -17,10 +19,9 @@ _METRICS = {"accuracy", "cats_macro_f", "ece", "intervals", "n_scored", "exclusi
 
 def _is_metrics(path: Path) -> bool:
     try:
-        found = json.loads(path.read_bytes())
-    except ValueError:
+        return read_object(path, OutputError).keys() >= _METRICS
+    except OutputError:
         return False
-    return isinstance(found, dict) and found.keys() >= _METRICS
 
 
 METRICS = FileKind("metrics of trf evaluate", _is_metrics)
@@ -98,7 +99,7 @@ def _evaluate(
         nlp, records, classifier, name=data, threshold=threshold, batch_size=batch_size
     )
     if metrics is not None:
-        metrics.write(f"{json.dumps(result.metrics(), indent=2, ensure_ascii=False)}\n")
+        metrics.write(f"{to_json(result.metrics(), indent=2)}\n")
     if page is not None:
         pipeline = f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']}"
         page.write(

@@ -24,6 +24,7 @@ from trfcli_pipeline.data.outputs.directories import Kind, open_directory
 from trfcli_pipeline.data.records import read_records
 from trfcli_pipeline.errors import ArgumentError, OutputError, PipelineError, one_line
 from trfcli_pipeline.pipeline.language import DISTRIBUTION
+from trfcli_pipeline.pipeline.saved import entry_names
 from trfcli_pipeline.tasks.archives import ARCHIVES, build_archives, timestamp
 from trfcli_pipeline.tasks.before_after import evenly
 from trfcli_pipeline.tasks.half import Halved, compare_halved, halve_encoder
@@ -33,10 +34,6 @@ from trfcli_pipeline.tasks.own_wheel import build_own_wheel
 from trfcli_pipeline.tasks.package_meta import package_meta
 from trfcli_pipeline.tasks.verification import Verified, verify_wheel
 
-# Beside the components' and the documents.
-_OWN_ENTRIES = {"config.cfg", "meta.json", "tokenizer", "vocab", "training.jsonl"}
-# Of components that save a file, such as spaCy's sentencizer and entity ruler.
-_SUFFIXES = (".json", ".jsonl")
 _PROJECT = "pyproject.toml"
 _MAX_TEXTS = 200
 
@@ -172,8 +169,7 @@ def _read_texts(path: str) -> Sequence[str]:
 def _copy_pipeline(model_dir: Path, data_dir: Path) -> None:
     """Copy the files that belong to a pipeline, and nothing else that lies in its directory."""
     names = load_config(model_dir / "config.cfg").get("components", {})
-    files = {Path(name).with_suffix(suffix).name for name in names for suffix in _SUFFIXES}
-    entries = {*_OWN_ENTRIES, *FILENAMES_DOCS, *names, *files}
+    entries = {*entry_names(names), *FILENAMES_DOCS}
     listed = manifest.read_manifest(model_dir)
     own = None if listed is None else frozenset({*listed, manifest.META, *FILENAMES_DOCS})
     data_dir.mkdir(parents=True)
@@ -226,7 +222,7 @@ def _complete(
     try:
         complete: dict[str, Any] = get_meta(data_dir, meta)
     # spaCy loads the pipeline to find its requirements, which runs the code of its components.
-    except (FileNotFoundError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:
         # The copy is gone when people read this.
         reason = one_line(error).replace(str(data_dir), str(model_dir))
         raise PipelineError(f"{model_dir} can't be loaded: {reason}") from error

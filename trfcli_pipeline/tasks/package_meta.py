@@ -13,16 +13,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import srsly
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 from spacy.about import __version__ as spacy_version
-from spacy.schemas import ModelMetaSchema, validate
 from spacy.util import get_minor_version_range, load_config, walk_dict
 
+from trfcli_pipeline.data.files import read_object
 from trfcli_pipeline.data.surrogates import SURROGATE
-from trfcli_pipeline.errors import PipelineError, one_line
+from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.pipeline.foreign_pipelines import (
+    COPY_AGAIN,
+    check_file,
+    explain,
+    meta_problems,
+)
 from trfcli_pipeline.pipeline.language import DISTRIBUTION
 from trfcli_pipeline.pipeline.loading import check_name, check_pipeline
 
@@ -45,7 +50,9 @@ def package_meta(
         PipelineError: `model_dir` isn't a pipeline, or a field can't be part of a package.
     """
     path = model_dir / "meta.json"
-    meta = _read_meta(path)
+    check_pipeline(str(model_dir))
+    check_file(model_dir / "config.cfg")
+    meta = read_object(path, PipelineError, hint=COPY_AGAIN)
     options = {"name": name, "version": version}
     given = {key: value for key, value in options.items() if value is not None}
     meta.update(given)
@@ -53,11 +60,9 @@ def package_meta(
     places = {key: f"--{key}" if key in given else f'{path}: "{key}"' for key in _HEADERS}
     for field, text in _texts(meta):
         _check_encodable(places.get(field, f'{path}: "{field}"'), text)
-    errors = validate(ModelMetaSchema, meta)
-    if not isinstance(meta.get("trf") or {}, dict):
-        errors.append("[trf] Input should be an object")
-    if errors:
-        raise PipelineError(f"{path}: {'; '.join(errors)}", hint="Correct it in meta.json")
+    problems = meta_problems(meta)
+    if problems:
+        raise PipelineError(f"{path}: {'; '.join(problems)}", hint="Correct it in meta.json")
     for key in _HEADERS:
         _check_line(places[key], meta.get(key, ""))
     # Summaries may have several lines in meta.json, but not in the package's metadata.
@@ -71,19 +76,6 @@ def package_meta(
     _check_email(places["email"], meta.get("email", ""))
     _check_url(places["url"], meta.get("url", ""))
     meta["requirements"] = _requirements(model_dir, meta)
-    return meta
-
-
-def _read_meta(path: Path) -> dict[str, Any]:
-    check_pipeline(str(path.parent))
-    if not path.is_file():
-        raise PipelineError(f"{path.parent}: not a spaCy pipeline (it has no {path.name})")
-    try:
-        meta = srsly.read_json(path)
-    except ValueError as error:
-        raise PipelineError(f"{path} is not valid JSON: {one_line(error)}") from error
-    if not isinstance(meta, dict):
-        raise PipelineError(f"{path} is not a JSON object")
     return meta
 
 
@@ -199,11 +191,8 @@ def _own_requirement(model_dir: Path) -> str | None:
         return None
     entry_points = distribution.entry_points
     registered = {point.name for point in entry_points if point.group.startswith("spacy_")}
-    try:
+    with explain(str(model_dir)):
         config = load_config(model_dir / "config.cfg")
-    except ValueError as error:
-        reason = one_line(error)
-        raise PipelineError(f"{model_dir / 'config.cfg'} can't be read: {reason}") from error
     for path, value in walk_dict({key: config.get(key, {}) for key in ("nlp", "components")}):
         is_name = path == ["nlp", "lang"] or path[-1] == "factory" or path[-1].startswith("@")
         if is_name and value in registered:

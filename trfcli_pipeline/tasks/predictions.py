@@ -1,7 +1,8 @@
 """Predict a batch of texts, and return the predictions as JSON values."""
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span, Token
 
+from trfcli_pipeline.data.records import where
 from trfcli_pipeline.encoder.devices import trim_heap
 from trfcli_pipeline.errors import PipelineError, one_line
 from trfcli_pipeline.evaluation.classifier import TEXT_CLASSIFIERS, find_classifier
@@ -23,9 +25,16 @@ _PREDICTIONS = {"doc.cats", "doc.ents", "doc.spans", *(f"token.{n}" for n in _TO
 
 
 class Batch(NamedTuple):
-    """Texts, and where they are from for error messages, such as "data.jsonl, lines 1 to 3"."""
+    """Texts, and where they are from.
 
-    place: str
+    Attributes:
+        source: The data file, as the user gave it.
+        lines: The line of each text in it.
+        texts: The texts.
+    """
+
+    source: str
+    lines: list[int]
     texts: list[str]
 
 
@@ -35,12 +44,15 @@ class Predicted(NamedTuple):
     Attributes:
         words: Number of tokens that aren't whitespace.
         labels: Number of texts that each label is predicted for.
-        content: One row per text, or the bytes of a DocBin with all Docs.
+        content: One row per text, or the bytes of a DocBin with all Docs. Failed texts are left
+            out.
+        failed: Why texts failed, by their index in the batch.
     """
 
     words: int
     labels: Counter[str]
     content: list[dict[str, Any]] | bytes
+    failed: Mapping[int, str] = {}
 
 
 class Predictor:
@@ -60,14 +72,16 @@ class Predictor:
     Args:
         nlp: The pipeline.
         as_docs: Return a DocBin instead of rows.
+        skip: Leave out texts that fail, instead of raising an error.
 
     Raises:
         PipelineError: No component of the pipeline predicts anything.
     """
 
-    def __init__(self, nlp: Language, *, as_docs: bool = False) -> None:
+    def __init__(self, nlp: Language, *, as_docs: bool = False, skip: bool = False) -> None:
         self.nlp = nlp
         self.as_docs = as_docs
+        self.skip = skip
         metas = [nlp.get_pipe_meta(name) for name in nlp.pipe_names]
         self._assigned = {attribute for meta in metas for attribute in meta.assigns}
         # A component that declares no assignments may predict anything.
@@ -85,18 +99,44 @@ class Predictor:
     def __call__(self, batch: Batch) -> Predicted:
         """Predict the texts of a batch.
 
+        If they fail together, each is predicted alone, to find out which of them fails.
+
         Raises:
-            PipelineError: The pipeline failed. The message names the place of the texts.
+            PipelineError: The pipeline failed, and `skip` isn't set. The message names the place of
+                the text.
         """
         try:
             with self._bounded_vocab():
                 return self._predict(batch.texts)
         except Exception as error:
-            reason = getattr(error, "message", None) or one_line(error)
-            hint = getattr(error, "hint", None)
-            raise PipelineError(f"{batch.place}: {reason}", hint=hint) from error
+            failed = self._find_failures(batch.texts)
+            if failed and self.skip:
+                kept = [text for i, text in enumerate(batch.texts) if i not in failed]
+                with self._bounded_vocab():
+                    reasons = {i: _reason(each) for i, each in failed.items()}
+                    return self._predict(kept)._replace(failed=reasons)
+            place = where(batch.source, batch.lines[0], batch.lines[-1])
+            cause = error
+            if failed:
+                index, cause = next(iter(failed.items()))
+                place = where(batch.source, batch.lines[index])
+            hint = getattr(cause, "hint", None)
+            raise PipelineError(f"{place}: {_reason(cause)}", hint=hint) from cause
         finally:
             trim_heap()
+
+    def _find_failures(self, texts: Sequence[str]) -> dict[int, Exception]:
+        """Predict each text alone, until the first failure unless failures are skipped."""
+        failed: dict[int, Exception] = {}
+        for index, text in enumerate(texts):
+            try:
+                with self._bounded_vocab():
+                    self._predict([text])
+            except Exception as error:
+                failed[index] = error
+                if not self.skip:
+                    break
+        return failed
 
     def _bounded_vocab(self) -> AbstractContextManager[Any]:
         # Tokenizing known words is several times faster, and the first words include the common
@@ -104,9 +144,11 @@ class Predictor:
         return nullcontext() if len(self.nlp.vocab) < _KEPT_WORDS else self.nlp.memory_zone()
 
     def _predict(self, texts: list[str]) -> Predicted:
-        docs = list(self.nlp.pipe(texts, batch_size=len(texts)))
+        docs = list(self.nlp.pipe(texts, batch_size=max(len(texts), 1)))
         if len(docs) != len(texts):
             raise PipelineError(f"the pipeline returned {len(docs)} of {len(texts)} texts")
+        for doc in docs:
+            _check_scores(doc.cats)
         words = sum(map(count_words, docs))
         predicted = [self._labels(doc.cats) for doc in docs]
         labels = Counter(label for each in predicted for label in each)
@@ -139,6 +181,16 @@ class Predictor:
     def _labels(self, cats: Mapping[str, float]) -> list[str]:
         found = [label for each in self._classifiers for label in each.predicted_labels(cats)]
         return sorted(found, key=cats.__getitem__, reverse=True)
+
+
+def _check_scores(cats: Mapping[str, float]) -> None:
+    for label, score in cats.items():
+        if not math.isfinite(score):
+            raise PipelineError(f"the score of {label} is {score}")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "message", None) or one_line(error)
 
 
 def _shortest(score: float) -> float:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, count
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Self, TypeAlias, cast
 
 from trfcli_pipeline.huggingface import pretrained
+from trfcli_pipeline.huggingface.encoding import encode_batch
 from trfcli_pipeline.tokenization.offsets import Span, find_offsets, surfaces
 
 if TYPE_CHECKING:
@@ -148,17 +149,18 @@ def _encode(
 ) -> list[Encoding]:
     if not tokenizer.is_fast:
         return [_encode_in_python(tokenizer, text, limit) for text in texts]
-    backend = tokenizer.backend_tokenizer
-    singles = iter(backend.encode_batch([text for text in texts if isinstance(text, str)]))
+    alone = [text for text in texts if isinstance(text, str)]
+    singles = iter(encode_batch(tokenizer, alone))
     return [
-        next(singles) if isinstance(text, str) else _encode_pair(backend, text) for text in texts
+        next(singles) if isinstance(text, str) else _encode_pair(tokenizer, text) for text in texts
     ]
 
 
-def _encode_pair(backend: Any, texts: tuple[str, str]) -> Encoding:
+def _encode_pair(tokenizer: "PreTrainedTokenizerBase", texts: tuple[str, str]) -> Encoding:
     # We encode the texts separately first, because encode_batch would combine the overflowing
     # parts of one text with all those of the other.
-    return backend.post_process(*backend.encode_batch(texts, add_special_tokens=False))
+    parts = encode_batch(tokenizer, texts, add_special_tokens=False)
+    return tokenizer.backend_tokenizer.post_process(*parts)
 
 
 def _encode_in_python(

@@ -9,7 +9,7 @@ import json
 import random
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from thinc.api import Model, Optimizer
 
-from trfcli_pipeline.data.files import sha256
+from trfcli_pipeline.data.files import read_object, sha256
 from trfcli_pipeline.data.outputs.manifest import find_changes
 from trfcli_pipeline.data.outputs.staging import staged_directory
-from trfcli_pipeline.errors import OutputError, PipelineError
+from trfcli_pipeline.errors import OutputError, PipelineError, TrfError, one_line
 
 # The states that Thinc's optimizers have for each parameter.
 _OPTIMIZER_STATES = ("mom1", "mom2", "averages")
 _STATE = "progress.json"
+_START_OVER = "Start again without --resume"
 _TENSORS = "tensors.safetensors"
 # SHA-256 of the two files above.
 _CHECKSUMS = "checksums.json"
@@ -90,28 +91,53 @@ class Workspace:
             (staging / _CHECKSUMS).write_text(json.dumps(checksums))
 
     def load(self) -> tuple[dict[str, Any], Tensors]:
-        """The checkpoint's plain values and its tensors."""
-        return self.load_state(), load_file(self.checkpoint / _TENSORS)
+        """The checkpoint's plain values and its tensors.
+
+        Raises:
+            PipelineError: A part of it is missing or damaged.
+        """
+        state = self.load_state()
+        with self.explain():
+            return state, load_file(self.checkpoint / _TENSORS)
 
     def load_state(self) -> dict[str, Any]:
         """The checkpoint's plain values.
 
         Raises:
-            PipelineError: A file of the checkpoint was damaged after it was saved.
+            PipelineError: A part of it is missing, or was damaged after it was saved.
         """
-        try:
-            checksums = json.loads((self.checkpoint / _CHECKSUMS).read_text())
+        with self.explain():
+            checksums = read_object(self.checkpoint / _CHECKSUMS, PipelineError, hint=_START_OVER)
             damaged = find_changes(self.checkpoint, checksums)
-        except (OSError, ValueError, AttributeError):
-            damaged = {_CHECKSUMS: "damaged"}
         if damaged:
             raise PipelineError(
                 f"{self.checkpoint}: damaged ({', '.join(damaged)}), so the training can't be "
                 "resumed",
-                hint="Start again without --resume",
+                hint=_START_OVER,
             )
-        state: dict[str, Any] = json.loads((self.checkpoint / _STATE).read_text())
-        return state
+        return read_object(self.checkpoint / _STATE, PipelineError, hint=_START_OVER)
+
+    @property
+    def step(self) -> int | None:
+        """The step of the checkpoint; None if it is damaged."""
+        with suppress(PipelineError, KeyError, TypeError):
+            return int(self.load_state()["progress"]["step"])
+        return None
+
+    @contextmanager
+    def explain(self) -> Iterator[None]:
+        """Turn the exceptions for missing or damaged parts of the checkpoint into a PipelineError.
+
+        Its values are used without checks, which may raise anything.
+        """
+        try:
+            yield
+        except TrfError:
+            raise
+        except Exception as error:
+            raise PipelineError(
+                f"{self.checkpoint}: damaged ({one_line(error)})", hint=_START_OVER
+            ) from error
 
     def remove(self) -> None:
         """Remove the workspace, but nothing that isn't its own."""

@@ -1,9 +1,8 @@
 """The config of a training run: from a file, the user's arguments, and the number of texts."""
 
+import configparser
 import math
-import re
 from collections.abc import Iterator, Mapping
-from configparser import Error as ParserError
 from contextlib import contextmanager
 from functools import reduce
 from operator import getitem
@@ -16,14 +15,16 @@ from spacy.util import registry
 from thinc.api import Config, Optimizer
 
 from trfcli_pipeline.data.package_data import shipped_path
-from trfcli_pipeline.errors import DataError
+from trfcli_pipeline.errors import ArgumentError, DataError, one_line
 from trfcli_pipeline.heads.architectures import CLASSIFIERS
+from trfcli_pipeline.pipeline.config_errors import find_problem, locate_problem
 from trfcli_pipeline.training.arguments import CONFIG_KEYS, TRF_LR, TrainingArguments
 from trfcli_pipeline.training.overrides import (
     TEXTCAT,
     apply_overrides,
     check_component,
     is_unused,
+    out_of_range,
     wrong_value,
 )
 from trfcli_pipeline.training.size_rules import (
@@ -37,15 +38,6 @@ WORDPIECER, TOK2VEC = "trf_wordpiecer", "trf_tok2vec"
 _WARMUP_SHARE = 0.1
 # LoRA adapters take about ten times the rate of the encoder's own weights.
 _LORA_RATE = 1e-3
-# What spaCy, pydantic and Thinc call a type or what has to be one, and what we call it.
-_EXPECTED = {
-    **dict.fromkeys(("float", "number", "schedule"), "a number"),
-    **dict.fromkeys(("int", "integer"), "a whole number"),
-    **dict.fromkeys(("bool", "boolean"), "true or false"),
-    **dict.fromkeys(("str", "string"), "text"),
-    "dict[str, float]": 'numbers by name, such as {"A": 2.0}',
-}
-_TYPE_PROBLEM = re.compile(r"is not (?:<class '(\w+)'>|(dict.+))|valid (\w+)$|^Invalid (schedule)")
 
 
 def config_path(name: str) -> Path:
@@ -100,6 +92,11 @@ class TrainingConfig:
             defaults = Config().from_disk(shipped, interpolate=False)
             apply_overrides(self._raw, arguments.overrides, defaults)
             self.config = self._raw.interpolate()
+            problem = out_of_range(self.config)
+            if problem is not None and arguments.config is None:
+                raise ArgumentError(problem, hint="Correct the option")
+            if problem is not None:
+                raise DataError(f"{self.path}: {problem}", hint="Correct the value")
             self.seed: int = self.config["system"]["seed"]
             components = defaults.merge(self._raw).interpolate()["components"]
             for name in (WORDPIECER, TOK2VEC, TEXTCAT):
@@ -265,40 +262,28 @@ class TrainingConfig:
                 f"{self.path}: lacks {error}",
                 hint=f"Start from a config that works: {config_path('textcat.cfg')}",
             ) from error
-        except ValueError as error:
-            place, problem = _last_problem(error)
+        except (ValueError, configparser.Error) as error:
+            place, problem = find_problem(error)
             headline = str(error).strip().partition("\n")[0]
             for key, value in self.arguments.overrides.items():
                 name = key.rpartition(".")[2]
                 if name in place.split(".") or f"'{name.removeprefix('@')}'" in headline:
                     raise wrong_value(key, value, problem) from error
-            prefix = f"{place}: " if place else ""
-            raise DataError(f"{self.path}: {prefix}{problem}") from error
+            hint = "Correct the file" if self.arguments.config else None
+            raise DataError(locate_problem(self.path, error), hint=hint) from error
+        except (TypeError, AttributeError, ArithmeticError) as error:
+            # Values of the file are used before spaCy checks them.
+            raise DataError(f"{self.path}: {one_line(error)}", hint="Correct the file") from error
 
 
 def _read_config(path: Path) -> Config:
     try:
         return Config().from_disk(path, interpolate=False)
-    except (ParserError, ValueError) as error:
-        line = re.search(r"line:? (\d+)", str(error))
+    except (ValueError, configparser.Error) as error:
         raise DataError(
-            f"{path}{f', line {line[1]}' if line else ''}: not valid in a config file",
+            locate_problem(path, error),
             hint=f"Start from a config that works: {config_path('textcat.cfg')}",
         ) from error
-
-
-def _last_problem(error: ValueError) -> tuple[str, str]:
-    """The place of a problem, as far as it is known, and what is wrong there."""
-    # Of a type with alternatives, the last one allows for the most.
-    # Errors of a config as a whole have only a description, under a headline of their own.
-    description = getattr(error, "desc", "") or str(error)
-    problems = getattr(error, "errors", None) or [{"loc": (), "msg": description.strip()}]
-    place, problem = problems[-1]["loc"], str(problems[-1]["msg"]).splitlines()[0]
-    if found := _TYPE_PROBLEM.search(problem):
-        problem = f"must be {_EXPECTED.get(found[found.lastindex or 0], problem)}"
-    # spaCy puts a code before its own messages, and advice after them.
-    problem = re.sub(r"^\[E\d+\] |^at root: ", "", problem).partition(". ")[0]
-    return ".".join(str(each) for each in place if each not in _EXPECTED), problem
 
 
 def _peak(rate: float | Mapping[str, Any]) -> float:

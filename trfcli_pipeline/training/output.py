@@ -10,6 +10,7 @@ from trfcli_pipeline.data.files import directory_bytes
 from trfcli_pipeline.data.outputs import manifest
 from trfcli_pipeline.data.outputs.directories import OutputDirectory, open_directory
 from trfcli_pipeline.errors import OutputError
+from trfcli_pipeline.pipeline.foreign_pipelines import check_meta
 from trfcli_pipeline.pipeline.loading import check_pipeline
 from trfcli_pipeline.pipeline.saved import PIPELINE, locate_pipeline, pipeline_digest, verify
 from trfcli_pipeline.training.arguments import TrainingArguments
@@ -40,11 +41,12 @@ def claim_output(
             training it.
 
     Raises:
-        PipelineError: `model` isn't a pipeline.
+        PipelineError: `model` isn't a pipeline, or its meta.json is damaged.
         OutputError: The directory can't be written, or must not be replaced.
     """
     check_pipeline(model)
     source = locate_pipeline(model)
+    check_meta(source)
     if output is None and not Path(model).expanduser().is_dir():
         raise OutputError(
             f"{model}: an installed pipeline can't be replaced",
@@ -68,9 +70,10 @@ def claim_output(
 
 def _is_result(target: Path, source: Path) -> bool:
     """Whether a pipeline was trained from another one."""
-    meta = manifest.read_meta(target) or {}
-    training = meta.get("trf", {}).get("training", {})
-    return "source" in training and training["source"] == pipeline_digest(source)
+    match manifest.read_section(target):
+        case {"training": {"source": digest}}:
+            return bool(digest == pipeline_digest(source))
+    return False
 
 
 def replace_pipeline(claim: OutputDirectory, trained: Path) -> None:

@@ -11,6 +11,7 @@ from spacy.language import DEFAULT_CONFIG, Language
 from spacy.util import registry
 from thinc.api import Config
 
+from trfcli_pipeline.data.formats.rows import shortened
 from trfcli_pipeline.data.package_data import shipped_path
 from trfcli_pipeline.errors import ArgumentError
 from trfcli_pipeline.training.arguments import LAYER_DECAY, TRF_LR
@@ -37,8 +38,10 @@ _COUNTS = {
     "training.max_steps": 1,
     "training.patience": 0,
 }
+_LARGEST_COUNT = 2**31 - 1
 # Lowest and highest value of settings whose types allow more.
 _RANGES = {
+    "system.seed": (0, 2**32 - 1),
     "components.trf_textcat.focal_gamma": (0, math.inf),
     "components.trf_textcat.threshold": (0, 1),
     "training.dropout": (0, 1),
@@ -137,26 +140,65 @@ def wrong_value(key: str, value: Any, problem: str) -> ArgumentError:
     """The error for an override whose value can't be used."""
     if value is True:
         return ArgumentError(f"--{key} true: {problem} (is a value missing?)")
-    return ArgumentError(f"--{key} {value}: {problem}")
+    return ArgumentError(f"--{key} {shortened(str(value))}: {problem}")
+
+
+def out_of_range(config: Mapping[str, Any]) -> str | None:
+    """Describe the first setting that is out of its range.
+
+    Args:
+        config: The config, with all variables filled in.
+    """
+    for key in (*_COUNTS, *_RANGES):
+        if key == "training.max_steps":
+            continue  # spaCy's 0 means no limit, and ours are counted from the epochs
+        *sections, name = key.split(".")
+        part: Any = config
+        for section in sections:
+            part = part.get(section, {}) if isinstance(part, Mapping) else {}
+        if isinstance(part, Mapping) and name in part:
+            problem = _range_problem(key, part[name])
+            if problem is not None:
+                return f"{key} = {shortened(str(part[name]))}: {problem}"
+    return None
 
 
 def _check_value(key: str, value: Any, default: Any) -> None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if key in _COUNTS:
-        if not is_number or isinstance(value, float) or value < _COUNTS[key]:
-            raise wrong_value(key, value, f"must be a whole number, at least {_COUNTS[key]}")
-    elif isinstance(default, Mapping) and default and not (is_number or isinstance(value, Mapping)):
-        kind = "a number" if "@schedules" in default else "a section"
-        raise wrong_value(key, value, f"must be {kind}")
+    problem = _range_problem(key, value) or _type_problem(value, default)
+    if problem is not None:
+        raise wrong_value(key, value, problem)
+
+
+def _type_problem(value: Any, default: Any) -> str | None:
+    """What is wrong with the type of an override."""
+    if isinstance(default, Mapping) and default and not isinstance(value, Mapping):
+        if not _is_number(value):
+            return "must be a number" if "@schedules" in default else "must be a section"
     elif value is True and isinstance(default, str):
-        raise wrong_value(key, value, "must be text")
-    elif value is True and isinstance(default, int | float) and not isinstance(default, bool):
-        raise wrong_value(key, value, "must be a number")
-    elif key in _RANGES and is_number:
+        return "must be text"
+    elif value is True and _is_number(default):
+        return "must be a number"
+    return None
+
+
+def _range_problem(key: str, value: Any) -> str | None:
+    """What is wrong with the value of a setting that has a range."""
+    if key in _COUNTS:
+        if not isinstance(value, int) or isinstance(value, bool) or value < _COUNTS[key]:
+            return f"must be a whole number, at least {_COUNTS[key]}"
+        if value > _LARGEST_COUNT:
+            return f"must be at most {_LARGEST_COUNT:,}"
+    elif key in _RANGES and _is_number(value):
         least, largest = _RANGES[key]
-        if not least <= value <= largest:
+        # NaN fails both comparisons.
+        if not least <= value <= largest or value == math.inf:
             limits = "at least 0" if largest == math.inf else f"from {least} to {largest}"
-            raise wrong_value(key, value, f"must be {limits}")
+            return f"must be {limits}"
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _names_function(key: str) -> bool:

@@ -83,7 +83,8 @@ def check_identity(workspace: Workspace, identity: Mapping[str, Any]) -> None:
     Raises:
         PipelineError: Something that the result depends on has changed.
     """
-    saved = workspace.load_state()["identity"]
+    with workspace.explain():
+        saved = dict(workspace.load_state()["identity"])
     changed = [name for name, value in identity.items() if saved.get(name) != value]
     if changed:
         details = _changes(saved.get("the settings"), identity["the settings"])

@@ -13,7 +13,7 @@ from trfcli_pipeline.data.outputs.directories import OutputDirectory
 from trfcli_pipeline.data.outputs.spaces import is_full
 from trfcli_pipeline.data.outputs.staging import staged_directory
 from trfcli_pipeline.encoder.devices import resolve_device
-from trfcli_pipeline.errors import ArgumentError, NonFiniteError, OutputError, PipelineError
+from trfcli_pipeline.errors import ArgumentError, NonFiniteError, OutputError
 from trfcli_pipeline.pipeline.loading import check_pipeline, load_pipeline, require_encoder
 from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.checkpoints import Workspace
@@ -193,11 +193,8 @@ def _find_warnings(trainer: Trainer, data: Data, discarded: Workspace | None) ->
             f"in memory and will be {done} again in every epoch"
         )
     if is_first and discarded is not None and discarded.can_resume:
-        try:
-            step = f" at step {discarded.load_state()['progress']['step']:,}"
-        except PipelineError:
-            step = ", which is damaged,"
-        found.append(f"An unfinished training{step} will be discarded (--resume continues it)")
+        place = ", which is damaged," if discarded.step is None else f" at step {discarded.step:,}"
+        found.append(f"An unfinished training{place} will be discarded (--resume continues it)")
     return found
 
 

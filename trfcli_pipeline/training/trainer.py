@@ -136,15 +136,24 @@ class Trainer:
         return self.nlp.use_params(self.config.optimizer.averages)
 
     def restore(self, workspace: Workspace) -> None:
-        """Continue from a checkpoint."""
+        """Continue from a checkpoint.
+
+        Raises:
+            PipelineError: A part of it is missing or damaged.
+        """
         state, tensors = workspace.load()
-        self.state = TrainerState(**state["progress"])
-        self._random_state = state["random"][self.context.rank]
-        for _ in range(self.state.step):
-            self.config.optimizer.step_schedules()
-        restore_head(self.classifier.model, self.config.optimizer, tensors)
-        if not self.freeze_encoder:
-            self.encoder.model.shim.adamw.load_state_dict(tensors)
+        with workspace.explain():
+            self.state = TrainerState(**state["progress"])
+            self._random_state = state["random"][self.context.rank]
+            for _ in range(self.state.step):
+                self.config.optimizer.step_schedules()
+            restore_head(self.classifier.model, self.config.optimizer, tensors)
+            if not self.freeze_encoder:
+                self.encoder.model.shim.adamw.load_state_dict(tensors)
+            # Each epoch sets these again. Here, damaged ones are found before training goes on.
+            restore_random_state(self._random_state)
+            if self.state.epoch_step:
+                restore_python_random(self.state.order)
 
     def _epoch(self) -> list[list[list[int]]]:
         """The batches of each step of the current epoch, as indices into the examples."""

@@ -81,6 +81,7 @@ def test_stdin_to_stdout(run: Run, workspace: Path) -> None:
         (["--batch-size", "7"], "batch_size", 7),
         (["-b", "7"], "batch_size", 7),
         (["--device", "cuda:1"], "device", "cuda:1"),
+        (["--on-error", "skip"], "on_error", "skip"),
         (["--resume"], "resume", True),
         (["--force"], "force", True),
         (["-f"], "force", True),
@@ -95,6 +96,7 @@ def test_each_option_changes_one_argument(
         "n_process": 1,
         "batch_size": 256,
         "device": "auto",
+        "on_error": "stop",
         "resume": False,
         "force": False,
     }
@@ -210,3 +212,26 @@ def test_interrupted_run_leaves_no_process_and_can_be_resumed(
     assert run("annotate", "model", "in.jsonl", "out.jsonl", "--resume").exit_code == 0
     lines = (workspace / "out.jsonl").read_text().splitlines()
     assert [json.loads(line)["id"] for line in lines] == [row["id"] for row in TEXTS] * 300
+
+
+def test_skipped_texts_are_reported_last_with_an_exit_code(
+    run: Run, workspace: Path, model: Path
+) -> None:
+    lines = [json.dumps(TEXTS[0]), "{", json.dumps(TEXTS[1]), '{"text": 7}']
+    (workspace / "bad.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    result = run("annotate", "model", "bad.jsonl", "out.jsonl", "--on-error", "skip")
+    assert result.exit_code == 3
+    assert result.stderr.splitlines()[-1] == (
+        "⚠ Skipped 2 of 4 texts; listed in out.jsonl.skipped.jsonl"
+    )
+    assert len((workspace / "out.jsonl").read_text().splitlines()) == 2
+
+
+def test_invisible_characters_are_escaped_on_stdout_only(run: Run, workspace: Path) -> None:
+    text = "a \x9b31m b \u202e c \u200d \U000e0041"
+    given = json.dumps({"text": text}) + "\n"
+    on_stdout = run("annotate", "model", "-", "-", input=given).stdout
+    assert on_stdout.rstrip("\n").isprintable()
+    assert json.loads(on_stdout)["text"] == text
+    run("annotate", "model", "-", "out.jsonl", input=given)
+    assert text in (workspace / "out.jsonl").read_text(encoding="utf8")

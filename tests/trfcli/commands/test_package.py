@@ -259,8 +259,8 @@ def test_options_that_exclude_each_other(
 @pytest.mark.parametrize(
     ("content", "problem", "advice"),
     [
-        ("{", "meta.json is not valid JSON", None),
-        ("[]", "meta.json is not a JSON object", None),
+        ("{", "meta.json: not valid JSON", "Copy the pipeline again"),
+        ("[]", "meta.json: not a JSON object", "Copy the pipeline again"),
         ('{"lang": "en"}', "meta.json: [name] Field required", "Correct it in meta.json"),
         (
             '{"lang": "en", "name": "x", "version": "1", "author": "A\\n\\nB"}',
@@ -270,7 +270,7 @@ def test_options_that_exclude_each_other(
     ],
 )
 def test_error_names_the_field_of_meta_json(
-    workspace: Path, content: str, problem: str, advice: str | None, check_failure: CheckFailure
+    workspace: Path, content: str, problem: str, advice: str, check_failure: CheckFailure
 ) -> None:
     (workspace / "model" / "meta.json").write_text(content)
     check_failure(["package", "model", "out"], problem, advice)

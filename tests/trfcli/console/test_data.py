@@ -112,3 +112,36 @@ def test_json_is_not_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert json.loads(out) == {"text": "Zürich"}
     assert "Zürich" in out
+
+
+HOSTILE = "a\x1b[31m\x9b2J\u202eb\u2066\u200f\u2028\ufeff\U000e0041"
+
+
+def test_json_has_no_characters_that_a_terminal_acts_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    value = {HOSTILE: [HOSTILE, "café 東京"]}
+    console.data_json(value)
+    out = capsys.readouterr().out
+    assert json.loads(out) == value
+    assert all(line.isprintable() for line in out.splitlines())
+    assert "café 東京" in out
+
+
+def test_json_has_null_for_numbers_that_are_not_finite(capsys: pytest.CaptureFixture[str]) -> None:
+    console.data_json({"a": [float("nan"), float("inf"), -float("inf"), 1.5]})
+    assert json.loads(capsys.readouterr().out) == {"a": [None, None, None, 1.5]}
+
+
+def test_everything_else_is_escaped_too(capsys: pytest.CaptureFixture[str]) -> None:
+    console.data_line(HOSTILE)
+    console.data_table((HOSTILE, "n"), [(HOSTILE, HOSTILE)])
+    console.progress_row([(HOSTILE, 3)], HOSTILE)
+    for show in (console.good, console.info, console.warn, console.hint, console.fail):
+        show(HOSTILE)
+    console.fail("a", hint=f"{HOSTILE}\n{HOSTILE}")
+    captured = capsys.readouterr()
+    # U+2028 would be a line end for splitlines.
+    lines = [*captured.out.split("\n"), *captured.err.split("\n")]
+    assert len(lines) > 12
+    assert all(line.isprintable() for line in lines)

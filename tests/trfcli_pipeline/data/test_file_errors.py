@@ -110,4 +110,4 @@ def test_damaged_file(tmp_path: Path, name: str, content: bytes, problem: str) -
         read_records(path, labeled=False)
     assert caught.value.message.startswith(f"{path}: {problem}")
     if name.endswith(".parquet"):
-        assert caught.value.hint == "Copy or export the file again"
+        assert caught.value.hint == "Copy or download the file again"

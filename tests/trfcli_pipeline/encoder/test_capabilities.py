@@ -13,7 +13,7 @@ from trfcli_pipeline.encoder.capabilities import (
     forward_arguments,
     require_outputs,
 )
-from trfcli_pipeline.errors import EncoderError
+from trfcli_pipeline.errors import DeviceError, EncoderError
 from trfcli_pipeline.huggingface import pretrained
 
 Load = Callable[[str], PreTrainedModel]
@@ -143,4 +143,26 @@ def test_an_encoder_without_hidden_states_is_an_error(
     module = load("bert")
     monkeypatch.setattr(module, "forward", lambda input_ids, **_: ModelOutput(output))
     with pytest.raises(EncoderError, match="no hidden state for each wordpiece"):
+        find_capabilities(module)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 8 bytes"),
+    ],
+    ids=repr,
+)
+def test_a_trial_run_without_memory_says_nothing_about_the_encoder(
+    load: Load, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    module = load("bert")
+
+    def forward(input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> ModelOutput:
+        raise error
+
+    monkeypatch.setattr(module, "forward", forward)
+    with pytest.raises(DeviceError, match=r"bert: not enough memory on .* for a trial run"):
         find_capabilities(module)

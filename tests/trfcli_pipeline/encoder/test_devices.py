@@ -16,7 +16,6 @@ from trfcli_pipeline.encoder.devices import (
     empty_cache,
     free_bytes,
     installed_version,
-    is_out_of_memory,
     peak_bytes,
     resolve_device,
     share_devices,
@@ -222,26 +221,6 @@ def test_a_process_that_has_used_a_gpu_can_not_fork(monkeypatch: pytest.MonkeyPa
 
 def test_free_bytes_of_this_machine_are_plausible() -> None:
     assert 0 < free_bytes(torch.device("cpu")) < 2**50
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
-        (RuntimeError("MPS backend out of memory (MPS allocated: 17.00 GB)"), True),
-        (MemoryError(), True),
-        (RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"), False),
-        (ValueError("memory"), False),
-    ],
-)
-def test_out_of_memory_errors_are_recognized(error: Exception, expected: bool) -> None:
-    assert is_out_of_memory(error) == expected
-
-
-def test_a_real_out_of_memory_error_is_recognized() -> None:
-    with pytest.raises(RuntimeError) as caught:
-        torch.empty(2**55)
-    assert is_out_of_memory(caught.value)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has malloc_trim")

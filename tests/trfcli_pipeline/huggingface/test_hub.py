@@ -129,6 +129,27 @@ def test_a_gated_model_is_an_error(hub: FakeHub, tiny_bert: Path) -> None:
     assert "this model is gated" in _message(NAME)
 
 
+@pytest.mark.parametrize(
+    ("status", "problem"),
+    [
+        (429, "the Hugging Face hub refuses more requests for now (429)"),
+        (403, "the Hugging Face hub refuses access (403)"),
+        (500, "the Hugging Face hub answers with an error (500), and the model isn't cached"),
+        (503, "the Hugging Face hub answers with an error (503), and the model isn't cached"),
+    ],
+)
+def test_a_hub_that_refuses_is_not_out_of_reach(
+    hub: FakeHub, tiny_bert: Path, status: int, problem: str
+) -> None:
+    hub.add(NAME, tiny_bert)
+    hub.status = status
+    assert _message(NAME) == f"{NAME}: {problem}"
+    hub.status = None
+    source = sources.locate(NAME)
+    hub.status = status
+    assert sources.locate(NAME) == source
+
+
 def test_a_repository_without_a_config_is_an_error(hub: FakeHub, tiny_bert: Path) -> None:
     hub.add(NAME, tiny_bert)
     del hub.repositories[NAME]["config.json"]

@@ -15,7 +15,7 @@ from trfcli_pipeline.tasks import predictions
 from trfcli_pipeline.tasks.predictions import Batch, Predicted, Predictor
 
 TEXTS = ["Apple pie is delicious!", "", "I hate\n this film"]
-BATCH = Batch("data.jsonl, lines 1 to 3", TEXTS)
+BATCH = Batch("data.jsonl", [1, 2, 3], TEXTS)
 SCORES = {"A": 0.25, "B": 0.5, "C": 0.25}
 
 
@@ -80,7 +80,7 @@ def test_each_classifier_applies_its_own_thresholds(make_nlp: Callable[..., Lang
     with_cats(nlp, "trf_textcat", {"A": 0.6, "B": 0.4})
     nlp.get_pipe("trf_textcat").component.thresholds = {"A": 0.7, "B": 0.3}  # type: ignore[attr-defined]
     with_cats(nlp, "textcat", {"X": 0.2, "Y": 0.8})
-    (row,) = rows_of(nlp, Batch("", ["a film"]))
+    (row,) = rows_of(nlp, Batch("data.jsonl", [1], ["a film"]))
     assert row == {"cats": {"A": 0.6, "B": 0.4, "X": 0.2, "Y": 0.8}, "labels": ["Y", "B"]}
 
 
@@ -132,7 +132,7 @@ def test_component_without_declared_assignments() -> None:
 
     nlp = spacy.blank("en")
     nlp.add_pipe("test_undeclared")
-    (row,) = rows_of(nlp, Batch("", ["film"]))
+    (row,) = rows_of(nlp, Batch("data.jsonl", [1], ["film"]))
     # The label has no threshold, so it can't be predicted.
     assert row == {
         "cats": {"LONG": 1.0},
@@ -161,7 +161,7 @@ def test_docs_come_without_user_data_and_tensor(make_nlp: Callable[..., Language
     assert not any(doc.user_data or doc.tensor.size for doc in docs)
 
 
-def test_error_names_the_place_of_the_texts() -> None:
+def test_error_names_the_line_of_the_text() -> None:
     @Language.component("test_failing", assigns=["doc.cats"])
     def failing(doc: Doc) -> Doc:
         raise ZeroDivisionError("by zero\nand more")
@@ -170,7 +170,34 @@ def test_error_names_the_place_of_the_texts() -> None:
     nlp.add_pipe("test_failing")
     with pytest.raises(PipelineError) as caught:
         Predictor(nlp)(BATCH)
-    assert caught.value.message == "data.jsonl, lines 1 to 3: ZeroDivisionError: by zero"
+    assert caught.value.message == "data.jsonl, line 1: ZeroDivisionError: by zero"
+
+
+def test_texts_that_fail_only_together_are_named_together() -> None:
+    @Language.component("test_crowded", assigns=["doc.cats"])
+    def crowded(doc: Doc) -> Doc:
+        crowd.append(doc.text)
+        if len(crowd) == len(TEXTS):
+            raise ValueError("too many of them")
+        return doc
+
+    crowd: list[str] = []
+    nlp = spacy.blank("en")
+    nlp.add_pipe("test_crowded")
+    with pytest.raises(PipelineError) as caught:
+        Predictor(nlp)(BATCH)
+    assert caught.value.message == "data.jsonl, lines 1 to 3: too many of them"
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf")])
+def test_score_that_is_not_finite_is_an_error(score: float) -> None:
+    nlp = spacy.blank("en")
+    with_cats(nlp, "textcat", {"HAM": score, "SPAM": 0.5})
+    with pytest.raises(PipelineError) as caught:
+        Predictor(nlp)(BATCH)
+    assert caught.value.message == f"data.jsonl, line 1: the score of HAM is {score}"
+    predicted = Predictor(nlp, skip=True)(BATCH)
+    assert predicted == (0, Counter(), [], dict.fromkeys(range(3), f"the score of HAM is {score}"))
 
 
 def test_heap_is_trimmed_after_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,12 +221,12 @@ def test_vocab_stops_growing_in_a_long_stream(monkeypatch: pytest.MonkeyPatch) -
     predictor = Predictor(nlp)
     predictor(BATCH)
     known = len(nlp.vocab.strings)
-    predictor(Batch("", ["new words"]))
+    predictor(Batch("data.jsonl", [1], ["new words"]))
     kept = len(nlp.vocab.strings)
     assert kept > known
     monkeypatch.setattr(predictions, "_KEPT_WORDS", 0)
     for number in range(3):
-        predictor(Batch("", [f"newer{number} word{number}"]))
+        predictor(Batch("data.jsonl", [1], [f"newer{number} word{number}"]))
     assert len(nlp.vocab.strings) == kept
 
 

@@ -5,7 +5,8 @@ row if the file has no lines. The row is a JSON value (an object, a pair ...) th
 yet. A row that can't be parsed is a `BadRowError`, so that reading can go on.
 
 Formats are read as streams, with two exceptions: a .json file with one list is loaded as text, and
-a .spacy file as arrays.
+a .spacy file as arrays. Memory is bounded: a line has at most 64 MiB, and a file that is loaded as
+a whole has at most 1 GiB, both uncompressed.
 """
 
 import gzip
@@ -18,9 +19,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from trfcli_pipeline.data.files import kind_of_file
 from trfcli_pipeline.data.formats.docbin import DOCBIN, DocBinWriter
 from trfcli_pipeline.data.formats.json import JSON, JSONL, JsonlWriter
-from trfcli_pipeline.data.formats.rows import Format, Rows, Writer
+from trfcli_pipeline.data.formats.rows import COPY_AGAIN, Format, Rows, Writer
 from trfcli_pipeline.data.formats.tables import CSV, PARQUET, TSV, TableWriter
 from trfcli_pipeline.data.formats.txt import TXT
 from trfcli_pipeline.errors import DataError
@@ -59,13 +61,18 @@ def open_rows(path: Path | str, *, labeled: bool) -> tuple[str, Format, Rows]:
         return "stdin", FORMATS[".jsonl"], _read(None, FORMATS[".jsonl"], "stdin")
     path, name = Path(path), str(path)
     try:
-        path.stat()
+        kind = kind_of_file(path)
     except FileNotFoundError as error:
         raise DataError(f"{name}: no such file", hint=_similar_file(path)) from error
     except OSError as error:
         raise _unreadable(name, error) from error
-    if path.is_dir():
+    if kind == "a directory":
         raise DataError(f"{name}: a directory, not a file", hint="Give the path of a file in it")
+    if kind is not None:
+        # Reading a named pipe waits for a writer, and a second time for ever.
+        raise DataError(
+            f"{name}: {kind}, not a file", hint="Use - to read from stdin, as in: trf ... - < FILE"
+        )
     suffix, format = _by_suffix(path, FORMATS, "stdin")
     if labeled and not format.has_labels:
         usable = ", ".join(known for known, format in FORMATS.items() if format.has_labels)
@@ -98,7 +105,8 @@ def _read(path: Path | None, format: Format, name: str) -> Rows:
         with _open(path) as stream:
             yield from format.read(stream, name)
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{name}: not a gzip file, or damaged ({error})") from error
+        problem = f"{name}: not a gzip file, or damaged ({error})"
+        raise DataError(problem, hint=COPY_AGAIN) from error
     except OSError as error:
         raise _unreadable(name, error) from error
 
@@ -109,6 +117,8 @@ def _unreadable(name: str, error: OSError) -> DataError:
 
 def _open(path: Path | None) -> Any:
     if path is None:
+        if sys.stdin is None:
+            raise DataError("stdin: closed", hint="Give it a file: trf ... - < FILE")
         return nullcontext(sys.stdin.buffer)
     return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
 

@@ -1,23 +1,44 @@
 """Read and write .spacy files (DocBin)."""
 
+import zlib
 from typing import IO, Any
 
-from trfcli_pipeline.data.formats.rows import Format, Rows
+from trfcli_pipeline.data.formats.rows import COPY_AGAIN, Format, Rows, check_whole, read_whole
 from trfcli_pipeline.errors import DataError
+
+_STEP = 2**24
 
 
 def _read_spacy(stream: IO[bytes], name: str) -> Rows:
     from spacy.tokens import DocBin
     from spacy.vocab import Vocab
 
+    data = read_whole(stream, name)
+    _check_unpacked(data, name)
     try:
         # One Doc at a time, because Docs take much more memory than the DocBin.
-        for place, doc in enumerate(DocBin().from_bytes(stream.read()).get_docs(Vocab()), start=1):
+        for place, doc in enumerate(DocBin().from_bytes(data).get_docs(Vocab()), start=1):
             # An unlabeled Doc has empty cats.
             cats = {"cats": dict(doc.cats)} if doc.cats else {}
             yield place, {"text": doc.text, **cats}
     except Exception as error:  # zlib, msgpack and spaCy each raise their own errors
-        raise DataError(f"{name}: not a spaCy 3 DocBin, or damaged") from error
+        raise _damaged(name) from error
+
+
+def _check_unpacked(data: bytes, name: str) -> None:
+    """Check the size of a DocBin, which spaCy compresses, before it is unpacked in one piece."""
+    unpacker, size = zlib.decompressobj(), 0
+    try:
+        while data and not unpacker.eof:
+            size += len(unpacker.decompress(data, _STEP))
+            check_whole(size, name)
+            data = unpacker.unconsumed_tail
+    except zlib.error as error:
+        raise _damaged(name) from error
+
+
+def _damaged(name: str) -> DataError:
+    return DataError(f"{name}: not a spaCy 3 DocBin, or damaged", hint=COPY_AGAIN)
 
 
 class DocBinWriter:

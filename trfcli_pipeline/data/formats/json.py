@@ -1,26 +1,45 @@
 """Read .jsonl and .json files, and write .jsonl files."""
 
 import json
+import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
+from functools import partial
 from itertools import chain
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from trfcli_pipeline.data.formats.rows import BadRowError, Format, Rows, bad_utf8, lines
+from trfcli_pipeline.data.formats.rows import (
+    LARGEST_WHOLE,
+    BadRowError,
+    Format,
+    Rows,
+    bad_utf8,
+    bounded_lines,
+    lines,
+    read_whole,
+)
 
-# Accept literal tabs and control characters in strings: forbidden by the standard, but unambiguous.
+# Accept literal tabs and control characters in strings, and NaN: forbidden by the standard, but
+# unambiguous. As a score, NaN is refused. Elsewhere, it is written as null.
 _JSON = json.JSONDecoder(strict=False)
 _JSON_SPACE = re.compile(r"[ \t\r\n]*")
+_NOT_ASCII = re.compile(r"[^\n -~]")
+_INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _PAIR = re.compile(rb'\[\s*"([^"\\]|\\.)*"\s*,\s*\{.*\}\s*\]')
 _JSONL_SHAPE = 'Each line is one record: {"text": ..., "label": ...}'
 _JSON_SHAPES = 'A .json file is one list, [{"text": ...}, ...], or has one record per line'
 
 
-def _read_jsonl(stream: Iterable[bytes], name: str, advice: str = _JSONL_SHAPE) -> Rows:
-    for number, line in lines(stream):
+def _read_jsonl(stream: IO[bytes], name: str) -> Rows:
+    return _records(bounded_lines(stream, name), _JSONL_SHAPE)
+
+
+def _records(raw_lines: Iterable[bytes], advice: str) -> Rows:
+    for number, line in lines(raw_lines):
         if isinstance(line, BadRowError):
             yield number, line
         elif line.strip(" \t\r"):
@@ -31,18 +50,19 @@ def _read_jsonl(stream: Iterable[bytes], name: str, advice: str = _JSONL_SHAPE) 
             yield number, row
 
 
-def _read_json(stream: Iterable[bytes], name: str) -> Rows:
-    raw_lines = iter(stream)
+def _read_json(stream: IO[bytes], name: str) -> Rows:
+    # The list may be on one line.
+    raw_lines = bounded_lines(stream, name, longest=LARGEST_WHOLE)
     head: list[bytes] = []
     for line in raw_lines:
         head.append(line)
         if line.strip(_BLANK):
             break
     if head and _is_list(head[-1]):
-        yield from _read_json_list(b"".join([*head, *raw_lines]))
+        yield from _read_json_list(read_whole(stream, name, b"".join(head)))
     else:
         # Many tools write one record per line and call the file .json.
-        yield from _read_jsonl(chain(head, raw_lines), name, _JSON_SHAPES)
+        yield from _records(chain(head, raw_lines), _JSON_SHAPES)
 
 
 def _is_list(first_line: bytes) -> bool:
@@ -120,13 +140,52 @@ class JsonlWriter:
         return b""
 
 
-def to_json(value: Any) -> str:
-    """Convert a value to JSON on one line."""
-    return json.dumps(value, ensure_ascii=False, default=_plain)
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """Convert a value to JSON.
+
+    NaN and infinite numbers, which JSON doesn't have, become null.
+
+    Args:
+        value: The value.
+        indent: Spaces per level; None for one line.
+    """
+    dump = partial(json.dumps, ensure_ascii=False, default=_plain, allow_nan=False, indent=indent)
+    try:
+        return dump(value)
+    except ValueError:
+        return dump(_finite(value))
+
+
+def escape_invisible(text: str) -> str:
+    """Escape what a terminal would act on in JSON: control and format characters, such as U+202E.
+
+    The values stay the same.
+    """
+    return _NOT_ASCII.sub(_visible, text)
+
+
+def _visible(match: re.Match[str]) -> str:
+    character = match[0]
+    is_invisible = unicodedata.category(character) in _INVISIBLE
+    return json.dumps(character)[1:-1] if is_invisible else character
 
 
 def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)
+
+
+def _finite(value: Any) -> Any:
+    """Replace numbers that aren't finite by None."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {key: _finite(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_finite(each) for each in value]
+        case np.generic() | np.ndarray():
+            return _finite(value.tolist())
+    return value
 
 
 JSONL = Format(_read_jsonl)

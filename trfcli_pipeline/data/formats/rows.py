@@ -3,14 +3,21 @@
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import IO, Any, Protocol
 
 from trfcli_pipeline.data.surrogates import without_surrogates
+from trfcli_pipeline.errors import DataError
 
 LABEL_KEYS = ("cats", "label", "labels")
 
+COPY_AGAIN = "Copy or download the file again"
 _SAVE_AS_UTF8 = "Save the file as UTF-8"
 _LONGEST_QUOTE = 40
+# Bytes, uncompressed. A longer line isn't a record. A larger file would take several times its size
+# in memory.
+LONGEST_LINE = 64 * 2**20
+LARGEST_WHOLE = 2**30
 
 
 class BadRowError(Exception):
@@ -63,13 +70,74 @@ class Format:
 
 def quoted(name: str) -> str:
     """Quote a name for a message: printable, on one line, and not too long."""
-    short = name if len(name) <= _LONGEST_QUOTE else name[: _LONGEST_QUOTE - 1] + "…"
-    return json.dumps(without_surrogates(short), ensure_ascii=False)
+    return json.dumps(without_surrogates(shortened(name)), ensure_ascii=False)
 
 
-def lines(stream: Iterable[bytes]) -> Iterator[tuple[int, str | BadRowError]]:
-    # Binary files are split at \n only. Text files would be split at \r, too.
-    for number, raw in enumerate(stream, start=1):
+def shortened(text: str) -> str:
+    """Cut a text off, if it is too long for a message."""
+    return text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 1] + "…"
+
+
+def bounded_lines(stream: IO[bytes], name: str, *, longest: int = LONGEST_LINE) -> Iterator[bytes]:
+    """Yield the lines of a file with their \\n, which is the only character that ends one.
+
+    Args:
+        stream: The file.
+        name: Its name for messages.
+        longest: Maximum number of bytes in a line.
+
+    Raises:
+        DataError: A line is longer. A few kilobytes of a compressed file may become a line that
+            doesn't fit in memory.
+    """
+    for number in count(1):
+        line = stream.readline(longest + 1)
+        if len(line) > longest:
+            raise DataError(
+                f"{name}, line {number}: longer than {longest // 2**20:,} MiB",
+                hint="Put each record on a line of its own, and split longer texts",
+            )
+        if not line:
+            return
+        yield line
+
+
+def read_whole(stream: IO[bytes], name: str, start: bytes = b"") -> bytes:
+    """Read a file of a format that can't be read as a stream.
+
+    Args:
+        stream: The file.
+        name: Its name for messages.
+        start: What has been read of it already.
+
+    Raises:
+        DataError: It is larger than 1 GiB.
+    """
+    data = start + stream.read(LARGEST_WHOLE + 1 - len(start))
+    check_whole(len(data), name)
+    return data
+
+
+def check_whole(size: int, name: str) -> None:
+    """Check that a file that has to be read as a whole isn't too large for that.
+
+    Args:
+        size: Its number of bytes, uncompressed.
+        name: Its name for messages.
+
+    Raises:
+        DataError: It is larger than 1 GiB.
+    """
+    if size > LARGEST_WHOLE:
+        raise DataError(
+            f"{name}: larger than {LARGEST_WHOLE // 2**20:,} MiB, uncompressed",
+            hint="Use a .jsonl file, which is read line by line",
+        )
+
+
+def lines(raw_lines: Iterable[bytes]) -> Iterator[tuple[int, str | BadRowError]]:
+    """Decode lines, and number them from 1."""
+    for number, raw in enumerate(raw_lines, start=1):
         try:
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:

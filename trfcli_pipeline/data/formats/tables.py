@@ -2,17 +2,22 @@
 
 import csv
 import io
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import IO, Any
 
 from trfcli_pipeline.data.formats.json import to_json
 from trfcli_pipeline.data.formats.rows import (
+    COPY_AGAIN,
     LABEL_KEYS,
+    LONGEST_LINE,
     BadRowError,
     Format,
     Rows,
     bad_utf8,
+    bounded_lines,
     quoted,
 )
 from trfcli_pipeline.data.surrogates import SURROGATE, without_surrogates
@@ -20,17 +25,19 @@ from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.errors import DataError, OutputError
 
 _CSV_QUOTES = 'Put fields with quotes or newlines in quotes, and double the quotes inside them ("")'
-# The csv module's default of 131,072 characters is less than a book.
-_CSV_FIELD_LIMIT = 2**31 - 1
+# What a spreadsheet takes for the start of a formula.
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_FORMULA = re.compile("'*[=+\\-@\t\r＝＋－＠]")
 
 
-def _read_table(stream: Iterable[bytes], name: str, delimiter: str) -> Rows:
-    # The limit is global to the csv module; it can't be set for a single reader.
-    csv.field_size_limit(_CSV_FIELD_LIMIT)
+def _read_table(stream: IO[bytes], name: str, delimiter: str) -> Rows:
+    # The default of 131,072 characters is less than a book. The limit is global to the csv module;
+    # it can't be set for a single reader.
+    csv.field_size_limit(LONGEST_LINE)
     # Invalid bytes become surrogates, which valid UTF-8 never contains, and are found row by row.
     lines = (
         raw.decode("utf-8-sig" if number == 0 else "utf-8", errors="surrogateescape")
-        for number, raw in enumerate(stream)
+        for number, raw in enumerate(bounded_lines(stream, name))
     )
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     header: list[str] | None = None
@@ -45,6 +52,7 @@ def _read_table(stream: Iterable[bytes], name: str, delimiter: str) -> Rows:
             continue
         if not cells:
             continue
+        cells = [_plain_text(cell) for cell in cells]
         undecoded = SURROGATE.search("".join(cells))
         if undecoded:
             yield place, bad_utf8(ord(undecoded.group()) - 0xDC00)
@@ -63,6 +71,20 @@ def _read_table(stream: Iterable[bytes], name: str, delimiter: str) -> Rows:
             yield place, BadRowError(problem, advice=_CSV_QUOTES)
         else:
             yield place, _with_label_list(dict(zip(header, cells, strict=False)))
+
+
+def _plain_text(cell: str) -> str:
+    """Undo `_not_a_formula`."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def _not_a_formula(cell: str) -> str:
+    """Keep a spreadsheet from running a text as a formula, by an apostrophe before it.
+
+    A number isn't a formula. A text that starts with apostrophes and such a character gets one
+    more, so that `_plain_text` returns every text unchanged.
+    """
+    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
 
 
 def _bad_csv(error: csv.Error) -> BadRowError:
@@ -103,17 +125,17 @@ def _read_parquet(stream: IO[bytes], name: str) -> Rows:
                 case [tuple(), *_] | [] as pairs:
                     row["cats"] = dict(pairs)
             yield place, _with_label_list(row)
-    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{name}: not a Parquet file, or damaged", hint="Copy or export the file again"
-        ) from error
+    except Exception as error:  # a damaged file may have values that Python doesn't have
+        raise DataError(f"{name}: not a Parquet file, or damaged", hint=COPY_AGAIN) from error
 
 
 class TableWriter:
     """Writes rows as a table, with the keys of the first row as the header.
 
     For `{"cats": {"A": 0.9}, "labels": ["A"]}`, the table has a column `labels`, separated by "|",
-    and a column `score_A` for each label of `cats`. Lists and objects are written as JSON.
+    and a column `score_A` for each label of `cats`. Lists and objects are written as JSON. Text
+    that a spreadsheet would run as a formula, such as "=1+1", starts with an apostrophe in the
+    file. The reader removes it.
     """
 
     streams = True
@@ -142,7 +164,8 @@ class TableWriter:
     def _line(self, cells: Sequence[Any]) -> str:
         line = io.StringIO(newline="")
         # With a line terminator of \n, csv wouldn't quote cells that contain \r.
-        csv.writer(line, delimiter=self.delimiter, lineterminator="\r\n").writerow(cells)
+        safe = [_not_a_formula(cell) if isinstance(cell, str) else cell for cell in cells]
+        csv.writer(line, delimiter=self.delimiter, lineterminator="\r\n").writerow(safe)
         return line.getvalue().removesuffix("\r\n") + "\n"
 
 
@@ -163,7 +186,10 @@ def _joined(labels: Sequence[str]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    return to_json(value) if isinstance(value, list | dict | bool) else value
+    if isinstance(value, list | dict | bool):
+        return to_json(value)
+    # As a missing value: NaN isn't a number that others read.
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 CSV = Format(partial(_read_table, delimiter=","))

@@ -72,10 +72,7 @@ def open_file(
     check_inputs(path, models=models, data=data)
     target = path.expanduser().resolve()
     with claimed(target, str(path)):
-        if target.exists() and target.stat().st_size and not kind.recognizes(target):
-            raise OutputError(
-                f"{path}: already exists and is not {kind.name}", hint="Choose another file"
-            )
+        check_kind(target, str(path), kind)
         yield OutputFile(target)
 
 
@@ -91,6 +88,18 @@ def check_file(path: Path | str) -> None:
     if not target.parent.is_dir():
         raise OutputError(
             f"{Path(path).parent}: there is no such directory", hint="Create it first"
+        )
+
+
+def check_kind(target: Path, shown: str, kind: FileKind) -> None:
+    """Check that what is at the path of an output may be replaced, if there is anything.
+
+    Raises:
+        OutputError: It isn't of this kind, nor empty.
+    """
+    if target.exists() and target.stat().st_size and not kind.recognizes(target):
+        raise OutputError(
+            f"{shown}: already exists and is not {kind.name}", hint="Choose another file"
         )
 
 

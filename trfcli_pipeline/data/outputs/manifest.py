@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from trfcli_pipeline.data.files import sha256
+from trfcli_pipeline.data.files import read_object, sha256
+from trfcli_pipeline.errors import OutputError
 
 META = "meta.json"
 _SECTION, _KEY = "trf", "files"
@@ -19,17 +20,20 @@ _SECTION, _KEY = "trf", "files"
 def read_meta(directory: Path) -> dict[str, Any] | None:
     """The content of a directory's `meta.json`; None if there is none, or if it is damaged."""
     try:
-        meta: Any = json.loads((directory / META).read_text(encoding="utf8"))
-    except (OSError, ValueError):
+        return read_object(directory / META, OutputError)
+    except OutputError:
         return None
-    return meta if isinstance(meta, dict) else None
+
+
+def read_section(directory: Path) -> dict[str, Any]:
+    """What `trf` added to a directory's `meta.json`; {} if there is nothing."""
+    section = (read_meta(directory) or {}).get(_SECTION)
+    return section if isinstance(section, dict) else {}
 
 
 def read_manifest(directory: Path) -> dict[str, str] | None:
     """SHA-256 of a directory's own files by their relative paths, or None without a manifest."""
-    meta = read_meta(directory) or {}
-    section = meta.get(_SECTION)
-    files = section.get(_KEY) if isinstance(section, dict) else None
+    files = read_section(directory).get(_KEY)
     if not isinstance(files, dict) or not all(map(_is_inside, files)):
         return None
     return files
@@ -41,7 +45,7 @@ def write_manifest(directory: Path, files: Iterable[str]) -> None:
     Args:
         files: Paths relative to the directory. `meta.json` itself is left out.
     """
-    meta = json.loads((directory / META).read_text(encoding="utf8"))
+    meta = read_object(directory / META, OutputError)
     manifest = {name: sha256(directory / name) for name in sorted({*files} - {META})}
     meta[_SECTION] = {**meta.get(_SECTION, {}), _KEY: manifest}
     _write_meta(directory, meta)

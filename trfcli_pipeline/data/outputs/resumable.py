@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from trfcli_pipeline.data.outputs import spaces
 from trfcli_pipeline.data.outputs.claims import claimed
-from trfcli_pipeline.data.outputs.files import check_file, check_inputs
+from trfcli_pipeline.data.outputs.files import FileKind, check_file, check_inputs, check_kind
 from trfcli_pipeline.data.outputs.spaces import explained
 from trfcli_pipeline.data.outputs.staging import staged_file, sweep
 from trfcli_pipeline.errors import OutputError
@@ -35,6 +35,8 @@ class ResumableFile:
         target: Path of the file.
         resume: Continue the partial file of an earlier run, if there is one.
         force: Overwrite the file, and the partial file of an earlier run.
+        kind: What `force` may overwrite; None for any file.
+        optional: Remove the file at the end if nothing was written to it.
         models: Directories of pipelines that are read, or names of installed ones.
         data: Files that are read.
 
@@ -48,6 +50,8 @@ class ResumableFile:
         *,
         resume: bool,
         force: bool,
+        kind: FileKind | None = None,
+        optional: bool = False,
         models: Collection[str | Path] = (),
         data: Collection[str | Path | None] = (),
     ) -> None:
@@ -57,6 +61,7 @@ class ResumableFile:
         self.partial = self.target.with_name(f"{self.target.name}.partial")
         self.state_path = self.target.with_name(f"{self.target.name}.partial.json")
         self.resume, self.force = resume, force
+        self.kind, self.optional = kind, optional
         self.models, self.data = models, data
         self.state: dict[str, Any] = {}
         self._claim = ExitStack()
@@ -85,7 +90,10 @@ class ResumableFile:
         with self._claim:
             try:
                 self._file.close()
-                if error_type is None:
+                if error_type is None and self.optional and self.partial.stat().st_size == 0:
+                    self._discard()
+                    self.target.unlink(missing_ok=True)
+                elif error_type is None:
                     self.partial.replace(self.target)
                     self.state_path.unlink(missing_ok=True)
                 elif not self.state:
@@ -113,6 +121,33 @@ class ResumableFile:
             self._write_state(state)
         self.state = dict(state)
 
+    @property
+    def progress(self) -> dict[str, Any]:
+        """What `rewind` needs to come back to the last state."""
+        return {
+            "bytes": self._file.tell(),
+            "sha256": self._hash.hexdigest(),
+            "state": self.state,
+        }
+
+    def rewind(self, progress: Mapping[str, Any] | None) -> None:
+        """Drop what was appended after an earlier state.
+
+        Args:
+            progress: The `progress` at that state; None for the beginning.
+
+        Raises:
+            OutputError: The partial file doesn't begin with what it had then.
+        """
+        self._hash = hashlib.sha256()
+        match progress or {"bytes": 0, "sha256": self._hash.hexdigest(), "state": {}}:
+            case {"bytes": int(), "sha256": str(), "state": dict()} as known:
+                with explained(self.name):
+                    self._file.seek(0)
+                    self._continue(known)
+            case _:
+                raise self._damaged(_START_OVER)
+
     def mismatch(self, what: str) -> OutputError:
         """Return the error for a partial file of another model or input."""
         message = f"{self.partial}: written with another {what}, so it can't be continued"
@@ -127,6 +162,8 @@ class ResumableFile:
         if self.target.exists() and not self.force:
             hint = "Choose another file, or use --force to overwrite it"
             raise OutputError(f"{self.name}: already exists", hint=hint)
+        if self.kind is not None:
+            check_kind(self.target, self.name, self.kind)
         if has_chunks and not self.force:
             hint = f"Use --resume to continue it. {_START_OVER}"
             raise OutputError(f"{self.partial}: left by an interrupted run", hint=hint)
@@ -157,7 +194,7 @@ class ResumableFile:
             self._hash.update(chunk)
             left -= len(chunk)
         if left or self._hash.hexdigest() != progress["sha256"]:
-            raise self._damaged()
+            raise self._damaged(_START_OVER)
         self._file.truncate(progress["bytes"])
         self._file.seek(0, os.SEEK_END)
         self.state = progress["state"]
@@ -188,14 +225,14 @@ class ResumableFile:
             raise self._foreign(self.partial)
         try:
             progress: Any = json.loads(self.state_path.read_bytes())
-        except ValueError as error:
-            raise self._damaged() from error
+        except (ValueError, RecursionError) as error:
+            hint = f"Delete it and {self.state_path.name} to start over"
+            raise self._damaged(hint) from error
         if not isinstance(progress, dict) or progress.keys() != {"bytes", "sha256", "state"}:
             raise self._foreign(self.state_path)
         return progress
 
-    def _damaged(self) -> OutputError:
-        hint = f"Delete it and {self.state_path.name} to start over"
+    def _damaged(self, hint: str) -> OutputError:
         return OutputError(f"{self.partial}: damaged, can't be continued", hint=hint)
 
     @staticmethod

@@ -89,7 +89,7 @@ def test_output_is_checked_before_the_pipeline_runs(
         assert result.stderr.startswith("✘ folder: a directory, not a file\n")
     (workspace / "exclusive" / "training.jsonl").write_text("{\n")
     result = run("evaluate", "exclusive", "test.jsonl", "--html", "report.html")
-    assert result.stderr == "✘ exclusive/training.jsonl: Invalid JSON on line 1: {\n"
+    assert result.stderr.startswith("✘ exclusive/training.jsonl: Invalid JSON on line 1: {\n")
     assert not (workspace / "report.html").exists()
 
 

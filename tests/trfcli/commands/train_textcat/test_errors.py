@@ -219,3 +219,14 @@ def test_wrong_override_is_wrong_usage(
     assert result.exit_code == 2
     assert result.stderr.splitlines() == lines
     assert digest(workspace) == before
+
+
+def test_number_of_400_digits_is_wrong_usage(run: Run, workspace: Path, digest: Digest) -> None:
+    before = digest(workspace)
+    result = run("train", "model", "train.jsonl", "--epochs", "9" * 400)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        f"✘ training.max_epochs = {'9' * 39}…: must be at most 2,147,483,647",
+        "  Correct the option",
+    ]
+    assert digest(workspace) == before

@@ -16,7 +16,11 @@ texts = st.text(
     st.one_of(st.characters(codec="utf-8"), st.sampled_from("\n\r\u2028\u2029\x85\0\ufeff"))
 )
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts,
     lambda children: st.lists(children, max_size=3) | st.dictionaries(texts, children, max_size=3),
     max_leaves=4,
 )

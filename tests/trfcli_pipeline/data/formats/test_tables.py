@@ -72,3 +72,26 @@ def test_label_with_a_separator_cannot_be_written_to_a_table() -> None:
 
 def test_lone_surrogate_is_replaced_in_a_table() -> None:
     assert TableWriter(",").add([{"text": "a", "id": "\ud800"}]) == "text,id\na,\ufffd\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ("-2+3", "'-2+3"),
+        ("＝1", "'＝1"),
+        ("'=1", "''=1"),
+        ("-5", "-5"),
+        ("+1.5e-3", "+1.5e-3"),
+        ("a=1", "a=1"),
+        ("'quoted'", "'quoted'"),
+    ],
+)
+def test_text_that_a_spreadsheet_would_run_is_quoted(text: str, cell: str) -> None:
+    assert TableWriter("\t").add([{"text": text}]) == f"text\n{cell}\n".encode()
+
+
+def test_number_that_is_not_finite_is_an_empty_cell() -> None:
+    assert TableWriter(",").add([{"text": "a", "b": float("nan")}]) == b"text,b\na,\n"

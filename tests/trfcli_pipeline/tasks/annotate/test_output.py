@@ -14,7 +14,7 @@ from spacy.tokens import DocBin
 
 from trfcli_pipeline.data.records import read_records
 from trfcli_pipeline.errors import OutputError
-from trfcli_pipeline.tasks import annotate as task
+from trfcli_pipeline.tasks import annotation_batches
 from trfcli_pipeline.tasks.annotate import (
     AnnotationFinished,
     AnnotationStarted,
@@ -113,7 +113,7 @@ def test_stdin_to_stdout(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_batches_of_long_texts_are_small(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task, "_BATCH_CHARACTERS", 300)
+    monkeypatch.setattr(annotation_batches, "_BATCH_CHARACTERS", 300)
     events = run(model, "in.jsonl", "out.jsonl")
     sizes = [event.texts for event in events if isinstance(event, BatchAnnotated)]
     assert sum(sizes) == 30

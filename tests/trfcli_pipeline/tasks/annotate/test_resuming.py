@@ -87,7 +87,7 @@ def test_annotated_texts_are_kept_if_the_pipeline_fails(model: str, n_process: i
     nlp.to_disk("picky")
     with pytest.raises(PipelineError) as caught:
         run("picky", "in.jsonl", "out.jsonl", batch_size=4, n_process=n_process)
-    assert caught.value.message == "in.jsonl, lines 17 to 20: not this one"
+    assert caught.value.message == "in.jsonl, line 18: not this one"
     state = json.loads(Path("out.jsonl.partial.json").read_bytes())
     assert state["state"]["texts"] == 16
 

@@ -55,12 +55,12 @@ def test_directory_without_a_pipeline(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     check(r"not a spaCy pipeline \(it has no config\.cfg\)")
     (tmp_path / "model" / "config.cfg").touch()
-    check(r"not a spaCy pipeline \(it has no meta\.json\)")
+    check(r"meta\.json: can't be read \(No such file or directory\)")
     meta = tmp_path / "model" / "meta.json"
     meta.write_text("{", encoding="utf-8")
-    check(r"meta\.json is not valid JSON")
+    check(r"meta\.json: not valid JSON")
     meta.write_text("[]", encoding="utf-8")
-    check(r"meta\.json is not a JSON object")
+    check(r"meta\.json: not a JSON object")
 
 
 @pytest.mark.parametrize(

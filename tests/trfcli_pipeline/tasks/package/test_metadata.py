@@ -136,7 +136,7 @@ def test_meta_that_cannot_be_read(with_meta: WithMeta, content: bytes) -> None:
 
 def test_deeply_nested_meta(with_meta: WithMeta) -> None:
     model = with_meta()
-    meta = '{"lang": "en", "name": "x", "version": "1.0", "x": ' + "[" * 1000 + "]" * 1000 + "}"
+    meta = '{"lang": "en", "name": "x", "version": "1.0", "x": ' + "[" * 500 + "]" * 500 + "}"
     (model / "meta.json").write_text(meta, encoding="utf-8")
     assert package_meta(model)["name"] == "x"
 
@@ -144,7 +144,6 @@ def test_deeply_nested_meta(with_meta: WithMeta) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"trf": {"training": 3}},
         {"trf": {"training": {"labels": ["HAM"]}}},
         {"performance": {"accuracy": 0.9, "cats_f_per_type": {"HAM": {"p": None}}}},
         {"performance": {"accuracy": 0.9, "intervals": {"accuracy": ["a", "b"]}}},
@@ -162,6 +161,9 @@ def test_meta_that_no_card_can_be_made_of(
     package(model, tmp_path / "out", formats=())
 
 
-def test_trf_of_another_type(with_meta: WithMeta) -> None:
-    with pytest.raises(PipelineError, match=r"\[trf\] Input should be an object"):
-        package_meta(with_meta(trf=["encoder"]))
+@pytest.mark.parametrize(
+    ("value", "place"), [(["encoder"], "trf"), (None, "trf"), ({"training": 3}, "trf -> training")]
+)
+def test_trf_of_another_type(with_meta: WithMeta, value: Any, place: str) -> None:
+    with pytest.raises(PipelineError, match=rf"\[{place}\] Input should be an object"):
+        package_meta(with_meta(trf=value))

@@ -1,0 +1,194 @@
+"""Data files that can't be used."""
+
+import gzip
+import json
+from functools import partial
+
+import pytest
+from bad_inputs import Build, Case, CheckCase, fifo, link, nothing, put
+from data_files import as_parquet, as_spacy
+
+EVALUATE, TRAIN = "evaluate model data{}", "train model data{}"
+ANNOTATE, BENCHMARK = "annotate model data{} out.jsonl", "benchmark model data{} --rounds 1"
+COMPARE = "compare model model data{}"
+RECORD = '{"text": "a", "label": "GOOD"}\n'
+
+
+def data(suffix: str, content: str | bytes) -> Build:
+    return partial(put, f"data{suffix}", content)
+
+
+def file(name: str, suffix: str, content: str | bytes, command: str, message: str) -> Case:
+    return Case(name, data(suffix, content), command.format(suffix), message)
+
+
+CASES = [
+    Case("no such file", nothing, "evaluate model tran.jsonl", "tran.jsonl: no such file"),
+    Case("directory", nothing, "train model encoder", "encoder: a directory, not a file"),
+    Case(
+        "unknown suffix",
+        partial(put, "data.xlsx", ""),
+        ANNOTATE.format(".xlsx"),
+        'data.xlsx: unknown suffix ".xlsx"',
+    ),
+    Case(
+        "named pipe",
+        partial(fifo, "data.jsonl"),
+        ANNOTATE.format(".jsonl"),
+        "data.jsonl: a named pipe, not a file",
+    ),
+    Case(
+        "named pipe, trained on",
+        partial(fifo, "data.csv"),
+        TRAIN.format(".csv"),
+        "data.csv: a named pipe, not a file",
+    ),
+    Case(
+        "named pipe, compared on",
+        partial(fifo, "data.jsonl.gz"),
+        COMPARE.format(".jsonl.gz"),
+        "data.jsonl.gz: a named pipe, not a file",
+    ),
+    Case(
+        "link to itself",
+        partial(link, "data.jsonl", "data.jsonl"),
+        EVALUATE.format(".jsonl"),
+        "data.jsonl: can't be read (Too many levels of symbolic links)",
+    ),
+    Case(
+        "device",
+        partial(link, "data.jsonl", "/dev/null"),
+        BENCHMARK.format(".jsonl"),
+        "data.jsonl: a device, not a file",
+    ),
+    file(
+        "list not closed", ".json", "[" + RECORD, EVALUATE, "data.json, line 2: not valid JSON (…"
+    ),
+    file(
+        "list with a comma too many",
+        ".json",
+        f"[{RECORD},]",
+        TRAIN,
+        "data.json, line 2: not valid JSON (…",
+    ),
+    file(
+        "list of numbers",
+        ".json",
+        "[1, 2]",
+        ANNOTATE,
+        "data.json, line 1: the record is a number, not an object or pair",
+    ),
+    file(
+        "list and more", ".json", f"[{RECORD}] x", EVALUATE, "data.json, line 2: not valid JSON (…"
+    ),
+    file(
+        "table without text",
+        ".csv",
+        "txt,label\na,GOOD\n",
+        EVALUATE,
+        'data.csv, line 1: the header has no column "text" (its columns: "txt", "label")',
+    ),
+    file(
+        "table with an open quote",
+        ".csv",
+        'text,label\n"a,GOOD\n',
+        TRAIN,
+        "data.csv, line 2: the quoted field that starts here is never closed",
+    ),
+    file(
+        "table with a field too many",
+        ".csv",
+        "text,label\na,b,c\n",
+        EVALUATE,
+        "data.csv, line 2: 3 fields, but the header names 2 columns",
+    ),
+    file(
+        "table with an empty header",
+        ".tsv",
+        "\t\n",
+        EVALUATE,
+        'data.tsv, line 1: the header has no column "text" (its columns: "", "")',
+    ),
+    file(
+        "table not UTF-8",
+        ".tsv",
+        b"text\n\xff\n",
+        ANNOTATE,
+        "data.tsv, line 2: not valid UTF-8 (0xff)",
+    ),
+    file(
+        "table with zeros",
+        ".csv",
+        b"\0\0\0\n",
+        ANNOTATE,
+        'data.csv, line 1: the header has no column "text" (its columns: "\\u0000\\u0000\\u0000")',
+    ),
+    file("empty text file", ".txt", "", ANNOTATE, "data.txt: no records in the file"),
+    file(
+        "labels from a text file",
+        ".txt",
+        "a\n",
+        TRAIN,
+        "data.txt: a .txt file has no labels, but labels are needed",
+    ),
+    file(
+        "not Parquet", ".parquet", "hello", EVALUATE, "data.parquet: not a Parquet file, or damaged"
+    ),
+    file(
+        "Parquet cut off",
+        ".parquet",
+        as_parquet([("a", {"GOOD": 1.0})])[:100],
+        TRAIN,
+        "data.parquet: not a Parquet file, or damaged",
+    ),
+    file(
+        "empty Parquet",
+        ".parquet",
+        as_parquet([]),
+        ANNOTATE,
+        "data.parquet: no records in the file",
+    ),
+    file(
+        "not a DocBin", ".spacy", "hello", EVALUATE, "data.spacy: not a spaCy 3 DocBin, or damaged"
+    ),
+    file(
+        "DocBin cut off",
+        ".spacy",
+        as_spacy([("a", {"GOOD": 1.0})])[:30],
+        TRAIN,
+        "data.spacy: not a spaCy 3 DocBin, or damaged",
+    ),
+    file(
+        "not gzip",
+        ".jsonl.gz",
+        RECORD,
+        EVALUATE,
+        "data.jsonl.gz: not a gzip file, or damaged (…",
+    ),
+    file(
+        "gzip cut off",
+        ".jsonl.gz",
+        gzip.compress(RECORD.encode())[:-12],
+        ANNOTATE,
+        "data.jsonl.gz: not a gzip file, or damaged (…",
+    ),
+    file(
+        "gzip damaged",
+        ".csv.gz",
+        gzip.compress(b"text\na\n")[:-8] + bytes(8),
+        ANNOTATE,
+        "data.csv.gz: not a gzip file, or damaged (…",
+    ),
+    file(
+        "unknown label",
+        ".jsonl",
+        json.dumps({"text": "a", "label": "UGLY"}),
+        EVALUATE,
+        "data.jsonl: 1 label is not in the model: UGLY (line 1)",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_data_that_cannot_be_used_is_one_line(case: Case, check_case: CheckCase) -> None:
+    check_case(case)

@@ -1,0 +1,123 @@
+"""Batches of records to annotate: from the records of a file to the rows of the output."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
+from typing import Any
+
+from spacy.language import Language
+
+from trfcli_pipeline.data.formats.rows import LABEL_KEYS
+from trfcli_pipeline.data.records import BadRecord, Record, where
+from trfcli_pipeline.errors import DataError
+from trfcli_pipeline.tasks.predictions import Batch
+
+Records = Iterator[Record] | Iterator[Record | BadRecord]
+
+# Limits the activations that long texts keep in memory at the same time.
+_BATCH_CHARACTERS = 50_000
+
+
+def check_length(nlp: Language, source: str, record: Record) -> None:
+    """Check that a text isn't longer than the pipeline takes.
+
+    Raises:
+        DataError: It is. The message names its line in the file `source`.
+    """
+    problem = _too_long(nlp, record)
+    if problem is not None:
+        raise DataError(f"{where(source, record.line)}: {problem}", hint="Split the text")
+
+
+def check_lengths(nlp: Language, source: str, records: Records, *, skip: bool) -> Records:
+    """Check the length of each text, as `check_length`.
+
+    Args:
+        nlp: The pipeline.
+        source: The data file.
+        records: Its records.
+        skip: Yield a text that is too long as a `BadRecord`, instead of raising an error.
+
+    Raises:
+        DataError: A text is too long.
+    """
+    for record in records:
+        problem = _too_long(nlp, record) if skip and isinstance(record, Record) else None
+        if problem is not None:
+            yield BadRecord(record.line, problem, text=record.text)
+            continue
+        if isinstance(record, Record):
+            check_length(nlp, source, record)
+        yield record
+
+
+def _too_long(nlp: Language, record: Record) -> str | None:
+    if len(record.text) <= nlp.max_length:
+        return None
+    return (
+        f"the text has {len(record.text):,} characters, but the pipeline takes at most "
+        f"{nlp.max_length:,}"
+    )
+
+
+def make_batches(records: Records, size: int) -> Iterator[list[Record | BadRecord]]:
+    """Divide records into batches of at most `size` records, fewer if their texts are long."""
+    batch: list[Record | BadRecord] = []
+    characters = 0
+    for record in records:
+        batch.append(record)
+        characters += len(record.text) if isinstance(record, Record) else 0
+        if len(batch) == size or characters >= _BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+def texts_of(source: str, batch: Iterable[Record | BadRecord]) -> Batch:
+    """Return the texts of the good records of a batch."""
+    records = [record for record in batch if isinstance(record, Record)]
+    lines, texts = [record.line for record in records], [record.text for record in records]
+    return Batch(source, lines, texts)
+
+
+def divide(
+    batch: Iterable[Record | BadRecord], failed: Mapping[int, str]
+) -> tuple[list[Record], list[BadRecord]]:
+    """Divide a batch into the records that were annotated, and those that weren't.
+
+    Args:
+        failed: Why records failed, by their index among the good ones.
+    """
+    done: list[Record] = []
+    bad: list[BadRecord] = []
+    index = count()
+    for record in batch:
+        if isinstance(record, BadRecord):
+            bad.append(record)
+        elif (reason := failed.get(next(index))) is not None:
+            bad.append(BadRecord(record.line, reason, text=record.text))
+        else:
+            done.append(record)
+    return done, bad
+
+
+def rows_of(
+    batch: Sequence[Record], content: list[dict[str, Any]] | bytes
+) -> list[dict[str, Any]] | bytes:
+    """Return the rows of the output, or the DocBin that holds them.
+
+    Args:
+        batch: The records that were annotated.
+        content: Their predictions; see `Predicted`.
+    """
+    if isinstance(content, bytes):
+        return content
+    return [_row(record, found) for record, found in zip(batch, content, strict=True)]
+
+
+def _row(record: Record, predicted: Mapping[str, Any]) -> dict[str, Any]:
+    taken = {*LABEL_KEYS, *predicted}
+    renamed = {f"input_{key}": value for key, value in record.extra.items() if key in taken}
+    # In the output of an earlier run, "input_" keys are the original ones.
+    kept = {key: value for key, value in record.extra.items() if key not in taken}
+    return {"text": record.text, **renamed, **kept, **predicted}
