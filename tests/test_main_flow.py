@@ -131,7 +131,7 @@ def test_from_an_encoder_to_an_installed_package(tmp_path: Path, tiny_bert: Path
     )
     check_stderr(packaged)
     assert packaged.stdout == ""
-    [wheel] = tmp_path.glob("out/en_films-1.0.0/dist/*.whl")
+    [wheel] = tmp_path.glob("out/en_films-1.0.0/dist/en_films-*.whl")
 
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run(*install, "--no-index", "--no-deps", "--target", tmp_path / "site", wheel, cwd=tmp_path)

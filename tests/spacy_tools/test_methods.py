@@ -137,7 +137,10 @@ def test_meta_stays_the_same_however_often_it_is_saved(
     metas = []
     for number in range(3):
         nlp.to_disk(tmp_path / str(number))
-        metas.append(srsly.read_json(tmp_path / str(number) / "meta.json"))
+        meta = srsly.read_json(tmp_path / str(number) / "meta.json")
+        # transformers adds defaults to its tokenizer_config.json when it saves it again.
+        meta.get("trf", {}).pop("files", None)
+        metas.append(meta)
         nlp = spacy.load(tmp_path / str(number))
     assert metas[0] == metas[1] == metas[2]
     assert metas[0]["lang"] == "xx"
