@@ -19,6 +19,8 @@ ARCHIVES = {"sdist": "*.tar.gz", "wheel": "*.whl"}
 _TIMESTAMP = 1_580_601_600
 # gzip stores the timestamp in 32 bits.
 _MAX_TIMESTAMP = 2**32
+# A wheel is a ZIP file, whose times begin in 1980.
+_MIN_TIMESTAMP = 315_532_800
 _SHOWN_LINES = 15
 
 
@@ -73,4 +75,4 @@ def timestamp() -> int:
             "store",
             hint="Set it to a number such as 1767225600, or unset it",
         )
-    return int(value)
+    return max(int(value), _MIN_TIMESTAMP)

@@ -239,7 +239,7 @@ def test_any_order_of_operations(tiny_bert: Path, tiny_gpt2: Path) -> None:
     run_state_machine_as_test(
         PipelineMachine,
         settings=settings(
-            max_examples=10,
+            max_examples=6,
             stateful_step_count=8,
             deadline=None,
             suppress_health_check=list(HealthCheck),

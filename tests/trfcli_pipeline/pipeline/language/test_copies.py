@@ -42,23 +42,6 @@ def test_several_processes_equal_one(trained: Language) -> None:
 
 
 @hooks_are_not_saved
-def test_spawned_processes_equal_one(trained: Language) -> None:
-    alone = list(trained.pipe(TEXTS))
-    before = multiprocessing.get_start_method()
-    multiprocessing.set_start_method("spawn", force=True)
-    faulthandler.dump_traceback_later(120, exit=True)
-    try:
-        docs = list(trained.pipe(TEXTS, n_process=2, batch_size=2))
-    finally:
-        faulthandler.cancel_dump_traceback_later()
-        multiprocessing.set_start_method(before, force=True)
-    for one, other in zip(alone, docs, strict=True):
-        assert one.cats == pytest.approx(other.cats, abs=1e-6)
-        np.testing.assert_allclose(one.tensor, other.tensor, atol=1e-5)
-        assert one._.trf_alignment == other._.trf_alignment
-
-
-@hooks_are_not_saved
 def test_processes_are_spawned_where_forks_can_not_work(
     trained: Language, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,7 +58,9 @@ def test_processes_are_spawned_where_forks_can_not_work(
     assert multiprocessing.get_start_method() == before
     assert started == ["spawn", "spawn"]
     for one, other in zip(alone, docs, strict=True):
+        assert one.cats == pytest.approx(other.cats, abs=1e-6)
         np.testing.assert_allclose(one.tensor, other.tensor, atol=1e-5)
+        assert one._.trf_alignment == other._.trf_alignment
 
 
 def _note_and_start(started: list[str], start: Callable[..., Any], **kwargs: Any) -> Any:
