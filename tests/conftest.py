@@ -9,6 +9,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 from spacy.language import Language
@@ -16,6 +17,11 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertModel, GPT2Config, GPT2Model, PreTrainedTokenizerFast
 
 from trfcli_pipeline import TransformersLanguage
+
+# Machines differ too much in speed for a time limit.
+hypothesis.settings.register_profile("trfcli", deadline=None)
+hypothesis.settings.load_profile("trfcli")
+
 
 # With matrices this small, threads wait longer for each other than they compute.
 torch.set_num_threads(1)
