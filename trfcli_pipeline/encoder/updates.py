@@ -58,7 +58,7 @@ def begin_update(
     # On a GPU, asking for the free memory takes as long as a dozen kernels.
     is_small = shim.device.type != "cpu" and needed < _SMALL_GRAPHS
     budget: float = math.inf if is_small else graph_budget(shim.device)
-    passes: list[ForwardPass] = []
+    passes: list[TrainingPass] = []
 
     def release_graphs() -> bool:
         """Release all graphs and keep no more. Returns whether there were any."""
@@ -69,7 +69,7 @@ def begin_update(
             each.output = None
         return bool(kept)
 
-    def forward(each: ForwardPass) -> None:
+    def forward(each: TrainingPass) -> None:
         keep_graph = budget > 0
         output = each.run(keep_graph)
         collector.add(each.batch, output)
@@ -80,7 +80,7 @@ def begin_update(
     with shim.training_context():
         for batch in batches:
             budget -= graph_bytes(shim, batch)
-            list(shim.updating.run(forward, ForwardPass(shim, batch), release_graphs))
+            list(shim.updating.run(forward, TrainingPass(shim, batch), release_graphs))
 
     def backprop(d_activations: Activations) -> None:
         shim.set_dropout(dropout)
@@ -88,12 +88,12 @@ def begin_update(
         d_tensors = d_activations.with_arrays(upload_arrays(arrays, shim.device))
         total: WeightGradients = [None] * len(shim.gradients.weights)
 
-        def backward(each: BackwardPass) -> Sequence[torch.Tensor | None]:
-            return each.gradients(shim, d_tensors)
+        def backward(each: TrainingPass) -> Sequence[torch.Tensor | None]:
+            return each.gradients(d_tensors)
 
         # One by one and always in the same order, or the sums of their gradients would depend on
         # which graphs fit in memory.
-        for each in [BackwardPass([each]) for each in reversed(passes)]:
+        for each in reversed(passes):
             # Added only after each part has succeeded, so that nothing is counted twice.
             for gradients in shim.updating.run(backward, each, release_graphs):
                 add_gradients(total, gradients)
@@ -105,8 +105,8 @@ def begin_update(
 
 
 @dataclass(slots=True)
-class ForwardPass:
-    """The forward pass of one sub-batch.
+class TrainingPass:
+    """The forward and the backward pass of one sub-batch.
 
     Attributes:
         output: transformers' ModelOutput with its graph, if that is kept.
@@ -122,7 +122,7 @@ class ForwardPass:
     def size(self) -> int:
         return self.batch.size
 
-    def halve(self) -> list["ForwardPass"]:
+    def halve(self) -> list["TrainingPass"]:
         # When recomputed, the halves drop other units than the whole did.
         return [replace(self, batch=part, output=None) for part in self.batch.halve()]
 
@@ -141,47 +141,21 @@ class ForwardPass:
         with _restored_random_states(self.random_states, self.shim.device):
             return self.shim.encode_for_training(self.batch)
 
-
-@dataclass(frozen=True, slots=True)
-class BackwardPass:
-    """The backward pass of one or more sub-batches.
-
-    autograd sums their gradients, so that memory holds one per weight, not one per sub-batch.
-    """
-
-    forward_passes: list[ForwardPass]
-
-    @property
-    def size(self) -> int:
-        return sum(each.size for each in self.forward_passes)
-
-    def halve(self) -> list["BackwardPass"]:
-        middle = len(self.forward_passes) // 2
-        if middle:
-            return [
-                BackwardPass(self.forward_passes[:middle]),
-                BackwardPass(self.forward_passes[middle:]),
-            ]
-        return [BackwardPass([part]) for each in self.forward_passes for part in each.halve()]
-
-    def gradients(
-        self, shim: TransformersShim, d_activations: Activations
-    ) -> Sequence[torch.Tensor | None]:
+    def gradients(self, d_activations: Activations) -> Sequence[torch.Tensor | None]:
         """Compute the gradients of the weights, multiplied by the gradient scaler's factor."""
-        with shim.training_context():
-            outputs = [each.take_output() for each in self.forward_passes]
+        with self.shim.training_context():
+            output = self.take_output()
         pairs = [
             pair
-            for each, output in zip(self.forward_passes, outputs, strict=True)
-            for pair in _outputs_and_gradients(each.batch, output, d_activations)
+            for pair in _outputs_and_gradients(self.batch, output, d_activations)
             # The outputs of frozen layers depend on nothing that is trained.
             if pair[0].requires_grad
         ]
-        weights = shim.gradients.weights
+        weights = self.shim.gradients.weights
         if not pairs:
             return [None] * len(weights)
         tensors, gradients = zip(*pairs, strict=True)
-        scaled = shim.adamw.scaler.scale(gradients)
+        scaled = self.shim.adamw.scaler.scale(gradients)
         return torch.autograd.grad(tensors, weights, scaled, allow_unused=True)
 
 
