@@ -32,7 +32,7 @@ def assign_outputs(
     for doc, part, tensor in zip(docs, parts, rows, strict=True):
         # Arrays on a GPU aren't checked, as that would wait for the device. The scores are.
         if not isinstance(ops, CupyOps):
-            check_finite(name, "activations", tensor, [doc], [len(doc)])
+            check_finite(name, "activations", tensor, [doc] * len(doc))
         set_doc_tensor(doc, tensor)
         for kind in KINDS:
             doc._.set(f"trf_{kind}", getattr(part, kind))

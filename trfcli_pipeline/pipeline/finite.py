@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from spacy.tokens import Doc
 from thinc.api import get_array_module
 from thinc.types import Floats2d
@@ -16,16 +15,14 @@ def check_finite(
     what: str,
     rows: Floats2d,
     docs: Sequence[Doc],
-    lengths: Sequence[int] | None = None,
 ) -> None:
     """Check that rows have no NaN and no infinite number.
 
     Args:
         name: The component that computed them.
         what: What they are.
-        rows: The rows of all Docs. *Shape:* (rows, width)
-        docs: The Docs.
-        lengths: Number of rows of each Doc; None if each has one.
+        rows: The rows. *Shape:* (rows, width)
+        docs: The Doc of each row.
 
     Raises:
         NonFiniteError: They have one. The message names the first text with such a row.
@@ -34,8 +31,6 @@ def check_finite(
     if finite.all():
         return
     row = int((~finite.all(axis=1)).argmax())
-    if lengths is not None:
-        row = int(np.searchsorted(np.cumsum(lengths), row, side="right"))
     raise NonFiniteError(
         f"{name}: the {what} for the text {quoted(docs[row].text)} are NaN or infinite",
         hint="The model's weights are damaged, or too large for its precision: load or train it "
