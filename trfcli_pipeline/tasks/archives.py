@@ -5,12 +5,12 @@ access, in a process of its own.
 """
 
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from trfcli_pipeline.errors import OutputError
+from trfcli_pipeline.tasks.programs import run_program
 
 # With the pattern of their names, in the order of listings.
 ARCHIVES = {"sdist": "*.tar.gz", "wheel": "*.whl"}
@@ -39,20 +39,14 @@ def build_archives(source: Path, directory: Path, formats: Sequence[str]) -> lis
         OutputError: The build failed, or SOURCE_DATE_EPOCH is invalid.
     """
     targets = [word for form in ARCHIVES if form in formats for word in ("--target", form)]
-    result = subprocess.run(
+    result = run_program(
         # With -P, no directory in the package hides a module of the same name.
         [sys.executable, "-P", "-m", "hatchling", "build", "--directory", str(directory), *targets],
         cwd=source,
         env={**os.environ, "SOURCE_DATE_EPOCH": str(timestamp())},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
     )
     if result.returncode != 0:
-        lines = result.stdout.strip().splitlines()[-_SHOWN_LINES:]
+        lines = f"{result.stdout}{result.stderr}".strip().splitlines()[-_SHOWN_LINES:]
         raise OutputError(f"Building {source.name} failed", hint="\n".join(lines))
     return [path for pattern in ARCHIVES.values() for path in directory.glob(pattern)]
 

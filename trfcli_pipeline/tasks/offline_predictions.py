@@ -4,7 +4,6 @@ This module is also the program that this interpreter runs.
 """
 
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from spacy.tokens import Doc
 
 from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.tasks.programs import last_error, run_program
 
 # Some that go wrong easily: no words, unknown characters, and more wordpieces than encoders accept.
 EXAMPLE_TEXTS = (
@@ -72,19 +72,13 @@ def predict_offline(python: str, model: str, texts: Sequence[str]) -> tuple[Path
     with tempfile.TemporaryDirectory() as folder:
         given, found = Path(folder) / "texts.msgpack", Path(folder) / "predictions.msgpack"
         srsly.write_msgpack(given, list(texts))
-        result = subprocess.run(
+        result = run_program(
             [python, "-P", "-m", __name__, model, str(given), str(found)],
-            cwd=folder,
+            cwd=Path(folder),
             env={**os.environ, **_OFFLINE},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
         )
         if result.returncode != 0:
-            reason = (result.stderr.strip().splitlines() or ["no output"])[-1]
+            reason = last_error(result)
             raise PipelineError(f"{model} can't be loaded and run without network: {reason}")
         path, rows = srsly.read_msgpack(found)
     return Path(path), [Prediction(*row) for row in rows]

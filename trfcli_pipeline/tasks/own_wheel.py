@@ -22,8 +22,6 @@ from trfcli_pipeline.tasks.archives import build_archives, timestamp
 
 # What installers add to a wheel's metadata directory.
 _OF_INSTALLERS = ("INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_cache.json")
-# zip can't store earlier years.
-_FIRST_TIMESTAMP = 315_532_800
 
 
 def build_own_wheel(directory: Path, requirement: Requirement) -> Path:
@@ -82,7 +80,7 @@ def _pack(distribution: metadata.Distribution, directory: Path) -> Path:
     wheel = directory / f"{info.name.removesuffix('.dist-info')}-py3-none-any.whl"
     record = io.StringIO()
     rows = csv.writer(record, lineterminator="\n")
-    date = gmtime(max(timestamp(), _FIRST_TIMESTAMP))[:6]
+    date = gmtime(timestamp())[:6]
 
     with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
 

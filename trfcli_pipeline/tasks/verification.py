@@ -12,6 +12,7 @@ import numpy as np
 
 from trfcli_pipeline.errors import OutputError, PipelineError, one_line
 from trfcli_pipeline.tasks.offline_predictions import Prediction, predict_offline
+from trfcli_pipeline.tasks.programs import last_error, run_program
 
 
 class Verified(NamedTuple):
@@ -98,15 +99,7 @@ def _create_environment(path: Path) -> str:
 
 
 def _run(command: Sequence[str], problem: str) -> str:
-    result = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
+    result = run_program(command)
     if result.returncode != 0:
-        lines = result.stderr.strip().splitlines() or ["no output"]
-        raise OutputError(f"{problem}: {lines[-1]}")
+        raise OutputError(f"{problem}: {last_error(result)}")
     return result.stdout

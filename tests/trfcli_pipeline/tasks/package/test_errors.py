@@ -8,7 +8,7 @@ import pytest
 from directories import snapshot
 
 from trfcli_pipeline.errors import OutputError, PipelineError
-from trfcli_pipeline.tasks import archives
+from trfcli_pipeline.tasks import programs
 from trfcli_pipeline.tasks.package import package
 
 
@@ -97,9 +97,9 @@ def test_pipeline_that_cannot_be_loaded(model_dir: Path, tmp_path: Path) -> None
 def fail_build(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
         output = "\n".join(f"line {i}" for i in range(100))
-        return subprocess.CompletedProcess(command, 1, stdout=output)
+        return subprocess.CompletedProcess(command, 1, stdout=output, stderr="")
 
-    monkeypatch.setattr(archives.subprocess, "run", run)
+    monkeypatch.setattr(programs.subprocess, "run", run)
 
 
 def test_failed_build_keeps_the_existing_package(
