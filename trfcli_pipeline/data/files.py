@@ -31,6 +31,28 @@ def kind_of_file(path: Path) -> str | None:
     return None if mode == stat.S_IFREG else _KINDS.get(mode, "a special file")
 
 
+def require_file(
+    path: Path, error: type[TrfError], *, hint: str | None = None, or_directory: bool = False
+) -> None:
+    """Check that a path leads to a file.
+
+    Args:
+        error: Class of the exception to raise.
+        hint: What to do if it doesn't.
+        or_directory: Whether it may lead to a directory, too.
+
+    Raises:
+        TrfError: Of the given class: it leads nowhere, or to something else.
+    """
+    try:
+        kind = kind_of_file(path)
+    except OSError as problem:
+        reason = problem.strerror or one_line(problem)
+        raise error(f"{path}: can't be read ({reason})", hint=hint) from problem
+    if kind is not None and not (or_directory and kind == "a directory"):
+        raise error(f"{path}: {kind}, not a file", hint=hint)
+
+
 def read_object(path: Path, error: type[TrfError], *, hint: str | None = None) -> dict[str, Any]:
     """Read a JSON file that has to contain an object.
 
@@ -41,10 +63,8 @@ def read_object(path: Path, error: type[TrfError], *, hint: str | None = None) -
     Raises:
         TrfError: Of the given class: the file isn't there, isn't JSON, or contains another value.
     """
+    require_file(path, error, hint=hint)
     try:
-        kind = kind_of_file(path)
-        if kind is not None:
-            raise error(f"{path}: {kind}, not a file", hint=hint)
         value = json.loads(path.read_bytes())
     except OSError as problem:
         reason = problem.strerror or one_line(problem)
@@ -56,6 +76,11 @@ def read_object(path: Path, error: type[TrfError], *, hint: str | None = None) -
     if not isinstance(value, dict):
         raise error(f"{path}: not a JSON object", hint=hint)
     return value
+
+
+def is_same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to the same file or directory, which exists."""
+    return one.exists() and other.exists() and one.samefile(other)
 
 
 def directory_bytes(path: Path) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from pickle import UnpicklingError
 from typing import Any
 
-from trfcli_pipeline.data.files import kind_of_file, read_object
+from trfcli_pipeline.data.files import read_object, require_file
 from trfcli_pipeline.errors import (
     DeviceError,
     EncoderError,
@@ -36,14 +36,7 @@ def check_files(path: Path) -> None:
             file outside of the directory.
     """
     for file in sorted(path.iterdir()):
-        try:
-            kind = kind_of_file(file)
-        except OSError as error:
-            raise EncoderError(
-                f"{file}: can't be read ({error.strerror})", hint=COPY_AGAIN
-            ) from error
-        if kind not in (None, "a directory"):
-            raise EncoderError(f"{file}: {kind}, not a file", hint=COPY_AGAIN)
+        require_file(file, EncoderError, hint=COPY_AGAIN, or_directory=True)
     for index in sorted(path.glob(_INDEX)):
         _check_index(index)
 

@@ -3,7 +3,6 @@
 from spacy.language import Language
 from spacy.pipeline import TextCategorizer
 
-from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.textcat_checks import check_labels
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.pipeline.tokenizer_checks import check_tokenizers
@@ -18,5 +17,5 @@ def check_components(nlp: Language) -> None:
     for _, pipe in nlp.pipeline:
         if isinstance(pipe, TransformersTok2Vec) and pipe.model.shim.is_loaded:
             check_tokenizers(nlp, pipe.transformers_model.config)
-        elif isinstance(pipe, TransformersTextCategorizer | TextCategorizer):
+        elif isinstance(pipe, TextCategorizer):
             check_labels(pipe.name, pipe.labels, pipe.model)

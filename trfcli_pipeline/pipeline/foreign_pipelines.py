@@ -16,7 +16,7 @@ from spacy.schemas import ModelMetaSchema, validate
 from spacy.util import load_config
 from thinc.api import ConfigValidationError, Model
 
-from trfcli_pipeline.data.files import kind_of_file, read_object
+from trfcli_pipeline.data.files import read_object, require_file
 from trfcli_pipeline.errors import PipelineError, TrfError, one_line
 from trfcli_pipeline.pipeline.config_errors import locate_problem
 from trfcli_pipeline.pipeline.saved import entry_names
@@ -79,12 +79,7 @@ def check_file(path: Path) -> None:
     Raises:
         PipelineError: It leads nowhere, or to a named pipe, which would wait for a writer.
     """
-    try:
-        kind = kind_of_file(path)
-    except OSError as error:
-        raise PipelineError(f"{path}: can't be read ({error.strerror})", hint=COPY_AGAIN) from error
-    if kind not in (None, "a directory"):
-        raise PipelineError(f"{path}: {kind}, not a file", hint=COPY_AGAIN)
+    require_file(path, PipelineError, hint=COPY_AGAIN, or_directory=True)
 
 
 def check_values(nlp: Language) -> None:

@@ -27,9 +27,9 @@ def own_files(path: Path) -> frozenset[str] | None:
     Returns:
         Paths relative to the directory; None if it isn't a pipeline's.
     """
-    files = manifest.read_manifest(path)
-    if files is not None:
-        return frozenset({*files, manifest.META}) if _CONFIG in files else None
+    listed = manifest.list_own(path)
+    if listed is not None:
+        return listed if _CONFIG in listed else None
     if manifest.read_meta(path) is None or not (path / _CONFIG).is_file():
         return None
     try:
@@ -60,9 +60,7 @@ PIPELINE = Kind("a spaCy pipeline", own_files)
 
 def pipeline_digest(path: Path) -> str:
     """SHA-256 over the names and contents of a pipeline's own files."""
-    files = manifest.read_manifest(path)
-    names = manifest.list_files(path) if files is None else {*files, manifest.META}
-    return files_digest(path, names)
+    return files_digest(path, manifest.list_own(path) or manifest.list_files(path))
 
 
 def locate_pipeline(model: str | Path) -> Path:

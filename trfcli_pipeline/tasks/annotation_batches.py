@@ -41,13 +41,10 @@ def check_lengths(nlp: Language, source: str, records: Records, *, skip: bool) -
         DataError: A text is too long.
     """
     for record in records:
-        problem = _too_long(nlp, record) if skip and isinstance(record, Record) else None
-        if problem is not None:
-            yield BadRecord(record.line, problem, text=record.text)
-            continue
-        if isinstance(record, Record):
+        if isinstance(record, Record) and not skip:
             check_length(nlp, source, record)
-        yield record
+        problem = _too_long(nlp, record) if isinstance(record, Record) else None
+        yield record if problem is None else BadRecord(record.line, problem, text=record.text)
 
 
 def _too_long(nlp: Language, record: Record) -> str | None:

@@ -65,8 +65,8 @@ class Package:
 
 def own_files(path: Path) -> frozenset[str] | None:
     """Find the files of a package source that `package` wrote; None if it isn't one."""
-    files = manifest.read_manifest(path)
-    return frozenset({*files, manifest.META}) if files and _PROJECT in files else None
+    listed = manifest.list_own(path)
+    return listed if listed is not None and _PROJECT in listed else None
 
 
 PACKAGE = Kind("a package of trf", own_files)
@@ -170,8 +170,8 @@ def _copy_pipeline(model_dir: Path, data_dir: Path) -> None:
     """Copy the files that belong to a pipeline, and nothing else that lies in its directory."""
     names = load_config(model_dir / "config.cfg").get("components", {})
     entries = {*entry_names(names), *FILENAMES_DOCS}
-    listed = manifest.read_manifest(model_dir)
-    own = None if listed is None else frozenset({*listed, manifest.META, *FILENAMES_DOCS})
+    listed = manifest.list_own(model_dir)
+    own = None if listed is None else listed | {*FILENAMES_DOCS}
     data_dir.mkdir(parents=True)
     for entry in sorted(model_dir.iterdir()):
         if entry.name in entries:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trfcli_pipeline.data.files import directory_bytes
+from trfcli_pipeline.data.files import directory_bytes, is_same_file
 from trfcli_pipeline.data.outputs import manifest
 from trfcli_pipeline.data.outputs.directories import OutputDirectory, open_directory
 from trfcli_pipeline.errors import OutputError
@@ -57,7 +57,7 @@ def claim_output(
     if not is_first_process():
         yield OutputDirectory(target, frozenset())
         return
-    known = target.exists() and (target.samefile(source) or _is_result(target, source))
+    known = is_same_file(target, source) or _is_result(target, source)
     with open_directory(
         path, PIPELINE, force=force or known, models=[model], data=data, in_place=True
     ) as claim:

@@ -10,9 +10,9 @@ import srsly
 from spacy.language import Language
 from spacy.util import walk_dict
 
-from trfcli_pipeline.data.files import sha256
+from trfcli_pipeline.data.files import read_object, sha256
 from trfcli_pipeline.data.formats import STDIN
-from trfcli_pipeline.data.outputs.manifest import add_to_manifest, update_meta
+from trfcli_pipeline.data.outputs.manifest import META, read_section, update_meta
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.encoder.devices import installed_version
@@ -124,8 +124,7 @@ def has_finished(target: Path, request: str) -> bool:
     """
     if not (target / HISTORY).exists():
         return False
-    meta = srsly.read_json(target / "meta.json")
-    return meta.get("trf", {}).get("training", {}).get("request") == request
+    return bool(read_section(target).get("training", {}).get("request") == request)
 
 
 def read_result(target: Path, shown: Path) -> Finished:
@@ -134,8 +133,7 @@ def read_result(target: Path, shown: Path) -> Finished:
     Args:
         shown: The target as the user wrote it.
     """
-    # Not by srsly, which reads 0.7 as 0.7000000000000001.
-    facts = json.loads((target / "meta.json").read_text(encoding="utf8"))["trf"]["training"]
+    facts = read_section(target)["training"]
     history = (target / HISTORY).read_text(encoding="utf8").splitlines()
     scores = [json.loads(row)["score"] for row in history]
     since_best = len(scores) - 1 - scores.index(max(scores))
@@ -214,8 +212,7 @@ def complete_meta(path: Path, state: TrainerState, source: str, request: str) ->
         source: Digest of the untrained pipeline.
         request: Digest of the training run's identity, by which `has_finished` recognizes it.
     """
-    # Not by srsly, which reads 0.7 as 0.7000000000000001.
-    meta = json.loads((path / "meta.json").read_text(encoding="utf8"))
+    meta = read_object(path / META, PipelineError)
     meta["trf"]["training"].update(
         steps=state.step,
         stopped_early=state.stopped_early,
@@ -223,6 +220,5 @@ def complete_meta(path: Path, state: TrainerState, source: str, request: str) ->
         source=source,
         request=request,
     )
-    update_meta(path, meta)
     srsly.write_jsonl(path / HISTORY, state.history)
-    add_to_manifest(path, HISTORY)
+    update_meta(path, meta, added=[HISTORY])

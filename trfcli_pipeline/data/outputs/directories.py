@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from trfcli_pipeline.data.files import is_same_file
 from trfcli_pipeline.data.outputs import spaces, staging
 from trfcli_pipeline.data.outputs.claims import claimed
 from trfcli_pipeline.errors import OutputError
@@ -89,7 +90,7 @@ def _check_model(target: Path, shown: str, model: Path, *, in_place: bool) -> No
     if not model.is_dir():
         return
     source = model.resolve()
-    if source == target or (target.exists() and source.samefile(target)):
+    if source == target or is_same_file(source, target):
         if not in_place:
             raise OutputError(f"{shown}: is the input", hint="Name another directory")
     elif source.is_relative_to(target):
@@ -99,15 +100,11 @@ def _check_model(target: Path, shown: str, model: Path, *, in_place: bool) -> No
 
 
 def _check_data(target: Path, shown: str, path: Path, own: Collection[str]) -> None:
-    if path.is_file() and any(_is_same(path, target / name) for name in own):
+    if path.is_file() and any(is_same_file(path, target / name) for name in own):
         raise OutputError(
             f"{shown}: {path} is one of the files to be replaced, and an input",
             hint="Copy it to another directory",
         )
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    return other.exists() and one.samefile(other)
 
 
 def _check_content(target: Path, shown: str, kind: Kind, *, force: bool) -> frozenset[str]:

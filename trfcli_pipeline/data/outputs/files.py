@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from trfcli_pipeline.data.files import is_same_file
 from trfcli_pipeline.data.outputs.claims import claimed
 from trfcli_pipeline.data.outputs.manifest import list_files, read_manifest
 from trfcli_pipeline.data.outputs.spaces import explained
@@ -118,15 +119,14 @@ def check_inputs(
     if not target.exists():
         return
     for each in data:
-        source = Path(each or "-").expanduser()
-        if source.exists() and source.samefile(target):
+        if each is not None and is_same_file(Path(each).expanduser(), target):
             raise OutputError(f"{path}: is the input", hint="Choose another file")
     for model in models:
         folder = Path(model).expanduser()
         if not folder.is_dir():
             continue
         names = read_manifest(folder) or list_files(folder)
-        if any((folder / name).exists() and target.samefile(folder / name) for name in names):
+        if any(is_same_file(folder / name, target) for name in names):
             raise OutputError(
                 f"{path}: is a file of the input pipeline", hint="Choose another file"
             )
@@ -143,15 +143,11 @@ def check_distinct(*paths: Path | None) -> None:
         if path is None or is_stream(path):
             continue
         target = path.expanduser().resolve()
-        if target in seen or any(_is_same(target, other) for other in seen):
+        if target in seen or any(is_same_file(target, other) for other in seen):
             raise OutputError(
                 f"{path}: can't be two outputs at the same time", hint="Choose another file"
             )
         seen[target] = path
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    return one.exists() and other.exists() and one.samefile(other)
 
 
 def is_stream(path: Path) -> bool:

@@ -39,6 +39,12 @@ def read_manifest(directory: Path) -> dict[str, str] | None:
     return files
 
 
+def list_own(directory: Path) -> frozenset[str] | None:
+    """Relative paths of the files in a directory's manifest and of `meta.json`, if it has one."""
+    files = read_manifest(directory)
+    return None if files is None else frozenset({*files, META})
+
+
 def write_manifest(directory: Path, files: Iterable[str]) -> None:
     """Add the SHA-256 of files to a directory's `meta.json`.
 
@@ -51,19 +57,16 @@ def write_manifest(directory: Path, files: Iterable[str]) -> None:
     _write_meta(directory, meta)
 
 
-def add_to_manifest(directory: Path, name: str) -> None:
-    """Add a file to the manifest of a directory, if it has one. The others aren't hashed again."""
-    files = read_manifest(directory)
-    meta = read_meta(directory)
-    if files is not None and meta is not None:
-        files[name] = sha256(directory / name)
-        _write_meta(directory, {**meta, _SECTION: {**meta[_SECTION], _KEY: files}})
+def update_meta(directory: Path, meta: Mapping[str, Any], *, added: Iterable[str] = ()) -> None:
+    """Replace the content of a directory's `meta.json`, but for the manifest.
 
-
-def update_meta(directory: Path, meta: Mapping[str, Any]) -> None:
-    """Replace the content of a directory's `meta.json`, but for the manifest."""
+    Args:
+        meta: The new content.
+        added: Files to add to the manifest. The others aren't hashed again.
+    """
     files = read_manifest(directory)
     if files is not None:
+        files |= {name: sha256(directory / name) for name in added}
         meta = {**meta, _SECTION: {**meta.get(_SECTION, {}), _KEY: files}}
     _write_meta(directory, meta)
 
