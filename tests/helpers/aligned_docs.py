@@ -12,7 +12,7 @@ from trfcli_pipeline.tokenization.alignment import Alignment
 from trfcli_pipeline.tokenization.extensions import doc_alignment, install_extensions
 
 # No deadline: the duration of an example depends on the machine.
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 install_extensions()
 

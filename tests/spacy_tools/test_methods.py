@@ -138,8 +138,9 @@ def test_meta_stays_the_same_however_often_it_is_saved(
     for number in range(3):
         nlp.to_disk(tmp_path / str(number))
         meta = srsly.read_json(tmp_path / str(number) / "meta.json")
-        # transformers adds defaults to its tokenizer_config.json when it saves it again.
-        meta.get("trf", {}).pop("files", None)
+        if lang == "trf":
+            # transformers adds defaults to its tokenizer_config.json when it saves it again.
+            del meta["trf"]["files"]["trf_wordpiecer/tokenizer/tokenizer_config.json"]
         metas.append(meta)
         nlp = spacy.load(tmp_path / str(number))
     assert metas[0] == metas[1] == metas[2]

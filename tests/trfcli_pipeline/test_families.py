@@ -267,7 +267,7 @@ any_text = st.text(st.characters(exclude_categories=()), max_size=40) | st.text(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(text=any_text)
 @example(text="\ud83d\ude00")
 def test_any_text_keeps_the_invariants(pipeline: Callable[[str], Language], text: str) -> None:

@@ -31,7 +31,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", CATS_WRITERS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows=st.lists(st.tuples(texts, st.dictionaries(names, values, min_size=1)), min_size=1))
 def test_texts_and_cats_round_trip(
     scratch: Path, name: str, rows: list[tuple[str, dict[str, float]]]
@@ -44,7 +44,7 @@ def test_texts_and_cats_round_trip(
 
 
 @pytest.mark.parametrize(("suffix", "delimiter"), [(".csv", ","), (".tsv", "\t"), (".csv.gz", ",")])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_tables_round_trip(scratch: Path, suffix: str, delimiter: str, data: st.DataObject) -> None:
     table_names = names.map(str.strip).filter(bool)
@@ -60,7 +60,7 @@ def test_tables_round_trip(scratch: Path, suffix: str, delimiter: str, data: st.
     assert plain(read_records(path, labeled=True)) == expected
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(lines=st.lists(texts.filter(lambda t: "\n" not in t and t[-1:] != "\r"), min_size=1))
 def test_plain_text_round_trips(scratch: Path, lines: list[str]) -> None:
     for end in ("\n", "\r\n"):
@@ -72,7 +72,7 @@ def test_plain_text_round_trips(scratch: Path, lines: list[str]) -> None:
         assert all(record.cats is None for record in records)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(content=st.binary(), suffix=st.sampled_from([".jsonl", ".json", ".csv", ".tsv", ".txt"]))
 def test_arbitrary_bytes_are_read_or_rejected(scratch: Path, content: bytes, suffix: str) -> None:
     path = put(scratch / f"any{suffix}", content)

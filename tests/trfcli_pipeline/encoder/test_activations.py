@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from trfcli_pipeline.encoder.activations import Activations
 
 # No deadline: times depend on the machine.
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 WIDTH, LAYERS, HEADS = 3, 2, 2
 KINDS = ("pooler_output", "all_hidden_states", "all_attentions")

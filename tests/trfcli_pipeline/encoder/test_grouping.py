@@ -10,7 +10,7 @@ from trfcli_pipeline.encoder.grouping import AUTO, check_words_per_batch, group_
 from trfcli_pipeline.errors import PipelineError
 
 # No deadline: times depend on the machine.
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 row_lengths = st.lists(st.integers(0, 60), max_size=40)
 

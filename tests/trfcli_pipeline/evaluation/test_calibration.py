@@ -64,7 +64,7 @@ def test_calibrated_scores_have_no_error() -> None:
     st.lists(st.tuples(st.booleans(), st.floats(0.0, 1.0, width=32)), min_size=1, max_size=40),
     st.integers(1, 20),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_every_prediction_is_in_exactly_one_bin(pairs: list[tuple[bool, float]], bins: int) -> None:
     gold = [{"A": float(applies)} for applies, _ in pairs]
     predicted = [{"A": score} for _, score in pairs]

@@ -139,7 +139,7 @@ def test_multi_label_classifiers_are_also_compared_in_micro_f() -> None:
 
 
 @given(st.lists(st.tuples(*[st.sampled_from("AB")] * 3), min_size=1, max_size=20))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_swapping_the_classifiers_swaps_the_signs(rows: list[tuple[str, str, str]]) -> None:
     golds, of_a, of_b = ("".join(column) for column in zip(*rows, strict=True))
     a, b = evaluation(golds, of_a), evaluation(golds, of_b)

@@ -58,7 +58,7 @@ def assert_equal(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
 
 
 @given(exclusive_pairs)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_exclusive_scores_equal_those_of_spacy(pairs: Pairs) -> None:
     gold, predicted = zip(*pairs, strict=True)
     found = metrics.spacy_scores(EvalPrediction.from_cats(gold, predicted, LABELS, exclusive=True))
@@ -66,7 +66,7 @@ def test_exclusive_scores_equal_those_of_spacy(pairs: Pairs) -> None:
 
 
 @given(multilabel_pairs, scores)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_multi_label_scores_equal_those_of_spacy(pairs: Pairs, threshold: float) -> None:
     gold, predicted = zip(*pairs, strict=True)
     prediction = EvalPrediction.from_cats(

@@ -140,7 +140,7 @@ def test_exclusive_text_without_a_label_is_not_scored() -> None:
 
 
 @given(st.one_of(exclusive_pairs.map(lambda p: (True, p)), multilabel_pairs.map(lambda p: (0, p))))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_metrics_stay_within_their_ranges(case: tuple[bool, Pairs]) -> None:
     exclusive, pairs = case
     gold, predicted = zip(*pairs, strict=True)
@@ -164,7 +164,7 @@ def test_metrics_stay_within_their_ranges(case: tuple[bool, Pairs]) -> None:
 
 
 @given(exclusive_pairs, st.randoms(use_true_random=False))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_order_of_texts_changes_nothing(pairs: Pairs, random: Any) -> None:
     shuffled = list(pairs)
     random.shuffle(shuffled)
@@ -183,7 +183,7 @@ def test_order_of_texts_changes_nothing(pairs: Pairs, random: Any) -> None:
 
 
 @given(st.lists(st.sampled_from(LABELS), max_size=10))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_perfect_predictions(labels: list[str]) -> None:
     gold = [one_hot(label) for label in (*LABELS, *labels)]
     for exclusive in (True, False):

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from trfcli_pipeline.heads.losses import exclusive_loss, multilabel_loss
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 TEXTS, LABELS = 5, 3
 
 

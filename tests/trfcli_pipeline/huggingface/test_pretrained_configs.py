@@ -165,5 +165,8 @@ def test_heads_and_constants_need_no_name(
     request: pytest.FixtureRequest, tmp_path: Path, encoder: str, name: str
 ) -> None:
     weights = {name: torch.zeros(1, 2)}
-    path = changed(request.getfixturevalue(encoder), tmp_path / "more", {}, **weights)
-    pretrained.load_model(path)
+    source = request.getfixturevalue(encoder)
+    found = pretrained.load_model(changed(source, tmp_path / "more", {}, **weights)).state_dict()
+    expected = pretrained.load_model(source).state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], expected[key]) for key in expected)

@@ -95,6 +95,10 @@ def to_pickle(nlp: Language) -> Language:
 COPIES = st.sampled_from([to_disk, to_bytes, to_pickle, copy.deepcopy])
 
 
+# Examples of `test_any_order_of_operations`, and operations in each.
+EXAMPLES, STEPS = 10, 8
+
+
 def examples(docs: list[Doc]) -> list[Example]:
     cats = [{"GOOD": float(i % 2), "BAD": float(1 - i % 2)} for i in range(len(docs))]
     return [Example.from_dict(doc, {"cats": each}) for doc, each in zip(docs, cats, strict=True)]
@@ -109,6 +113,8 @@ class PipelineMachine(RuleBasedStateMachine):
 
     bert: Path
     gpt2: Path
+    # Number of times that the invariants were found true.
+    n_checks = 0
 
     @initialize(
         lang=LANGUAGES,
@@ -232,6 +238,7 @@ class PipelineMachine(RuleBasedStateMachine):
             ]
             rows = sum((token.vector for token in doc), np.zeros(16, "f"))
             np.testing.assert_allclose(rows, doc._.trf_last_hidden_state.sum(axis=0), atol=1e-3)
+        PipelineMachine.n_checks += 1
 
 
 def test_any_order_of_operations(tiny_bert: Path, tiny_gpt2: Path) -> None:
@@ -239,9 +246,9 @@ def test_any_order_of_operations(tiny_bert: Path, tiny_gpt2: Path) -> None:
     run_state_machine_as_test(
         PipelineMachine,
         settings=settings(
-            max_examples=6,
-            stateful_step_count=8,
-            deadline=None,
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
             suppress_health_check=list(HealthCheck),
         ),
     )
+    assert PipelineMachine.n_checks >= EXAMPLES

@@ -12,7 +12,7 @@ from spacy.vocab import Vocab
 
 from trfcli_pipeline.pipeline.textcat_scorer import make_textcat_scorer, score_textcat
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 LABELS = ("A", "B", "C")
 VOCAB = Vocab()

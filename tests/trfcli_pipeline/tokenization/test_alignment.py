@@ -14,7 +14,7 @@ from trfcli_pipeline.tokenization.alignment import (
 )
 
 # No deadline: the duration of an example depends on the machine.
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 Spans = list[tuple[int, int]]
 

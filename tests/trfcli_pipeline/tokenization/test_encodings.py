@@ -68,7 +68,7 @@ def test_special_tokens_in_a_text_are_text(
     assert not special & {id_ for id_, sequence in rows if sequence is not None}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(texts=st.lists(st.text(max_size=20) | st.tuples(st.text(max_size=9), st.text(max_size=9))))
 def test_texts_and_pairs_are_returned_in_order(
     family_encoder: Callable[[str], Path], texts: list[Any]

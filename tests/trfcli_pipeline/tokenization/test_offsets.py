@@ -14,7 +14,7 @@ words = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(words=words, data=st.data())
 def test_pieces_of_words_are_found_where_they_are(words: list[str], data: st.DataObject) -> None:
     text = "  ".join(words)
@@ -59,7 +59,7 @@ def test_offsets(text: str, pieces: list[str | None], expected: list[tuple[int, 
     assert find_offsets(text, pieces) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=30), st.lists(st.none() | st.text(max_size=5), max_size=10))
 def test_offsets_are_always_within_the_text(text: str, pieces: list[str | None]) -> None:
     spans = find_offsets(text, pieces)

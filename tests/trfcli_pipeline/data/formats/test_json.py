@@ -32,7 +32,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("json")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=st.lists(st.tuples(texts, other_keys), min_size=1, max_size=4))
 def test_written_rows_round_trip_with_all_keys(
     directory: Path, rows: list[tuple[str, dict[str, Any]]]
@@ -66,7 +66,7 @@ def text_of(row: Any) -> str | None:
     return None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=json_like | values.map(json.dumps))
 def test_json_list_is_read_if_and_only_if_it_is_valid(directory: Path, text: str) -> None:
     text = f'[{{"text": "a"}}, {text}]'

@@ -85,7 +85,7 @@ def test_sentences_are_encoded_as_by_the_plain_model(
     assert doc._.trf_all_attentions is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     text=st.text(max_size=60)
     | st.text(st.sampled_from("ab .!?\n\t\u3000\u0301é😀中[SEP]"), max_size=200)

@@ -88,7 +88,7 @@ unicode_texts = st.text(max_size=60) | st.text(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(text=unicode_texts)
 @example(text="")
 @example(text=" \n ")
