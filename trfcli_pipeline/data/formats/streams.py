@@ -100,25 +100,29 @@ def with_sample(stream: IO[bytes]) -> tuple[bytes, IO[bytes]]:
     return bytes(sample), buffered(_Restarted(bytes(sample), stream))
 
 
-def uncompressed(stream: IO[bytes], name: str) -> IO[bytes]:
+def uncompressed(stream: IO[bytes], name: str) -> IO[bytes] | None:
     """Unpack a compressed stream, whatever its name says.
+
+    Returns:
+        The unpacked stream. None if the stream isn't compressed: then it is at its start again.
 
     Raises:
         DataError: It is in Zstandard format, but the package for that isn't installed.
     """
-    while True:
-        start = stream.read(6)
-        stream = buffered(_Restarted(start, stream))
-        if start.startswith(_GZIP):
-            stream = gzip.GzipFile(fileobj=stream)
-        elif start.startswith(_BZIP2):
-            stream = bz2.BZ2File(stream)
-        elif start.startswith(_XZ):
-            stream = lzma.LZMAFile(stream)
-        elif start.startswith(_ZSTD):
-            stream = _unpack_zstd(stream, name)
-        else:
-            return stream
+    start = stream.read(6)
+    if not start.startswith((_GZIP, _BZIP2, _XZ, _ZSTD)):
+        if stream.seekable():
+            stream.seek(0)
+            return None
+        return buffered(_Restarted(start, stream))
+    stream = buffered(_Restarted(start, stream))
+    if start.startswith(_GZIP):
+        return gzip.GzipFile(fileobj=stream)
+    if start.startswith(_BZIP2):
+        return bz2.BZ2File(stream)
+    if start.startswith(_XZ):
+        return lzma.LZMAFile(stream)
+    return _unpack_zstd(stream, name)
 
 
 def _unpack_zstd(stream: IO[bytes], name: str) -> IO[bytes]:

@@ -6,19 +6,15 @@ of texts and labels, and what the values of labels mean. Each guess is logged, w
 changes it.
 """
 
-import gzip
-import lzma
-import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from itertools import chain
 from typing import Any
 
-from trfcli_pipeline.data.formats import FORMATS, format_of, suffix_of
+from trfcli_pipeline.data.formats import FORMATS, suffix_of
 from trfcli_pipeline.data.formats.options import DEFAULT_OPTIONS, ReadingOptions
 from trfcli_pipeline.data.formats.remarks import Remarks
 from trfcli_pipeline.data.formats.rows import (
-    COPY_AGAIN,
     LABEL_KEYS,
     BadRowError,
     Format,
@@ -26,11 +22,11 @@ from trfcli_pipeline.data.formats.rows import (
     Rows,
     read_whole,
 )
-from trfcli_pipeline.data.formats.streams import as_utf8, uncompressed, with_sample
 from trfcli_pipeline.data.reading.columns import Columns, choose_columns, unclear
 from trfcli_pipeline.data.reading.exports import LeftOutError, flatten
+from trfcli_pipeline.data.reading.opening import open_part
 from trfcli_pipeline.data.reading.rows import SHAPE, RowReader, as_fields
-from trfcli_pipeline.data.reading.sources import Part, Source, find_parts, unreadable
+from trfcli_pipeline.data.reading.sources import Part, Source, find_parts
 from trfcli_pipeline.data.records import BadRecord, Record
 from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.errors import DataError
@@ -145,45 +141,9 @@ class Reading(Iterable[Record]):
         row = {"text": text, "label": label, "file": part.name}
         return Record(text, None, 1, row, file=part.name, unit="")
 
-    @contextmanager
-    def _open(self, part: Part) -> Iterator[tuple[RawFile, Format]]:
-        name = part.name
-        remarks = self._remarks.setdefault(name, Remarks(name))
-        try:
-            with part.open() as stream:
-                sample = b""
-                if name != "stdin":
-                    sample, stream = with_sample(uncompressed(stream, name))
-                suffix = suffix_of(part.path)
-                if part.label is not None:
-                    suffix = ".txt"
-                format = FORMATS.get(suffix)
-                if format is None or format.is_text:
-                    encoded = as_utf8(stream, sample, name, self.options.encoding, remarks)
-                    if encoded is not stream and name != "stdin":
-                        sample, stream = with_sample(encoded)
-                    else:
-                        stream = encoded
-                format = format_of(name, suffix, sample)
-                yield (
-                    RawFile(
-                        name,
-                        stream,
-                        sample,
-                        self.labeled,
-                        self.options,
-                        remarks,
-                        suffix,
-                        part.selected,
-                        format.place,
-                    ),
-                    format,
-                )
-        except (gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError) as error:
-            problem = f"{name}: not a compressed file, or damaged ({error})"
-            raise DataError(problem, hint=COPY_AGAIN) from error
-        except OSError as error:
-            raise unreadable(name, error) from error
+    def _open(self, part: Part) -> AbstractContextManager[tuple[RawFile, Format]]:
+        remarks = self._remarks.setdefault(part.name, Remarks(part.name))
+        return open_part(part, labeled=self.labeled, options=self.options, remarks=remarks)
 
 
 def _fields(rows: Rows, file: RawFile) -> Iterator[Fields]:

@@ -15,6 +15,7 @@ from trfcli_pipeline.data.column_names import (
     title_and_body,
 )
 from trfcli_pipeline.data.formats.rows import LABEL_KEYS, RawFile, quoted, shortened
+from trfcli_pipeline.data.reading.label_values import guess_separator
 from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.errors import DataError
 
@@ -76,12 +77,11 @@ def choose_columns(rows: Sequence[Row], file: RawFile) -> Columns | None:
         if found is None:
             return None
         text, joiner = found
-        remarks.append(f"the text is in {_listed(text, ' and ')}")
-        if joiner == PAIR_SEPARATOR:
-            remarks[-1] += ', joined by "|||"'
+        pair = ', joined by "|||"' if joiner == PAIR_SEPARATOR else ""
+        remarks.append(f"the text is in {_listed(text, ' and ')}{pair} (--text-column)")
     if not file.labeled:
         if remarks:
-            file.remarks.guess(f"{remarks[0]} (--text-column)")
+            file.remarks.guess(remarks[0])
         return Columns(text, joiner)
     others = [name for name in names if name not in text]
     one_hot, chosen = False, bool(options.label_column)
@@ -93,16 +93,16 @@ def choose_columns(rows: Sequence[Row], file: RawFile) -> Columns | None:
         companion = first_of(LABEL_NAMES, others)
         if exact == ["label"] and companion is not None and _is_numeric("label", rows):
             labels = (companion,)
-            remarks.append(f"the names of labels are in {quoted(companion)}")
+            remarks.append(f"the names of labels are in {quoted(companion)} (--label-column)")
     else:
         labels, one_hot = _guess_labels(others, rows, file)
         if not labels:
             return None
         verb = "is" if len(labels) == 1 else "are"
         what = "the labels are the columns" if one_hot else f"the label {verb} in"
-        remarks.append(f"{what} {_listed(labels, ', ')}")
+        remarks.append(f"{what} {_listed(labels, ', ')} (--label-column)")
     if remarks:
-        file.remarks.guess(f"{'; '.join(remarks)} (--text-column, --label-column)")
+        file.remarks.guess("; ".join(remarks))
     return Columns(text, joiner, labels, one_hot, chosen)
 
 
@@ -117,7 +117,8 @@ def unclear(file: RawFile, rows: Sequence[Row], wanted: str, candidates: Sequenc
         examples.append(f"{quoted(name)} ({example})")
     more = f" and {len(names) - 12} more" if len(names) > 12 else ""
     option = f"--{wanted}-column"
-    name = next(iter(candidates), names[0] if names else "NAME")
+    # The text is usually before the label.
+    name = next(iter(candidates), names[-1] if wanted == "label" else names[0])
     return DataError(
         f"{file.name}: which column has the {wanted}{'s' if wanted == 'label' else ''}? "
         f"Its columns: {', '.join(examples)}{more}",
@@ -243,7 +244,10 @@ def _may_be_label(name: str, rows: Sequence[Row]) -> bool:
     values = _values(name, rows)
     if not values or any(isinstance(value, dict) for value in values):
         return False
-    texts = [str(value) for value in values]
+    texts = [str(value).strip() for value in values]
+    separator = guess_separator(texts)
+    if separator:
+        texts = [part.strip() for text in texts for part in text.split(separator)]
     different = set(texts)
     return (
         1 < len(different) <= max(2, len(texts) / _TIMES)

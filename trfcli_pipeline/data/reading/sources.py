@@ -21,6 +21,7 @@ from trfcli_pipeline.data.reading.hub_data import HUB, hub_files
 from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.errors import DataError
 
+STDIN_NAME = "stdin"
 Source = str | Path | Sequence[str | Path]
 
 _SPLITS = re.compile(r"(?:^|[^a-z])(train|training|test|testing|dev|valid|validation|val|eval)(?![a-z])")
@@ -64,7 +65,7 @@ def find_parts(source: Source) -> Iterator[Part]:
         return
     name = str(source)
     if name == STDIN:
-        yield Part("stdin", PurePath("stdin.jsonl"), _open_stdin)
+        yield Part(STDIN_NAME, PurePath("stdin.jsonl"), _open_stdin)
     elif name.startswith(HUB):
         path, _, selected = name.partition("#")
         for each, file in _choose(name, hub_files(path), selected or None):
