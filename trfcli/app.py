@@ -29,6 +29,7 @@ from trfcli.commands import (
 )
 from trfcli.commands.train_textcat.command import train_textcat
 from trfcli.commands.train_textcat.overrides import TakesOverrides
+from trfcli.data_options import ReadsData
 from trfcli.help import HelpLayout
 from trfcli.options import DebugOption, QuietOption
 from trfcli.text import printable
@@ -141,7 +142,7 @@ def _limit_spinning() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPIN_COUNT)
 
 
-class Command(HelpLayout, TyperCommand):
+class Command(HelpLayout, ReadsData):
     """A command that accepts --quiet and --debug like `trf`, and prints errors as messages."""
 
     def get_params(self, ctx: "Context") -> "list[Parameter]":

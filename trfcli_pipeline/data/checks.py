@@ -68,7 +68,7 @@ class _Matches:
 
     @property
     def first(self) -> str:
-        return "" if self.example is None else f"(first: line {self.example.line})"
+        return "" if self.example is None else f"(first: {self.example.place})"
 
 
 def _exact_key(text: str) -> int:
@@ -114,19 +114,19 @@ def _duplicates(train: Sequence[Record]) -> Iterator[str]:
 
 
 def _conflicts(where: str, records: Iterable[Record]) -> Iterator[str]:
-    first: dict[int, tuple[frozenset[str], int]] = {}
-    conflicts: dict[int, tuple[int, int]] = {}
+    first: dict[int, Record] = {}
+    conflicts: dict[int, tuple[Record, Record]] = {}
     for record in records:
         text = _exact_key(record.text)
-        labels, line = first.setdefault(text, (record.labels, record.line))
-        if labels != record.labels:
-            conflicts.setdefault(text, (line, record.line))
+        other = first.setdefault(text, record)
+        if other.labels != record.labels:
+            conflicts.setdefault(text, (other, record))
     if conflicts:
-        one, other = min(conflicts.values())
+        one, other = next(iter(conflicts.values()))
         verb = agree(len(conflicts), "occurs", "occur")
         yield (
             f"{plural(len(conflicts), 'text')} {where} {verb} with different labels "
-            f"(first: lines {one} and {other})"
+            f"(first: {one.place} and {other.place})"
         )
 
 

@@ -43,6 +43,10 @@ class Record:
         """Where the record is in its file: "line 3"."""
         return f"{self.unit} {self.line}" if self.unit else self.file
 
+    def bad(self, reason: str) -> "BadRecord":
+        """The same record as one that can't be used."""
+        return BadRecord(self.line, reason, text=self.text, file=self.file, unit=self.unit)
+
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
@@ -67,8 +71,12 @@ class BadRecord:
 
 def where(first: Record | BadRecord, last: Record | BadRecord | None = None) -> str:
     """The location of records, for messages: "data.jsonl, line 3", "stdin, lines 3 to 9"."""
-    if not first.unit:
-        return first.file
-    if last is None or last.line == first.line or last.file != first.file:
-        return f"{first.file}, {first.unit} {first.line}"
-    return f"{first.file}, {first.unit}s {first.line} to {last.line}"
+    end = first.line if last is None or last.file != first.file else last.line
+    return location(first.file, first.unit, first.line, end)
+
+
+def location(file: str, unit: str, first: int, last: int) -> str:
+    """The location of records from one file, for messages; see `Record`."""
+    if not unit:
+        return file
+    return f"{file}, {unit} {first}" if first == last else f"{file}, {unit}s {first} to {last}"

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from spacy.language import Language
 
-from trfcli_pipeline.data.formats import STDIN
+from trfcli_pipeline.data.dataset import STDIN
 from trfcli_pipeline.data.labels import check_known_labels, check_single_labels, complete_cats
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import PipelineError

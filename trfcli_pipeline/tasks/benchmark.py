@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.data.package_data import shipped_path
-from trfcli_pipeline.data.records import iter_records
+from trfcli_pipeline.data.reading import Reading
 from trfcli_pipeline.encoder.devices import resolve_device
 from trfcli_pipeline.pipeline.loading import check_pipeline
 from trfcli_pipeline.tasks.speed import Measurement, measure_pipeline
@@ -76,7 +76,7 @@ class Benchmark:
 
 def benchmark(
     models: Sequence[str],
-    data: str | Path = DEFAULT_TEXTS,
+    data: DataSource = DEFAULT_TEXTS,
     *,
     max_texts: int | None = None,
     rounds: int = 5,
@@ -107,7 +107,7 @@ def benchmark(
     resolve_device(device)
     for model in models:
         check_pipeline(model)
-    records = islice(iter_records(data, labeled=False), max_texts)
+    records = islice(Reading(data, labeled=False), max_texts)
     texts = [record.text for record in records]
     measure = partial(measure_pipeline, texts=texts, batch_size=batch_size, device=device)
     for _ in range(rounds):

@@ -1,6 +1,8 @@
 """Compare the text classifiers of two pipelines on the same texts."""
 
-from trfcli_pipeline.data.records import Record, read_records
+from trfcli_pipeline.data.dataset import DataSource
+from trfcli_pipeline.data.reading import read_records
+from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.evaluation import run
 from trfcli_pipeline.evaluation.classifier import find_classifier
 from trfcli_pipeline.evaluation.comparison import Comparison, check_comparable
@@ -10,7 +12,7 @@ from trfcli_pipeline.pipeline.loading import check_pipeline, load_pipeline
 def compare(
     a: str,
     b: str,
-    data: str,
+    data: DataSource,
     *,
     threshold: float | None = None,
     device: str = "auto",
@@ -46,7 +48,7 @@ def compare(
             nlp,
             records,
             classifier._replace(labels=classifiers[0].labels),
-            name=data,
+            name=str(data),
             threshold=threshold,
             batch_size=batch_size,
         )

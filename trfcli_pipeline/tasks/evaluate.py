@@ -3,10 +3,12 @@
 from contextlib import ExitStack
 from pathlib import Path
 
+from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.data.files import read_object
 from trfcli_pipeline.data.formats.json import to_json
 from trfcli_pipeline.data.outputs.files import FileKind, OutputFile, check_distinct, open_file
-from trfcli_pipeline.data.records import Record, read_records
+from trfcli_pipeline.data.reading import read_records
+from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import OutputError
 from trfcli_pipeline.evaluation import report, run
 from trfcli_pipeline.evaluation.classifier import find_classifier
@@ -30,7 +32,7 @@ REPORT = FileKind("a report of trf evaluate", report.is_report)
 
 def evaluate(
     model: str,
-    data: str,
+    data: DataSource,
     *,
     output: Path | None = None,
     html: Path | None = None,
@@ -82,7 +84,7 @@ def evaluate(
 
 def _evaluate(
     model: str,
-    data: str,
+    data: DataSource,
     *,
     metrics: OutputFile | None,
     page: OutputFile | None,
@@ -96,7 +98,7 @@ def _evaluate(
     classifier = find_classifier(nlp, model=model)
     history = [] if page is None else report.read_history(nlp.path)
     result = run.evaluate_classifier(
-        nlp, records, classifier, name=data, threshold=threshold, batch_size=batch_size
+        nlp, records, classifier, name=str(data), threshold=threshold, batch_size=batch_size
     )
     if metrics is not None:
         metrics.write(f"{to_json(result.metrics(), indent=2)}\n")
@@ -104,7 +106,7 @@ def _evaluate(
         pipeline = f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']}"
         page.write(
             report.render_report(
-                result, records, model=model, pipeline=pipeline, data=data, history=history
+                result, records, model=model, pipeline=pipeline, data=str(data), history=history
             )
         )
     return result, records

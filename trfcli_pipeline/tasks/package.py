@@ -18,10 +18,11 @@ from packaging.requirements import Requirement
 from spacy.cli.package import FILENAMES_DOCS, TEMPLATE_INIT, get_meta
 from spacy.util import load_config
 
+from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.data.files import directory_bytes
 from trfcli_pipeline.data.outputs import manifest
 from trfcli_pipeline.data.outputs.directories import Kind, open_directory
-from trfcli_pipeline.data.records import read_records
+from trfcli_pipeline.data.reading import read_records
 from trfcli_pipeline.errors import ArgumentError, OutputError, PipelineError, one_line
 from trfcli_pipeline.pipeline.language import DISTRIBUTION
 from trfcli_pipeline.pipeline.saved import entry_names
@@ -162,7 +163,7 @@ def _check_arguments(
         timestamp()
 
 
-def _read_texts(path: str) -> Sequence[str]:
+def _read_texts(path: DataSource) -> Sequence[str]:
     return evenly([record.text for record in read_records(path, labeled=False)], _MAX_TEXTS)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span, Token
 
-from trfcli_pipeline.data.records import where
+from trfcli_pipeline.data.records import location
 from trfcli_pipeline.encoder.devices import trim_heap
 from trfcli_pipeline.errors import PipelineError, one_line
 from trfcli_pipeline.evaluation.classifier import TEXT_CLASSIFIERS, find_classifier
@@ -28,12 +28,14 @@ class Batch(NamedTuple):
     """Texts, and where they are from.
 
     Attributes:
-        source: The data file, as the user gave it.
-        lines: The line of each text in it.
+        file: Name of the file of the first one.
+        unit: What a place in it is called.
+        lines: The place of each text in it.
         texts: The texts.
     """
 
-    source: str
+    file: str
+    unit: str
     lines: list[int]
     texts: list[str]
 
@@ -115,11 +117,12 @@ class Predictor:
                 with self._bounded_vocab():
                     reasons = {i: _reason(each) for i, each in failed.items()}
                     return self._predict(kept)._replace(failed=reasons)
-            place = where(batch.source, batch.lines[0], batch.lines[-1])
+            place = location(batch.file, batch.unit, batch.lines[0], batch.lines[-1])
             cause = error
             if failed:
                 index, cause = next(iter(failed.items()))
-                place = where(batch.source, batch.lines[index])
+                line = batch.lines[index]
+                place = location(batch.file, batch.unit, line, line)
             hint = getattr(cause, "hint", None)
             raise PipelineError(f"{place}: {_reason(cause)}", hint=hint) from cause
         finally:

@@ -9,6 +9,7 @@ import torch
 from thinc.api import fix_random_seed
 
 from trfcli_pipeline.data.checks import data_warnings
+from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.data.outputs.directories import OutputDirectory
 from trfcli_pipeline.data.outputs.spaces import is_full
 from trfcli_pipeline.data.outputs.staging import staged_directory
@@ -48,9 +49,9 @@ _MEMORY = 3 * 2**30
 
 def train_textcat(
     model: str,
-    train: str,
+    train: DataSource,
     *,
-    dev: str | None = None,
+    dev: DataSource | None = None,
     output: Path | None = None,
     arguments: TrainingArguments | None = None,
     resume: bool = False,
@@ -98,8 +99,8 @@ def train_textcat(
 
 def _train(
     model: str,
-    train: str,
-    dev: str | None,
+    train: DataSource,
+    dev: DataSource | None,
     output: Path | None,
     arguments: TrainingArguments,
     claim: OutputDirectory,

@@ -13,11 +13,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PurePath
 
+from trfcli_pipeline.data.dataset import STDIN
 from trfcli_pipeline.data.formats.dialects import guess_dialect
 from trfcli_pipeline.data.formats.docbin import DOCBIN, DocBinWriter
 from trfcli_pipeline.data.formats.fasttext import FASTTEXT, is_fasttext
 from trfcli_pipeline.data.formats.json import JSON, JSONL, JsonlWriter
-from trfcli_pipeline.data.formats.options import DEFAULT_OPTIONS
+from trfcli_pipeline.data.dataset import DEFAULT_OPTIONS
 from trfcli_pipeline.data.formats.parquet import PARQUET
 from trfcli_pipeline.data.formats.rows import Format, Writer
 from trfcli_pipeline.data.formats.spreadsheets import XLSX
@@ -25,7 +26,6 @@ from trfcli_pipeline.data.formats.tables import CSV, TSV, TableWriter
 from trfcli_pipeline.data.formats.txt import TXT
 from trfcli_pipeline.errors import DataError
 
-STDIN = "-"
 FORMATS = {
     ".jsonl": JSONL,
     ".ndjson": JSONL,
@@ -45,6 +45,7 @@ WRITERS: dict[str, Callable[[], Writer]] = {
 }
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _STARTS = ((b"PAR1", PARQUET), (b"PK\x03\x04", XLSX), (b"{", JSONL), (b"[", JSON))
+
 
 def open_writer(path: Path | str) -> Writer:
     """Choose a writer by suffix; "-" is JSONL on stdout.

@@ -146,7 +146,8 @@ def _without_footer(rows: Iterable[tuple[int, list[str] | BadRowError]], file: R
 def _joined(rows: Cells, width: int, file: RawFile) -> Cells:
     """Join the rows that a text was divided into, whose line ends aren't in quotes."""
     held: tuple[int, list[str]] | None = None
-    for place, row in rows:
+    for each in rows:
+        place, row = each
         is_joined = False
         if held is not None:
             start, cut = held
@@ -155,8 +156,8 @@ def _joined(rows: Cells, width: int, file: RawFile) -> Cells:
                 # It only lacks its last cells.
                 yield start, cut
             else:
-                row = [*cut[:-1], f"{cut[-1]}\n{row[0]}", *row[1:]]
-                place, is_joined = start, True
+                place, row = start, [*cut[:-1], f"{cut[-1]}\n{row[0]}", *row[1:]]
+                is_joined = True
         if not isinstance(row, BadRowError) and _may_be_cut(row, width):
             held = place, row
             continue

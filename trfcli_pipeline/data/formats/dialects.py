@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from trfcli_pipeline.data.formats.options import ReadingOptions
+from trfcli_pipeline.data.dataset import ReadingOptions
 from trfcli_pipeline.data.formats.streams import SAMPLE
 
 # Rows of the sample that are compared.
@@ -34,7 +34,7 @@ class Dialect:
     n_skipped: int = 0
     remarks: tuple[str, ...] = ()
 
-    def reader(self, lines: Iterator[str]) -> "csv.Reader":
+    def reader(self, lines: Iterator[str]) -> Iterator[list[str]]:
         """Create a reader of the cells in lines of text."""
         match self.quoting:
             case "none":
@@ -67,7 +67,7 @@ def guess_dialect(sample: str, default: str, options: ReadingOptions) -> Dialect
     if quoting is None:
         quoting = _guess_quoting(body, delimiter)
         if quoting == "backslash":
-            remarks.append(r'quotes in cells are written as \" (--quoting)')
+            remarks.append(r"quotes in cells are written as \" (--quoting)")
         elif quoting == "none":
             remarks.append("quotes are read as part of the text, as every line is a row without")
             remarks[-1] += " them (--quoting)"

@@ -1,8 +1,15 @@
-"""Read the files of fastText: labels such as __label__A at the start of each line, then the text."""
+"""Read the files of fastText, whose lines start with labels such as __label__A."""
 
 import re
 
-from trfcli_pipeline.data.formats.rows import BadRowError, Format, RawFile, Rows, bounded_lines, lines
+from trfcli_pipeline.data.formats.rows import (
+    BadRowError,
+    Format,
+    RawFile,
+    Rows,
+    bounded_lines,
+    lines,
+)
 
 PREFIX = "__label__"
 _LABEL = re.compile(rf"{PREFIX}(\S+)\s*")

@@ -86,7 +86,11 @@ def _columns(value: Mapping[str, Any]) -> Iterable[dict[str, Any]] | None:
     if all(isinstance(column, list) for column in columns):
         lengths = {len(column) for column in columns}
         is_table = len(lengths) == 1 and lengths != {0}
-        return (dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)) if is_table else None
+        return (
+            (dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True))
+            if is_table
+            else None
+        )
     if not all(isinstance(column, dict) for column in columns):
         return None
     keys = list(columns[0])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import IO, Any, Protocol
 
-from trfcli_pipeline.data.formats.options import DEFAULT_OPTIONS, ReadingOptions
+from trfcli_pipeline.data.dataset import DEFAULT_OPTIONS, ReadingOptions
 from trfcli_pipeline.data.formats.remarks import Remarks
 from trfcli_pipeline.data.surrogates import without_surrogates
 from trfcli_pipeline.errors import DataError
@@ -29,9 +29,7 @@ class BadRowError(Exception):
         unlabeled: Whether it only lacks a text or a label.
     """
 
-    def __init__(
-        self, reason: str, *, advice: str | None = None, unlabeled: bool = False
-    ) -> None:
+    def __init__(self, reason: str, *, advice: str | None = None, unlabeled: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.advice = advice

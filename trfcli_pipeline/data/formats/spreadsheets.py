@@ -1,5 +1,7 @@
 """Read .xlsx files."""
 
+import zipfile
+from io import BytesIO
 from typing import Any
 
 from trfcli_pipeline.data.formats.cells import Cells, to_rows
@@ -21,9 +23,9 @@ def _read_xlsx(file: RawFile) -> Rows:
         import openpyxl
     except ImportError as error:
         hint = 'pip install "trfcli[xlsx]"'
-        raise DataError(f"{file.name}: openpyxl is needed to read .xlsx files", hint=hint) from error
-    import zipfile
-    from io import BytesIO
+        raise DataError(
+            f"{file.name}: openpyxl is needed to read .xlsx files", hint=hint
+        ) from error
 
     content = file.stream.read(LARGEST_WHOLE + 1)
     check_whole(len(content), file.name)

@@ -6,7 +6,7 @@ import gzip
 import io
 import lzma
 import re
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from trfcli_pipeline.data.formats.remarks import Remarks
 from trfcli_pipeline.errors import DataError
@@ -25,7 +25,9 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 # Characters that a UTF-8 text has, two or more bytes each.
-_MULTIBYTE = re.compile(b"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+_MULTIBYTE = re.compile(
+    b"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
+)
 # Bytes that Windows' encoding doesn't have, and control characters, which no text has.
 _NOT_CP1252 = re.compile(b"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f\x81\x8d\x8f\x90\x9d]")
 
@@ -117,7 +119,7 @@ def uncompressed(stream: IO[bytes], name: str) -> IO[bytes] | None:
         return buffered(_Restarted(start, stream))
     stream = buffered(_Restarted(start, stream))
     if start.startswith(_GZIP):
-        return gzip.GzipFile(fileobj=stream)
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=stream))
     if start.startswith(_BZIP2):
         return bz2.BZ2File(stream)
     if start.startswith(_XZ):

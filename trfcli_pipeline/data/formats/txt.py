@@ -2,7 +2,14 @@
 
 from trfcli_pipeline.data.column_names import TEXTS, first_of
 from trfcli_pipeline.data.formats.fasttext import is_fasttext, read_fasttext
-from trfcli_pipeline.data.formats.rows import BadRowError, Format, RawFile, Rows, bounded_lines, lines
+from trfcli_pipeline.data.formats.rows import (
+    BadRowError,
+    Format,
+    RawFile,
+    Rows,
+    bounded_lines,
+    lines,
+)
 from trfcli_pipeline.data.formats.tables import TSV
 from trfcli_pipeline.errors import DataError
 

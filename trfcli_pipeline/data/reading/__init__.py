@@ -8,11 +8,11 @@ changes it.
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
+from trfcli_pipeline.data.dataset import DataSource, as_dataset
 from trfcli_pipeline.data.formats import FORMATS, suffix_of
-from trfcli_pipeline.data.formats.options import DEFAULT_OPTIONS, ReadingOptions
 from trfcli_pipeline.data.formats.remarks import Remarks
 from trfcli_pipeline.data.formats.rows import (
     LABEL_KEYS,
@@ -26,7 +26,7 @@ from trfcli_pipeline.data.reading.columns import Columns, choose_columns, unclea
 from trfcli_pipeline.data.reading.exports import LeftOutError, flatten
 from trfcli_pipeline.data.reading.opening import open_part
 from trfcli_pipeline.data.reading.rows import SHAPE, RowReader, as_fields
-from trfcli_pipeline.data.reading.sources import Part, Source, find_parts
+from trfcli_pipeline.data.reading.sources import Part, find_parts
 from trfcli_pipeline.data.records import BadRecord, Record
 from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.errors import DataError
@@ -39,23 +39,19 @@ _REPEATED = 0.3
 Fields = tuple[int, dict[str, Any] | BadRowError]
 
 
-def read_records(
-    source: Source, *, labeled: bool, options: ReadingOptions = DEFAULT_OPTIONS
-) -> list[Record]:
+def read_records(source: DataSource, *, labeled: bool) -> list[Record]:
     """Read all records of a data set, in order.
 
     Args:
-        source: A data file in any format, optionally compressed; "-" is JSONL on stdin. See
-            `find_parts` for patterns, directories, archives and the hub.
+        source: The data set, or the path of a file in any format; "-" is JSONL on stdin.
         labeled: Whether every record must have labels. If not, labels aren't read: they stay in
             `Record.row` with the other columns.
-        options: What the user says about the layout of the files.
 
     Raises:
         DataError: The files can't be read, have no records, or have bad records. The message then
             describes the first bad record, and the hint counts them all.
     """
-    return list(Reading(source, labeled=labeled, options=options))
+    return list(Reading(source, labeled=labeled))
 
 
 class Reading(Iterable[Record]):
@@ -70,13 +66,12 @@ class Reading(Iterable[Record]):
             Known after the first record.
     """
 
-    def __init__(
-        self, source: Source, *, labeled: bool, options: ReadingOptions = DEFAULT_OPTIONS
-    ) -> None:
+    def __init__(self, source: DataSource, *, labeled: bool) -> None:
+        data = as_dataset(source)
         self.labeled = labeled
-        self.options = options
+        self.options = data.options
         self.columns: list[str] | None = None
-        self._parts = list(find_parts(source))
+        self._parts = list(find_parts(data))
         self._remarks: dict[str, Remarks] = {}
         for part in self._parts:
             if suffix_of(part.path) not in FORMATS and part.label is None:
@@ -228,7 +223,7 @@ def _is_long(rows: list[dict[str, Any]], columns: Columns) -> bool:
     [text], [label] = columns.text, columns.labels
     pairs = [
         (one.get(label), other.get(label))
-        for one, other in zip(rows, rows[1:], strict=False)
+        for one, other in pairwise(rows)
         if one[text] == other[text]
     ]
     different = sum(one != other for one, other in pairs)

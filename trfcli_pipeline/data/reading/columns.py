@@ -106,7 +106,9 @@ def choose_columns(rows: Sequence[Row], file: RawFile) -> Columns | None:
     return Columns(text, joiner, labels, one_hot, chosen)
 
 
-def unclear(file: RawFile, rows: Sequence[Row], wanted: str, candidates: Sequence[str]) -> DataError:
+def unclear(
+    file: RawFile, rows: Sequence[Row], wanted: str, candidates: Sequence[str]
+) -> DataError:
     """The error for columns that can't be told apart, with an example of each."""
     names = file.columns or list(dict.fromkeys(key for row in rows for key in row))
     examples = []
@@ -183,9 +185,7 @@ def _guess_labels(
     names: Sequence[str], rows: Sequence[Row], file: RawFile
 ) -> tuple[tuple[str, ...], bool]:
     known = [
-        name
-        for name in names
-        if normalized(name) in LABELS or normalized(name).endswith(_SUFFIXES)
+        name for name in names if normalized(name) in LABELS or normalized(name).endswith(_SUFFIXES)
     ]
     known = [name for name in known if _may_be_label(name, rows)] or known
     if len(known) > 1:

@@ -86,7 +86,9 @@ def _argilla_columns(row: dict[str, Any]) -> dict[str, Any]:
     flat = {}
     for key, value in row.items():
         if key.endswith(".responses"):
-            flat[key.removesuffix(".responses")] = value[0] if isinstance(value, list) and value else None
+            flat[key.removesuffix(".responses")] = (
+                value[0] if isinstance(value, list) and value else None
+            )
         elif ".responses." not in key and ".suggestion" not in key:
             flat[key] = value
     return flat
@@ -101,7 +103,9 @@ def _old_argilla(row: dict[str, Any]) -> dict[str, Any]:
     if text is None and isinstance(inputs, dict):
         text = "\n".join(str(each) for each in inputs.values())
     others = {
-        key: value for key, value in row.items() if key not in ("annotation", "inputs", "prediction")
+        key: value
+        for key, value in row.items()
+        if key not in ("annotation", "inputs", "prediction")
     }
     key = "labels" if isinstance(annotation, list) else "label"
     return {**others, "text": text, key: annotation}
@@ -109,6 +113,8 @@ def _old_argilla(row: dict[str, Any]) -> dict[str, Any]:
 
 def _old_doccano(row: dict[str, Any]) -> dict[str, Any]:
     """doccano before 1.6: a list of objects with the numbers of labels."""
-    labels = [each["label"] for each in row["annotations"] if isinstance(each, dict) and "label" in each]
+    labels = [
+        each["label"] for each in row["annotations"] if isinstance(each, dict) and "label" in each
+    ]
     others = {key: value for key, value in row.items() if key != "annotations"}
     return {**others, "labels": labels} if labels or not row["annotations"] else row

@@ -10,7 +10,6 @@ from typing import IO
 from trfcli_pipeline.data.formats import FORMATS, suffix_of
 from trfcli_pipeline.errors import DataError, one_line
 
-HUB = "hf://"
 # Files that describe a data set, or a program that loads one.
 _NOT_DATA = ("dataset_infos.json", "dataset_info.json", "README.md", "labels.json", "labels.txt")
 _ADDRESS = re.compile(
@@ -47,9 +46,7 @@ def hub_files(address: str) -> dict[str, Callable[[], AbstractContextManager[IO[
         and PurePosixPath(name).name not in _NOT_DATA
     ]
     if not chosen:
-        raise DataError(
-            f"{address}: no data file in it", hint=f"Files end in {', '.join(FORMATS)}"
-        )
+        raise DataError(f"{address}: no data file in it", hint=f"Files end in {', '.join(FORMATS)}")
     return {name: partial(_download, address, repo, revision, name) for name in chosen}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trfcli_pipeline.data.formats.rows import BadRowError, RawFile, quoted
+from trfcli_pipeline.data.formats.rows import BadRowError, RawFile, quoted, shortened
 from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.errors import DataError
 
@@ -66,7 +66,9 @@ class LabelValues:
         self._inspect_scalars(scalars, file, chosen=chosen)
         self.names = self._class_names(file) if self.is_numeric or self.is_one_hot else {}
         if self.is_numeric and not self.names and scalars and not self.is_one_hot:
-            found = sorted({self._name(each) for each in scalars}, key=lambda name: (len(name), name))
+            found = sorted(
+                {self._name(each) for each in scalars}, key=lambda name: (len(name), name)
+            )
             file.remarks.guess(
                 f"labels are numbers: {enumeration(found)} (a file labels.json can name them)"
             )
@@ -90,9 +92,7 @@ class LabelValues:
             case dict():
                 return None if not value else _scores(value)
             case list() if self.is_one_hot and len(value) and all(map(_is_bit, value)):
-                return {
-                    self.names.get(at, str(at)): float(bit) for at, bit in enumerate(value)
-                }
+                return {self.names.get(at, str(at)): float(bit) for at, bit in enumerate(value)}
             case list():
                 return self._all(value)
             case str() if self.separator:
@@ -204,6 +204,10 @@ class LabelValues:
         return {}
 
 
+def _by_number(name: str) -> tuple[int, str]:
+    return len(name), name
+
+
 def is_missing(value: Any) -> bool:
     """Whether a cell has no label: null, NaN, or nothing but spaces."""
     if isinstance(value, float):
@@ -240,8 +244,6 @@ def checked_score(label: str, value: Any) -> float:
     number = isinstance(value, int | float)
     # NaN fails both comparisons.
     if not number or not 0 <= value <= 1:
-        from trfcli_pipeline.data.formats.rows import shortened
-
         found = shortened(str(value)) if number else kind_of(value)
         raise BadRowError(
             f'the value of {quoted(label)} in "cats" is {found}, not a number from 0 to 1'

@@ -64,12 +64,12 @@ class RowReader:
             BadRowError: It has no text, or its labels can't be used.
         """
         text = self._text(row)
-        at = {"file": self.file.name, "unit": self.file.place}
+        file, unit = self.file.name, self.file.place
         if not self.file.labeled:
-            return Record(text, None, place, dict(row), **at)
+            return Record(text, None, place, dict(row), file=file, unit=unit)
         cats, partial = self._cats(row)
         found = {without_surrogates(label): value for label, value in cats.items()}
-        return Record(text, found, place, partial=partial, **at)
+        return Record(text, found, place, partial=partial, file=file, unit=unit)
 
     def _text(self, row: Mapping[str, Any]) -> str:
         columns = self.columns.text
@@ -88,7 +88,9 @@ class RowReader:
         if not isinstance(text, str):
             if is_missing(text):
                 raise BadRowError(
-                    f"{quoted(column)} is {kind_of(text)}, not a string", advice=SKIP, unlabeled=True
+                    f"{quoted(column)} is {kind_of(text)}, not a string",
+                    advice=SKIP,
+                    unlabeled=True,
                 )
             advice = "Put it in quotes, or remove the record"
             raise BadRowError(f"{quoted(column)} is {kind_of(text)}, not a string", advice=advice)
@@ -98,9 +100,9 @@ class RowReader:
         columns = self.columns.labels
         if self.columns.one_hot:
             cells = {column: row[column] for column in columns if not is_missing(row.get(column))}
-            return {
-                column: float(cell in _TRUE) for column, cell in cells.items()
-            }, len(cells) < len(columns)
+            return {column: float(cell in _TRUE) for column, cell in cells.items()}, len(
+                cells
+            ) < len(columns)
         given = {column: row[column] for column in columns if not is_missing(row.get(column))}
         if not given:
             if any(column in row and column in self._are_lists for column in columns):

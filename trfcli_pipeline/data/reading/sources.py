@@ -1,30 +1,31 @@
-"""The files that a user means by a data set: a file, a pattern, a directory, an archive, the hub."""
+"""The files of a data set: on disk, in directories and archives, or on the hub."""
 
-import glob
-import os
 import re
 import sys
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path, PurePath
 from typing import IO
 
+from trfcli_pipeline.data.dataset import HUB, STDIN, DataSet, matches, split_part
 from trfcli_pipeline.data.files import kind_of_file
-from trfcli_pipeline.data.formats import FORMATS, STDIN, suffix_of
+from trfcli_pipeline.data.formats import FORMATS, suffix_of
 from trfcli_pipeline.data.formats.rows import COPY_AGAIN, quoted
 from trfcli_pipeline.data.formats.streams import ZIP
-from trfcli_pipeline.data.reading.hub_data import HUB, hub_files
+from trfcli_pipeline.data.reading.hub_data import hub_files
 from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.errors import DataError
 
 STDIN_NAME = "stdin"
-Source = str | Path | Sequence[str | Path]
+Opener = Callable[[], AbstractContextManager[IO[bytes]]]
 
-_SPLITS = re.compile(r"(?:^|[^a-z])(train|training|test|testing|dev|valid|validation|val|eval)(?![a-z])")
+_SPLITS = re.compile(
+    r"(?:^|[^a-z])(train|training|test|testing|dev|valid|validation|val|eval)(?![a-z])"
+)
 # Files in the directory of a class, each of them a text.
 _TEXT_FILES = ("", ".txt", ".text", ".md", ".html", ".htm", ".eml")
 
@@ -43,57 +44,32 @@ class Part:
 
     name: str
     path: PurePath
-    open: Callable[[], AbstractContextManager[IO[bytes]]]
+    open: Opener
     selected: str | None = None
     label: str | None = None
 
 
-def find_parts(source: Source) -> Iterator[Part]:
+def find_parts(data: DataSet) -> Iterator[Part]:
     """Find the files of a data set.
-
-    Args:
-        source: "-" for stdin, a path, a pattern such as "data/*.csv", a directory with data files
-            or with a directory of texts for each class, "hf://datasets/user/name", or several of
-            these. After "#" may follow the part of a file: "book.xlsx#Sheet2".
 
     Raises:
         DataError: There is no such file, or it isn't clear which file is meant.
     """
-    if not isinstance(source, str | Path):
-        for each in source:
-            yield from find_parts(each)
-        return
-    name = str(source)
-    if name == STDIN:
-        yield Part(STDIN_NAME, PurePath("stdin.jsonl"), _open_stdin)
-    elif name.startswith(HUB):
-        path, _, selected = name.partition("#")
-        for each, file in _choose(name, hub_files(path), selected or None):
-            yield Part(each, PurePath(each), file)
-    elif not os.path.lexists(name) and glob.has_magic(name):
-        paths = sorted(glob.glob(name, recursive=True))
-        if not paths:
-            raise DataError(f"{name}: no file matches", hint=None)
-        yield from (part for path in paths for part in _on_disk(Path(path), None))
-    else:
-        path, selected = name, None
-        if "#" in name and not os.path.lexists(name):
-            path, _, selected = name.rpartition("#")
-        yield from _on_disk(Path(path), selected)
-
-
-def paths_of(source: Source) -> list[Path]:
-    """The paths on disk that a source names, as far as they exist: no output may be one of them."""
-    if not isinstance(source, str | Path):
-        return [path for each in source for path in paths_of(each)]
-    name = str(source)
-    if name == STDIN or name.startswith(HUB):
-        return []
-    if not os.path.lexists(name):
-        if glob.has_magic(name):
-            return [Path(path) for path in sorted(glob.glob(name, recursive=True))]
-        name = name.rpartition("#")[0] or name
-    return [Path(name)]
+    for source in data.sources:
+        if source == STDIN:
+            yield Part(STDIN_NAME, PurePath("stdin.jsonl"), _open_stdin)
+        elif source.startswith(HUB):
+            address, _, selected = source.partition("#")
+            for name, opener in _choose(source, hub_files(address), selected or None):
+                yield Part(name, PurePath(name), opener)
+        elif (paths := matches(source)) is not None:
+            if not paths:
+                raise DataError(f"{source}: no file matches")
+            for path in paths:
+                yield from _on_disk(path, None)
+        else:
+            name, part = split_part(source)
+            yield from _on_disk(Path(name), part)
 
 
 def _on_disk(path: Path, selected: str | None) -> Iterator[Part]:
@@ -114,12 +90,14 @@ def _on_disk(path: Path, selected: str | None) -> Iterator[Part]:
     elif _is_archive(path):
         yield from _in_archive(path, selected)
     else:
-        yield Part(name, path, partial(path.open, "rb"), selected)
+        yield Part(name, path, partial(_open, path), selected)
 
 
 def _in_directory(path: Path, selected: str | None) -> Iterator[Part]:
     entries = sorted(each for each in path.iterdir() if not each.name.startswith("."))
-    files = {str(each): partial(each.open, "rb") for each in entries if _is_data(each)}
+    files: dict[str, Opener] = {
+        str(each): partial(_open, each) for each in entries if _is_data(each)
+    }
     classes = [each for each in entries if each.is_dir()]
     if classes and not files:
         if any(map(_is_split, (each.name for each in classes))):
@@ -132,7 +110,7 @@ def _in_directory(path: Path, selected: str | None) -> Iterator[Part]:
             for file in sorted(each.iterdir()):
                 if file.is_file() and file.suffix.lower() in _TEXT_FILES:
                     found = True
-                    yield Part(str(file), file, partial(file.open, "rb"), label=each.name)
+                    yield Part(str(file), file, partial(_open, file), label=each.name)
         if found:
             return
     if not files:
@@ -156,34 +134,27 @@ def _in_archive(path: Path, selected: str | None) -> Iterator[Part]:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise DataError(f"{path}: not a .zip file, or damaged", hint=COPY_AGAIN) from error
     if not members:
-        raise DataError(
-            f"{path}: no data file in it", hint=f"Files end in {', '.join(FORMATS)}"
-        )
-    files = {name: partial(_open_member, path, name) for name in members}
+        raise DataError(f"{path}: no data file in it", hint=f"Files end in {', '.join(FORMATS)}")
+    files: dict[str, Opener] = {name: partial(_open_member, path, name) for name in members}
     for name, opener in _choose(str(path), files, selected):
         yield Part(f"{path}#{name}", PurePath(name), opener)
 
 
-class _open_member:  # noqa: N801
-    """Opens a member of an archive, and closes both."""
+@contextmanager
+def _open_member(path: Path, name: str) -> Iterator[IO[bytes]]:
+    with zipfile.ZipFile(path) as archive, archive.open(name) as file:
+        yield file
 
-    def __init__(self, path: Path, name: str) -> None:
-        self.archive = zipfile.ZipFile(path)
-        self.file = self.archive.open(name)
 
-    def __enter__(self) -> IO[bytes]:
-        return self.file
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-        self.archive.close()
+def _open(path: Path) -> IO[bytes]:
+    return path.open("rb")
 
 
 def _choose(
     name: str,
-    files: dict[str, Callable[[], AbstractContextManager[IO[bytes]]]],
+    files: dict[str, Opener],
     selected: str | None,
-) -> Iterator[tuple[str, Callable[[], AbstractContextManager[IO[bytes]]]]]:
+) -> Iterator[tuple[str, Opener]]:
     """Choose among several files: one by its name, or all of them if they belong together."""
     if selected is not None:
         chosen = [each for each in files if selected in (each, PurePath(each).name)]
@@ -200,8 +171,9 @@ def _choose(
             or len({suffix_of(PurePath(each)) for each in chosen}) > 1
         ):
             first = _split_of(chosen[0]) or PurePath(chosen[0]).name
+            names = [PurePath(each).name for each in chosen]
             raise DataError(
-                f"{name}: several data files: {enumeration([PurePath(each).name for each in chosen])}",
+                f"{name}: several data files: {enumeration(names)}",
                 hint=f"Name one of them: {name}#{first}",
             )
     yield from ((each, files[each]) for each in chosen)
