@@ -1,7 +1,7 @@
 """`trf annotate`: annotate the texts of a file with a pipeline's predictions."""
 
-import time
-from contextlib import ExitStack, closing
+import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -70,23 +70,13 @@ def annotate(
         resume=resume,
         force=force,
     )
-    with ExitStack() as stack:
-        stack.enter_context(closing(events))
+    with closing(events):
         for event in events:
             match event:
                 case task.AnnotationStarted():
                     describe_start(event, output)
-                    start, words = time.perf_counter(), 0
-                    bar = console.progress(event.total, "annotating", unit="texts")
-                    stack.enter_context(bar).update(event.done)
-                case task.BatchAnnotated():
-                    words += event.words
-                    speed = words / (time.perf_counter() - start)
-                    bar.set_postfix_str(f"{wording.thousands(speed)} words/s", refresh=False)
-                    bar.update(event.texts)
                 case task.AnnotationFinished():
                     console.if_interrupted(f"{output} was already saved")
-                    bar.close()
                     describe_end(event, output)
                     if event.skipped:
                         raise typer.Exit(EXIT_SKIPPED)
@@ -96,7 +86,9 @@ def describe_start(started: "AnnotationStarted", output: str) -> None:
     """Say how many texts are done already, and set the message for Ctrl-C."""
     if started.done:
         console.info(f"Resuming after {wording.plural(started.done, 'text')}")
-    if output != "-":
+    if output == "-" and sys.stdout.isatty():
+        console.end_status()
+    elif output != "-":
         console.if_interrupted("the texts done so far are kept, continue with --resume")
 
 

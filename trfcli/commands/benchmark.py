@@ -57,19 +57,16 @@ def benchmark(
     from trfcli_pipeline.tasks import benchmark as task
 
     models = [model] if against is None else [model, against]
-    events = task.benchmark(
-        models,
-        data or task.DEFAULT_TEXTS,
-        max_texts=max_texts,
-        rounds=rounds,
-        batch_size=batch_size,
-        device=device,
+    measurements = list(
+        task.benchmark(
+            models,
+            data or task.DEFAULT_TEXTS,
+            max_texts=max_texts,
+            rounds=rounds,
+            batch_size=batch_size,
+            device=device,
+        )
     )
-    with console.progress(rounds * len(models), "measuring", unit="rounds") as bar:
-        measurements = []
-        for measurement in events:
-            measurements.append(measurement)
-            bar.update()
     results = [
         task.Benchmark(each, measurements[place :: len(models)])
         for place, each in enumerate(models)

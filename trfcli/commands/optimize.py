@@ -61,6 +61,10 @@ def optimize(
       trf optimize ./model ./fast --calibrate train.jsonl --dev dev.jsonl
       trf optimize ./model ./fast --calibrate texts.txt --precision bf16
     """
+    from trfcli_pipeline.tasks.inputs import check_inputs
+
+    check_inputs(model, texts=[calibrate], labeled=[dev])
+
     from trfcli_pipeline.tasks import optimize as task
 
     events = task.optimize(

@@ -77,6 +77,10 @@ def package(
       trf package ./model ./out --name spam --version 1.0.0
       trf package ./model ./out --half --verify
     """
+    from trfcli_pipeline.tasks.inputs import check_inputs
+
+    check_inputs(str(model), texts=[texts])
+
     from trfcli_pipeline.tasks import package as task
 
     formats = [each.strip() for each in build.split(",") if each.strip() not in ("", "none")]

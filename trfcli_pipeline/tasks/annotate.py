@@ -10,17 +10,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice, tee
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from trfcli_pipeline.data.formats import STDIN, open_writer
 from trfcli_pipeline.data.formats.json import escape_invisible, to_json
 from trfcli_pipeline.data.formats.rows import Writer
 from trfcli_pipeline.data.outputs.resumable import ResumableFile
+from trfcli_pipeline.data.reading import track_reading
 from trfcli_pipeline.data.records import BadRecord, Record, iter_all_records, iter_records
 from trfcli_pipeline.errors import OutputError
 from trfcli_pipeline.pipeline.loading import check_pipeline, keep_what_heads_read, load_pipeline
-from trfcli_pipeline.pipeline.processes import forks_work
 from trfcli_pipeline.pipeline.saved import pipeline_digest
+from trfcli_pipeline.progress import phase
 from trfcli_pipeline.tasks.annotation_batches import (
     Records,
     check_length,
@@ -30,9 +31,10 @@ from trfcli_pipeline.tasks.annotation_batches import (
     rows_of,
     texts_of,
 )
-from trfcli_pipeline.tasks.predictions import Predicted, Predictor
 from trfcli_pipeline.tasks.skipped_texts import SkippedTexts
-from trfcli_pipeline.tasks.worker_pool import start_workers
+
+if TYPE_CHECKING:
+    from trfcli_pipeline.tasks.predictions import Predicted
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,11 @@ def annotate(
             # The predictions come on top, but compression may take as much away.
             file.check_room(Path(source).stat().st_size)
         nlp = load_pipeline(model, device=device)
+        # torch takes seconds to import, so the checks above come first.
+        from trfcli_pipeline.pipeline.processes import forks_work
+        from trfcli_pipeline.tasks.predictions import Predictor
+        from trfcli_pipeline.tasks.worker_pool import start_workers
+
         if not writer.takes_docs:
             keep_what_heads_read(nlp)
         if longest is not None and not skip:
@@ -164,7 +171,10 @@ def annotate(
         words_before, start = progress.words, time.perf_counter()
         # The workers run ahead of the output, so the batches are read from two places.
         batches, sent = tee(make_batches(records, batch_size))
-        with start_workers(predictor, n_process, fork=forks_work(nlp)) as run:
+        with (
+            phase("Annotating", total=total, unit="texts", done=progress.texts) as annotating,
+            start_workers(predictor, n_process, fork=forks_work(nlp)) as run,
+        ):
             results = run(texts_of(source, batch) for batch in sent)
             for batch, predicted in zip(batches, results, strict=True):
                 done, failed = divide(batch, predicted.failed)
@@ -174,6 +184,9 @@ def annotate(
                     skipped.add(failed)
                 if writer.streams:
                     file.append(_compressed(output, content), progress.state(writer))
+                annotating.done = progress.texts
+                words = progress.words - words_before
+                annotating.note = f"{words / (time.perf_counter() - start):,.0f} words/s"
                 yield BatchAnnotated(len(batch), predicted.words)
             if not writer.streams:
                 file.append(_compressed(output, writer.end()), progress.state(writer))
@@ -232,7 +245,7 @@ def _survey(source: str, read: Callable[..., Records]) -> tuple[int | None, Reco
         return None, None
     total = 0
     longest: Record | None = None
-    for record in read(source, labeled=False):
+    for record in track_reading(read(source, labeled=False), source):
         total += 1
         if isinstance(record, Record) and len(record.text) > len(longest.text if longest else ""):
             longest = record
@@ -250,7 +263,7 @@ class _Progress:
         self.labels: Counter[str] = Counter()
         self._input = hashlib.sha256()
 
-    def add(self, batch: Iterable[Record | BadRecord], predicted: Predicted) -> None:
+    def add(self, batch: Iterable[Record | BadRecord], predicted: "Predicted") -> None:
         self.words += predicted.words
         self.labels += predicted.labels
         self._add_records(batch)

@@ -1,6 +1,7 @@
 """Compare the text classifiers of two pipelines on the same texts."""
 
-from trfcli_pipeline.data.records import Record, read_records
+from trfcli_pipeline.data.reading import track_reading
+from trfcli_pipeline.data.records import Record, iter_records
 from trfcli_pipeline.evaluation import run
 from trfcli_pipeline.evaluation.classifier import find_classifier
 from trfcli_pipeline.evaluation.comparison import Comparison, check_comparable
@@ -35,7 +36,7 @@ def compare(
     """
     for model in (a, b):
         check_pipeline(model)
-    records = read_records(data, labeled=True)
+    records = list(track_reading(iter_records(data, labeled=True), data))
     pipelines = [load_pipeline(model, device=device) for model in (a, b)]
     classifiers = [
         find_classifier(nlp, model=model) for nlp, model in zip(pipelines, (a, b), strict=True)
@@ -49,7 +50,8 @@ def compare(
             name=data,
             threshold=threshold,
             batch_size=batch_size,
+            title=f"Predicting with {model}",
         )
-        for nlp, classifier in zip(pipelines, classifiers, strict=True)
+        for nlp, classifier, model in zip(pipelines, classifiers, (a, b), strict=True)
     )
     return Comparison(of_a, of_b), records

@@ -6,12 +6,17 @@ from pathlib import Path
 from trfcli_pipeline.data.files import read_object
 from trfcli_pipeline.data.formats.json import to_json
 from trfcli_pipeline.data.outputs.files import FileKind, OutputFile, check_distinct, open_file
-from trfcli_pipeline.data.records import Record, read_records
+from trfcli_pipeline.data.reading import track_reading
+from trfcli_pipeline.data.records import Record, iter_records
 from trfcli_pipeline.errors import OutputError
 from trfcli_pipeline.evaluation import report, run
 from trfcli_pipeline.evaluation.classifier import find_classifier
 from trfcli_pipeline.evaluation.results import Evaluation
-from trfcli_pipeline.pipeline.loading import keep_what_heads_read, load_pipeline
+from trfcli_pipeline.pipeline.loading import (
+    check_pipeline,
+    keep_what_heads_read,
+    load_pipeline,
+)
 
 # Keys that every file of metrics has.
 _METRICS = {"accuracy", "cats_macro_f", "ece", "intervals", "n_scored", "exclusive_classes"}
@@ -90,7 +95,8 @@ def _evaluate(
     device: str,
     batch_size: int | None,
 ) -> tuple[Evaluation, list[Record]]:
-    records = read_records(data, labeled=True)
+    check_pipeline(model)
+    records = list(track_reading(iter_records(data, labeled=True), data))
     nlp = load_pipeline(model, device=device)
     keep_what_heads_read(nlp)
     classifier = find_classifier(nlp, model=model)

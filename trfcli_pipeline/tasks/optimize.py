@@ -15,7 +15,8 @@ from spacy.util import get_minor_version_range
 from trfcli_pipeline.data.files import directory_bytes
 from trfcli_pipeline.data.outputs.directories import OutputDirectory, open_directory
 from trfcli_pipeline.data.outputs.manifest import update_meta
-from trfcli_pipeline.data.records import Record, read_records
+from trfcli_pipeline.data.reading import track_reading
+from trfcli_pipeline.data.records import Record, iter_records
 from trfcli_pipeline.encoder.backends import Backend, Encoder, InferenceConfig, cast_weights
 from trfcli_pipeline.encoder.capabilities import pad_id
 from trfcli_pipeline.encoder.openvino_export import convert
@@ -32,6 +33,7 @@ from trfcli_pipeline.pipeline.loading import (
 )
 from trfcli_pipeline.pipeline.saved import PIPELINE, locate_pipeline
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
+from trfcli_pipeline.progress import phase
 from trfcli_pipeline.tasks.before_after import Compared, choose_sample, compare_pipelines, evenly
 
 __all__ = ["MAX_LOSS", "Compared", "OptimizationEvent", "Sampled", "Saved", "optimize"]
@@ -130,7 +132,7 @@ def _optimize(
 ) -> Iterator[OptimizationEvent]:
     check_pipeline(model)
     claim.check_room(directory_bytes(locate_pipeline(model)))
-    records = read_records(calibrate, labeled=False)
+    records = list(track_reading(iter_records(calibrate, labeled=False), calibrate))
     before, after = (load_pipeline(model, device="cpu") for _ in range(2))
     old, new = require_encoder(before), require_encoder(after)
     was = old.model.shim.inference
@@ -139,19 +141,22 @@ def _optimize(
             f"{model}: is already optimized ({was.precision}, {was.backend})",
             hint="Optimize the original pipeline",
         )
-    sample = choose_sample(before, calibrate, records, dev)
-    examples = _examples(before, old, records) if precision == "int8" else []
+    with phase("Choosing texts"):
+        sample = choose_sample(before, calibrate, records, dev)
+        examples = _examples(before, old, records) if precision == "int8" else []
     yield Sampled(len(examples), len(sample.texts), sample.total)
 
     inference = InferenceConfig(backend, precision)
-    _replace_encoder(new, inference, examples)
+    with phase(f"Converting the encoder to {precision}"):
+        _replace_encoder(new, inference, examples)
     meta = after.meta
     meta.setdefault("trf", {})
     meta["trf"]["encoder"] = {**describe_encoder(old), **meta["trf"].get("encoder", {})}
     if backend == "openvino":
         _require_extra(meta, "openvino")
     with claim.staged() as staging:
-        after.to_disk(staging)
+        with phase(f"Saving {claim.target.name}"):
+            after.to_disk(staging)
         compared = compare_pipelines(before, load_pipeline(str(staging), device="cpu"), sample)
         yield compared
         allowed = MAX_LOSS[compared.metric] if max_loss is None else max_loss

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from trfcli_pipeline.data.labels import check_labels, is_exclusive, label_names
+from trfcli_pipeline.data.reading import track_reading
 from trfcli_pipeline.data.record_store import RecordStore, Selection
 from trfcli_pipeline.data.records import Record, iter_records, where
 from trfcli_pipeline.data.splitting import stratified_split
@@ -59,7 +60,8 @@ def read_data(
     """
     files: dict[str, Sequence[Record]] = {}
     for path in [train] if dev is None else [train, dev]:
-        files[path] = RecordStore(iter_records(path, labeled=True), room=_MEMORY // n_processes)
+        records = track_reading(iter_records(path, labeled=True), path)
+        files[path] = RecordStore(records, room=_MEMORY // n_processes)
     exclusive = arguments.is_exclusive()
     if exclusive is None:
         exclusive = is_exclusive(files[train])
