@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperArgument, TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperGroup
 
 from trfcli import console
 from trfcli.commands import (
@@ -27,7 +27,7 @@ from trfcli.commands import (
     optimize,
     package,
 )
-from trfcli.commands.train_textcat.command import train_textcat
+from trfcli.commands.train_textcat.command import is_first_process, train_textcat
 from trfcli.commands.train_textcat.overrides import TakesOverrides
 from trfcli.data_options import ReadsData
 from trfcli.help import HelpLayout
@@ -155,6 +155,8 @@ class Command(HelpLayout, ReadsData):
         console.configure(**given)
         if not console.settings.debug:
             console.silence_libraries()
+        if is_first_process():
+            console.show_remarks()
         _limit_spinning()
         for param in self.params:
             # Such as the value of a shell variable that isn't set.
@@ -162,7 +164,11 @@ class Command(HelpLayout, ReadsData):
                 name = param.metavar if isinstance(param, TyperArgument) else param.opts[0]
                 ctx.fail(f"{name} is empty.")
         try:
-            with terminated_like_interrupted():
+            silently = not is_first_process() or reads_typed_text(ctx) or is_for_programs(ctx)
+            with (
+                terminated_like_interrupted(),
+                console.working(f"Running {ctx.command_path}", silently=silently),
+            ):
                 super().invoke(ctx)
             # Report a closed pipe now. When Python exits, nothing can catch the error.
             sys.stdout.flush()
@@ -170,6 +176,16 @@ class Command(HelpLayout, ReadsData):
             raise
         except (Exception, KeyboardInterrupt) as error:
             raise typer.Exit(report(error)) from error
+
+
+def reads_typed_text(ctx: "Context") -> bool:
+    """Whether a command reads what is typed on a terminal, where nothing should be drawn then."""
+    return "-" in ctx.params.values() and sys.stdin is not None and sys.stdin.isatty()
+
+
+def is_for_programs(ctx: "Context") -> bool:
+    """Whether a program may read all that a command prints."""
+    return bool(ctx.params.get("as_json")) and not sys.stderr.isatty()
 
 
 class CommandWithOverrides(TakesOverrides, Command):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from trfcli_pipeline.data.dataset import DataSet, ReadingOptions
+# It imports neither spaCy nor torch.
+from trfcli_pipeline.data.dataset import DataSet, ReadingOptions  # noqa: TID253
 
 if TYPE_CHECKING:
     from typer._click import Context, Parameter

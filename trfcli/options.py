@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from trfcli_pipeline.data.dataset import DataSet
+# It imports neither spaCy nor torch.
+from trfcli_pipeline.data.dataset import DataSet as DataSet  # noqa: PLC0414, TID253
 
 GENERAL = "General options"
 
@@ -34,7 +35,7 @@ data_argument = partial(
     typer.Argument, parser=DataSet.named, help=f"Labeled texts: {_FILES}", show_default=False
 )
 texts_argument = partial(typer.Argument, parser=DataSet.named, help=f"Texts: {_FILES}")
-data_option = partial(typer.Option, parser=DataSet.named, show_default=False)
+data_option = partial(typer.Option, parser=DataSet.named)
 device_option = partial(
     typer.Option,
     "--device",

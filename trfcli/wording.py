@@ -33,6 +33,15 @@ def millions(number: float) -> str:
     return thousands(number)
 
 
+def duration(seconds: float) -> str:
+    """A time: 4.2 -> 4 s, 134 -> 2 min 14 s, 7500 -> 2 h 5 min"""
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
 # The library's functions, imported when they are called: importing the library takes seconds.
 
 

@@ -7,6 +7,7 @@ from trfcli import console, wording
 from trfcli.options import (
     BatchSizeOption,
     DataArgument,
+    DataSet,
     DeviceOption,
     JsonOption,
     ThresholdOption,
@@ -38,14 +39,15 @@ def compare(
     """
     from trfcli_pipeline.tasks import compare as task
 
+    texts = DataSet.joined(data)
     result, records = task.compare(
-        a, b, data, threshold=threshold, device=device, batch_size=batch_size
+        a, b, texts, threshold=threshold, device=device, batch_size=batch_size
     )
     if as_json:
         found = result.as_json()
         for key in ("only_a", "only_b"):
             found[f"lines_{key}"] = [records[place].line for place in found.pop(key)]
-        console.data_json({"a": a, "b": b, "data": data, **found, "verdict": verdict(result)})
+        console.data_json({"a": a, "b": b, "data": str(texts), **found, "verdict": verdict(result)})
     else:
         show(result, records)
 

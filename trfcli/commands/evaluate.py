@@ -10,6 +10,7 @@ from trfcli import console, wording
 from trfcli.options import (
     BatchSizeOption,
     DataArgument,
+    DataSet,
     DeviceOption,
     JsonOption,
     ModelArgument,
@@ -62,7 +63,7 @@ def evaluate(
 
     result, records = task.evaluate(
         model,
-        data,
+        DataSet.joined(data),
         output=output,
         html=html,
         threshold=threshold,

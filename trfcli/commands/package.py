@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trfcli import console, wording
-from trfcli.options import ForceOption
+from trfcli.options import (
+    DataSet,
+    ForceOption,
+    data_option,
+)
 
 if TYPE_CHECKING:
     from trfcli_pipeline.tasks.half import Halved
@@ -60,8 +64,8 @@ def package(
         ),
     ] = False,
     texts: Annotated[
-        str | None,
-        typer.Option(
+        DataSet | None,
+        data_option(
             "--texts",
             metavar="DATA",
             help="Texts to compare predictions on for --half and --verify.",
@@ -77,6 +81,10 @@ def package(
       trf package ./model ./out --name spam --version 1.0.0
       trf package ./model ./out --half --verify
     """
+    from trfcli_pipeline.tasks.inputs import check_inputs
+
+    check_inputs(str(model), texts=[texts])
+
     from trfcli_pipeline.tasks import package as task
 
     formats = [each.strip() for each in build.split(",") if each.strip() not in ("", "none")]

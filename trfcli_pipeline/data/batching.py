@@ -10,8 +10,7 @@ from spacy.language import Language
 from spacy.training import Example
 from spacy.util import minibatch, registry
 
-from trfcli_pipeline.data.dataset import DataSet
-from trfcli_pipeline.data.dataset import ReadingOptions
+from trfcli_pipeline.data.dataset import DataSet, ReadingOptions
 from trfcli_pipeline.data.labels import complete_cats, is_exclusive, label_names
 from trfcli_pipeline.data.reading import read_records
 from trfcli_pipeline.data.records import Record

@@ -1,15 +1,16 @@
 """The text classifier of a pipeline: its labels, decision thresholds, and gold labels for it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
-
-from spacy.language import Language
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trfcli_pipeline.data.dataset import STDIN
 from trfcli_pipeline.data.labels import check_known_labels, check_single_labels, complete_cats
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.evaluation.eval_prediction import DEFAULT_THRESHOLD, Threshold
+
+if TYPE_CHECKING:
+    from spacy.language import Language
 
 TEXT_CLASSIFIERS = ("trf_textcat", "textcat", "textcat_multilabel")
 
@@ -40,7 +41,7 @@ class Classifier(NamedTuple):
 
 
 def find_classifier(
-    nlp: Language, name: str | None = None, *, model: str | None = None
+    nlp: "Language", name: str | None = None, *, model: str | None = None
 ) -> Classifier:
     """Find the text classifier of a pipeline.
 

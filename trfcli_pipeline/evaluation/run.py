@@ -3,16 +3,18 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
-
-from spacy.language import Language
-from spacy.tokens import Doc
+from typing import TYPE_CHECKING, NamedTuple
 
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import PipelineError, TrfError, one_line
 from trfcli_pipeline.evaluation.classifier import Classifier, gold_cats
 from trfcli_pipeline.evaluation.eval_prediction import Threshold, read_gold
 from trfcli_pipeline.evaluation.results import Evaluation, score_cats
+from trfcli_pipeline.progress import track
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+    from spacy.tokens import Doc
 
 
 class PredictionOutput(NamedTuple):
@@ -30,13 +32,14 @@ class PredictionOutput(NamedTuple):
 
 
 def evaluate_classifier(
-    nlp: Language,
+    nlp: "Language",
     records: Sequence[Record],
     classifier: Classifier,
     *,
     name: str,
     threshold: Threshold | None = None,
     batch_size: int | None = None,
+    title: str = "Predicting",
 ) -> Evaluation:
     """Run a pipeline on labeled texts, and score its text classifier.
 
@@ -47,6 +50,7 @@ def evaluate_classifier(
             default, the classifier's own.
         name: Name of the data file for messages; "-" is stdin.
         batch_size: Number of texts in a batch of `nlp.pipe`, by default the pipeline's own.
+        title: What to call the predictions as a phase of the work.
 
     Raises:
         PipelineError: The pipeline predicted no scores for a text.
@@ -57,7 +61,7 @@ def evaluate_classifier(
     # Fail now rather than after minutes of prediction.
     read_gold(gold, classifier.labels, exclusive=classifier.exclusive)
     texts = [record.text for record in records]
-    output = predict_texts(nlp, texts, batch_size=batch_size or nlp.batch_size)
+    output = predict_texts(nlp, texts, batch_size=batch_size or nlp.batch_size, title=title)
     evaluation = score_cats(
         gold,
         output.cats,
@@ -69,16 +73,18 @@ def evaluate_classifier(
 
 
 def predict_texts(
-    nlp: Language,
+    nlp: "Language",
     texts: Sequence[str],
     *,
     batch_size: int = 128,
-    on_doc: Callable[[Doc], None] | None = None,
+    on_doc: Callable[["Doc"], None] | None = None,
+    title: str | None = None,
 ) -> PredictionOutput:
     """Run a pipeline on texts, and time it.
 
     Args:
         on_doc: Called with each Doc, for callers that need more than its scores.
+        title: What to call this as a phase of the work; None if it is a part of one.
 
     Raises:
         PipelineError: The pipeline failed, or didn't return all texts.
@@ -86,7 +92,10 @@ def predict_texts(
     cats: list[dict[str, float]] = []
     n_words = 0
     start = time.perf_counter()
-    for doc in _annotated(nlp, texts, batch_size):
+    docs = _annotated(nlp, texts, batch_size)
+    if title is not None:
+        docs = track(docs, title, total=len(texts), unit="texts")
+    for doc in docs:
         cats.append(dict(doc.cats))
         n_words += count_words(doc)
         if on_doc is not None:
@@ -97,7 +106,7 @@ def predict_texts(
     return PredictionOutput(cats, n_words, seconds)
 
 
-def _annotated(nlp: Language, texts: Sequence[str], batch_size: int) -> Iterator[Doc]:
+def _annotated(nlp: "Language", texts: Sequence[str], batch_size: int) -> Iterator["Doc"]:
     try:
         yield from nlp.pipe(texts, batch_size=batch_size)
     except TrfError:
@@ -110,6 +119,6 @@ def _annotated(nlp: Language, texts: Sequence[str], batch_size: int) -> Iterator
         ) from error
 
 
-def count_words(doc: Doc) -> int:
+def count_words(doc: "Doc") -> int:
     """Number of tokens that aren't whitespace."""
     return len(doc) - int(doc.to_array("IS_SPACE").sum())

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice, tee
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from trfcli_pipeline.data.dataset import STDIN, DataSource, as_dataset
 from trfcli_pipeline.data.formats import open_writer
@@ -18,11 +18,12 @@ from trfcli_pipeline.data.formats.json import escape_invisible, to_json
 from trfcli_pipeline.data.formats.rows import Writer
 from trfcli_pipeline.data.outputs.resumable import ResumableFile
 from trfcli_pipeline.data.reading import Reading
+from trfcli_pipeline.data.reading.tracking import track_reading
 from trfcli_pipeline.data.records import BadRecord, Record
 from trfcli_pipeline.errors import OutputError
 from trfcli_pipeline.pipeline.loading import check_pipeline, keep_what_heads_read, load_pipeline
-from trfcli_pipeline.pipeline.processes import forks_work
 from trfcli_pipeline.pipeline.saved import pipeline_digest
+from trfcli_pipeline.progress import phase
 from trfcli_pipeline.tasks.annotation_batches import (
     Records,
     check_length,
@@ -32,9 +33,10 @@ from trfcli_pipeline.tasks.annotation_batches import (
     rows_of,
     texts_of,
 )
-from trfcli_pipeline.tasks.predictions import Predicted, Predictor
 from trfcli_pipeline.tasks.skipped_texts import SkippedTexts
-from trfcli_pipeline.tasks.worker_pool import start_workers
+
+if TYPE_CHECKING:
+    from trfcli_pipeline.tasks.predictions import Predicted
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class AnnotationFinished:
 AnnotationEvent = AnnotationStarted | BatchAnnotated | AnnotationFinished
 
 
-def annotate(
+def annotate(  # noqa: PLR0915
     model: str,
     source: DataSource,
     output: str,
@@ -124,7 +126,7 @@ def annotate(
         DataError, PipelineError, DeviceError, OutputError: The arguments can't be used. Only bad
             records on stdin and failures of the pipeline are reported after work has begun.
     """
-    writer = open_writer(output)
+    writer, data = open_writer(output), as_dataset(source)
     file = _open_output(output, writer, model, source, resume=resume, force=force)
     skip = on_error == "skip"
     with ExitStack() as outputs:
@@ -143,14 +145,18 @@ def annotate(
             )
         outputs.enter_context(file)
         check_pipeline(model)
-        data = as_dataset(source)
         reading = Reading(data, labeled=False)
         read = reading.everything if skip else reading.__iter__
-        total, longest = (None, None) if data.is_stdin else _survey(read())
+        total, longest = (None, None) if data.is_stdin else _survey(track_reading(read(), data))
         if total is not None and isinstance(file, ResumableFile):
             # The predictions come on top, but compression may take as much away.
             file.check_room(data.size())
         nlp = load_pipeline(model, device=device)
+        # torch takes seconds to import, so the checks above come first.
+        from trfcli_pipeline.pipeline.processes import forks_work
+        from trfcli_pipeline.tasks.predictions import Predictor
+        from trfcli_pipeline.tasks.worker_pool import start_workers
+
         if not writer.takes_docs:
             keep_what_heads_read(nlp)
         if longest is not None and not skip:
@@ -168,7 +174,10 @@ def annotate(
         words_before, start = progress.words, time.perf_counter()
         # The workers run ahead of the output, so the batches are read from two places.
         batches, sent = tee(make_batches(records, batch_size))
-        with start_workers(predictor, n_process, fork=forks_work(nlp)) as run:
+        with (
+            phase("Annotating", total=total, unit="texts", done=progress.texts) as annotating,
+            start_workers(predictor, n_process, fork=forks_work(nlp)) as run,
+        ):
             results = run(texts_of(batch) for batch in sent)
             for batch, predicted in zip(batches, results, strict=True):
                 done, failed = divide(batch, predicted.failed)
@@ -178,6 +187,9 @@ def annotate(
                     skipped.add(failed)
                 if writer.streams:
                     file.append(_compressed(output, content), progress.state(writer))
+                annotating.done = progress.texts
+                words = progress.words - words_before
+                annotating.note = f"{words / (time.perf_counter() - start):,.0f} words/s"
                 yield BatchAnnotated(len(batch), predicted.words)
             if not writer.streams:
                 file.append(_compressed(output, writer.end()), progress.state(writer))
@@ -252,7 +264,7 @@ class _Progress:
         self.labels: Counter[str] = Counter()
         self._input = hashlib.sha256()
 
-    def add(self, batch: Iterable[Record | BadRecord], predicted: Predicted) -> None:
+    def add(self, batch: Iterable[Record | BadRecord], predicted: "Predicted") -> None:
         self.words += predicted.words
         self.labels += predicted.labels
         self._add_records(batch)

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
-from typing import Any
-
-from spacy.language import Language
+from typing import TYPE_CHECKING, Any
 
 from trfcli_pipeline.data.formats.rows import LABEL_KEYS
 from trfcli_pipeline.data.records import BadRecord, Record, where
 from trfcli_pipeline.errors import DataError
-from trfcli_pipeline.tasks.predictions import Batch
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+
+    from trfcli_pipeline.tasks.predictions import Batch
 
 Records = Iterator[Record] | Iterator[Record | BadRecord]
 
@@ -17,7 +19,7 @@ Records = Iterator[Record] | Iterator[Record | BadRecord]
 _BATCH_CHARACTERS = 50_000
 
 
-def check_length(nlp: Language, record: Record) -> None:
+def check_length(nlp: "Language", record: Record) -> None:
     """Check that a text isn't longer than the pipeline takes.
 
     Raises:
@@ -28,7 +30,7 @@ def check_length(nlp: Language, record: Record) -> None:
         raise DataError(f"{where(record)}: {problem}", hint="Split the text")
 
 
-def check_lengths(nlp: Language, records: Records, *, skip: bool) -> Records:
+def check_lengths(nlp: "Language", records: Records, *, skip: bool) -> Records:
     """Check the length of each text, as `check_length`.
 
     Args:
@@ -46,7 +48,7 @@ def check_lengths(nlp: Language, records: Records, *, skip: bool) -> Records:
         yield record if problem is None or isinstance(record, BadRecord) else record.bad(problem)
 
 
-def _too_long(nlp: Language, record: Record) -> str | None:
+def _too_long(nlp: "Language", record: Record) -> str | None:
     if len(record.text) <= nlp.max_length:
         return None
     return (
@@ -69,8 +71,10 @@ def make_batches(records: Records, size: int) -> Iterator[list[Record | BadRecor
         yield batch
 
 
-def texts_of(batch: Iterable[Record | BadRecord]) -> Batch:
+def texts_of(batch: Iterable[Record | BadRecord]) -> "Batch":
     """Return the texts of the good records of a batch."""
+    from trfcli_pipeline.tasks.predictions import Batch
+
     records = [record for record in batch if isinstance(record, Record)]
     lines, texts = [record.line for record in records], [record.text for record in records]
     file, unit = (records[0].file, records[0].unit) if records else ("", "line")

@@ -21,6 +21,7 @@ from trfcli_pipeline.evaluation.classifier import (
 )
 from trfcli_pipeline.evaluation.results import score_cats
 from trfcli_pipeline.evaluation.run import PredictionOutput
+from trfcli_pipeline.progress import phase
 from trfcli_pipeline.tasks.speed import predict_in_turns
 
 _MAX_TEXTS = 2000
@@ -108,11 +109,13 @@ def compare_pipelines(before: Language, after: Language, sample: Sample) -> Comp
     """Load two pipelines from their directories, and run them on the sample in turns."""
     predictions: tuple[list[PredictionOutput], list[PredictionOutput]] = ([], [])
     cosines = []
-    for (old, old_docs), (new, new_docs) in predict_in_turns((before, after), sample.texts):
-        predictions[0].append(old)
-        predictions[1].append(new)
-        pairs = zip(old_docs, new_docs, strict=True)
-        cosines += [row_cosines(one.tensor, other.tensor) for one, other in pairs]
+    with phase("Comparing both pipelines", total=len(sample.texts), unit="texts") as comparing:
+        for (old, old_docs), (new, new_docs) in predict_in_turns((before, after), sample.texts):
+            predictions[0].append(old)
+            predictions[1].append(new)
+            pairs = zip(old_docs, new_docs, strict=True)
+            cosines += [row_cosines(one.tensor, other.tensor) for one, other in pairs]
+            comparing.done += len(old_docs)
     cosine = float(np.concatenate(cosines).mean())
     was, now = (
         _metrics(nlp, own, sample) for nlp, own in zip((before, after), predictions, strict=True)

@@ -51,7 +51,8 @@ def compare(
             name=str(data),
             threshold=threshold,
             batch_size=batch_size,
+            title=f"Predicting with {model}",
         )
-        for nlp, classifier in zip(pipelines, classifiers, strict=True)
+        for nlp, classifier, model in zip(pipelines, classifiers, (a, b), strict=True)
     )
     return Comparison(of_a, of_b), records

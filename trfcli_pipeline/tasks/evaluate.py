@@ -13,7 +13,11 @@ from trfcli_pipeline.errors import OutputError
 from trfcli_pipeline.evaluation import report, run
 from trfcli_pipeline.evaluation.classifier import find_classifier
 from trfcli_pipeline.evaluation.results import Evaluation
-from trfcli_pipeline.pipeline.loading import keep_what_heads_read, load_pipeline
+from trfcli_pipeline.pipeline.loading import (
+    check_pipeline,
+    keep_what_heads_read,
+    load_pipeline,
+)
 
 # Keys that every file of metrics has.
 _METRICS = {"accuracy", "cats_macro_f", "ece", "intervals", "n_scored", "exclusive_classes"}
@@ -92,6 +96,7 @@ def _evaluate(
     device: str,
     batch_size: int | None,
 ) -> tuple[Evaluation, list[Record]]:
+    check_pipeline(model)
     records = read_records(data, labeled=True)
     nlp = load_pipeline(model, device=device)
     keep_what_heads_read(nlp)

@@ -4,18 +4,15 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
-
-import torch
-from spacy.language import Language
+from typing import TYPE_CHECKING, Any
 
 from trfcli_pipeline.data.files import directory_bytes
-from trfcli_pipeline.encoder.devices import accelerator_memory, installed_version, resolve_device
 from trfcli_pipeline.pipeline import saved
-from trfcli_pipeline.pipeline.components import find_component
-from trfcli_pipeline.pipeline.loading import describe_encoder, load_pipeline
-from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
-from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
+from trfcli_pipeline.pipeline.loading import check_pipeline, describe_encoder, load_pipeline
+from trfcli_pipeline.progress import phase
+
+if TYPE_CHECKING:
+    from spacy.language import Language
 
 _PACKAGES = ("trfcli", "spacy", "thinc", "torch", "transformers", "tokenizers")
 
@@ -29,15 +26,27 @@ def info(model: str | None = None, *, verify: bool = False) -> dict[str, Any]:
     Raises:
         PipelineError: The pipeline doesn't exist, can't be loaded, or its files have changed.
     """
+    if model is not None:
+        check_pipeline(model)
     found = describe_machine()
     if model is None:
         return found
-    verified = {"verified_files": saved.verify(model)} if verify else {}
+    with phase(f"Verifying {model}"):
+        verified = {"verified_files": saved.verify(model)} if verify else {}
     return {**found, "model": {**describe_pipeline(load_pipeline(model)), **verified}}
 
 
 def describe_machine() -> dict[str, Any]:
     """Collect versions, devices, the number of threads, and memory in GB (10⁹ bytes)."""
+    # It takes seconds, and errors about names need none of it.
+    import torch
+
+    from trfcli_pipeline.encoder.devices import (
+        accelerator_memory,
+        installed_version,
+        resolve_device,
+    )
+
     devices = []
     if torch.accelerator.is_available():
         kind = torch.accelerator.current_accelerator()
@@ -59,8 +68,12 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def describe_pipeline(nlp: Language) -> dict[str, Any]:
+def describe_pipeline(nlp: "Language") -> dict[str, Any]:
     """Collect a pipeline's components, encoder, requirements, and size in MB (10⁶ bytes)."""
+    from trfcli_pipeline.pipeline.components import find_component
+    from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
+    from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
+
     encoder = find_component(nlp, TransformersTok2Vec)
     wordpiecer = find_component(nlp, TransformersWordPiecer)
     described = None

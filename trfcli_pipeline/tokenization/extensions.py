@@ -52,7 +52,7 @@ _OF_DOC = (TOKEN_SPANS, PIECE_SPANS, "trf_tensor_spans", "trf_fingerprint")
 
 
 def install_extensions() -> None:
-    """Register the attributes. Importing the package does this; repeated calls have no effect.
+    """Register the attributes. Importing a component does this; repeated calls have no effect.
 
     Raises:
         ValueError: Another package has registered an attribute of the same name.

@@ -9,6 +9,7 @@ from functools import cached_property
 from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.data.labels import check_labels, is_exclusive, label_names
 from trfcli_pipeline.data.reading import Reading
+from trfcli_pipeline.data.reading.tracking import track_reading
 from trfcli_pipeline.data.record_store import RecordStore, Selection
 from trfcli_pipeline.data.records import Record, where
 from trfcli_pipeline.data.splitting import stratified_split
@@ -65,8 +66,8 @@ def read_data(
     """
     files: dict[DataSource, Sequence[Record]] = {}
     for source in [train] if dev is None else [train, dev]:
-        reading = Reading(source, labeled=True)
-        files[source] = RecordStore(reading, room=_MEMORY // n_processes)
+        records = track_reading(Reading(source, labeled=True), source)
+        files[source] = RecordStore(records, room=_MEMORY // n_processes)
         if not any(record.cats for record in files[source]):
             raise DataError(f"{source}: no text has a label", hint="A classifier needs examples")
     exclusive = arguments.is_exclusive()

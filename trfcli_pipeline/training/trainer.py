@@ -250,7 +250,8 @@ class Trainer:
 
     def _evaluate_dev(self) -> Evaluation:
         """Score the pipeline on the dev set; tune a multi-label classifier's thresholds first."""
-        prediction, labels = predict_texts(self.nlp, self.dev_texts), self.dev_labels
+        prediction = predict_texts(self.nlp, self.dev_texts, title="Evaluating")
+        labels = self.dev_labels
         threshold: Threshold = DEFAULT_THRESHOLD
         if not self.config.exclusive:
             threshold = tune_thresholds(self.dev_gold, prediction.cats, labels)

@@ -13,12 +13,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PurePath
 
-from trfcli_pipeline.data.dataset import STDIN
+from trfcli_pipeline.data.dataset import DEFAULT_OPTIONS, STDIN
 from trfcli_pipeline.data.formats.dialects import guess_dialect
 from trfcli_pipeline.data.formats.docbin import DOCBIN, DocBinWriter
 from trfcli_pipeline.data.formats.fasttext import FASTTEXT, is_fasttext
 from trfcli_pipeline.data.formats.json import JSON, JSONL, JsonlWriter
-from trfcli_pipeline.data.dataset import DEFAULT_OPTIONS
 from trfcli_pipeline.data.formats.parquet import PARQUET
 from trfcli_pipeline.data.formats.rows import Format, Writer
 from trfcli_pipeline.data.formats.spreadsheets import XLSX

@@ -4,6 +4,7 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from trfcli_pipeline.data.dataset import ReadingOptions
 from trfcli_pipeline.data.formats.streams import SAMPLE
@@ -34,8 +35,8 @@ class Dialect:
     n_skipped: int = 0
     remarks: tuple[str, ...] = ()
 
-    def reader(self, lines: Iterator[str]) -> Iterator[list[str]]:
-        """Create a reader of the cells in lines of text."""
+    def reader(self, lines: Iterator[str]) -> Any:
+        """Create a reader of the `csv` module, which has no public name for its class."""
         match self.quoting:
             case "none":
                 return csv.reader(lines, delimiter=self.delimiter, quoting=csv.QUOTE_NONE)

@@ -27,6 +27,7 @@ from trfcli_pipeline.data.reading.exports import LeftOutError, flatten
 from trfcli_pipeline.data.reading.opening import open_part
 from trfcli_pipeline.data.reading.rows import SHAPE, RowReader, as_fields
 from trfcli_pipeline.data.reading.sources import Part, find_parts
+from trfcli_pipeline.data.reading.tracking import track_reading
 from trfcli_pipeline.data.records import BadRecord, Record
 from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.errors import DataError
@@ -51,7 +52,23 @@ def read_records(source: DataSource, *, labeled: bool) -> list[Record]:
         DataError: The files can't be read, have no records, or have bad records. The message then
             describes the first bad record, and the hint counts them all.
     """
-    return list(Reading(source, labeled=labeled))
+    return list(track_reading(Reading(source, labeled=labeled), source))
+
+
+def check_beginning(source: DataSource, *, labeled: bool) -> None:
+    """Check that a data set is there, and that it begins as records do.
+
+    This takes no time, and finds what is wrong with all records, such as a missing column. Not
+    with stdin, which can be read only once.
+
+    Args:
+        labeled: Whether records must have labels.
+
+    Raises:
+        DataError: There is no such file, its format is unknown, or its first record is bad.
+    """
+    if not as_dataset(source).is_stdin:
+        next(iter(Reading(source, labeled=labeled)), None)
 
 
 class Reading(Iterable[Record]):

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import IO
 
-from trfcli_pipeline.data.formats import FORMATS, format_of, suffix_of
 from trfcli_pipeline.data.dataset import ReadingOptions
+from trfcli_pipeline.data.formats import FORMATS, format_of, suffix_of
 from trfcli_pipeline.data.formats.remarks import Remarks
 from trfcli_pipeline.data.formats.rows import COPY_AGAIN, Format, RawFile, read_whole
 from trfcli_pipeline.data.formats.streams import as_utf8, uncompressed, with_sample
