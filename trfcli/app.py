@@ -160,7 +160,7 @@ class Command(HelpLayout, ReadsData):
         _limit_spinning()
         for param in self.params:
             # Such as the value of a shell variable that isn't set.
-            if ctx.params.get(param.name or "") == "":
+            if _is_empty(ctx.params.get(param.name or "")):
                 name = param.metavar if isinstance(param, TyperArgument) else param.opts[0]
                 ctx.fail(f"{name} is empty.")
         try:
@@ -180,7 +180,13 @@ class Command(HelpLayout, ReadsData):
 
 def reads_typed_text(ctx: "Context") -> bool:
     """Whether a command reads what is typed on a terminal, where nothing should be drawn then."""
-    return "-" in ctx.params.values() and sys.stdin is not None and sys.stdin.isatty()
+    return "-" in map(str, ctx.params.values()) and sys.stdin is not None and sys.stdin.isatty()
+
+
+def _is_empty(value: object) -> bool:
+    if isinstance(value, list):
+        return any(map(_is_empty, value))
+    return value is not None and not isinstance(value, tuple) and str(value) == ""
 
 
 def is_for_programs(ctx: "Context") -> bool:

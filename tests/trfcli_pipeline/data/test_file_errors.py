@@ -6,23 +6,23 @@ from pathlib import Path
 import pytest
 from data_files import as_parquet, as_spacy, jsonl, put
 
-from trfcli_pipeline.data.records import iter_records, read_records
+from trfcli_pipeline.data.reading import Reading, read_records
 from trfcli_pipeline.errors import DataError
 
 
 def test_missing_file(tmp_path: Path) -> None:
     put(tmp_path / "train.jsonl", b"")
     with pytest.raises(DataError) as caught:
-        iter_records(tmp_path / "trian.jsonl", labeled=True)
+        Reading(tmp_path / "trian.jsonl", labeled=True)
     assert caught.value.message == f"{tmp_path / 'trian.jsonl'}: no such file"
     assert caught.value.hint == f"Did you mean {tmp_path / 'train.jsonl'}?"
 
     with pytest.raises(DataError) as caught:
-        iter_records(tmp_path / "nowhere" / "train.jsonl", labeled=True)
+        Reading(tmp_path / "nowhere" / "train.jsonl", labeled=True)
     assert caught.value.hint == f"There is no directory {tmp_path / 'nowhere'}"
 
     with pytest.raises(DataError) as caught:
-        iter_records(tmp_path / "x", labeled=True)
+        Reading(tmp_path / "x", labeled=True)
     assert caught.value.hint is None
 
 
@@ -41,19 +41,19 @@ def test_unknown_suffix_or_format_without_labels(
 ) -> None:
     path = put(tmp_path / name, b"")
     with pytest.raises(DataError) as caught:
-        iter_records(path, labeled=labeled)
+        Reading(path, labeled=labeled)
     assert caught.value.message == f"{path}: {problem}"
     assert (caught.value.hint or "").startswith(hint)
 
 
 def test_directories_and_invalid_paths(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a directory, not a file"):
-        iter_records(tmp_path, labeled=True)
+        Reading(tmp_path, labeled=True)
     inside_a_file = put(tmp_path / "a.txt", b"") / "b.txt"
     with pytest.raises(DataError, match=r"can't be read \(Not a directory\)"):
-        iter_records(inside_a_file, labeled=False)
+        Reading(inside_a_file, labeled=False)
     with pytest.raises(DataError, match=r"can't be read \(File name too long\)"):
-        iter_records("a whole text instead of a path " * 300, labeled=False)
+        Reading("a whole text instead of a path " * 300, labeled=False)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from data_files import jsonl, put
 
-from trfcli_pipeline.data.records import iter_records, read_records
+from trfcli_pipeline.data.reading import Reading, read_records
 from trfcli_pipeline.errors import DataError
 
 LABELS = 'Labels go in "label", "labels" or "cats"'
@@ -245,7 +245,7 @@ def test_hint_gives_advice_before_the_count_and_a_few_lines(tmp_path: Path) -> N
 def test_nothing_is_yielded_after_the_first_invalid_record(tmp_path: Path) -> None:
     rows = [{"text": "a"}, {"text": 1}, {"text": "c"}, {"text": 2}]
     path = put(tmp_path / "bad.jsonl", jsonl(*rows))
-    records = iter_records(path, labeled=False)
+    records = Reading(path, labeled=False)
     assert next(records).text == "a"
     with pytest.raises(DataError, match="2 of 4 records"):
         next(records)
@@ -253,5 +253,5 @@ def test_nothing_is_yielded_after_the_first_invalid_record(tmp_path: Path) -> No
 
 def test_records_are_read_lazily(tmp_path: Path) -> None:
     path = put(tmp_path / "many.jsonl", b'{"text": "a"}\n' * 100_000 + b"!")
-    records = iter_records(path, labeled=False)
+    records = Reading(path, labeled=False)
     assert [next(records).line for _ in range(3)] == [1, 2, 3]

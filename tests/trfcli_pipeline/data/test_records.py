@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trfcli_pipeline.data.formats.json import JsonlWriter
-from trfcli_pipeline.data.records import Record, iter_records, read_records, where
+from trfcli_pipeline.data.reading import Reading, read_records
+from trfcli_pipeline.data.records import Record, where
 from trfcli_pipeline.errors import DataError
 
 # With many of the characters that readers trip over: newlines, quotes, delimiters, a BOM.
@@ -148,7 +149,7 @@ def test_lone_surrogates_are_replaced_and_pairs_are_joined(tmp_path: Path) -> No
     [record] = read_records(path, labeled=True)
     assert record == Record("\ufffda\ufffd\ufffd 😀", {"\ufffd": 1.0}, 1, {"id": "\ud800"})
     # Keys that aren't read stay unchanged, even with lone surrogates.
-    put(path, JsonlWriter().add([{"text": record.text, **record.extra}]))
+    put(path, JsonlWriter().add([{"text": record.text, **record.row}]))
     assert read_records(path, labeled=False) == [
         Record(record.text, None, 1, {"id": "\ud800"}),
     ]
@@ -157,7 +158,7 @@ def test_lone_surrogates_are_replaced_and_pairs_are_joined(tmp_path: Path) -> No
 def test_records_of_a_json_list_have_line_numbers(tmp_path: Path) -> None:
     content = b'\n[\n  {"text": "a"}, {"text":\n "b"},\n\n  ["c", {"id": 1}]\n]\n'
     records = read_records(put(tmp_path / "list.json", content), labeled=False)
-    assert [(r.text, r.line, r.extra) for r in records] == [
+    assert [(r.text, r.line, r.row) for r in records] == [
         ("a", 3, {}),
         ("b", 3, {}),
         ("c", 6, {"id": 1}),
@@ -263,7 +264,7 @@ def test_doc_with_empty_cats_is_unlabeled(tmp_path: Path) -> None:
 def test_stdin_is_jsonl(monkeypatch: pytest.MonkeyPatch) -> None:
     stdin = io.TextIOWrapper(io.BytesIO(b'{"text": "\xc3\xa9", "label": "A"}\n3\n'), "ascii")
     monkeypatch.setattr(sys, "stdin", stdin)
-    records = iter_records("-", labeled=True)
+    records = Reading("-", labeled=True)
     assert next(records) == Record("é", {"A": 1.0}, 1)
     with pytest.raises(DataError, match="stdin, line 2: the record is a number"):
         next(records)
