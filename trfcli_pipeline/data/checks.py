@@ -126,8 +126,14 @@ def _conflicts(where: str, records: Iterable[Record]) -> Iterator[str]:
         verb = agree(len(conflicts), "occurs", "occur")
         yield (
             f"{plural(len(conflicts), 'text')} {where} {verb} with different labels "
-            f"(first: {one.place} and {other.place})"
+            f"(first: {_both(one, other)})"
         )
+
+
+def _both(one: Record, other: Record) -> str:
+    if one.unit == other.unit and one.unit:
+        return f"{one.unit}s {one.line} and {other.line}"
+    return f"{one.place} and {other.place}"
 
 
 def _empty_texts(where: str, records: Iterable[Record]) -> Iterator[str]:

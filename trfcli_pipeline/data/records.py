@@ -29,8 +29,8 @@ class Record:
     line: int
     row: dict[str, Any] = field(default_factory=dict)
     partial: bool = False
-    file: str = ""
-    unit: str = "line"
+    file: str = field(default="", compare=False)
+    unit: str = field(default="line", compare=False)
 
     @property
     def labels(self) -> frozenset[str]:
@@ -64,8 +64,8 @@ class BadRecord:
     reason: str
     advice: str | None = None
     text: str | None = None
-    file: str = ""
-    unit: str = "line"
+    file: str = field(default="", compare=False)
+    unit: str = field(default="line", compare=False)
     unlabeled: bool = False
 
 

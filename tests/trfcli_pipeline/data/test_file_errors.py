@@ -29,11 +29,10 @@ def test_missing_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "labeled", "problem", "hint"),
     [
-        ("data.xlsx", True, 'unknown suffix ".xlsx"', "Use .jsonl, .json, .csv, .tsv, .parquet"),
-        ("data.xlsx.gz", True, 'unknown suffix ".xlsx"', "Use "),
+        ("data.pdf", True, 'unknown suffix ".pdf"', "Use .jsonl, .ndjson, .json, .csv, .tsv"),
+        ("data.pdf.gz", True, 'unknown suffix ".pdf"', "Use "),
         ("data", True, "no suffix, so the format is unknown", "Use "),
         ("data.gz", True, "no suffix, so the format is unknown", "Use "),
-        ("a.txt", True, "a .txt file has no labels, but labels are needed", "Use one of .jsonl"),
     ],
 )
 def test_unknown_suffix_or_format_without_labels(
@@ -46,8 +45,15 @@ def test_unknown_suffix_or_format_without_labels(
     assert (caught.value.hint or "").startswith(hint)
 
 
+def test_text_file_without_labels(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.txt", b"a\n")
+    with pytest.raises(DataError) as caught:
+        read_records(path, labeled=True)
+    assert caught.value.message == f"{path}: a .txt file has no labels, but labels are needed"
+
+
 def test_directories_and_invalid_paths(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="a directory, not a file"):
+    with pytest.raises(DataError, match="a directory without data files"):
         Reading(tmp_path, labeled=True)
     inside_a_file = put(tmp_path / "a.txt", b"") / "b.txt"
     with pytest.raises(DataError, match=r"can't be read \(Not a directory\)"):
@@ -79,23 +85,22 @@ def test_file_without_records(tmp_path: Path, name: str, content: bytes) -> None
 
 
 def test_table_without_a_text_column(tmp_path: Path) -> None:
-    path = put(tmp_path / "a.csv", b"\nsentence;label\nx;A\n")
+    path = put(tmp_path / "a.csv", b"\nnumber;size\n1;2\n3;2\n")
     with pytest.raises(DataError) as caught:
         read_records(path, labeled=True)
     assert caught.value.message == (
-        f'{path}, line 2: the header has no column "text" (its columns: "sentence;label")'
+        f'{path}: which column has the text? Its columns: "number" (1), "size" (2)'
     )
-    assert caught.value.hint == 'The first line must name the columns, such as "text,label"'
+    assert caught.value.hint == "Name it, for example: --text-column size"
 
 
 @pytest.mark.parametrize(
     ("name", "content", "problem"),
     [
-        ("a.jsonl.gz", b'{"text": "a"}', "not a gzip file, or damaged"),
         (
             "a.jsonl.gz",
             gzip.compress(jsonl({"text": "a"}), mtime=0)[:-9],
-            "not a gzip file, or damaged",
+            "not a compressed file, or damaged",
         ),
         ("a.parquet", b"PAR1", "not a Parquet file, or damaged"),
         ("a.parquet", as_parquet([("a", {"A": 1.0})])[:-20], "not a Parquet file, or damaged"),

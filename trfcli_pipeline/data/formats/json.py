@@ -107,12 +107,11 @@ def _read_values(data: bytes, file: RawFile) -> Rows:
         for line, value in values:
             yield from expand(line, value, file) if len(values) == 1 else [(line, value)]
         return
-    if "\n" not in text.strip():
+    values = list(_decode(text, at))
+    if "\n" not in text.strip() and not any(isinstance(row, BadRowError) for _, row in values):
         # Lines tell nothing.
         file.place = "record"
-        values = [(number, row) for number, (_, row) in enumerate(_decode(text, at), start=1)]
-    else:
-        values = list(_decode(text, at))
+        values = [(number, row) for number, (_, row) in enumerate(values, start=1)]
     yield from as_objects(values, file)
 
 

@@ -154,7 +154,7 @@ def read_whole(stream: IO[bytes], name: str, start: bytes = b"") -> bytes:
     Raises:
         DataError: It is larger than 1 GiB.
     """
-    data = start + stream.read(LARGEST_WHOLE + 1 - len(start))
+    data = start + stream.read(max(0, LARGEST_WHOLE + 1 - len(start)))
     check_whole(len(data), name)
     return data
 

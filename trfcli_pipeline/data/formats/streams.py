@@ -152,7 +152,7 @@ def as_utf8(
     found = encoding or _guess(sample, remarks)
     is_utf8 = codecs.lookup(found).name in ("utf-8", "utf-8-sig")
     text = sample.decode(found, errors="replace")
-    old_mac = "\r" in text and "\n" not in text.rstrip("\n")
+    old_mac = "\r" in text and "\n" not in text
     if old_mac:
         remarks.guess("lines end with \\r, as on old Macs")
     if is_utf8 and not old_mac:

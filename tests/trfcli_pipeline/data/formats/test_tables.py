@@ -45,6 +45,7 @@ def test_written_rows_round_trip(
     records = read_records(path, labeled=True)
     assert [record.text for record in records] == [each["text"] for each in rows]
     assert [record.labels for record in records] == [frozenset(each["labels"]) for each in rows]
+    records = read_records(path, labeled=False)
     assert [record.row["id"] for record in records] == [each["id"] for each in rows]
     for record, each in zip(records, rows, strict=True):
         read = {name: float(record.row[f"score_{name}"]) for name in names}
