@@ -26,6 +26,7 @@ from trfcli.commands import (
     inspect_alignment,
     optimize,
     package,
+    predict,
 )
 from trfcli.commands.train_textcat.command import train_textcat
 from trfcli.commands.train_textcat.overrides import TakesOverrides
@@ -91,6 +92,7 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("train-textcat", "train"): train_textcat,
     ("evaluate",): evaluate.evaluate,
     ("compare",): compare.compare,
+    ("predict",): predict.predict,
     ("annotate",): annotate.annotate,
     ("benchmark",): benchmark.benchmark,
     ("optimize",): optimize.optimize,
@@ -157,7 +159,8 @@ class Command(HelpLayout, TyperCommand):
         _limit_spinning()
         for param in self.params:
             # Such as the value of a shell variable that isn't set.
-            if ctx.params.get(param.name or "") == "":
+            value = ctx.params.get(param.name or "")
+            if value == "" or (isinstance(value, list | tuple) and "" in value):
                 name = param.metavar if isinstance(param, TyperArgument) else param.opts[0]
                 ctx.fail(f"{name} is empty.")
         try:

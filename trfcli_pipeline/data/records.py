@@ -121,12 +121,17 @@ def iter_all_records(path: Path | str, *, labeled: bool) -> Iterator[Record | Ba
     return _records(rows, labeled=labeled)
 
 
-def where(path: Path | str, first: int, last: int | None = None) -> str:
-    """The location of records, for messages: "data.jsonl, line 3", "stdin, lines 3 to 9"."""
-    name, place = "stdin" if str(path) == STDIN else str(path), place_name(path)
+def where(path: Path | str | None, first: int, last: int | None = None) -> str:
+    """The location of records, for messages: "data.jsonl, line 3", "stdin, lines 3 to 9".
+
+    Texts that aren't from a file are "text 3", "texts 3 to 9".
+    """
+    name, place = "", "text"
+    if path is not None:
+        name, place = "stdin, " if str(path) == STDIN else f"{path}, ", place_name(path)
     if last is None or last == first:
-        return f"{name}, {place} {first}"
-    return f"{name}, {place}s {first} to {last}"
+        return f"{name}{place} {first}"
+    return f"{name}{place}s {first} to {last}"
 
 
 def _records(rows: Iterator[tuple[int, Any]], *, labeled: bool) -> Iterator[Record | BadRecord]:

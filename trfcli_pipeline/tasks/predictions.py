@@ -28,12 +28,12 @@ class Batch(NamedTuple):
     """Texts, and where they are from.
 
     Attributes:
-        source: The data file, as the user gave it.
-        lines: The line of each text in it.
+        source: The data file, as the user gave it; None if the texts aren't from a file.
+        lines: The line of each text in it, or its number among the texts.
         texts: The texts.
     """
 
-    source: str
+    source: str | None
     lines: list[int]
     texts: list[str]
 

@@ -282,6 +282,8 @@ def test_location_of_records_in_messages() -> None:
     assert where("data.parquet", 3, 3) == "data.parquet, row 3"
     assert where("data.spacy.gz", 3, 9) == "data.spacy.gz, docs 3 to 9"
     assert where("-", 1, 2) == "stdin, lines 1 to 2"
+    assert where(None, 1) == "text 1"
+    assert where(None, 1, 2) == "texts 1 to 2"
 
 
 def test_labels_of_annotated_texts_take_precedence_over_scores(tmp_path: Path) -> None:

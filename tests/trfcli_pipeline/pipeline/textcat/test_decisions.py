@@ -4,25 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
-from textcats import LABELS, TEXTS, make
+from textcats import LABELS, TEXTS, make, set_scores
 
 from trfcli_pipeline.tokenization.extensions import install_extensions
 
 # The scores of every text in `tuned`; the threshold of FILM is the common one, 0.4.
 SCORES = {"FRUIT": 0.6, "DOG": 0.3, "FILM": 0.5}
-
-
-def set_scores(nlp: Language, scores: dict[str, float], name: str = "trf_textcat") -> None:
-    """Let a classifier give every text the same scores."""
-    textcat: Any = nlp.get_pipe(name)
-    odds = np.array(list(scores.values()), "f")
-    logits = np.log(odds) if textcat.exclusive_classes else np.log(odds / (1 - odds))
-    textcat.model.get_ref("output_layer").set_param("b", logits)
 
 
 @pytest.fixture
