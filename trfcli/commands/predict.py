@@ -1,5 +1,7 @@
 """`trf predict`: try a text classifier on single texts."""
 
+import os
+import shlex
 import sys
 from typing import Annotated
 
@@ -49,6 +51,9 @@ def predict(
     from trfcli_pipeline.tasks import predict as task
 
     given = None if texts in (None, [], [_STDIN]) else texts
+    for text in filter(os.path.isfile, given or ()):
+        command = f"trf annotate {shlex.quote(model)} {shlex.quote(text)} OUTPUT"
+        console.warn(f"{text} is a file, but its name is taken as a text. For its texts: {command}")
     typed = given is None and sys.stdin is not None and sys.stdin.isatty()
     predictions = task.predict(model, given, threshold=threshold, device=device)
     if typed:

@@ -135,6 +135,21 @@ def test_blank_lines_and_no_texts(run: Run, replayed: Callable[..., Any]) -> Non
     ]
 
 
+def test_name_of_a_file_is_taken_as_a_text_with_a_warning(
+    run: Run, replayed: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my texts.csv").touch()
+    asked = replayed(ONE)
+    result = run("predict", "m", "my texts.csv", "x" * 5000)
+    assert result.exit_code == 0
+    assert asked["args"] == ("m", ["my texts.csv", "x" * 5000])
+    assert result.stderr == (
+        "⚠ my texts.csv is a file, but its name is taken as a text. "
+        "For its texts: trf annotate m 'my texts.csv' OUTPUT\n"
+    )
+
+
 def test_no_escape_sequence_reaches_the_terminal(run: Run, replayed: Callable[..., Any]) -> None:
     odd = "a \x9b31m b \u202e c \x1b[2J"
     replayed(Prediction(odd, [odd], {odd: 0.75, "b": 0.25}, {}, exclusive=True))

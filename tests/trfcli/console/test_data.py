@@ -29,6 +29,12 @@ def test_ascii_stream_gets_drawings_of_the_same_width(streams: Streams) -> None:
     assert file.getvalue() == "caf\\xe9s --- x2 > >\n"
 
 
+def test_data_does_not_wait_in_a_buffer(streams: Streams) -> None:
+    with streams(is_terminal=False) as file:
+        console.data_json({"a": 1}, indent=None)
+        assert file.content.getvalue() == b'{"a": 1}\n'
+
+
 def test_piped_facts_stay_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     console.data_line(*FACTS)
     console.data_line("one", indent=2)
