@@ -47,6 +47,7 @@ def predict(
       trf predict ./model --json < texts.txt
       trf predict ./model
     """
+    from trfcli.rendering.predictions import print_prediction
     from trfcli_pipeline.errors import DataError
     from trfcli_pipeline.tasks import predict as task
 
@@ -69,8 +70,6 @@ def predict(
         if as_json:
             console.data_json(each.as_json(top_k), indent=None)
         else:
-            from trfcli.rendering.predictions import print_prediction
-
             print_prediction(each, top_k or _SHOWN_LABELS, with_text=with_text)
     if not any_text and not typed:
         raise DataError("stdin: no text", hint='Give it one: trf predict MODEL "A text."')

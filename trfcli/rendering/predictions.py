@@ -34,7 +34,7 @@ def print_prediction(prediction: "Prediction", top_k: int, *, with_text: bool) -
 
 
 def _lines(prediction: "Prediction", top_k: int) -> Iterator[Text]:
-    # The same for all texts.
+    # The same for all texts, so that they are aligned.
     width = min(max(cell_len(printable(label)) for label in prediction.cats), _MAX_LABEL)
     others = [label for label in prediction.cats if label not in prediction.labels]
     if not prediction.labels:
