@@ -26,6 +26,7 @@ from trfcli.commands import (
     inspect_alignment,
     optimize,
     package,
+    predict,
 )
 from trfcli.commands.train_textcat.command import is_first_process, train_textcat
 from trfcli.commands.train_textcat.overrides import TakesOverrides
@@ -92,6 +93,7 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("train-textcat", "train"): train_textcat,
     ("evaluate",): evaluate.evaluate,
     ("compare",): compare.compare,
+    ("predict",): predict.predict,
     ("annotate",): annotate.annotate,
     ("benchmark",): benchmark.benchmark,
     ("optimize",): optimize.optimize,

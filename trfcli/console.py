@@ -46,7 +46,7 @@ _LONG = 2.0
 _UNBREAKABLE = re.compile(r"(?<=: )trf .+$|\d %")
 _FALLBACKS = {"✔": "[+]", "ℹ": "[i]", "⚠": "[!]", "✘": "[x]"}
 # As wide as the originals, to keep columns aligned.
-_FALLBACKS |= dict(zip("─━╸…×←␣", "-=->x<_", strict=True))
+_FALLBACKS |= dict(zip("─━╸…×←→␣", "-=->x<>_", strict=True))
 _FALLBACKS |= dict(zip(FRAMES, cycle("|/-\\")))
 
 
@@ -205,16 +205,21 @@ def _clear_status() -> None:
 
 
 def data(text: str) -> None:
-    """Print a text as it is."""
+    """Print a text as it is, at once."""
     _clear_status()
-    print(text)
+    print(text, flush=True)
 
 
-def data_json(value: object) -> None:
-    """Print a value as JSON, without characters that a terminal would act on."""
+def data_json(value: object, *, indent: int | None = 2) -> None:
+    """Print a value as JSON, without characters that a terminal would act on.
+
+    Args:
+        value: The value.
+        indent: Spaces per level; None for one line.
+    """
     from trfcli_pipeline.data.formats.json import escape_invisible, to_json
 
-    data(escape_invisible(to_json(value, indent=2)))
+    data(escape_invisible(to_json(value, indent=indent)))
 
 
 def data_line(*facts: str, indent: int = 1) -> None:

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from typer.core import TyperCommand
@@ -14,9 +14,6 @@ from trfcli_pipeline.data.dataset import DataSet, ReadingOptions  # noqa: TID253
 
 if TYPE_CHECKING:
     from typer._click import Context, Parameter
-
-# The parameters of commands that are data sets.
-DATA_PARAMETERS = frozenset({"train", "dev", "data", "source", "calibrate", "texts"})
 
 _reading = partial(typer.Option, rich_help_panel="Reading data", show_default="guessed")
 
@@ -100,7 +97,12 @@ def reads_data(function: Callable[..., Any] | None) -> bool:
     """Whether a command has a data set among its parameters."""
     if function is None:
         return False
-    return bool(DATA_PARAMETERS & inspect.signature(function).parameters.keys())
+    parameters = inspect.signature(function).parameters.values()
+    return any(_is_data_set(each.annotation) for each in parameters)
+
+
+def _is_data_set(annotation: Any) -> bool:
+    return annotation is DataSet or any(map(_is_data_set, get_args(annotation)))
 
 
 @cache

@@ -76,7 +76,11 @@ def where(first: Record | BadRecord, last: Record | BadRecord | None = None) -> 
 
 
 def location(file: str, unit: str, first: int, last: int) -> str:
-    """The location of records from one file, for messages; see `Record`."""
+    """The location of records from one file, for messages; see `Record`.
+
+    Texts that aren't from a file are "text 3", "texts 3 to 9".
+    """
     if not unit:
         return file
-    return f"{file}, {unit} {first}" if first == last else f"{file}, {unit}s {first} to {last}"
+    name = f"{file}, " if file else ""
+    return f"{name}{unit} {first}" if first == last else f"{name}{unit}s {first} to {last}"

@@ -25,7 +25,7 @@ def check_length(nlp: "Language", record: Record) -> None:
     Raises:
         DataError: It is. The message names its place.
     """
-    problem = _too_long(nlp, record)
+    problem = too_long(nlp, record.text)
     if problem is not None:
         raise DataError(f"{where(record)}: {problem}", hint="Split the text")
 
@@ -44,16 +44,16 @@ def check_lengths(nlp: "Language", records: Records, *, skip: bool) -> Records:
     for record in records:
         if isinstance(record, Record) and not skip:
             check_length(nlp, record)
-        problem = _too_long(nlp, record) if isinstance(record, Record) else None
+        problem = too_long(nlp, record.text) if isinstance(record, Record) else None
         yield record if problem is None or isinstance(record, BadRecord) else record.bad(problem)
 
 
-def _too_long(nlp: "Language", record: Record) -> str | None:
-    if len(record.text) <= nlp.max_length:
+def too_long(nlp: "Language", text: str) -> str | None:
+    """Say that a text is longer than the pipeline takes; None if it isn't."""
+    if len(text) <= nlp.max_length:
         return None
     return (
-        f"the text has {len(record.text):,} characters, but the pipeline takes at most "
-        f"{nlp.max_length:,}"
+        f"the text has {len(text):,} characters, but the pipeline takes at most {nlp.max_length:,}"
     )
 
 

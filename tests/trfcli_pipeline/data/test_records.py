@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from trfcli_pipeline.data.formats.json import JsonlWriter
 from trfcli_pipeline.data.reading import Reading, read_records
-from trfcli_pipeline.data.records import Record, where
+from trfcli_pipeline.data.records import Record, location, where
 from trfcli_pipeline.errors import DataError
 
 # With many of the characters that readers trip over: newlines, quotes, delimiters, a BOM.
@@ -294,6 +294,7 @@ def test_location_of_records_in_messages() -> None:
     assert where(record("a", "doc", 3), record("a", "doc", 9)) == "a, docs 3 to 9"
     assert where(record("a", "line", 3), record("b", "line", 9)) == "a, line 3"
     assert where(record("HAM/1.txt", "", 1)) == "HAM/1.txt"
+    assert location("", "text", 1, 2) == "texts 1 to 2"
 
 
 def test_labels_of_annotated_texts_take_precedence_over_scores(tmp_path: Path) -> None:
