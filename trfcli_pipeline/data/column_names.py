@@ -8,7 +8,7 @@ TEXTS = (
     "text", "texts", "body", "content", "contents", "sentence", "sentences", "description",
     "message", "msg", "comment", "comment_text", "review", "review_text", "review_body", "tweet",
     "post", "document", "doc", "abstract", "article", "paragraph", "utterance", "question",
-    "query", "prompt", "textcontent", "data", "note", "notes", "narrative", "complaint",
+    "query", "prompt", "text_content", "data", "note", "notes", "narrative", "complaint",
     "feedback", "answer_text", "input", "inputs", "source_text", "summary", "title", "headline",
     "subject", "v2",
 )  # fmt: skip
@@ -16,7 +16,8 @@ LABELS = (
     "label", "labels", "cats", "category", "categories", "class", "classes", "label_text",
     "label_name", "gold_label", "target", "targets", "intent", "sentiment", "tag", "tags", "topic",
     "topics", "annotation", "annotations", "emotion", "emotions", "polarity", "class_index",
-    "class_label", "class_name", "coarse_label", "y", "gold", "output", "v1",
+    "class_label", "class_name", "coarse_label", "y", "gold", "output", "completion",
+    "classification_annotation", "v1",
 )  # fmt: skip
 # A title of a text, which is read together with its body.
 TITLES = ("title", "headline", "subject", "summary")

@@ -96,7 +96,7 @@ def test_given_texts_are_one_batch(exclusive: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(task, "Predictor", Recorder)
     found: list[Any] = list(predict(exclusive, ["one", "a lone \ud800", " "]))
     assert [each.text for each in found] == ["one", "a lone \ufffd", " "]
-    assert batches == [Batch(None, [1, 2, 3], ["one", "a lone \ufffd", " "])]
+    assert batches == [Batch("", "text", [1, 2, 3], ["one", "a lone \ufffd", " "])]
 
 
 def test_each_line_of_stdin_is_predicted_when_it_comes(

@@ -32,6 +32,7 @@ FORMATS = {
     ".csv": CSV,
     ".tsv": TSV,
     ".parquet": PARQUET,
+    ".arrow": PARQUET,
     ".xlsx": XLSX,
     ".spacy": DOCBIN,
     ".txt": TXT,
@@ -43,6 +44,15 @@ WRITERS: dict[str, Callable[[], Writer]] = {
     ".spacy": DocBinWriter,
 }
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+# What the `datasets` library writes beside the data, and names of labels.
+_DESCRIPTIONS = {
+    "dataset_dict.json",
+    "dataset_info.json",
+    "dataset_infos.json",
+    "state.json",
+    "labels.json",
+    "labels.txt",
+}
 _STARTS = ((b"PAR1", PARQUET), (b"PK\x03\x04", XLSX), (b"{", JSONL), (b"[", JSON))
 
 
@@ -66,6 +76,11 @@ def suffix_of(path: PurePath) -> str:
     """The suffix that names the format, before one that says how the file is compressed."""
     inner = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
     return inner.suffix.lower()
+
+
+def is_data_name(path: PurePath) -> bool:
+    """Whether a file of a data set has texts, by its name, rather than a description of them."""
+    return suffix_of(path) in FORMATS and path.name not in _DESCRIPTIONS
 
 
 def format_of(name: str, suffix: str, sample: bytes) -> Format:

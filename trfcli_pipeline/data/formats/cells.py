@@ -14,7 +14,10 @@ Cells = Iterator[tuple[int, list[str] | BadRowError]]
 _SAMPLE = 200
 _LONG_NAME, _MANY_WORDS = 40, 6
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)*%?")
-_FOOTER = re.compile(r"(?:(?:grand|sub)[ -]?)?totals?\b|sum\b|count\b|average\b", re.IGNORECASE)
+_FOOTER = re.compile(
+    r"(?:(?:grand|sub)[ -]?)?totals?\b|sum\b|count\b|average\b|\(?\d[\d,]* (?:rows?|records?)\b",
+    re.IGNORECASE,
+)
 _TOO_MANY = 'Put fields with quotes or newlines in quotes, and double the quotes inside them ("")'
 
 
@@ -29,13 +32,15 @@ def to_rows(cells: Cells, file: RawFile) -> Rows:
         file: The file; its `columns` are set.
     """
     start = list(islice(_not_blank(cells, file), _SAMPLE))
+    start = start[_title_rows(start, file) :]
     good = [row for _, row in start if not isinstance(row, BadRowError)]
     if not good or isinstance(start[0][1], BadRowError):
         yield from start[:1]
         return
     n_header = _name_columns(good, file)
     columns = file.columns or []
-    rows = chain(start[n_header:], _not_blank(cells, file))
+    header = good[0] if n_header else None
+    rows = _without_headers(chain(start[n_header:], _not_blank(cells, file)), header, file)
     for place, row in _joined(_without_footer(rows, file), len(columns), file):
         if isinstance(row, BadRowError):
             yield place, row
@@ -59,6 +64,34 @@ def _not_blank(cells: Cells, file: RawFile) -> Cells:
                 "a row without values was left out",
                 "rows without values were left out",
             )
+
+
+def _title_rows(rows: Sequence[tuple[int, list[str] | BadRowError]], file: RawFile) -> int:
+    """Number of rows above the header that only have a title in their first cell."""
+    filled = [
+        0 if isinstance(row, BadRowError) else sum(bool(cell.strip()) for cell in row)
+        for _, row in rows
+    ]
+    number = next((at for at, cells in enumerate(filled) if cells != 1), len(filled))
+    if not number or filled[number:].count(1) or len(filled) < number + 2:
+        return 0
+    for place, _ in rows[:number]:
+        file.remarks.odd(f"{file.place} {place}: left out, because the table starts below it")
+    return number
+
+
+def _without_headers(rows: Cells, header: list[str] | None, file: RawFile) -> Cells:
+    """Leave out copies of the header, which files have that were joined from several."""
+    for place, row in rows:
+        if header is not None and row == header:
+            file.remarks.count(
+                file.place,
+                place,
+                "left out, because it repeats the header",
+                "rows that repeat the header were left out",
+            )
+        else:
+            yield place, row
 
 
 def _name_columns(rows: Sequence[list[str]], file: RawFile) -> int:
@@ -115,7 +148,7 @@ def _unique(cells: Sequence[str], file: RawFile) -> list[str]:
         columns.append(name)
     if unnamed:
         are = "a column without a name is" if len(unnamed) == 1 else "columns without names are"
-        file.remarks.odd(f"{are} called {', '.join(unnamed)}")
+        file.remarks.guess(f"{are} called {', '.join(unnamed)}")
     return columns
 
 

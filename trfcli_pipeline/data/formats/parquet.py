@@ -1,7 +1,8 @@
-"""Read .parquet files."""
+"""Read .parquet and .arrow files."""
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import IO, Any
 
 from trfcli_pipeline.data.formats.rows import COPY_AGAIN, Format, RawFile, Rows
 from trfcli_pipeline.errors import DataError
@@ -9,17 +10,16 @@ from trfcli_pipeline.errors import DataError
 
 def _read_parquet(file: RawFile) -> Rows:
     try:
-        import pyarrow.parquet
+        import pyarrow  # noqa: F401
     except ImportError as error:
         hint = 'pip install "trfcli[parquet]"'
         raise DataError(
             f"{file.name}: pyarrow is needed to read Parquet files", hint=hint
         ) from error
     try:
-        table = pyarrow.parquet.ParquetFile(file.stream)
-        file.columns = table.schema_arrow.names
-        file.label_names = _class_names(table.schema_arrow.metadata or {})
-        batches = table.iter_batches(batch_size=1024)
+        schema, batches = _open_table(file.stream)
+        file.columns = schema.names
+        file.label_names = _class_names(schema.metadata or {})
         rows = (row for batch in batches for row in batch.to_pylist())
         for place, row in enumerate(rows, start=1):
             match row.get("cats"):
@@ -31,6 +31,23 @@ def _read_parquet(file: RawFile) -> Rows:
             yield place, row
     except Exception as error:  # a damaged file may have values that Python doesn't have
         raise DataError(f"{file.name}: not a Parquet file, or damaged", hint=COPY_AGAIN) from error
+
+
+def _open_table(stream: IO[bytes]) -> tuple[Any, Iterator[Any]]:
+    """The schema and the batches of rows of a Parquet or Arrow file."""
+    import pyarrow
+    import pyarrow.parquet
+
+    start = stream.read(6)
+    stream.seek(0)
+    if start.startswith(b"PAR1"):
+        table = pyarrow.parquet.ParquetFile(stream)
+        return table.schema_arrow, table.iter_batches(batch_size=1024)
+    if start == b"ARROW1":
+        arrow = pyarrow.ipc.open_file(stream)
+        return arrow.schema, (arrow.get_batch(at) for at in range(arrow.num_record_batches))
+    stream_reader = pyarrow.ipc.open_stream(stream)
+    return stream_reader.schema, iter(stream_reader)
 
 
 def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:

@@ -1,6 +1,7 @@
 """Read .txt files: one text per line, unless they are tables or have the labels of fastText."""
 
-from trfcli_pipeline.data.column_names import TEXTS, first_of
+from trfcli_pipeline.data.column_names import LABELS, TEXTS, first_of
+from trfcli_pipeline.data.formats.dialects import guess_dialect
 from trfcli_pipeline.data.formats.fasttext import is_fasttext, read_fasttext
 from trfcli_pipeline.data.formats.rows import (
     BadRowError,
@@ -16,11 +17,12 @@ from trfcli_pipeline.errors import DataError
 
 def _read_txt(file: RawFile) -> Rows:
     sample = file.sample.decode("utf-8-sig", errors="replace")
-    start, _, _ = sample.partition("\n")
-    cells = [cell.strip() for cell in start.split(file.options.delimiter or "\t")]
+    delimiter = guess_dialect(sample, "\t", file.options).delimiter
+    cells = [cell.strip(' "') for cell in sample.partition("\n")[0].split(delimiter)]
     if is_fasttext(sample):
         return read_fasttext(file)
-    if len(cells) > 1 and (file.labeled or first_of(TEXTS, cells)):
+    is_named = first_of(TEXTS, cells) is not None and first_of(LABELS, cells) is not None
+    if len(cells) > 1 and (is_named or file.options.delimiter or (file.labeled and "\t" in sample)):
         return TSV.read(file)
     if file.labeled:
         raise DataError(

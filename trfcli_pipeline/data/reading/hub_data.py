@@ -7,11 +7,9 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import IO
 
-from trfcli_pipeline.data.formats import FORMATS, suffix_of
+from trfcli_pipeline.data.formats import FORMATS, is_data_name
 from trfcli_pipeline.errors import DataError, one_line
 
-# Files that describe a data set, or a program that loads one.
-_NOT_DATA = ("dataset_infos.json", "dataset_info.json", "README.md", "labels.json", "labels.txt")
 _ADDRESS = re.compile(
     r"hf://(?:datasets/)?(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[^/#]+))?(?:/(?P<path>.+))?"
 )
@@ -42,8 +40,7 @@ def hub_files(address: str) -> dict[str, Callable[[], AbstractContextManager[IO[
         name
         for name in names
         if (not path or name == path or name.startswith(f"{path}/"))
-        and suffix_of(PurePosixPath(name)) in FORMATS
-        and PurePosixPath(name).name not in _NOT_DATA
+        and is_data_name(PurePosixPath(name))
     ]
     if not chosen:
         raise DataError(f"{address}: no data file in it", hint=f"Files end in {', '.join(FORMATS)}")

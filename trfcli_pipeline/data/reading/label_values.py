@@ -25,7 +25,8 @@ _BOOLEANS = {"true", "false"}
 # fractions or hardly ever occur twice.
 _FEW_NUMBERS = 10
 _LONGEST_LITERAL = 100_000
-_MISSING = ("", "nan", "none", "null", "n/a")
+# What tables have in place of a missing value. "None" and "NA" may be labels.
+_MISSING = {"", "nan", "NaN", "NULL", "null", "<NA>", "#N/A", "\\N"}
 
 
 class LabelValues:
@@ -87,7 +88,7 @@ class LabelValues:
                 return self._all(choices)
             case {"label": _, **rest} if not rest.keys() - {"value", "score"}:
                 return self._all([value])
-            case {"name": str(name)} | {"value": str(name)}:
+            case {"name": str(name)} | {"value": str(name)} | {"displayName": str(name)}:
                 return self._all([name])
             case dict():
                 return {
@@ -214,10 +215,10 @@ def _by_number(name: str) -> tuple[int, str]:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a cell has no label: null, NaN, or nothing but spaces."""
+    """Whether a cell has no value: null, NaN, or nothing but spaces."""
     if isinstance(value, float):
         return math.isnan(value)
-    return value is None or (isinstance(value, str) and not value.strip())
+    return value is None or (isinstance(value, str) and value.strip() in _MISSING)
 
 
 def guess_separator(values: Sequence[str]) -> str:

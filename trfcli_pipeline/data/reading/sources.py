@@ -13,7 +13,7 @@ from typing import IO
 
 from trfcli_pipeline.data.dataset import HUB, STDIN, DataSet, matches, split_part
 from trfcli_pipeline.data.files import kind_of_file
-from trfcli_pipeline.data.formats import FORMATS, suffix_of
+from trfcli_pipeline.data.formats import FORMATS, is_data_name, suffix_of
 from trfcli_pipeline.data.formats.rows import COPY_AGAIN, quoted
 from trfcli_pipeline.data.formats.streams import ZIP
 from trfcli_pipeline.data.reading.hub_data import hub_files
@@ -181,7 +181,7 @@ def _choose(
 
 def _is_data(path: PurePath) -> bool:
     is_file = path.is_file() if isinstance(path, Path) else True
-    return is_file and suffix_of(path) in FORMATS and not path.name.startswith("labels.")
+    return is_file and is_data_name(path)
 
 
 def _split_of(name: str) -> str | None:
