@@ -22,6 +22,7 @@ def workspace(
 ) -> Path:
     make_nlp().to_disk(tmp_path / "model")
     write(tmp_path / "texts.jsonl", [{"text": "I love this film."}, {"text": "Unbelievable!"}])
+    write(tmp_path / "dev.jsonl", [{"text": "I love this film.", "label": "GOOD"}])
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -85,7 +86,7 @@ def test_too_large_a_loss_writes_nothing(run: Run, workspace: Path) -> None:
             "--backend openvino",
         ),
         (
-            ["model", "fast", "--calibrate", "texts.jsonl", "--dev", "texts.jsonl"],
+            ["model", "fast", "--calibrate", "texts.jsonl", "--dev", "dev.jsonl"],
             "no text classifier",
             "trf train-textcat",
         ),
