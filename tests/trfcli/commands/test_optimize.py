@@ -62,7 +62,8 @@ def test_too_large_a_loss_writes_nothing(run: Run, workspace: Path) -> None:
     assert "✘ bf16 lowers cosine by 0." in result.stderr
     assert " points, more than the 0 allowed; nothing was written\n" in result.stderr
     assert "  Raise --max-loss" in result.stderr
-    assert sorted(path.name for path in workspace.iterdir()) == ["model", "texts.jsonl"]
+    names = sorted(path.name for path in workspace.iterdir())
+    assert names == ["dev.jsonl", "model", "texts.jsonl"]
 
 
 @pytest.mark.parametrize(
