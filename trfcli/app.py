@@ -1,5 +1,6 @@
 """The `trf` program: its commands, the options they share, and the exit codes of errors."""
 
+import gc
 import inspect
 import os
 import platform
@@ -304,4 +305,8 @@ app = build()
 
 def main() -> None:
     """The console script `trf`."""
-    app(prog_name="trf")
+    try:
+        app(prog_name="trf")
+    finally:
+        # Or Python visits all objects of torch and spaCy before it exits, which takes a second.
+        gc.freeze()

@@ -7,7 +7,7 @@ terminal, a plain line is written whenever nothing else was written for half a m
 import os
 import sys
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from threading import Event, RLock, Thread
 from typing import TYPE_CHECKING, TextIO
 
@@ -27,10 +27,10 @@ _BAR_CHARACTERS = " ╸━"
 
 # Held while stderr is written to. A fork at that moment would inherit locks of the stream that
 # nobody releases.
-_lock = RLock()
+lock = RLock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+        before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release
     )
 
 
@@ -46,13 +46,12 @@ class StatusLine:
         self._idle = idle
         self._start = start
         self._stream: TextIO = sys.stderr
+        self._is_terminal = self._stream.isatty() and os.environ.get("TERM") != "dumb"
         self._last_output = time.perf_counter()
         self._width = 0
         self._frame = 0
         self._stopped = Event()
-        is_terminal = self._stream.isatty() and os.environ.get("TERM") != "dumb"
-        shows = (self._draw, _PATIENCE) if is_terminal else (self._report, _SILENCE)
-        self._thread = Thread(target=self._run, args=shows, name="status line", daemon=True)
+        self._thread = Thread(target=self._run, name="status line", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -63,7 +62,7 @@ class StatusLine:
 
     def clear(self) -> None:
         """Remove the line. It is drawn again if nothing is written for a moment."""
-        with _lock:
+        with lock:
             if self._width:
                 self._stream.write(f"\r{' ' * self._width}\r")
                 self._stream.flush()
@@ -72,22 +71,27 @@ class StatusLine:
 
     def write(self, line: str) -> None:
         """Write a line above this one."""
-        with _lock:
+        with lock:
             was_shown = self._width > 0
             self.clear()
             print(line, file=self._stream, flush=True)
-            if was_shown:
+            if was_shown and self._phase().title != self._idle:
                 self._draw()
 
-    def _run(self, show: Callable[[], None], patience: float) -> None:
-        try:
+    def tick(self) -> None:
+        """Draw the line or write a plain one, if it is time for that."""
+        with lock:
+            silence = time.perf_counter() - self._last_output
+            if self._is_terminal and (self._width or silence >= _PATIENCE):
+                self._draw()
+            elif not self._is_terminal and silence >= _SILENCE:
+                self._report()
+
+    def _run(self) -> None:
+        # Raised if the terminal was closed, or the program that reads stderr has ended.
+        with suppress(OSError, ValueError):
             while not self._stopped.wait(_REDRAW):
-                with _lock:
-                    if self._width or time.perf_counter() - self._last_output >= patience:
-                        show()
-        except (OSError, ValueError):
-            # The terminal was closed, or the program that reads stderr has ended.
-            return
+                self.tick()
 
     def _draw(self) -> None:
         """Draw the line on a terminal, over what was drawn before."""

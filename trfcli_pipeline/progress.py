@@ -38,10 +38,11 @@ class Phase:
     done: int = 0
     note: str = ""
     done_before: int = field(init=False)
-    start: float = field(init=False, default_factory=time.perf_counter)
+    start: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.done_before = self.done
+        self.start = time.perf_counter()
 
     @property
     def rate(self) -> float:

@@ -31,14 +31,15 @@ def info(model: str | None = None, *, verify: bool = False) -> dict[str, Any]:
     found = describe_machine()
     if model is None:
         return found
-    with phase(f"Verifying {model}"):
-        verified = {"verified_files": saved.verify(model)} if verify else {}
+    verified = {}
+    if verify:
+        with phase(f"Verifying {model}"):
+            verified["verified_files"] = saved.verify(model)
     return {**found, "model": {**describe_pipeline(load_pipeline(model)), **verified}}
 
 
 def describe_machine() -> dict[str, Any]:
     """Collect versions, devices, the number of threads, and memory in GB (10⁹ bytes)."""
-    # It takes seconds, and errors about names need none of it.
     import torch
 
     from trfcli_pipeline.encoder.devices import (

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from train_command import Run
 
+from trfcli_pipeline.tasks import inputs
 from trfcli_pipeline.training import train as task
 from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.events import (
@@ -38,6 +39,8 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> Replayed:
             yield from events
 
         monkeypatch.setattr(task, "train_textcat", train_textcat)
+        # There are no such files.
+        monkeypatch.setattr(inputs, "check_inputs", lambda *_, **__: None)
         return asked
 
     return replay
