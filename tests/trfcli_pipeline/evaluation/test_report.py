@@ -100,6 +100,7 @@ def test_report_on_exclusive_labels() -> None:
     assert page.has_text(
         "Model ./model on 6 texts from test.jsonl", "3 labels, exactly one per text"
     )
+    assert page.has_text("3 of 6 texts right, but 6 texts are too few to rely on.")
     assert page.has_text("Confusion matrix", "HAM 1 1", "Most frequent confusions")
     assert page.has_text("Texts True label Predicted label 1 HAM SPAM")
     assert not page.has_text("Micro F")
