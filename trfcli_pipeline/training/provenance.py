@@ -186,7 +186,7 @@ def describe_training(
             "device": plan.device,
             "versions": {name: installed_version(name) for name in _VERSIONS},
             "data": dict(files),
-            "metric": " + ".join(name for name, w in config.training["score_weights"].items() if w),
+            "metric": config.metric,
             "best_step": event.step,
             "score": event.score,
         },
