@@ -2,20 +2,22 @@
 
 import os
 import platform
-from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import torch
 from spacy.language import Language
 
 from trfcli_pipeline.data.files import directory_bytes
+from trfcli_pipeline.data.outputs.manifest import META
 from trfcli_pipeline.encoder.devices import accelerator_memory, installed_version, resolve_device
 from trfcli_pipeline.pipeline import saved
 from trfcli_pipeline.pipeline.components import find_component
 from trfcli_pipeline.pipeline.loading import describe_encoder, load_pipeline
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
+from trfcli_pipeline.tasks.history import read_history
 
 _PACKAGES = ("trfcli", "spacy", "thinc", "torch", "transformers", "tokenizers")
 
@@ -60,14 +62,16 @@ def describe_machine() -> dict[str, Any]:
 
 
 def describe_pipeline(nlp: Language) -> dict[str, Any]:
-    """Collect a pipeline's components, encoder, requirements, and size in MB (10⁶ bytes)."""
+    """Collect a pipeline's parts, how it came about, and its size in MB (10⁶ bytes)."""
     encoder = find_component(nlp, TransformersTok2Vec)
     wordpiecer = find_component(nlp, TransformersWordPiecer)
     described = None
+    history = read_history(nlp.meta)
+    origin = history.pop("encoder")
     if encoder is not None:
-        known: Mapping[str, Any] = nlp.meta.get("trf", {}).get("encoder", {})
         described = {
-            "name": known.get("name") or encoder.trf_name,
+            "name": encoder.trf_name,
+            **origin,
             **describe_encoder(encoder),
             **asdict(encoder.model.shim.inference),
             "max_length": None if wordpiecer is None else wordpiecer.max_length,
@@ -79,6 +83,10 @@ def describe_pipeline(nlp: Language) -> dict[str, Any]:
         "lang": meta["lang"],
         "path": str(nlp.path),
         "size_mb": directory_bytes(nlp.path) / 1e6,
+        # Not recorded in the pipeline, because the same training gives the same bytes.
+        "changed": datetime.fromtimestamp((nlp.path / META).stat().st_mtime).isoformat(
+            " ", "minutes"
+        ),
         "components": [
             {
                 "name": name,
@@ -88,6 +96,7 @@ def describe_pipeline(nlp: Language) -> dict[str, Any]:
             for name, pipe in nlp.pipeline
         ],
         "encoder": described,
+        **history,
         "requirements": list(meta.get("requirements", [])),
         "performance": meta.get("performance", {}),
     }

@@ -169,6 +169,7 @@ def describe_training(
         "training": {
             # Replaced below where the config or the data decided.
             **config.arguments.as_json(),
+            "chosen": config.arguments.chosen(),
             "texts": len(plan.data.train),
             "dev_texts": len(plan.data.dev),
             "labels": dict(plan.data.label_counts),

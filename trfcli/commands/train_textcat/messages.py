@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from trfcli import console, wording
 
 if TYPE_CHECKING:
-    from trfcli_pipeline.training.config import TrainingConfig
     from trfcli_pipeline.training.data import Data
     from trfcli_pipeline.training.events import Evaluated, Finished, Planned
 
@@ -31,8 +30,9 @@ def describe_plan(plan: "Planned", *, resume: bool) -> None:
     hardware = [plan.device.upper(), wording.plural(plan.threads, "thread")]
     if plan.precision != "fp32":
         hardware.append(plan.precision)
+    methods = [wording.learning_rates(config.trf_lr, config.learn_rate), *plan.methods]
     console.info(
-        f"{', '.join(hardware)}; {', '.join([_learning_rates(config), *plan.methods])}; "
+        f"{', '.join(hardware)}; {', '.join(methods)}; "
         f"batch size {config.batch_size}, {wording.plural(config.steps, 'step')}, "
         f"{wording.thousands(config.warmup_steps)} of them warm-up"
     )
@@ -118,12 +118,3 @@ def _column_of(metric: str) -> str:
     from trfcli_pipeline.evaluation.metric_names import metric_name
 
     return "score" if "+" in metric else metric_name(metric)
-
-
-def _learning_rates(config: "TrainingConfig") -> str:
-    from trfcli_pipeline.training.size_rules import format_rate
-
-    head = f"{format_rate(config.learn_rate)} for the classifier"
-    if config.trf_lr is None:
-        return f"encoder frozen, learning rate {head}"
-    return f"learning rate {format_rate(config.trf_lr)} for the encoder, {head}"

@@ -99,6 +99,18 @@ def test_options_reach_the_saved_pipeline(run: Run, workspace: Path, digest: Dig
         "device": "cpu",
     }
     assert {name: facts[name] for name in expected} == expected
+    assert facts["chosen"] == {
+        "exclusive": False,
+        "architecture": "softmax_class_vector",
+        "max_texts": 12,
+        "epochs": 1,
+        "batch_size": 4,
+        "learn_rate": 2e-5,
+        "patience": 5,
+        "eval_every": 2,
+        "seed": 7,
+        "device": "cpu",
+    }
     assert facts["data"] == {
         name: hashlib.sha256((workspace / name).read_bytes()).hexdigest()
         for name in ("train.jsonl", "dev.jsonl")
@@ -257,4 +269,6 @@ def test_overrides_reach_the_saved_pipeline(run: Run, workspace: Path) -> None:
     assert config["training"]["optimizer"]["trf_lr"] == 1e-5
     assert config["training"]["optimizer"]["trf_layer_decay"] == 0.5
     assert config["components"]["trf_textcat"]["focal_gamma"] == 1.5
-    assert training_of(workspace / "model")["overrides"] == overrides
+    facts = training_of(workspace / "model")
+    assert facts["overrides"] == overrides
+    assert facts["chosen"] == {"epochs": 1, **overrides}
