@@ -17,7 +17,7 @@ from trfcli_pipeline.pipeline.components import find_component
 from trfcli_pipeline.pipeline.loading import describe_encoder, load_pipeline
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
-from trfcli_pipeline.tasks.history import read_history
+from trfcli_pipeline.tasks.origin import read_origin
 
 _PACKAGES = ("trfcli", "spacy", "thinc", "torch", "transformers", "tokenizers")
 
@@ -66,12 +66,12 @@ def describe_pipeline(nlp: Language) -> dict[str, Any]:
     encoder = find_component(nlp, TransformersTok2Vec)
     wordpiecer = find_component(nlp, TransformersWordPiecer)
     described = None
-    history = read_history(nlp.meta)
-    origin = history.pop("encoder")
+    origin = read_origin(nlp.meta)
+    encoder_origin = origin.pop("encoder")
     if encoder is not None:
         described = {
             "name": encoder.trf_name,
-            **origin,
+            **encoder_origin,
             **describe_encoder(encoder),
             **asdict(encoder.model.shim.inference),
             "max_length": None if wordpiecer is None else wordpiecer.max_length,
@@ -96,7 +96,7 @@ def describe_pipeline(nlp: Language) -> dict[str, Any]:
             for name, pipe in nlp.pipeline
         ],
         "encoder": described,
-        **history,
+        **origin,
         "requirements": list(meta.get("requirements", [])),
         "performance": meta.get("performance", {}),
     }

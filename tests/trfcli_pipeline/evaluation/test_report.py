@@ -161,7 +161,8 @@ def test_report_on_many_labels() -> None:
     evaluation, records = exclusive_case(labels)
     html = render_report(evaluation, records, **ORIGIN)
     page = Page(html)
-    assert '<table class="matrix many">' in html
+    assert '<table class="matrix many dense">' in html
+    assert "--n:77;--d:1" in html
     assert page.count("option") == 77 + 4
     assert page.has_text("72 other labels")
     assert len(html) < 500_000
@@ -177,19 +178,31 @@ def test_long_names_can_break_between_words() -> None:
 def test_training_history_is_plotted() -> None:
     evaluation, records = exclusive_case(["A", "B"])
     history = [*HISTORY, {"step": 30}, {"epoch": "x"}]
-    page = Page(render_report(evaluation, records, **ORIGIN, history=history))
-    assert page.has_text("Training: dev scores", "Training: loss", "20 1 0.7 0.8 0.75 0.8")
-    names = [text for text in page.texts if text in {"accuracy", "macro F", "score"}]
-    assert {"accuracy", "macro F"} <= set(names)
+    page = Page(
+        render_report(evaluation, records, **ORIGIN, history=history, metric="cats_micro_f")
+    )
+    assert page.has_text("Training: dev scores", "Training: loss", "20 1 0.7 0.8 0.8 0.75")
+    assert page.has_text("Step Epoch Loss Micro F Accuracy Macro F")
+    assert page.has_text("Checkpoints are compared by micro F.")
     assert not Page(render_report(evaluation, records, **ORIGIN)).has_text("Training")
 
 
-def test_score_equal_to_macro_f_is_drawn_once() -> None:
+@pytest.mark.parametrize(
+    ("metric", "names"),
+    [
+        ("cats_micro_f", ["micro F", "accuracy", "macro F"]),
+        ("cats_macro_f", ["macro F", "accuracy"]),
+        ("accuracy", ["accuracy", "macro F"]),
+        # Pipelines of earlier versions don't record the metric.
+        ("score", ["score", "accuracy", "macro F"]),
+    ],
+)
+def test_learning_curve_names_each_metric_once(metric: str, names: list[str]) -> None:
     evaluation, records = exclusive_case(["A", "B"])
-    history = [{**row, "score": row["cats_macro_f"]} for row in HISTORY]
-    html = render_report(evaluation, records, **ORIGIN, history=history)
-    assert "<title>macro F</title>" in html
-    assert "<title>score</title>" not in html
+    html = render_report(evaluation, records, **ORIGIN, history=HISTORY, metric=metric)
+    titles = re.findall(r"<title>([^<]*)</title>", html)
+    assert titles[-len(names) - 1 :] == [*names, "loss"]
+    assert f"Dev scores by epoch: {', '.join(names)}" in html
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
@@ -228,12 +241,24 @@ def test_page_is_self_contained_and_allows_no_other_script() -> None:
     assert f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in html
 
 
+def test_first_hundred_mistakes_are_shown_with_a_button_for_more() -> None:
+    html = render_report(*exclusive_case([f"label {i}" for i in range(120)]), **ORIGIN)
+    page = Page(html)
+    assert sum("data-gold" in attributes for _, attributes in page.tags) == 120
+    # The script shows it, and without the script all mistakes are shown.
+    assert [attributes for tag, attributes in page.tags if tag == "button"] == [
+        {"type": "button", "id": "more", "hidden": None}
+    ]
+    assert "const PAGE = 100;" in html
+    assert 'more.addEventListener("click"' in html
+
+
 def test_long_texts_and_many_mistakes_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "_SHOWN_MISTAKES", 2)
     monkeypatch.setattr(report, "_SHOWN_TEXT", 10)
     html = render_report(*exclusive_case(["A", "B", "C"], ["x" * 11]), **ORIGIN)
     page = Page(html)
-    assert page.has_text("The first 2 of 3 are shown.", "x" * 10 + "…")
+    assert page.has_text("This page has the first 2 of 3.", "x" * 10 + "…")
     assert "x" * 11 not in html
 
 

@@ -38,7 +38,7 @@ _INFERENCE = {
 }
 
 
-def read_history(meta: Mapping[str, Any]) -> dict[str, Any]:
+def read_origin(meta: Mapping[str, Any]) -> dict[str, Any]:
     """Read how a pipeline came about.
 
     Args:

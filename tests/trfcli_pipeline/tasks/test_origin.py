@@ -1,6 +1,6 @@
 from typing import Any
 
-from trfcli_pipeline.tasks.history import read_history
+from trfcli_pipeline.tasks.origin import read_origin
 
 TRAINING = {"texts": 40, "epochs": 3, "trf_lr": None, "chosen": {"epochs": 3}, "request": "1f"}
 NOTHING: dict[str, Any] = {"encoder": {}, "training": None, "inference": None, "stored_in": None}
@@ -15,7 +15,7 @@ def test_what_is_recorded_is_read() -> None:
             "stored_in": "fp16",
         }
     }
-    assert read_history(meta) == {
+    assert read_origin(meta) == {
         "encoder": {"name": "tiny", "source": "the directory tiny"},
         "training": {"texts": 40, "chosen": {"epochs": 3}, "epochs": 3},
         "inference": {"backend": "torch", "precision": "bf16", "loss": 0.1},
@@ -23,11 +23,11 @@ def test_what_is_recorded_is_read() -> None:
     }
 
 
-def test_pipelines_of_others_have_no_history() -> None:
-    assert read_history({"lang": "en"}) == NOTHING
+def test_pipelines_of_others_have_no_origin() -> None:
+    assert read_origin({"lang": "en"}) == NOTHING
 
 
 def test_values_of_wrong_types_are_left_out() -> None:
     damaged = {"texts": "many", "data": ["a.csv"], "metric": None, "versions": 3}
     meta = {"trf": {"training": damaged, "inference": {"loss": []}, "stored_in": 16}}
-    assert read_history(meta) == NOTHING
+    assert read_origin(meta) == NOTHING
