@@ -85,18 +85,13 @@ FINISHED = Finished(
 )
 
 
+def changed(facts: SimpleNamespace, **values: Any) -> Any:
+    return SimpleNamespace(**vars(facts) | values)
+
+
 def evaluated(step: int, reason: KeepReason | None, *, metric: str = "cats_micro_f") -> Evaluated:
     scores = SimpleNamespace(accuracy=0.98249, macro_f=0.9605)
-    return Evaluated(
-        step,
-        epoch=step / 1410,
-        loss=0.04151,
-        words_per_second=13_409.7,
-        metric=metric,
-        score=0.9745,
-        evaluation=scores,  # type: ignore[arg-type]
-        kept_because=reason,
-    )
+    return Evaluated(step, step / 1410, 0.04151, 13_409.7, metric, 0.9745, scores, reason)  # type: ignore[arg-type]
 
 
 def test_events_are_shown(run: Run, replayed: Replayed) -> None:
@@ -140,8 +135,8 @@ def test_events_are_shown(run: Run, replayed: Replayed) -> None:
 def test_shares_of_labels_are_shares_of_texts(
     run: Run, replayed: Replayed, counts: dict[str, int], several: bool, stated: str
 ) -> None:
-    changed = {"train": range(100), "label_counts": counts, "has_several_labels": several}
-    replayed(replace(PLAN, data=SimpleNamespace(**vars(DATA) | changed)), FINISHED)
+    data = changed(DATA, train=range(100), label_counts=counts, has_several_labels=several)
+    replayed(replace(PLAN, data=data), FINISHED)
     assert f"; {stated}" in run("train", "model", "train.csv").stderr
 
 
@@ -157,8 +152,8 @@ def test_shares_of_labels_are_shares_of_texts(
 def test_metric_that_decides_is_among_the_columns(
     run: Run, replayed: Replayed, metric: str, columns: str, cells: str
 ) -> None:
-    config = SimpleNamespace(**vars(CONFIG) | {"metric": metric})
-    replayed(replace(PLAN, config=config), evaluated(1410, None, metric=metric), FINISHED)
+    plan = replace(PLAN, config=changed(CONFIG, metric=metric))
+    replayed(plan, evaluated(1410, None, metric=metric), FINISHED)
     header, row = run("train", "model", "train.csv").stderr.splitlines()[-4:-2]
     assert header.split() == ["step", "epoch", "loss", *columns.split()]
     assert row.split() == ["1,410", "1.00", "0.042", *cells.split()]
@@ -166,8 +161,7 @@ def test_metric_that_decides_is_among_the_columns(
 
 
 def test_texts_that_were_left_out_are_shown(run: Run, replayed: Replayed) -> None:
-    drawn = SimpleNamespace(**vars(DATA) | {"train": range(600)})
-    replayed(replace(PLAN, data=drawn), FINISHED)
+    replayed(replace(PLAN, data=changed(DATA, train=range(600))), FINISHED)
     assert (
         "✔ 600 of 4,517 texts (--max-texts) to train on, 1,501 in the dev set"
         in run("train", "model", "train.csv").stderr
@@ -184,7 +178,7 @@ def test_precision_and_methods_are_shown(run: Run, replayed: Replayed) -> None:
 
 
 def test_frozen_encoder_has_no_learning_rate(run: Run, replayed: Replayed) -> None:
-    replayed(replace(PLAN, config=SimpleNamespace(**vars(CONFIG) | {"trf_lr": None})), FINISHED)
+    replayed(replace(PLAN, config=changed(CONFIG, trf_lr=None)), FINISHED)
     stderr = run("train", "model", "train.csv").stderr
     assert "; encoder frozen, learning rate 1e-3 for the classifier; batch size" in stderr
 
@@ -279,13 +273,13 @@ def test_each_option_is_passed_on(
 ) -> None:
     asked = replayed(PLAN, FINISHED)
     assert run("train", "model", "train.csv", *options).exit_code == 0
-    changed = {} if name is None else {name: value}
+    given = {} if name is None else {name: value}
     assert asked == {
         "model": "model",
         "train": "train.csv",
         "dev": None,
         "output": None,
-        "arguments": TrainingArguments(**changed),  # type: ignore[arg-type]
+        "arguments": TrainingArguments(**given),  # type: ignore[arg-type]
         "resume": False,
         "force": False,
     }
