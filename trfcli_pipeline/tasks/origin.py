@@ -1,12 +1,14 @@
 """How a pipeline came about, from what its meta.json records."""
 
+import math
 from collections.abc import Mapping
+from types import UnionType
 from typing import Any
 
 # What is read, and of which type it has to be. A meta.json may have been edited, or written by an
 # earlier version.
-_ENCODER = {"name": str, "source": str, "revision": str}
-_TRAINING = {
+_ENCODER: dict[str, type | UnionType] = {"name": str, "source": str, "revision": str}
+_TRAINING: dict[str, type | UnionType] = {
     "data": Mapping,
     "texts": int,
     "dev_texts": int,
@@ -16,25 +18,25 @@ _TRAINING = {
     "chosen": Mapping,
     "epochs": int,
     "batch_size": int,
-    "trf_lr": float,
-    "learn_rate": float,
+    "trf_lr": int | float,
+    "learn_rate": int | float,
     "steps": int,
     "best_step": int,
     "choice": str,
     "metric": str,
-    "score": float,
+    "score": int | float,
     "seed": int,
     "device": str,
     "precision": str,
     "versions": Mapping,
 }
-_INFERENCE = {
+_INFERENCE: dict[str, type | UnionType] = {
     "backend": str,
     "precision": str,
     "texts": int,
     "figure": str,
-    "loss": float,
-    "cosine": float,
+    "loss": int | float,
+    "cosine": int | float,
 }
 
 
@@ -59,6 +61,11 @@ def read_origin(meta: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _select(values: Mapping[str, Any], types: Mapping[str, type]) -> dict[str, Any]:
-    """Select the values that have the right type."""
-    return {key: values[key] for key, kind in types.items() if isinstance(values.get(key), kind)}
+def _select(values: Mapping[str, Any], types: Mapping[str, type | UnionType]) -> dict[str, Any]:
+    """Select the values that have the right type, and numbers only if they are finite."""
+    found = {key: values[key] for key, kind in types.items() if isinstance(values.get(key), kind)}
+    return {
+        key: value
+        for key, value in found.items()
+        if not isinstance(value, float) or math.isfinite(value)
+    }

@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 from trfcli_pipeline.tasks.origin import read_origin
@@ -11,14 +12,14 @@ def test_what_is_recorded_is_read() -> None:
         "trf": {
             "encoder": {"name": "tiny", "source": "the directory tiny", "revision": None},
             "training": TRAINING,
-            "inference": {"backend": "torch", "precision": "bf16", "loss": 0.1},
+            "inference": {"backend": "torch", "precision": "bf16", "loss": 0},
             "stored_in": "fp16",
         }
     }
     assert read_origin(meta) == {
         "encoder": {"name": "tiny", "source": "the directory tiny"},
         "training": {"texts": 40, "chosen": {"epochs": 3}, "epochs": 3},
-        "inference": {"backend": "torch", "precision": "bf16", "loss": 0.1},
+        "inference": {"backend": "torch", "precision": "bf16", "loss": 0},
         "stored_in": "fp16",
     }
 
@@ -28,6 +29,6 @@ def test_pipelines_of_others_have_no_origin() -> None:
 
 
 def test_values_of_wrong_types_are_left_out() -> None:
-    damaged = {"texts": "many", "data": ["a.csv"], "metric": None, "versions": 3}
+    damaged = {"texts": "many", "data": ["a.csv"], "metric": None, "learn_rate": math.inf}
     meta = {"trf": {"training": damaged, "inference": {"loss": []}, "stored_in": 16}}
     assert read_origin(meta) == NOTHING
