@@ -99,7 +99,7 @@ def describe_end(finished: "AnnotationFinished", output: str) -> None:
         f"{label} {wording.thousands(number)}"
         for label, number in sorted(finished.labels.items(), key=lambda item: -item[1])
     ]
-    labels = f"; {wording.enumeration(counts)}" if counts else ""
+    labels = f"; predicted {wording.enumeration(counts)}" if counts else ""
     console.good(
         f"Annotated {wording.plural(finished.texts, 'text')}, "
         f"{wording.plural(finished.words, 'word')}, "

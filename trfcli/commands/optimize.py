@@ -112,7 +112,7 @@ def describe_sample(sampled: "Sampled", calibrate: DataSet, dev: DataSet) -> Non
     texts = wording.plural(sampled.all_texts, "text")
     if sampled.texts < sampled.all_texts:
         texts = f"{wording.thousands(sampled.texts)} of {texts}"
-    console.info(f"Comparing both pipelines on {texts} of {dev}")
+    console.info(f"Comparing the pipeline before and after on {texts} of {dev}")
 
 
 def table_rows(compared: "Compared") -> list[tuple[str, str, str, str]]:

@@ -186,8 +186,8 @@ def _shares(where: str, records: Iterable[Record]) -> Iterator[str]:
     if shared:
         yield (
             f"{plural(shared.number, 'text')} {where} {agree(shared.number, 'has', 'have')} labels "
-            f"with values between 0 and 1: training fits them, and everything else counts a label "
-            f"from {GOLD_THRESHOLD} {shared.first}"
+            f"with values between 0 and 1: training uses the values as they are; for scores, a "
+            f"label counts from {GOLD_THRESHOLD} on {shared.first}"
         )
 
 

@@ -18,6 +18,7 @@ from trfcli_pipeline.pipeline.loading import (
     keep_what_heads_read,
     load_pipeline,
 )
+from trfcli_pipeline.tasks.origin import read_origin
 
 # Keys that every file of metrics has.
 _METRICS = {"accuracy", "cats_macro_f", "ece", "intervals", "n_scored", "exclusive_classes"}
@@ -108,10 +109,16 @@ def _evaluate(
     if metrics is not None:
         metrics.write(f"{to_json(result.metrics(), indent=2)}\n")
     if page is not None:
-        pipeline = f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']}"
+        training = read_origin(nlp.meta)["training"] or {}
         page.write(
             report.render_report(
-                result, records, model=model, pipeline=pipeline, data=str(data), history=history
+                result,
+                records,
+                model=model,
+                pipeline=f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']}",
+                data=str(data),
+                history=history,
+                metric=training.get("metric", "score"),
             )
         )
     return result, records

@@ -50,6 +50,11 @@ class Data:
         counts = Counter(label for record in self.train for label in record.labels)
         return {label: counts[label] for label in self.labels}
 
+    @cached_property
+    def has_several_labels(self) -> bool:
+        """Whether any training text has several labels."""
+        return any(len(record.labels) > 1 for record in self.train)
+
 
 def read_data(
     train: DataSource,

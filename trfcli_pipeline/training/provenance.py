@@ -176,6 +176,7 @@ def describe_training(
         "training": {
             # Replaced below where the config or the data decided.
             **config.arguments.as_json(),
+            "chosen": config.arguments.chosen(),
             "texts": len(plan.data.train),
             "dev_texts": len(plan.data.dev),
             "labels": dict(plan.data.label_counts),
@@ -193,7 +194,7 @@ def describe_training(
             "device": plan.device,
             "versions": {name: installed_version(name) for name in _VERSIONS},
             "data": dict(files),
-            "metric": " + ".join(name for name, w in config.training["score_weights"].items() if w),
+            "metric": config.metric,
             "best_step": event.step,
             "score": event.score,
         },

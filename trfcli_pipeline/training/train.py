@@ -183,7 +183,7 @@ def _train(
     replaced = None
     if target.exists():
         in_place = target.resolve() == Path(model).expanduser().resolve()
-        replaced = before if in_place else "another pipeline"
+        replaced = before if in_place else "the pipeline that was there"
     if context.is_first:
         complete_meta(workspace.best, trainer.state, identity["the pipeline"], request)
         with phase(f"Saving {shown}"):
