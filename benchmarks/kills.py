@@ -117,10 +117,21 @@ def finish(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def prepare(folder: Path) -> list[Case]:
-    """Create models, data and outputs to replace, all with files of somebody else in them."""
-    os.chdir(folder)
-    log = folder / "log.txt"
+def run(args: tuple[str, ...], log: Path) -> None:
+    """Run `trf` in a fork until it ends.
+
+    Raises:
+        SystemExit: It failed.
+    """
+    if finish(start(args, log)):
+        raise SystemExit(f"trf {' '.join(args)} failed:\n{log.read_text()}")
+
+
+QUICK = ("--epochs", "2", "--eval-every", "2", "--batch-size", "8")
+
+
+def train_tiny(log: Path) -> list[str]:
+    """Create enc, base, model and train.jsonl in the working directory; return the lines of it."""
     save_tiny_bert(Path("enc"))
     rows = [
         json.dumps({"text": f"{text} {number}", "label": label})
@@ -128,19 +139,21 @@ def prepare(folder: Path) -> list[Case]:
         for text, label in zip(TEXTS, ("GOOD", "BAD"), strict=True)
     ]
     Path("train.jsonl").write_text("\n".join(rows) + "\n")
+    run(("init", "enc", "base", "--name", "base"), log)
+    run(("train", "base", "train.jsonl", "-o", "model", *QUICK), log)
+    return rows
 
-    def trf(*args: str) -> None:
-        if finish(start(args, log)):
-            raise SystemExit(f"trf {' '.join(args)} failed:\n{log.read_text()}")
 
-    quick = ("--epochs", "2", "--eval-every", "2", "--batch-size", "8")
-    trf("init", "enc", "base", "--name", "base")
-    trf("train", "base", "train.jsonl", "-o", "model", *quick)
+def prepare(folder: Path) -> list[Case]:
+    """Create models, data and outputs to replace, all with files of somebody else in them."""
+    os.chdir(folder)
+    log = folder / "log.txt"
+    rows = train_tiny(log)
     cases = [
         Case(("init", "enc", "init", "--name", "new", "-f"), Path("init"), predictions),
-        Case(("train", "train", "train.jsonl", *quick), Path("train"), predictions),
+        Case(("train", "train", "train.jsonl", *QUICK), Path("train"), predictions),
         Case(
-            ("train", "base", "train.jsonl", "-o", "trained", "-f", *quick),
+            ("train", "base", "train.jsonl", "-o", "trained", "-f", *QUICK),
             Path("trained"),
             predictions,
         ),
@@ -166,13 +179,13 @@ def prepare(folder: Path) -> list[Case]:
             ("evaluate", "model", "train.jsonl", "-o", "scores.json"), Path("scores.json"), metrics
         ),
     ]
-    trf("init", "enc", "init", "--name", "old")
+    run(("init", "enc", "init", "--name", "old"), log)
     for name in ("train", "trained", "fast"):
         shutil.copytree("init", name)
-    trf("package", "init", "out", "-B", "none", "--name", "pack", "--version", "1.0")
+    run(("package", "init", "out", "-B", "none", "--name", "pack", "--version", "1.0"), log)
     Path("two.jsonl").write_text("\n".join(rows[:2]) + "\n")
-    trf("annotate", "model", "two.jsonl", "rows.jsonl")
-    trf("evaluate", "model", "two.jsonl", "-o", "scores.json")
+    run(("annotate", "model", "two.jsonl", "rows.jsonl"), log)
+    run(("evaluate", "model", "two.jsonl", "-o", "scores.json"), log)
     for case in cases:
         if case.output.is_dir():
             for name in FOREIGN:

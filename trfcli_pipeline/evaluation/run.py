@@ -1,5 +1,6 @@
 """Run a pipeline on labeled texts, and score its text classifier."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -8,8 +9,9 @@ from typing import NamedTuple
 from spacy.language import Language
 from spacy.tokens import Doc
 
+from trfcli_pipeline.data.formats.rows import quoted
 from trfcli_pipeline.data.records import Record
-from trfcli_pipeline.errors import PipelineError, TrfError, one_line
+from trfcli_pipeline.errors import NonFiniteError, PipelineError, TrfError, one_line
 from trfcli_pipeline.evaluation.classifier import Classifier, gold_cats
 from trfcli_pipeline.evaluation.eval_prediction import Threshold, read_gold
 from trfcli_pipeline.evaluation.results import Evaluation, score_cats
@@ -50,6 +52,7 @@ def evaluate_classifier(
 
     Raises:
         PipelineError: The pipeline predicted no scores for a text.
+        NonFiniteError: It predicted one that is NaN or infinite.
         DataError: There is nothing to score, or the labels don't fit the classifier. This is
             checked before the pipeline runs.
     """
@@ -82,11 +85,13 @@ def predict_texts(
 
     Raises:
         PipelineError: The pipeline failed, or didn't return all texts.
+        NonFiniteError: The score of a text is NaN or infinite.
     """
     cats: list[dict[str, float]] = []
     n_words = 0
     start = time.perf_counter()
     for doc in _annotated(nlp, texts, batch_size):
+        check_scores(doc)
         cats.append(dict(doc.cats))
         n_words += count_words(doc)
         if on_doc is not None:
@@ -108,6 +113,20 @@ def _annotated(nlp: Language, texts: Sequence[str], batch_size: int) -> Iterator
             f"The pipeline failed: {one_line(error)}",
             hint="Run the command again with --debug for the traceback",
         ) from error
+
+
+def check_scores(doc: Doc) -> None:
+    """Check that the scores of a Doc are numbers: other components than ours don't.
+
+    Raises:
+        NonFiniteError: One is NaN or infinite.
+    """
+    for label, score in doc.cats.items():
+        if not math.isfinite(score):
+            raise NonFiniteError(
+                f"the score of {label} for the text {quoted(doc.text)} is {score}",
+                hint="The model's weights are damaged: load or train it again",
+            )
 
 
 def count_words(doc: Doc) -> int:

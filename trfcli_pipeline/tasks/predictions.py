@@ -1,6 +1,5 @@
 """Predict a batch of texts, and return the predictions as JSON values."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -14,7 +13,7 @@ from trfcli_pipeline.data.records import where
 from trfcli_pipeline.encoder.devices import trim_heap
 from trfcli_pipeline.errors import PipelineError, one_line
 from trfcli_pipeline.evaluation.classifier import TEXT_CLASSIFIERS, find_classifier
-from trfcli_pipeline.evaluation.run import count_words
+from trfcli_pipeline.evaluation.run import check_scores, count_words
 
 # Each takes about 400 bytes in the vocab.
 _KEPT_WORDS = 50_000
@@ -148,7 +147,7 @@ class Predictor:
         if len(docs) != len(texts):
             raise PipelineError(f"the pipeline returned {len(docs)} of {len(texts)} texts")
         for doc in docs:
-            _check_scores(doc.cats)
+            check_scores(doc)
         words = sum(map(count_words, docs))
         predicted = [self._labels(doc.cats) for doc in docs]
         labels = Counter(label for each in predicted for label in each)
@@ -181,12 +180,6 @@ class Predictor:
     def _labels(self, cats: Mapping[str, float]) -> list[str]:
         found = [label for each in self._classifiers for label in each.predicted_labels(cats)]
         return sorted(found, key=cats.__getitem__, reverse=True)
-
-
-def _check_scores(cats: Mapping[str, float]) -> None:
-    for label, score in cats.items():
-        if not math.isfinite(score):
-            raise PipelineError(f"the score of {label} is {score}")
 
 
 def _reason(error: Exception) -> str:
