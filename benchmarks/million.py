@@ -10,7 +10,6 @@ Each text has a word that no other text has, because a growing vocabulary takes 
 """
 
 import argparse
-import hashlib
 import json
 import os
 import random
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from contest import peak_mb
-from kills import TEXTS, train_tiny
+from tiny import TEXTS, digest, train_tiny
 
 # Seconds between two looks at the memory of a run.
 _PAUSE = 0.05
@@ -90,11 +89,6 @@ def tree(pid: int) -> Iterator[int]:
             yield from tree(int(child))
 
 
-def digest(file: str) -> str:
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def measure(texts: str, few: str, options: tuple[str, ...]) -> None:
     """Annotate few texts, all texts, and all texts with two kills; print what that took.
 
@@ -120,7 +114,7 @@ def measure(texts: str, few: str, options: tuple[str, ...]) -> None:
     outputs = ["few.out.jsonl", "all.out.jsonl", "killed.out.jsonl"]
     growth = sum(whole.peaks) / sum(small.peaks)
     print(f"peak memory of all texts ÷ few texts: {growth:.3f}")
-    expected, found = map(digest, outputs[1:])
+    expected, found = (digest(Path(each)) for each in outputs[1:])
     print(f"SHA-256: {expected}, with kills {found}")
     if expected != found:
         sys.exit("the output differs after the kills")

@@ -16,7 +16,7 @@ from trfcli_pipeline.evaluation.classifier import TEXT_CLASSIFIERS, find_classif
 from trfcli_pipeline.evaluation.run import check_scores, count_words
 
 # Each takes about 400 bytes in the vocab.
-_KEPT_WORDS = 50_000
+_KEPT_WORDS = 20_000
 
 _TOKEN_ATTRIBUTES = ("tag", "pos", "morph", "lemma", "dep")
 # As components declare what they assign.

@@ -9,6 +9,7 @@ from functools import partial
 from typing import IO, Any
 
 from trfcli_pipeline.data.formats.json import to_json
+from trfcli_pipeline.data.formats.parquet_rows import open_parquet, parquet_rows
 from trfcli_pipeline.data.formats.rows import (
     COPY_AGAIN,
     LABEL_KEYS,
@@ -110,13 +111,12 @@ def _with_label_list(row: dict[str, Any]) -> dict[str, Any]:
 
 def _read_parquet(stream: IO[bytes], name: str) -> Rows:
     try:
-        import pyarrow.parquet
+        import pyarrow.parquet  # noqa: F401 - to find out whether it is installed
     except ImportError as error:
         hint = 'pip install "trfcli[parquet]"'
         raise DataError(f"{name}: pyarrow is needed to read Parquet files", hint=hint) from error
     try:
-        batches = pyarrow.parquet.ParquetFile(stream).iter_batches(batch_size=1024)
-        rows = (row for batch in batches for row in batch.to_pylist())
+        rows = parquet_rows(open_parquet(stream, name), name)
         for place, row in enumerate(rows, start=1):
             match row.get("cats"):
                 case dict() as cats:
@@ -125,6 +125,8 @@ def _read_parquet(stream: IO[bytes], name: str) -> Rows:
                 case [tuple(), *_] | [] as pairs:
                     row["cats"] = dict(pairs)
             yield place, _with_label_list(row)
+    except DataError:
+        raise
     except Exception as error:  # a damaged file may have values that Python doesn't have
         raise DataError(f"{name}: not a Parquet file, or damaged", hint=COPY_AGAIN) from error
 
