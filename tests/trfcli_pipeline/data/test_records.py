@@ -47,13 +47,15 @@ def test_texts_and_cats_round_trip(
 @settings(max_examples=40)
 @given(data=st.data())
 def test_tables_round_trip(scratch: Path, suffix: str, delimiter: str, data: st.DataObject) -> None:
-    table_names = names.map(str.strip).filter(bool)
-    rows = data.draw(st.lists(st.tuples(texts, table_names), min_size=1))
+    # An apostrophe before a formula is taken for one that we wrote.
+    texts_of_others = texts.filter(lambda text: not text.startswith("'"))
+    table_names = names.map(str.strip).filter(bool).filter(lambda name: name[0] != "'")
+    rows = data.draw(st.lists(st.tuples(texts_of_others, table_names), min_size=1))
     path = put(scratch / f"one{suffix}", as_table([("text", "label"), *rows], delimiter))
     assert plain(read_records(path, labeled=True)) == [(t, {label: 1.0}) for t, label in rows]
 
     several = st.lists(table_names.filter(lambda name: "|" not in name), unique=True)
-    many = data.draw(st.lists(st.tuples(texts, several), min_size=1))
+    many = data.draw(st.lists(st.tuples(texts_of_others, several), min_size=1))
     table = [("labels", "text"), *(("|".join(labels), text) for text, labels in many)]
     path = put(scratch / f"many{suffix}", as_table(table, delimiter))
     expected = [(text, dict.fromkeys(labels, 1.0)) for text, labels in many]
