@@ -1,6 +1,5 @@
 """Predict a batch of texts, and return the predictions as JSON values."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -14,10 +13,10 @@ from trfcli_pipeline.data.records import location
 from trfcli_pipeline.encoder.devices import trim_heap
 from trfcli_pipeline.errors import PipelineError, one_line
 from trfcli_pipeline.evaluation.classifier import find_classifiers, predicted_labels
-from trfcli_pipeline.evaluation.run import count_words
+from trfcli_pipeline.evaluation.run import check_scores, count_words
 
 # Each takes about 400 bytes in the vocab.
-_KEPT_WORDS = 50_000
+_KEPT_WORDS = 20_000
 
 _TOKEN_ATTRIBUTES = ("tag", "pos", "morph", "lemma", "dep")
 # As components declare what they assign.
@@ -156,7 +155,7 @@ class Predictor:
         if len(docs) != len(texts):
             raise PipelineError(f"the pipeline returned {len(docs)} of {len(texts)} texts")
         for doc in docs:
-            _check_scores(doc.cats)
+            check_scores(doc)
         words = sum(map(count_words, docs))
         predicted = [predicted_labels(doc.cats, self.classifiers) for doc in docs]
         labels = Counter(label for each in predicted for label in each)
@@ -185,12 +184,6 @@ class Predictor:
         if names:
             row["tokens"] = [_token(token, names) for token in doc]
         return row
-
-
-def _check_scores(cats: Mapping[str, float]) -> None:
-    for label, score in cats.items():
-        if not math.isfinite(score):
-            raise PipelineError(f"the score of {label} is {score}")
 
 
 def _reason(error: Exception) -> str:

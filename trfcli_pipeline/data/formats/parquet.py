@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import IO, Any
 
+from trfcli_pipeline.data.formats.parquet_rows import BATCH_ROWS, bounded_rows, open_parquet
 from trfcli_pipeline.data.formats.rows import COPY_AGAIN, Format, RawFile, Rows
 from trfcli_pipeline.errors import DataError
 
@@ -17,11 +18,10 @@ def _read_parquet(file: RawFile) -> Rows:
             f"{file.name}: pyarrow is needed to read Parquet files", hint=hint
         ) from error
     try:
-        schema, batches = _open_table(file.stream)
+        schema, batches = _open_table(file.stream, file.name)
         file.columns = schema.names
         file.label_names = _class_names(schema.metadata or {})
-        rows = (row for batch in batches for row in batch.to_pylist())
-        for place, row in enumerate(rows, start=1):
+        for place, row in enumerate(bounded_rows(batches, file.name), start=1):
             match row.get("cats"):
                 case dict() as cats:
                     # In a struct column every row has every key, with null for missing ones.
@@ -29,20 +29,21 @@ def _read_parquet(file: RawFile) -> Rows:
                 case [tuple(), *_] | [] as pairs:
                     row["cats"] = dict(pairs)
             yield place, row
+    except DataError:
+        raise
     except Exception as error:  # a damaged file may have values that Python doesn't have
         raise DataError(f"{file.name}: not a Parquet file, or damaged", hint=COPY_AGAIN) from error
 
 
-def _open_table(stream: IO[bytes]) -> tuple[Any, Iterator[Any]]:
+def _open_table(stream: IO[bytes], name: str) -> tuple[Any, Iterator[Any]]:
     """The schema and the batches of rows of a Parquet or Arrow file."""
     import pyarrow
-    import pyarrow.parquet
 
     start = stream.read(6)
     stream.seek(0)
     if start.startswith(b"PAR1"):
-        table = pyarrow.parquet.ParquetFile(stream)
-        return table.schema_arrow, table.iter_batches(batch_size=1024)
+        table = open_parquet(stream, name)
+        return table.schema_arrow, table.iter_batches(batch_size=BATCH_ROWS)
     if start == b"ARROW1":
         arrow = pyarrow.ipc.open_file(stream)
         return arrow.schema, (arrow.get_batch(at) for at in range(arrow.num_record_batches))
