@@ -135,7 +135,7 @@ class Group(HelpLayout, TyperGroup):
         super().format_options(ctx, formatter)
 
 
-def _limit_spinning() -> None:
+def limit_spinning() -> None:
     """Let torch's waiting threads give up their cores soon. Call this before importing torch."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPIN_COUNT)
@@ -154,7 +154,7 @@ class Command(HelpLayout, TyperCommand):
         console.configure(**given)
         if not console.settings.debug:
             console.silence_libraries()
-        _limit_spinning()
+        limit_spinning()
         for param in self.params:
             # Such as the value of a shell variable that isn't set.
             if ctx.params.get(param.name or "") == "":
