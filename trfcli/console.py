@@ -7,6 +7,7 @@ no progress bars, only the same facts as plain lines. rich is imported where it 
 
 import codecs
 import io
+import logging
 import os
 import re
 import sys
@@ -45,7 +46,7 @@ _LONG = 2.0
 _UNBREAKABLE = re.compile(r"(?<=: )trf .+$|\d %")
 _FALLBACKS = {"✔": "[+]", "ℹ": "[i]", "⚠": "[!]", "✘": "[x]"}
 # As wide as the originals, to keep columns aligned.
-_FALLBACKS |= dict(zip("─━╸…×←␣", "-=->x<_", strict=True))
+_FALLBACKS |= dict(zip("─━╸…×←→␣", "-=->x<>_", strict=True))
 _FALLBACKS |= dict(zip(FRAMES, cycle("|/-\\")))
 
 
@@ -145,6 +146,30 @@ def warn(message: str) -> None:
     _write(message, "⚠", typer.colors.YELLOW)
 
 
+class _Remarks(logging.Handler):
+    """Prints what the library remarks about data files, each remark once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        # A file is opened more than once: to check its beginning, and to read it.
+        if message not in self._shown:
+            self._shown.add(message)
+            show = warn if record.levelno >= logging.WARNING else info
+            show(message)
+
+
+def show_remarks() -> None:
+    """Print the remarks of the library from here on."""
+    logger = logging.getLogger("trfcli_pipeline")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.handlers = [_Remarks()]
+
+
 def fail(message: str, *, hint: str | None = None) -> None:
     """Report an error, with the lines of its hint below it."""
     _write(message, "✘", typer.colors.RED)
@@ -179,16 +204,21 @@ def _clear_status() -> None:
 
 
 def data(text: str) -> None:
-    """Print a text as it is."""
+    """Print a text as it is, at once."""
     _clear_status()
-    print(text)
+    print(text, flush=True)
 
 
-def data_json(value: object) -> None:
-    """Print a value as JSON, without characters that a terminal would act on."""
+def data_json(value: object, *, indent: int | None = 2) -> None:
+    """Print a value as JSON, without characters that a terminal would act on.
+
+    Args:
+        value: The value.
+        indent: Spaces per level; None for one line.
+    """
     from trfcli_pipeline.data.formats.json import escape_invisible, to_json
 
-    data(escape_invisible(to_json(value, indent=2)))
+    data(escape_invisible(to_json(value, indent=indent)))
 
 
 def data_line(*facts: str, indent: int = 1) -> None:

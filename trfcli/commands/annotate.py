@@ -8,6 +8,7 @@ import typer
 
 from trfcli import console, wording
 from trfcli.options import (
+    DataSet,
     DeviceOption,
     ForceOption,
     ModelArgument,
@@ -23,7 +24,7 @@ EXIT_SKIPPED = 3
 
 def annotate(
     model: ModelArgument,
-    source: Annotated[str, texts_argument(metavar="INPUT", show_default=False)],
+    source: Annotated[DataSet, texts_argument(metavar="INPUT", show_default=False)],
     output: Annotated[
         str,
         typer.Argument(
@@ -98,7 +99,7 @@ def describe_end(finished: "AnnotationFinished", output: str) -> None:
         f"{label} {wording.thousands(number)}"
         for label, number in sorted(finished.labels.items(), key=lambda item: -item[1])
     ]
-    labels = f"; {wording.enumeration(counts)}" if counts else ""
+    labels = f"; predicted {wording.enumeration(counts)}" if counts else ""
     console.good(
         f"Annotated {wording.plural(finished.texts, 'text')}, "
         f"{wording.plural(finished.words, 'word')}, "

@@ -1,12 +1,14 @@
 """Run a pipeline on labeled texts, and score its text classifier."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from trfcli_pipeline.data.formats.rows import quoted
 from trfcli_pipeline.data.records import Record
-from trfcli_pipeline.errors import PipelineError, TrfError, one_line
+from trfcli_pipeline.errors import NonFiniteError, PipelineError, TrfError, one_line
 from trfcli_pipeline.evaluation.classifier import Classifier, gold_cats
 from trfcli_pipeline.evaluation.eval_prediction import Threshold, read_gold
 from trfcli_pipeline.evaluation.results import Evaluation, score_cats
@@ -54,6 +56,7 @@ def evaluate_classifier(
 
     Raises:
         PipelineError: The pipeline predicted no scores for a text.
+        NonFiniteError: It predicted one that is NaN or infinite.
         DataError: There is nothing to score, or the labels don't fit the classifier. This is
             checked before the pipeline runs.
     """
@@ -88,6 +91,7 @@ def predict_texts(
 
     Raises:
         PipelineError: The pipeline failed, or didn't return all texts.
+        NonFiniteError: The score of a text is NaN or infinite.
     """
     cats: list[dict[str, float]] = []
     n_words = 0
@@ -96,6 +100,7 @@ def predict_texts(
     if title is not None:
         docs = track(docs, title, total=len(texts), unit="texts")
     for doc in docs:
+        check_scores(doc)
         cats.append(dict(doc.cats))
         n_words += count_words(doc)
         if on_doc is not None:
@@ -117,6 +122,20 @@ def _annotated(nlp: "Language", texts: Sequence[str], batch_size: int) -> Iterat
             f"The pipeline failed: {one_line(error)}",
             hint="Run the command again with --debug for the traceback",
         ) from error
+
+
+def check_scores(doc: "Doc") -> None:
+    """Check that the scores of a Doc are numbers: other components than ours don't.
+
+    Raises:
+        NonFiniteError: One is NaN or infinite.
+    """
+    for label, score in doc.cats.items():
+        if not math.isfinite(score):
+            raise NonFiniteError(
+                f"the score of {label} for the text {quoted(doc.text)} is {score}",
+                hint="The model's weights are damaged: load or train it again",
+            )
 
 
 def count_words(doc: "Doc") -> int:

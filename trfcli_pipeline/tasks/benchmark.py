@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.data.package_data import shipped_path
-from trfcli_pipeline.data.reading import track_reading
-from trfcli_pipeline.data.records import iter_records
+from trfcli_pipeline.data.reading import Reading
+from trfcli_pipeline.data.reading.tracking import track_reading
 from trfcli_pipeline.pipeline.loading import check_pipeline
 from trfcli_pipeline.progress import phase
 
@@ -78,7 +78,7 @@ class Benchmark:
 
 def benchmark(
     models: Sequence[str],
-    data: str | Path = DEFAULT_TEXTS,
+    data: DataSource = DEFAULT_TEXTS,
     *,
     max_texts: int | None = None,
     rounds: int = 5,
@@ -108,7 +108,7 @@ def benchmark(
     """
     for model in models:
         check_pipeline(model)
-    records = track_reading(iter_records(data, labeled=False), data)
+    records = track_reading(Reading(data, labeled=False), data)
     texts = [record.text for record in islice(records, max_texts)]
     # torch takes seconds to import, so the checks above come first.
     from trfcli_pipeline.encoder.devices import resolve_device

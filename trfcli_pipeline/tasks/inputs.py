@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable
 
+from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.data.reading import check_beginning
 from trfcli_pipeline.pipeline.loading import check_pipeline
 
 
 def check_inputs(
-    model: str, *, texts: Iterable[str | None] = (), labeled: Iterable[str | None] = ()
+    model: str,
+    *,
+    texts: Iterable[DataSource | None] = (),
+    labeled: Iterable[DataSource | None] = (),
 ) -> None:
     """Check that a pipeline and data files are there, and that the files begin as records do.
 
@@ -21,7 +25,7 @@ def check_inputs(
         DataError: There is no such file, or its first record is bad.
     """
     check_pipeline(model)
-    for paths, is_labeled in ((texts, False), (labeled, True)):
-        for path in paths:
-            if path is not None:
-                check_beginning(path, labeled=is_labeled)
+    for sources, is_labeled in ((texts, False), (labeled, True)):
+        for source in sources:
+            if source is not None:
+                check_beginning(source, labeled=is_labeled)

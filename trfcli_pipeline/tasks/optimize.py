@@ -12,11 +12,12 @@ from packaging.requirements import Requirement
 from spacy.language import Language
 from spacy.util import get_minor_version_range
 
+from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.data.files import directory_bytes
 from trfcli_pipeline.data.outputs.directories import OutputDirectory, open_directory
 from trfcli_pipeline.data.outputs.manifest import update_meta
-from trfcli_pipeline.data.reading import track_reading
-from trfcli_pipeline.data.records import Record, iter_records
+from trfcli_pipeline.data.reading import read_records
+from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.encoder.backends import Backend, Encoder, InferenceConfig, cast_weights
 from trfcli_pipeline.encoder.capabilities import pad_id
 from trfcli_pipeline.encoder.openvino_export import convert
@@ -81,11 +82,11 @@ OptimizationEvent = Sampled | Compared | Saved
 def optimize(
     model: str,
     output: Path,
-    calibrate: str,
+    calibrate: DataSource,
     *,
     precision: InferencePrecision = "int8",
     backend: Backend = "openvino",
-    dev: str | None = None,
+    dev: DataSource | None = None,
     max_loss: float | None = None,
     force: bool = False,
 ) -> Generator[OptimizationEvent, None, None]:
@@ -124,15 +125,15 @@ def optimize(
 def _optimize(
     model: str,
     claim: OutputDirectory,
-    calibrate: str,
-    dev: str | None,
+    calibrate: DataSource,
+    dev: DataSource | None,
     backend: Backend,
     precision: InferencePrecision,
     max_loss: float | None,
 ) -> Iterator[OptimizationEvent]:
     check_pipeline(model)
     claim.check_room(directory_bytes(locate_pipeline(model)))
-    records = list(track_reading(iter_records(calibrate, labeled=False), calibrate))
+    records = read_records(calibrate, labeled=False)
     before, after = (load_pipeline(model, device="cpu") for _ in range(2))
     old, new = require_encoder(before), require_encoder(after)
     was = old.model.shim.inference

@@ -18,10 +18,11 @@ from packaging.requirements import Requirement
 from spacy.cli.package import FILENAMES_DOCS, TEMPLATE_INIT, get_meta
 from spacy.util import load_config
 
+from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.data.files import directory_bytes
 from trfcli_pipeline.data.outputs import manifest
 from trfcli_pipeline.data.outputs.directories import Kind, open_directory
-from trfcli_pipeline.data.records import read_records
+from trfcli_pipeline.data.reading import read_records
 from trfcli_pipeline.errors import ArgumentError, OutputError, PipelineError, one_line
 from trfcli_pipeline.pipeline.language import DISTRIBUTION
 from trfcli_pipeline.pipeline.saved import entry_names
@@ -82,7 +83,7 @@ def package(
     formats: Sequence[str] = ("sdist", "wheel"),
     half: bool = False,
     verify: bool = False,
-    texts: str | None = None,
+    texts: DataSource | None = None,
     force: bool = False,
 ) -> Package:
     """Build an installable package from a pipeline directory.
@@ -153,7 +154,7 @@ def package(
 
 
 def _check_arguments(
-    formats: Sequence[str], *, half: bool, verify: bool, texts: str | None
+    formats: Sequence[str], *, half: bool, verify: bool, texts: DataSource | None
 ) -> None:
     unknown = [form for form in formats if form not in ARCHIVES]
     if unknown:
@@ -170,7 +171,7 @@ def _check_arguments(
         timestamp()
 
 
-def _read_texts(path: str) -> Sequence[str]:
+def _read_texts(path: DataSource) -> Sequence[str]:
     return evenly([record.text for record in read_records(path, labeled=False)], _MAX_TEXTS)
 
 

@@ -9,6 +9,7 @@ import torch
 from thinc.api import fix_random_seed
 
 from trfcli_pipeline.data.checks import data_warnings
+from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.data.outputs.directories import OutputDirectory
 from trfcli_pipeline.data.outputs.spaces import is_full
 from trfcli_pipeline.data.outputs.staging import staged_directory
@@ -55,9 +56,9 @@ _MEMORY = 3 * 2**30
 
 def train_textcat(
     model: str,
-    train: str,
+    train: DataSource,
     *,
-    dev: str | None = None,
+    dev: DataSource | None = None,
     output: Path | None = None,
     arguments: TrainingArguments | None = None,
     resume: bool = False,
@@ -105,8 +106,8 @@ def train_textcat(
 
 def _train(
     model: str,
-    train: str,
-    dev: str | None,
+    train: DataSource,
+    dev: DataSource | None,
     output: Path | None,
     arguments: TrainingArguments,
     claim: OutputDirectory,
@@ -182,7 +183,7 @@ def _train(
     replaced = None
     if target.exists():
         in_place = target.resolve() == Path(model).expanduser().resolve()
-        replaced = before if in_place else "another pipeline"
+        replaced = before if in_place else "the pipeline that was there"
     if context.is_first:
         complete_meta(workspace.best, trainer.state, identity["the pipeline"], request)
         with phase(f"Saving {shown}"):

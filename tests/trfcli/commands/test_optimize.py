@@ -32,7 +32,7 @@ def test_default_is_int8_with_openvino(run: Run, workspace: Path) -> None:
     assert result.exit_code == 0, result.output
     calibrating, comparing, saved, following = result.stderr.splitlines()
     assert calibrating == "ℹ Calibrating on 2 segments of texts.jsonl"
-    assert comparing == "ℹ Comparing both pipelines on 2 texts of texts.jsonl"
+    assert comparing == "ℹ Comparing the pipeline before and after on 2 texts of texts.jsonl"
     assert saved.startswith("✔ Saved en_pipeline to fast (")
     assert saved.endswith("): sentencizer, trf_wordpiecer, trf_tok2vec")
     assert following == "  Next: trf package fast ./out"

@@ -11,7 +11,14 @@ import typer
 
 from trfcli import console
 from trfcli.commands.train_textcat import messages
-from trfcli.options import batch_size_option, data_argument, device_option, pipeline_argument
+from trfcli.options import (
+    DataSet,
+    batch_size_option,
+    data_argument,
+    data_option,
+    device_option,
+    pipeline_argument,
+)
 
 _data = partial(typer.Option, rich_help_panel="Data and output", show_default=False)
 _training = partial(typer.Option, rich_help_panel="Training")
@@ -23,14 +30,16 @@ _interruptions = partial(typer.Option, rich_help_panel="Interruptions")
 def train_textcat(
     context: typer.Context,
     model: Annotated[str, pipeline_argument(metavar="MODEL", help="Directory of a pipeline.")],
-    train: Annotated[str, data_argument(metavar="TRAIN")],
+    train: Annotated[list[DataSet], data_argument(metavar="TRAIN")],
     dev: Annotated[
-        str | None,
-        _data(
+        DataSet | None,
+        data_option(
             "--dev",
             "-d",
             metavar="FILE",
+            rich_help_panel="Data and output",
             help="Labeled texts on which the best checkpoint is chosen.",
+            show_default=False,
         ),
     ] = None,
     output: Annotated[
@@ -227,14 +236,15 @@ def train_textcat(
     names = {each.name for each in fields(TrainingArguments)}
     chosen = {name: value for name, value in context.params.items() if name in names}
     arguments = TrainingArguments(**chosen, overrides=context.obj)
-    check_inputs(model, labeled=[train, dev])
+    data = DataSet.joined(train)
+    check_inputs(model, labeled=[data, dev])
 
     from trfcli_pipeline.training import events
     from trfcli_pipeline.training import train as task
 
     reported = task.train_textcat(
         model,
-        train,
+        data,
         dev=dev,
         output=output,
         arguments=arguments,
