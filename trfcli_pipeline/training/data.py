@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from trfcli_pipeline.data.dataset import DataSource
+from trfcli_pipeline.data.dataset import DataSource, ReadingOptions, as_dataset
 from trfcli_pipeline.data.labels import check_labels, is_exclusive, label_names
 from trfcli_pipeline.data.reading import Reading
 from trfcli_pipeline.data.reading.columns import PAIR_MARK
@@ -16,7 +16,7 @@ from trfcli_pipeline.data.records import Record, where
 from trfcli_pipeline.data.splitting import stratified_split
 from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.training.arguments import TrainingArguments
-from trfcli_pipeline.training.config import TrainingConfig
+from trfcli_pipeline.training.config import TrainingConfig, read_config
 
 # What divides the texts of a pair for the encoder.
 _SEPARATOR = "components.trf_wordpiecer.separator"
@@ -72,6 +72,8 @@ def read_data(
         DataError: The texts or the config file can't be used.
         ArgumentError: An override can't be used.
     """
+    train = _with_settings(train, "train", arguments)
+    dev = None if dev is None else _with_settings(dev, "dev", arguments)
     files: dict[DataSource, Sequence[Record]] = {}
     for source in [train] if dev is None else [train, dev]:
         reading = Reading(source, labeled=True)
@@ -105,6 +107,15 @@ def read_data(
             "final model will be kept (--dev)"
         )
     return Data(train_records, dev_records, origin, labels, dev_decides, n_available), config
+
+
+def _with_settings(source: DataSource, corpus: str, arguments: TrainingArguments) -> DataSource:
+    """Read a data set as the config file says in its section for a corpus."""
+    if arguments.config is None:
+        return source
+    section = read_config(arguments.config).get("corpora", {}).get(corpus, {})
+    data = as_dataset(source)
+    return replace(data, options=data.options.completed(ReadingOptions.of(section)))
 
 
 def _check_exclusive(files: Mapping[DataSource, Sequence[Record]]) -> None:
