@@ -19,9 +19,9 @@ from trfcli_pipeline.evaluation.run import count_words
 # Each takes about 400 bytes in the vocab.
 _KEPT_WORDS = 50_000
 
-_TOKEN_ATTRIBUTES = ("tag", "pos", "morph", "lemma", "dep")
+TOKEN_ATTRIBUTES = ("tag", "pos", "morph", "lemma", "dep")
 # As components declare what they assign.
-_PREDICTIONS = {"doc.cats", "doc.ents", "doc.spans", *(f"token.{n}" for n in _TOKEN_ATTRIBUTES)}
+_PREDICTIONS = {"doc.cats", "doc.ents", "doc.spans", *(f"token.{n}" for n in TOKEN_ATTRIBUTES)}
 
 
 class Batch(NamedTuple):
@@ -96,6 +96,16 @@ class Predictor:
             if meta.factory in TEXT_CLASSIFIERS and getattr(nlp.get_pipe(name), "labels", None)
         ]
 
+    @property
+    def labels(self) -> list[str]:
+        """The labels of all text classifiers."""
+        return [label for each in self._classifiers for label in each.labels]
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether exactly one label is predicted for every text."""
+        return len(self._classifiers) == 1 and self._classifiers[0].exclusive
+
     def __call__(self, batch: Batch) -> Predicted:
         """Predict the texts of a batch.
 
@@ -160,7 +170,7 @@ class Predictor:
     def _row(self, doc: Doc, labels: list[str]) -> dict[str, Any]:
         row: dict[str, Any] = {}
         if doc.cats or "doc.cats" in self._assigned:
-            row["cats"] = {label: _shortest(score) for label, score in doc.cats.items()}
+            row["cats"] = {label: shortest(score) for label, score in doc.cats.items()}
             row["labels"] = labels
         if doc.ents or "doc.ents" in self._assigned:
             row["ents"] = [_span(ent) for ent in doc.ents]
@@ -170,7 +180,7 @@ class Predictor:
             }
         names = [
             name
-            for name in _TOKEN_ATTRIBUTES
+            for name in TOKEN_ATTRIBUTES
             # has_annotation is true for an empty Doc.
             if f"token.{name}" in self._assigned or (len(doc) and doc.has_annotation(name.upper()))
         ]
@@ -193,7 +203,7 @@ def _reason(error: Exception) -> str:
     return getattr(error, "message", None) or one_line(error)
 
 
-def _shortest(score: float) -> float:
+def shortest(score: float) -> float:
     """Return the float with the fewest digits that is the same float32."""
     return float(str(np.float32(score)))
 

@@ -20,11 +20,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from trfcli_pipeline.data.files import kind_of_file
+from trfcli_pipeline.data.formats.csv_writer import CsvWriter
 from trfcli_pipeline.data.formats.docbin import DOCBIN, DocBinWriter
-from trfcli_pipeline.data.formats.json import JSON, JSONL, JsonlWriter
-from trfcli_pipeline.data.formats.rows import COPY_AGAIN, Format, Rows, Writer
-from trfcli_pipeline.data.formats.tables import CSV, PARQUET, TSV, TableWriter
+from trfcli_pipeline.data.formats.json import JSON, JSONL
+from trfcli_pipeline.data.formats.jsonl_writer import JsonlWriter
+from trfcli_pipeline.data.formats.parquet_writer import ParquetWriter
+from trfcli_pipeline.data.formats.rows import COPY_AGAIN, Format, Rows
+from trfcli_pipeline.data.formats.tables import CSV, PARQUET, TSV
 from trfcli_pipeline.data.formats.txt import TXT
+from trfcli_pipeline.data.formats.writing import Writer
+from trfcli_pipeline.data.formats.xlsx_writer import XlsxWriter
 from trfcli_pipeline.errors import DataError
 
 STDIN = "-"
@@ -39,8 +44,10 @@ FORMATS = {
 }
 WRITERS: dict[str, Callable[[], Writer]] = {
     ".jsonl": JsonlWriter,
-    ".csv": partial(TableWriter, ","),
-    ".tsv": partial(TableWriter, "\t"),
+    ".csv": partial(CsvWriter, ","),
+    ".tsv": partial(CsvWriter, "\t"),
+    ".parquet": ParquetWriter,
+    ".xlsx": XlsxWriter,
     ".spacy": DocBinWriter,
 }
 
@@ -86,6 +93,7 @@ def open_writer(path: Path | str) -> Writer:
 
     Raises:
         DataError: The suffix is unknown, or the format can only be read.
+        OutputError: A package for the format isn't installed.
     """
     if str(path) == STDIN:
         return JsonlWriter()
