@@ -176,6 +176,7 @@ def annotate(
             skipped.rewind(file.state.get("skipped"))
         yield AnnotationStarted(total, progress.texts, writer.resumable)
 
+        state = progress.state if writer.resumable else dict[str, Any]
         words_before, start = progress.words, time.perf_counter()
         # The workers run ahead of the output, so the batches are read from two places.
         batches, sent = tee(make_batches(records, batch_size))
@@ -188,11 +189,10 @@ def annotate(
                 if skipped is not None:
                     skipped.add(failed)
                 if content or writer.resumable:
-                    state = progress.state() if writer.resumable else {}
-                    file.append(_compressed(output, content), state)
+                    file.append(_compressed(output, content), state())
                 yield BatchAnnotated(len(batch), predicted.words)
             if content := rows.end():
-                file.append(_compressed(output, content), file.state)
+                file.append(_compressed(output, content), state())
         seconds = time.perf_counter() - start
     yield AnnotationFinished(
         texts=progress.texts - (skipped.number if skipped else 0),
@@ -258,6 +258,6 @@ def _survey(source: str, read: Callable[..., Records], output: str, writer: Writ
     if most is not None and survey.total > most:
         raise DataError(
             f"{source}: has {survey.total:,} texts, but {output} can hold at most {most:,}",
-            hint="Write a .csv, .parquet or .jsonl file instead",
+            hint=writer.instead,
         )
     return survey

@@ -76,10 +76,16 @@ class AnnotatedRows:
         own = self._survey.columns()
         if not self._surveyed:
             own = dict.fromkeys(own, "text")
-        columns = OutputColumns.choose(own, self._survey.replaced(), predictions)
+        predicted = {key: self._form.kind(key) for row in predictions for key in row}
+        columns = OutputColumns.choose(own, self._survey.replaced(), predicted)
         return columns, self._writer.start(columns.kinds)
 
 
 def _user_data(record: Record) -> dict[str, Any]:
     """What a Doc has no other place for: the other columns, with the user's labels."""
-    return {column: value for column, value in row_of(record).items() if column != "text"}
+    rest = row_of(record)
+    columns = [column for column, value in rest.items() if value == record.text]
+    if columns:
+        # One of them is the text.
+        del rest["text" if "text" in columns else columns[0]]
+    return rest

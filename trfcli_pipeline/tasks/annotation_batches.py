@@ -57,18 +57,13 @@ def check_records(
 
 def _bad_record(nlp: Language, writer: Writer, record: Record) -> BadRecord | None:
     if len(record.text) > nlp.max_length:
-        reason, advice = (
-            (
-                f"the text has {len(record.text):,} characters, but the pipeline takes at most "
-                f"{nlp.max_length:,}"
-            ),
-            "Split the text",
+        reason = (
+            f"the text has {len(record.text):,} characters, but the pipeline takes at most "
+            f"{nlp.max_length:,}"
         )
-    elif refusal := writer.refusal(row_of(record)):
-        reason, advice = refusal, "Write a .csv, .parquet or .jsonl file instead"
-    else:
-        return None
-    return BadRecord(record.line, reason, advice, record.text)
+        return BadRecord(record.line, reason, "Split the text", record.text)
+    refusal = writer.refusal(row_of(record))
+    return BadRecord(record.line, refusal, writer.instead, record.text) if refusal else None
 
 
 def make_batches(records: Records, size: int) -> Iterator[list[Record | BadRecord]]:

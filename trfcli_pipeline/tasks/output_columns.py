@@ -6,7 +6,7 @@ from itertools import count
 from typing import Any, Self
 
 from trfcli_pipeline.data.formats.rows import LABEL_KEYS
-from trfcli_pipeline.data.formats.writing import Kind, kind_of
+from trfcli_pipeline.data.formats.writing import Kind
 
 # What a prediction is called whose own name is taken.
 SUFFIX = "_predicted"
@@ -35,20 +35,16 @@ class OutputColumns:
         cls,
         own: Mapping[str, Kind],
         replaced: Collection[str],
-        predictions: Iterable[Mapping[str, Any]],
+        predicted: Mapping[str, Kind],
     ) -> Self:
         """Choose the columns before the first row.
 
         Args:
             own: The columns of the input, and what they have.
             replaced: Those of them that an earlier run has written.
-            predictions: The predictions for some texts.
+            predicted: The predictions in order, and what they have.
         """
         kept = {column: kind for column, kind in own.items() if column not in replaced}
-        predicted: dict[str, Kind] = {}
-        for row in predictions:
-            for key, value in row.items():
-                predicted[key] = kind_of(value) or predicted.get(key, "text")
         names = _free_names(predicted, kept.keys())
         kinds = {**kept, **{names[key]: kind for key, kind in predicted.items()}}
         return cls(kinds, names, list(replaced))

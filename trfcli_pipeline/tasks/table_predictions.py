@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trfcli_pipeline.data.formats.json import to_json
+from trfcli_pipeline.data.formats.writing import Kind
 
 _SEPARATOR = "|"
 
@@ -46,6 +47,10 @@ class TableForm:
         if self.scores:
             cells |= {f"score_{label}": score for label, score in cats.items()}
         return {**cells, **others}
+
+    def kind(self, column: str) -> Kind:
+        """What a column has."""
+        return "number" if column == "score" or column.startswith("score_") else "text"
 
     def _join(self, labels: Sequence[str]) -> str:
         # The same for all cells, and such that a reader gets every label back.

@@ -15,6 +15,10 @@ def test_exclusive_label_is_a_cell() -> None:
         "ents": [],
     }
     assert form({"cats": {}, "labels": []}) == {"label": None, "score": None}
+    # Also if no text of the first batch has a label.
+    assert [form.kind(column) for column in ("label", "score", "score_A", "ents")] == [
+        *("text", "number", "number", "text")
+    ]
 
 
 def test_scores_of_all_labels_follow() -> None:

@@ -21,6 +21,7 @@ class Writer:
         takes_docs: Whether batches are those of `DocBinWriter`.
         is_table: Whether all rows have the same columns.
         most_rows: How many rows a file holds; None if there is no limit.
+        instead: What to do if a file can't hold the rows.
         left_out: Keys of rows that the table has no column for.
     """
 
@@ -28,6 +29,7 @@ class Writer:
     takes_docs = False
     is_table = True
     most_rows: int | None = None
+    instead: str | None = None
 
     def __init__(self) -> None:
         self.left_out: set[str] = set()

@@ -9,7 +9,6 @@ from trfcli_pipeline.data.formats.rows import quoted
 from trfcli_pipeline.data.formats.writing import Kind, Writer, as_text, needs_extra
 from trfcli_pipeline.errors import OutputError
 
-_OTHER_FORMATS = "Write a .csv, .parquet or .jsonl file instead"
 # Excel's limits. The first row is the header.
 _MOST_ROWS = 2**20 - 1
 _MOST_COLUMNS = 2**14
@@ -32,6 +31,7 @@ class XlsxWriter(Writer):
 
     resumable = False
     most_rows = _MOST_ROWS
+    instead = "Write a .csv, .parquet or .jsonl file instead"
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class XlsxWriter(Writer):
         super().start(columns)
         if len(columns) > _MOST_COLUMNS:
             problem = f"An .xlsx file holds at most {_MOST_COLUMNS:,} columns, not {len(columns):,}"
-            raise OutputError(problem, hint=_OTHER_FORMATS)
+            raise OutputError(problem, hint=self.instead)
         return b""
 
     def add(self, batch: Iterable[Mapping[str, Any]]) -> bytes:
@@ -67,7 +67,7 @@ class XlsxWriter(Writer):
                 refusal = f"an .xlsx file holds at most {_MOST_ROWS:,} rows"
             if refusal is not None:
                 problem = f"Row {len(self._rows) + 1:,} of the output: {refusal}"
-                raise OutputError(problem, hint=_OTHER_FORMATS)
+                raise OutputError(problem, hint=self.instead)
             self._rows.append(self._cells(row))
         return b""
 

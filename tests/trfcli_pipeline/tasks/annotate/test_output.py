@@ -56,9 +56,9 @@ def test_output_does_not_depend_on_the_number_of_processes(model: str, name: str
 def test_output_can_be_used_for_training(model: str) -> None:
     run(model, "in.jsonl", "out.jsonl")
     rows = read("out.jsonl")
-    for suffix in (".csv", ".tsv.gz", ".spacy", ".jsonl.gz"):
+    for suffix in (".csv", ".tsv.gz", ".parquet", ".xlsx", ".spacy", ".jsonl.gz"):
         run(model, "in.jsonl", f"out{suffix}")
-    for suffix in (".jsonl", ".jsonl.gz", ".csv", ".tsv.gz"):
+    for suffix in (".jsonl", ".jsonl.gz", ".csv", ".tsv.gz", ".parquet"):
         records = read_records(f"out{suffix}", labeled=True)
         assert [record.text for record in records] == TEXTS
         assert [sorted(record.labels) for record in records] == [row["labels"] for row in rows]
