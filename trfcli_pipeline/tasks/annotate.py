@@ -3,25 +3,26 @@
 import gzip
 import sys
 import time
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import tee
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from trfcli_pipeline.data.formats import STDIN, open_writer
+from trfcli_pipeline.data.dataset import STDIN, DataSet, DataSource, as_dataset
+from trfcli_pipeline.data.formats import open_writer
 from trfcli_pipeline.data.formats.json import escape_invisible
 from trfcli_pipeline.data.formats.writing import Writer
 from trfcli_pipeline.data.outputs.resumable import ResumableFile
-from trfcli_pipeline.data.records import iter_all_records, iter_records
+from trfcli_pipeline.data.reading import Reading
+from trfcli_pipeline.data.reading.tracking import track_reading
 from trfcli_pipeline.errors import DataError, OutputError
 from trfcli_pipeline.pipeline.loading import check_pipeline, keep_what_heads_read, load_pipeline
-from trfcli_pipeline.pipeline.processes import forks_work
 from trfcli_pipeline.pipeline.saved import pipeline_digest
+from trfcli_pipeline.progress import phase
 from trfcli_pipeline.tasks.annotated_rows import AnnotatedRows
 from trfcli_pipeline.tasks.annotation_batches import (
-    Records,
     check_record,
     check_records,
     divide,
@@ -30,10 +31,8 @@ from trfcli_pipeline.tasks.annotation_batches import (
 )
 from trfcli_pipeline.tasks.annotation_progress import Progress
 from trfcli_pipeline.tasks.annotation_survey import Survey
-from trfcli_pipeline.tasks.predictions import Predictor
 from trfcli_pipeline.tasks.skipped_texts import SkippedTexts
 from trfcli_pipeline.tasks.table_predictions import TableForm
-from trfcli_pipeline.tasks.worker_pool import start_workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +87,9 @@ class AnnotationFinished:
 AnnotationEvent = AnnotationStarted | BatchAnnotated | AnnotationFinished
 
 
-def annotate(
+def annotate(  # noqa: PLR0915
     model: str,
-    source: str,
+    source: DataSource,
     output: str,
     *,
     n_process: int = 1,
@@ -133,7 +132,7 @@ def annotate(
         DataError, PipelineError, DeviceError, OutputError: The arguments can't be used. Only bad
             records on stdin and failures of the pipeline are reported after work has begun.
     """
-    writer = open_writer(output)
+    writer, data = open_writer(output), as_dataset(source)
     file = _open_output(output, writer, model, source, resume=resume, force=force)
     skip = on_error == "skip"
     with ExitStack() as outputs:
@@ -152,24 +151,33 @@ def annotate(
             )
         outputs.enter_context(file)
         check_pipeline(model)
-        read = iter_all_records if skip else iter_records
-        survey = _survey(source, read, output, writer)
-        total = None if source == STDIN else survey.total
+        reading = Reading(data, labeled=False)
+        read = reading.everything if skip else reading.__iter__
+        survey = Survey(writer)
+        if not data.is_stdin:
+            survey.add_all(track_reading(read(), data))
+            survey.header = reading.columns
+            _check_number(survey.total, data, output, writer)
+        total = None if data.is_stdin else survey.total
         if total is not None and isinstance(file, ResumableFile):
             # The predictions come on top, but compression may take as much away.
-            file.check_room(Path(source).stat().st_size)
+            file.check_room(data.size())
         nlp = load_pipeline(model, device=device)
+        # torch takes seconds to import, so the checks above come first.
+        from trfcli_pipeline.pipeline.processes import forks_work
+        from trfcli_pipeline.tasks.predictions import Predictor
+        from trfcli_pipeline.tasks.worker_pool import start_workers
+
         if not writer.takes_docs:
             keep_what_heads_read(nlp)
         if not skip:
             for record in filter(None, (survey.refused, survey.longest)):
-                check_record(nlp, writer, source, record)
+                check_record(nlp, writer, record)
         predictor = Predictor(nlp, as_docs=writer.takes_docs, skip=skip)
         form = TableForm(predictor.labels, exclusive=predictor.exclusive, scores=scores)
         rows = AnnotatedRows(writer, survey, surveyed=total is not None, form=form)
         progress = Progress(pipeline_digest(nlp.path), rows, scores=scores, skipped=skipped)
-        read_again = read(source, labeled=False)
-        records = check_records(nlp, writer, source, read_again, skip=skip)
+        records = check_records(nlp, writer, read(), skip=skip)
         if isinstance(file, ResumableFile) and file.state:
             progress.restore(file, records)
         if skipped is not None:
@@ -180,8 +188,11 @@ def annotate(
         words_before, start = progress.words, time.perf_counter()
         # The workers run ahead of the output, so the batches are read from two places.
         batches, sent = tee(make_batches(records, batch_size))
-        with start_workers(predictor, n_process, fork=forks_work(nlp)) as run:
-            results = run(texts_of(source, batch) for batch in sent)
+        with (
+            phase("Annotating", total=total, unit="texts", done=progress.texts) as annotating,
+            start_workers(predictor, n_process, fork=forks_work(nlp)) as run,
+        ):
+            results = run(texts_of(batch) for batch in sent)
             for batch, predicted in zip(batches, results, strict=True):
                 done, failed = divide(batch, predicted.failed)
                 content = rows.write(done, predicted.content)
@@ -190,6 +201,9 @@ def annotate(
                     skipped.add(failed)
                 if content or writer.resumable:
                     file.append(_compressed(output, content), state())
+                annotating.done = progress.texts
+                words = progress.words - words_before
+                annotating.note = f"{words / (time.perf_counter() - start):,.0f} words/s"
                 yield BatchAnnotated(len(batch), predicted.words)
             if content := rows.end():
                 file.append(_compressed(output, content), state())
@@ -225,7 +239,7 @@ class _Stdout:
 
 
 def _open_output(
-    output: str, writer: Writer, model: str, source: str, *, resume: bool, force: bool
+    output: str, writer: Writer, model: str, source: DataSource, *, resume: bool, force: bool
 ) -> ResumableFile | _Stdout:
     if output == STDIN:
         if resume:
@@ -243,21 +257,15 @@ def _compressed(output: str, content: bytes) -> bytes:
     return gzip.compress(content, mtime=0) if output.lower().endswith(".gz") else content
 
 
-def _survey(source: str, read: Callable[..., Records], output: str, writer: Writer) -> Survey:
-    """Read all records of a file, except on stdin.
+def _check_number(texts: int, data: DataSet, output: str, writer: Writer) -> None:
+    """Check that the output can hold so many texts.
 
     Raises:
-        DataError: The output can't hold so many.
+        DataError: It can't.
     """
-    survey = Survey(writer)
-    if source == STDIN:
-        return survey
-    for record in read(source, labeled=False):
-        survey.add(record)
     most = writer.most_rows
-    if most is not None and survey.total > most:
+    if most is not None and texts > most:
         raise DataError(
-            f"{source}: has {survey.total:,} texts, but {output} can hold at most {most:,}",
+            f"{data}: has {texts:,} texts, but {output} can hold at most {most:,}",
             hint=writer.instead,
         )
-    return survey

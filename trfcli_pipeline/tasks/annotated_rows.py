@@ -6,7 +6,6 @@ from typing import Any
 from trfcli_pipeline.data.formats.docbin import AnnotatedDocs
 from trfcli_pipeline.data.formats.writing import Writer
 from trfcli_pipeline.data.records import Record
-from trfcli_pipeline.tasks.annotation_batches import row_of
 from trfcli_pipeline.tasks.annotation_survey import Survey
 from trfcli_pipeline.tasks.output_columns import OutputColumns
 from trfcli_pipeline.tasks.table_predictions import TableForm
@@ -54,14 +53,12 @@ class AnnotatedRows:
         header = b""
         if self.columns is None and batch:
             if not self._surveyed:
-                for record in batch:
-                    self._survey.add(record)
+                self._survey.add_all(iter(batch))
             self.columns, header = self._start(content)
         if self.columns is None:
             return b""
         rows = [
-            self.columns.join(row_of(record), each)
-            for record, each in zip(batch, content, strict=True)
+            self.columns.join(record.row, each) for record, each in zip(batch, content, strict=True)
         ]
         return header + self._writer.add(rows)
 
@@ -83,7 +80,7 @@ class AnnotatedRows:
 
 def _user_data(record: Record) -> dict[str, Any]:
     """What a Doc has no other place for: the other columns, with the user's labels."""
-    rest = row_of(record)
+    rest = dict(record.row)
     columns = [column for column, value in rest.items() if value == record.text]
     if columns:
         # One of them is the text.

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
-from typing import Any
-
-from spacy.language import Language
+from typing import TYPE_CHECKING
 
 from trfcli_pipeline.data.formats.writing import Writer
 from trfcli_pipeline.data.records import BadRecord, Record, where
 from trfcli_pipeline.errors import DataError
-from trfcli_pipeline.tasks.predictions import Batch
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+
+    from trfcli_pipeline.tasks.predictions import Batch
 
 Records = Iterator[Record] | Iterator[Record | BadRecord]
 
@@ -17,32 +19,24 @@ Records = Iterator[Record] | Iterator[Record | BadRecord]
 _BATCH_CHARACTERS = 50_000
 
 
-def row_of(record: Record) -> dict[str, Any]:
-    """The row of the input that a record is from."""
-    return {"text": record.text, **record.extra}
-
-
-def check_record(nlp: Language, writer: Writer, source: str, record: Record) -> None:
+def check_record(nlp: "Language", writer: Writer, record: Record) -> None:
     """Check that the pipeline takes a text, and that the output holds its row.
 
     Raises:
-        DataError: One of them doesn't. The message names the record's line in the file `source`.
+        DataError: One of them doesn't. The message names the record's place.
     """
     bad = _bad_record(nlp, writer, record)
     if bad is not None:
-        raise DataError(f"{where(source, bad.line)}: {bad.reason}", hint=bad.advice)
+        raise DataError(f"{where(bad)}: {bad.reason}", hint=bad.advice)
 
 
-def check_records(
-    nlp: Language, writer: Writer, source: str, records: Records, *, skip: bool
-) -> Records:
+def check_records(nlp: "Language", writer: Writer, records: Records, *, skip: bool) -> Records:
     """Check each record, as `check_record`.
 
     Args:
         nlp: The pipeline.
         writer: The writer of the output.
-        source: The data file.
-        records: Its records.
+        records: The records.
         skip: Yield a record that can't be annotated as a `BadRecord`, instead of raising an error.
 
     Raises:
@@ -50,20 +44,26 @@ def check_records(
     """
     for record in records:
         if isinstance(record, Record) and not skip:
-            check_record(nlp, writer, source, record)
+            check_record(nlp, writer, record)
         bad = _bad_record(nlp, writer, record) if isinstance(record, Record) else None
         yield bad or record
 
 
-def _bad_record(nlp: Language, writer: Writer, record: Record) -> BadRecord | None:
-    if len(record.text) > nlp.max_length:
-        reason = (
-            f"the text has {len(record.text):,} characters, but the pipeline takes at most "
-            f"{nlp.max_length:,}"
-        )
-        return BadRecord(record.line, reason, "Split the text", record.text)
-    refusal = writer.refusal(row_of(record))
-    return BadRecord(record.line, refusal, writer.instead, record.text) if refusal else None
+def _bad_record(nlp: "Language", writer: Writer, record: Record) -> BadRecord | None:
+    if problem := too_long(nlp, record.text):
+        return record.bad(problem, "Split the text")
+    if problem := writer.refusal(record.row):
+        return record.bad(problem, writer.instead)
+    return None
+
+
+def too_long(nlp: "Language", text: str) -> str | None:
+    """Say that a text is longer than the pipeline takes; None if it isn't."""
+    if len(text) <= nlp.max_length:
+        return None
+    return (
+        f"the text has {len(text):,} characters, but the pipeline takes at most {nlp.max_length:,}"
+    )
 
 
 def make_batches(records: Records, size: int) -> Iterator[list[Record | BadRecord]]:
@@ -80,11 +80,14 @@ def make_batches(records: Records, size: int) -> Iterator[list[Record | BadRecor
         yield batch
 
 
-def texts_of(source: str, batch: Iterable[Record | BadRecord]) -> Batch:
+def texts_of(batch: Iterable[Record | BadRecord]) -> "Batch":
     """Return the texts of the good records of a batch."""
+    from trfcli_pipeline.tasks.predictions import Batch
+
     records = [record for record in batch if isinstance(record, Record)]
     lines, texts = [record.line for record in records], [record.text for record in records]
-    return Batch(source, lines, texts)
+    file, unit = (records[0].file, records[0].unit) if records else ("", "line")
+    return Batch(file, unit, lines, texts)
 
 
 def divide(
@@ -102,7 +105,7 @@ def divide(
         if isinstance(record, BadRecord):
             bad.append(record)
         elif (reason := failed.get(next(index))) is not None:
-            bad.append(BadRecord(record.line, reason, text=record.text))
+            bad.append(record.bad(reason))
         else:
             done.append(record)
     return done, bad

@@ -5,17 +5,19 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trfcli_pipeline.data.formats.json import to_json
 from trfcli_pipeline.data.outputs.resumable import ResumableFile
 from trfcli_pipeline.data.records import BadRecord, Record
 from trfcli_pipeline.errors import OutputError
 from trfcli_pipeline.tasks.annotated_rows import AnnotatedRows
-from trfcli_pipeline.tasks.annotation_batches import Records, row_of
+from trfcli_pipeline.tasks.annotation_batches import Records
 from trfcli_pipeline.tasks.output_columns import OutputColumns
-from trfcli_pipeline.tasks.predictions import Predicted
 from trfcli_pipeline.tasks.skipped_texts import SkippedTexts
+
+if TYPE_CHECKING:
+    from trfcli_pipeline.tasks.predictions import Predicted
 
 
 class Progress:
@@ -45,7 +47,7 @@ class Progress:
         self.labels: Counter[str] = Counter()
         self._input = hashlib.sha256()
 
-    def add(self, batch: Iterable[Record | BadRecord], predicted: Predicted) -> None:
+    def add(self, batch: Iterable[Record | BadRecord], predicted: "Predicted") -> None:
         self.words += predicted.words
         self.labels += predicted.labels
         self._add_records(batch)
@@ -108,5 +110,5 @@ class Progress:
     def _add_records(self, records: Iterable[Record | BadRecord]) -> None:
         for record in records:
             self.texts += 1
-            content = [record.text, None if isinstance(record, BadRecord) else row_of(record)]
+            content = [record.text, None if isinstance(record, BadRecord) else record.row]
             self._input.update(f"{to_json(content)}\n".encode(errors="replace"))

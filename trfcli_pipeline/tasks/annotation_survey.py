@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from trfcli_pipeline.data.formats.writing import Kind, Writer, common_kind, kind_of
 from trfcli_pipeline.data.records import BadRecord, Record
-from trfcli_pipeline.tasks.annotation_batches import row_of
+from trfcli_pipeline.tasks.annotation_batches import Records
 from trfcli_pipeline.tasks.earlier_predictions import EarlierPredictions
 
 
@@ -34,14 +34,17 @@ class Survey:
             return
         if self.longest is None or len(record.text) > len(self.longest.text):
             self.longest = record
-        row = row_of(record)
-        if self.refused is None and self._refuses(row):
+        if self.refused is None and self._refuses(record.row):
             self.refused = record
-        for column, value in row.items():
+        for column, value in record.row.items():
             known = self._kinds.get(column)
             if known != "text":
                 self._kinds[column] = common_kind(known, kind_of(value))
-        self._earlier.add(row)
+        self._earlier.add(record.row)
+
+    def add_all(self, records: Records) -> None:
+        for record in records:
+            self.add(record)
 
     def columns(self) -> dict[str, Kind]:
         """Return the columns in order, and what they have: those of all records."""

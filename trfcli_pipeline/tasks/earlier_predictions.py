@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from trfcli_pipeline.tasks.output_columns import SUFFIX
-from trfcli_pipeline.tasks.predictions import TOKEN_ATTRIBUTES, shortest
+from trfcli_pipeline.tasks.prediction_values import TOKEN_ATTRIBUTES, shortest
 
 _SUFFIX = re.compile(rf"{SUFFIX}(_\d+)?$")
 # A score that was rounded for people has fewer digits.

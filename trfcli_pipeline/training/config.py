@@ -123,6 +123,17 @@ class TrainingConfig:
         return self.training["optimizer"]
 
     @property
+    def score_weights(self) -> dict[str, float]:
+        """The metrics whose weighted sum decides which weights are kept."""
+        weights = self.training["score_weights"]
+        return {name: weight for name, weight in weights.items() if weight}
+
+    @property
+    def metric(self) -> str:
+        """The keys of these metrics, joined by " + ": usually one, such as "cats_macro_f"."""
+        return " + ".join(self.score_weights)
+
+    @property
     def layer_decay(self) -> float:
         """Learning-rate factor from each of the encoder's layers to the one below."""
         return getattr(self.optimizer, "trf_layer_decay", 1.0)

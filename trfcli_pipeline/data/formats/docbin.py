@@ -3,10 +3,17 @@
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from trfcli_pipeline.data.formats.json import to_json
-from trfcli_pipeline.data.formats.rows import COPY_AGAIN, Format, Rows, check_whole, read_whole
+from trfcli_pipeline.data.formats.rows import (
+    COPY_AGAIN,
+    Format,
+    RawFile,
+    Rows,
+    check_whole,
+    read_whole,
+)
 from trfcli_pipeline.data.formats.writing import Writer, kind_of
 from trfcli_pipeline.data.surrogates import without_surrogates
 from trfcli_pipeline.errors import DataError
@@ -14,11 +21,12 @@ from trfcli_pipeline.errors import DataError
 _STEP = 2**24
 
 
-def _read_spacy(stream: IO[bytes], name: str) -> Rows:
+def _read_spacy(file: RawFile) -> Rows:
     from spacy.tokens import DocBin
     from spacy.vocab import Vocab
 
-    data = read_whole(stream, name)
+    name = file.name
+    data = read_whole(file.stream, name)
     _check_unpacked(data, name)
     try:
         # One Doc at a time, because Docs take much more memory than the DocBin.
@@ -94,4 +102,4 @@ def _integer(digits: str) -> int | str:
     return number if kind_of(number) == "integer" else digits
 
 
-DOCBIN = Format(_read_spacy, place="doc")
+DOCBIN = Format(_read_spacy, place="doc", is_text=False)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trfcli_pipeline.data.formats.csv_writer import CsvWriter
-from trfcli_pipeline.data.records import read_records
+from trfcli_pipeline.data.reading import read_records
 
 cells = st.text(
     st.one_of(st.characters(codec="utf-8"), st.sampled_from('\n\r\u2028\x85\0",|\t\ufeff'))
@@ -37,8 +37,8 @@ def test_written_rows_round_trip(
     path.write_bytes(write(delimiter, rows[0], *rows))
     records = read_records(path, labeled=False)
     assert [record.text for record in records] == [each["text"] for each in rows]
-    assert [record.extra["id"] for record in records] == [each["id"] for each in rows]
-    assert [float(record.extra["score"]) for record in records] == [each["score"] for each in rows]
+    assert [record.row["id"] for record in records] == [each["id"] for each in rows]
+    assert [float(record.row["score"]) for record in records] == [each["score"] for each in rows]
 
 
 def test_all_rows_have_the_columns_of_the_header() -> None:

@@ -13,6 +13,7 @@ from annotating import interrupt, read, run, stdin, write
 from spacy.tokens import DocBin
 from spacy.training import Example
 
+from trfcli_pipeline.data.reading import read_records
 from trfcli_pipeline.errors import DataError, OutputError
 from trfcli_pipeline.tasks.annotate import AnnotationFinished
 
@@ -91,9 +92,9 @@ def with_entities(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def odd_table() -> list[list[str]]:
     """A table with what tables have: quotes, line ends, leading zeros, empty and missing cells."""
-    header = ["text", "id", "a,b", 'a "quoted" name', "empty", "zeros"]
+    header = ["id", "text", "a,b", 'a "quoted" name', "empty", "zeros"]
     header += [f"column {number}" for number in range(len(header), N_COLUMNS)]
-    rows = [["a film", "0"]]
+    rows = [["0", "a film"]]
     for number in range(1, N_ROWS):
         odd = [
             f'"{number}"',
@@ -104,7 +105,7 @@ def odd_table() -> list[list[str]]:
             "a,b;c\td|e",
         ]
         rest = [*odd, "NaN", "1e5", "ü€😀", "-1"]
-        rows.append([f"film {number % 50}", str(number), *rest])
+        rows.append([str(number), f"film {number % 50}", *rest])
     return [header, *rows]
 
 
@@ -145,6 +146,10 @@ def test_labels_with_a_separator_are_json(multilabel: str) -> None:
     predicted = read("out.jsonl")
     assert ["A|B"] in [each["labels"] for each in predicted]
     assert [json.loads(row[2]) for row in rows] == [each["labels"] for each in predicted]
+    records = read_records("out.csv", labeled=True)
+    assert [record.labels for record in records] == [
+        frozenset(each["labels"]) for each in predicted
+    ]
     best = [each["cats"][each["labels"][0]] if each["labels"] else "" for each in predicted]
     assert [row[3] for row in rows] == [str(score) for score in best]
 
@@ -189,7 +194,7 @@ def test_own_labels_keep_their_names(exclusive: str) -> None:
     predicted = ["cats_predicted", "labels_predicted"]
     assert list(one) == ["text", "label", "input_label", "ents", *predicted]
     assert (one["label"], one["input_label"], one["ents"]) == ("CORRECTED", "OLD", "none")
-    assert list(two) == ["text", "cats", *predicted]
+    assert set(two) == {"text", "cats", *predicted}
     assert two["cats"] == {"SPAM": 1.0}
     assert finish(exclusive, "out.jsonl", "again.jsonl").replaced == predicted
     assert read("again.jsonl") == read("out.jsonl")

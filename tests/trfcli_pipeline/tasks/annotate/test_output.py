@@ -11,7 +11,7 @@ import spacy
 from annotating import RECORDS, TEXTS, read, run, stdin
 from spacy.tokens import DocBin
 
-from trfcli_pipeline.data.records import read_records
+from trfcli_pipeline.data.reading import read_records
 from trfcli_pipeline.errors import OutputError
 from trfcli_pipeline.tasks import annotation_batches
 from trfcli_pipeline.tasks.annotate import (
@@ -58,7 +58,7 @@ def test_output_can_be_used_for_training(model: str) -> None:
     rows = read("out.jsonl")
     for suffix in (".csv", ".tsv.gz", ".parquet", ".xlsx", ".spacy", ".jsonl.gz"):
         run(model, "in.jsonl", f"out{suffix}")
-    for suffix in (".jsonl", ".jsonl.gz", ".csv", ".tsv.gz", ".parquet"):
+    for suffix in (".jsonl", ".jsonl.gz", ".csv", ".tsv.gz", ".parquet", ".xlsx"):
         records = read_records(f"out{suffix}", labeled=True)
         assert [record.text for record in records] == TEXTS
         assert [sorted(record.labels) for record in records] == [row["labels"] for row in rows]
