@@ -3,12 +3,13 @@
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.data.labels import check_labels, is_exclusive, label_names
 from trfcli_pipeline.data.reading import Reading
+from trfcli_pipeline.data.reading.columns import PAIR_MARK
 from trfcli_pipeline.data.reading.tracking import track_reading
 from trfcli_pipeline.data.record_store import RecordStore, Selection
 from trfcli_pipeline.data.records import Record, where
@@ -17,6 +18,8 @@ from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.config import TrainingConfig
 
+# What divides the texts of a pair for the encoder.
+_SEPARATOR = "components.trf_wordpiecer.separator"
 # Bytes of memory for the records of a file; the rest are kept on disk.
 _MEMORY = 2**30
 # In a smaller dev set, chance decides which score is highest.
@@ -71,10 +74,14 @@ def read_data(
     """
     files: dict[DataSource, Sequence[Record]] = {}
     for source in [train] if dev is None else [train, dev]:
-        records = track_reading(Reading(source, labeled=True), source)
+        reading = Reading(source, labeled=True)
+        records = track_reading(reading, source)
         files[source] = RecordStore(records, room=_MEMORY // n_processes)
         if not any(record.cats for record in files[source]):
             raise DataError(f"{source}: no text has a label", hint="A classifier needs examples")
+        if reading.has_pairs and _SEPARATOR not in arguments.overrides:
+            overrides = {**arguments.overrides, _SEPARATOR: PAIR_MARK}
+            arguments = replace(arguments, overrides=overrides)
     exclusive = arguments.is_exclusive()
     if exclusive is None:
         exclusive = is_exclusive(files[train])

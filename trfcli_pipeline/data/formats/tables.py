@@ -54,12 +54,15 @@ def _cells(file: RawFile, dialect: Dialect) -> Cells:
             yield place, _bad_csv(error)
             continue
         cells = [plain_text(cell) for cell in cells]
-        undecoded = SURROGATE.search("".join(cells))
+        content = "".join(cells)
+        undecoded = SURROGATE.search(content)
         if undecoded:
             yield place, bad_utf8(ord(undecoded.group()) - 0xDC00)
             continue
         width = width or len(cells)
-        swallowed = sum(swallowed_rows(cell, dialect.delimiter, width) for cell in cells)
+        swallowed = 0
+        if "\n" in content:
+            swallowed = sum(swallowed_rows(cell, dialect.delimiter, width) for cell in cells)
         if swallowed:
             file.remarks.odd(
                 f"line {place}: a quoted field has {plural(swallowed, 'line')} in it that look"
