@@ -88,10 +88,9 @@ def working(title: str, *, silently: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        was_shown = settings.status is not None
         end_status()
     seconds = time.perf_counter() - start
-    if was_shown and seconds >= _LONG:
+    if not silently and seconds >= _LONG:
         hint(f"Done in {wording.duration(seconds)}")
 
 

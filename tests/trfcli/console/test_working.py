@@ -235,6 +235,7 @@ def test_long_work_ends_with_the_total_time(
     monkeypatch.setattr(console, "_LONG", 0.0)
     with console.working("Running"):
         console.good("Saved")
+        console.end_status()
     with suppress(ValueError), console.working("Running"):
         raise ValueError("odd")
     with console.working("Running", silently=True):

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from trfcli_pipeline.data.formats import parquet_rows
-from trfcli_pipeline.data.records import iter_records, read_records
+from trfcli_pipeline.data.reading import Reading, read_records
 from trfcli_pipeline.errors import DataError
 
 LONG = "x" * 2**20
@@ -58,7 +58,7 @@ def test_rows_are_those_of_pyarrow(tmp_path: Path) -> None:
 
 def test_equal_texts_are_unpacked_one_by_one(tmp_path: Path) -> None:
     path = write(tmp_path / "t.parquet", text=repeated(5_000))
-    records = iter_records(path, labeled=False)
+    records = Reading(path, labeled=False)
     assert [len(record.text) for record in islice(records, 3)] == [len(LONG)] * 3
     assert pa.total_allocated_bytes() < 200 * len(LONG)
 
