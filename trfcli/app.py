@@ -139,7 +139,7 @@ class Group(HelpLayout, TyperGroup):
         super().format_options(ctx, formatter)
 
 
-def _limit_spinning() -> None:
+def limit_spinning() -> None:
     """Let torch's waiting threads give up their cores soon. Call this before importing torch."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPIN_COUNT)
@@ -160,7 +160,7 @@ class Command(HelpLayout, ReadsData):
             console.silence_libraries()
         if is_first_process():
             console.show_remarks()
-        _limit_spinning()
+        limit_spinning()
         for param in self.params:
             # Such as the value of a shell variable that isn't set.
             if _is_empty(ctx.params.get(param.name or "")):

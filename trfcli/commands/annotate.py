@@ -29,8 +29,8 @@ def annotate(
         str,
         typer.Argument(
             metavar="OUTPUT",
-            help="File to write: .jsonl, .csv, .tsv (each also .gz) or .spacy; - writes JSONL "
-            "to stdout.",
+            help="File to write: .jsonl, .csv, .tsv (each also .gz), .parquet, .xlsx or .spacy; "
+            "- writes JSONL to stdout.",
             show_default=False,
         ),
     ],
@@ -39,6 +39,12 @@ def annotate(
     ] = 1,
     batch_size: Annotated[int, batch_size_option()] = 256,
     device: DeviceOption = "auto",
+    scores: Annotated[
+        bool,
+        typer.Option(
+            "--scores", help="Write a table with the score of every label, not only the predicted."
+        ),
+    ] = False,
     on_error: Annotated[
         Literal["stop", "skip"],
         typer.Option(
@@ -54,6 +60,7 @@ def annotate(
 
     Example:
       trf annotate ./model texts.jsonl annotated.jsonl
+      trf annotate ./model reviews.csv labeled.xlsx --scores
       trf annotate ./model reviews.csv.gz labeled.csv --n-process 4
       cat texts.jsonl | trf annotate ./model - - > annotated.jsonl
     """
@@ -67,6 +74,7 @@ def annotate(
         n_process=n_process,
         batch_size=batch_size,
         device=device,
+        scores=scores,
         on_error=on_error,
         resume=resume,
         force=force,
@@ -89,7 +97,7 @@ def describe_start(started: "AnnotationStarted", output: str) -> None:
         console.info(f"Resuming after {wording.plural(started.done, 'text')}")
     if output == "-" and sys.stdout.isatty():
         console.end_status()
-    elif output != "-":
+    elif output != "-" and started.resumable:
         console.if_interrupted("the texts done so far are kept, continue with --resume")
 
 
@@ -106,10 +114,19 @@ def describe_end(finished: "AnnotationFinished", output: str) -> None:
         f"{wording.thousands(finished.words_per_second)} words/s{labels}; "
         f"written to {'stdout' if output == '-' else output}"
     )
+    if finished.renamed:
+        names = wording.enumeration(list(finished.renamed.values()))
+        own = "labels" if finished.renamed.keys() <= {"label", "labels", "cats"} else "such columns"
+        console.info(f"Predictions are in {names}, because the input has {own} of its own")
+    if finished.replaced:
+        console.info(
+            f"Replaced {wording.enumeration(list(finished.replaced))} of an earlier run "
+            "(to keep them, rename them in the input)"
+        )
     if finished.left_out:
         console.warn(
-            f"The table has no column for {wording.enumeration(finished.left_out)} "
-            "(missing from the first text). A .jsonl file keeps all keys."
+            f"The table has no column for {wording.enumeration(finished.left_out)}, which came "
+            "after its header was written. A .jsonl file keeps all keys."
         )
     if finished.skipped:
         total = finished.texts + finished.skipped

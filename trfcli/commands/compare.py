@@ -121,8 +121,8 @@ def verdict(result: "Comparison") -> str:
     ]
     others = [key for key in tests if key not in significant + weak]
     if not significant and not weak:
-        found = [f"{names[key]} ({p_equation(tests[key].p_value)})" for key in others]
-        return f"No significant difference in {' or '.join(found)}."
+        *found, last = (f"{names[key]} ({p_equation(tests[key].p_value)})" for key in others)
+        return f"No significant difference in {', '.join(found)} or {last}."
     sentences = [
         f"{tests[key].better} scores higher in {names[key]} ({p_equation(tests[key].p_value)})."
         for key in significant + weak

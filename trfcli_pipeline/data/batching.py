@@ -70,14 +70,16 @@ def create_reader(
         text_column, label_column, label_separator, delimiter, encoding, quoting, skip_unlabeled:
             The layout of the file; see `ReadingOptions`.
     """
-    options = ReadingOptions(
-        _as_tuple(text_column),
-        _as_tuple(label_column),
-        label_separator,
-        delimiter,
-        encoding,
-        quoting,
-        skip_unlabeled,
+    options = ReadingOptions.of(
+        {
+            "text_column": text_column,
+            "label_column": label_column,
+            "label_separator": label_separator,
+            "delimiter": delimiter,
+            "encoding": encoding,
+            "quoting": quoting,
+            "skip_unlabeled": skip_unlabeled,
+        }
     )
 
     def read(nlp: Language) -> Iterator[Example]:
@@ -91,10 +93,6 @@ def create_reader(
         )
 
     return read
-
-
-def _as_tuple(names: str | list[str] | None) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names or ())
 
 
 @registry.batchers("trfcli.batch_by_length.v1")

@@ -3,10 +3,10 @@
 import codecs
 import glob
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from trfcli_pipeline.errors import ArgumentError
 
@@ -66,6 +66,25 @@ class ReadingOptions:
             raise ArgumentError(
                 f"--quoting: {self.quoting!a} isn't one of {', '.join(QUOTINGS)}", hint=None
             )
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Self:
+        """The options among the settings of a config, where a single column may be a string.
+
+        Raises:
+            ArgumentError: A value can't be used.
+        """
+        given = {each.name: settings[each.name] for each in fields(cls) if each.name in settings}
+        for name in ("text_column", "label_column"):
+            columns = given.get(name) or ()
+            given[name] = (columns,) if isinstance(columns, str) else tuple(columns)
+        return cls(**given)
+
+    def completed(self, other: Self) -> Self:
+        """These options, with those of another in place of what isn't given."""
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        missing = {name for name, value in given.items() if value in (None, (), False)}
+        return replace(self, **{name: getattr(other, name) for name in missing})
 
 
 DEFAULT_OPTIONS = ReadingOptions()

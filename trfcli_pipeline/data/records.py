@@ -43,9 +43,9 @@ class Record:
         """Where the record is in its file: "line 3"."""
         return f"{self.unit} {self.line}" if self.unit else self.file
 
-    def bad(self, reason: str) -> "BadRecord":
+    def bad(self, reason: str, advice: str | None = None) -> "BadRecord":
         """The same record as one that can't be used."""
-        return BadRecord(self.line, reason, text=self.text, file=self.file, unit=self.unit)
+        return BadRecord(self.line, reason, advice, self.text, self.file, self.unit)
 
 
 @dataclass(frozen=True, slots=True)

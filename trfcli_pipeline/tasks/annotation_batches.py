@@ -1,10 +1,10 @@
-"""Batches of records to annotate: from the records of a file to the rows of the output."""
+"""Batches of records to annotate."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from trfcli_pipeline.data.formats.rows import LABEL_KEYS
+from trfcli_pipeline.data.formats.writing import Writer
 from trfcli_pipeline.data.records import BadRecord, Record, where
 from trfcli_pipeline.errors import DataError
 
@@ -19,33 +19,42 @@ Records = Iterator[Record] | Iterator[Record | BadRecord]
 _BATCH_CHARACTERS = 50_000
 
 
-def check_length(nlp: "Language", record: Record) -> None:
-    """Check that a text isn't longer than the pipeline takes.
+def check_record(nlp: "Language", writer: Writer, record: Record) -> None:
+    """Check that the pipeline takes a text, and that the output holds its row.
 
     Raises:
-        DataError: It is. The message names its place.
+        DataError: One of them doesn't. The message names the record's place.
     """
-    problem = too_long(nlp, record.text)
-    if problem is not None:
-        raise DataError(f"{where(record)}: {problem}", hint="Split the text")
+    bad = _bad_record(nlp, writer, record)
+    if bad is not None:
+        raise DataError(f"{where(bad)}: {bad.reason}", hint=bad.advice)
 
 
-def check_lengths(nlp: "Language", records: Records, *, skip: bool) -> Records:
-    """Check the length of each text, as `check_length`.
+def check_records(nlp: "Language", writer: Writer, records: Records, *, skip: bool) -> Records:
+    """Check each record, as `check_record`.
 
     Args:
         nlp: The pipeline.
+        writer: The writer of the output.
         records: The records.
-        skip: Yield a text that is too long as a `BadRecord`, instead of raising an error.
+        skip: Yield a record that can't be annotated as a `BadRecord`, instead of raising an error.
 
     Raises:
-        DataError: A text is too long.
+        DataError: A record can't be annotated.
     """
     for record in records:
         if isinstance(record, Record) and not skip:
-            check_length(nlp, record)
-        problem = too_long(nlp, record.text) if isinstance(record, Record) else None
-        yield record if problem is None or isinstance(record, BadRecord) else record.bad(problem)
+            check_record(nlp, writer, record)
+        bad = _bad_record(nlp, writer, record) if isinstance(record, Record) else None
+        yield bad or record
+
+
+def _bad_record(nlp: "Language", writer: Writer, record: Record) -> BadRecord | None:
+    if problem := too_long(nlp, record.text):
+        return record.bad(problem, "Split the text")
+    if problem := writer.refusal(record.row):
+        return record.bad(problem, writer.instead)
+    return None
 
 
 def too_long(nlp: "Language", text: str) -> str | None:
@@ -100,26 +109,3 @@ def divide(
         else:
             done.append(record)
     return done, bad
-
-
-def rows_of(
-    batch: Sequence[Record], content: list[dict[str, Any]] | bytes
-) -> list[dict[str, Any]] | bytes:
-    """Return the rows of the output, or the DocBin that holds them.
-
-    Args:
-        batch: The records that were annotated.
-        content: Their predictions; see `Predicted`.
-    """
-    if isinstance(content, bytes):
-        return content
-    return [_row(record, found) for record, found in zip(batch, content, strict=True)]
-
-
-def _row(record: Record, predicted: Mapping[str, Any]) -> dict[str, Any]:
-    extra = {key: value for key, value in record.row.items() if key != "text"}
-    taken = {*LABEL_KEYS, *predicted}
-    renamed = {f"input_{key}": value for key, value in extra.items() if key in taken}
-    # In the output of an earlier run, "input_" keys are the original ones.
-    kept = {key: value for key, value in extra.items() if key not in taken}
-    return {"text": record.text, **renamed, **kept, **predicted}

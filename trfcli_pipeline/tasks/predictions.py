@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
-import numpy as np
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span, Token
 
@@ -14,13 +13,13 @@ from trfcli_pipeline.encoder.devices import trim_heap
 from trfcli_pipeline.errors import PipelineError, one_line
 from trfcli_pipeline.evaluation.classifier import find_classifiers, predicted_labels
 from trfcli_pipeline.evaluation.run import check_scores, count_words
+from trfcli_pipeline.tasks.prediction_values import TOKEN_ATTRIBUTES, shortest
 
 # Each takes about 400 bytes in the vocab.
 _KEPT_WORDS = 20_000
 
-_TOKEN_ATTRIBUTES = ("tag", "pos", "morph", "lemma", "dep")
 # As components declare what they assign.
-_PREDICTIONS = {"doc.cats", "doc.ents", "doc.spans", *(f"token.{n}" for n in _TOKEN_ATTRIBUTES)}
+_PREDICTIONS = {"doc.cats", "doc.ents", "doc.spans", *(f"token.{n}" for n in TOKEN_ATTRIBUTES)}
 
 
 class Batch(NamedTuple):
@@ -102,6 +101,16 @@ class Predictor:
         if threshold is not None:
             self.classifiers = [each._replace(threshold=threshold) for each in self.classifiers]
 
+    @property
+    def labels(self) -> list[str]:
+        """The labels of all text classifiers."""
+        return [label for each in self.classifiers for label in each.labels]
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether exactly one label is predicted for every text."""
+        return len(self.classifiers) == 1 and self.classifiers[0].exclusive
+
     def __call__(self, batch: Batch) -> Predicted:
         """Predict the texts of a batch.
 
@@ -167,7 +176,7 @@ class Predictor:
     def _row(self, doc: Doc, labels: list[str]) -> dict[str, Any]:
         row: dict[str, Any] = {}
         if doc.cats or "doc.cats" in self._assigned:
-            row["cats"] = {label: _shortest(score) for label, score in doc.cats.items()}
+            row["cats"] = {label: shortest(score) for label, score in doc.cats.items()}
             row["labels"] = labels
         if doc.ents or "doc.ents" in self._assigned:
             row["ents"] = [_span(ent) for ent in doc.ents]
@@ -177,7 +186,7 @@ class Predictor:
             }
         names = [
             name
-            for name in _TOKEN_ATTRIBUTES
+            for name in TOKEN_ATTRIBUTES
             # has_annotation is true for an empty Doc.
             if f"token.{name}" in self._assigned or (len(doc) and doc.has_annotation(name.upper()))
         ]
@@ -188,11 +197,6 @@ class Predictor:
 
 def _reason(error: Exception) -> str:
     return getattr(error, "message", None) or one_line(error)
-
-
-def _shortest(score: float) -> float:
-    """Return the float with the fewest digits that is the same float32."""
-    return float(str(np.float32(score)))
 
 
 def _span(span: Span) -> dict[str, Any]:

@@ -86,7 +86,7 @@ class TrainingConfig:
                 f"{self.path}: there is no such config file",
                 hint="Leave out --config to use the default",
             )
-        self._raw = _read_config(self.path)
+        self._raw = read_config(self.path)
         with self._explain_errors():
             self._apply_arguments()
             defaults = Config().from_disk(shipped, interpolate=False)
@@ -287,7 +287,12 @@ class TrainingConfig:
             raise DataError(f"{self.path}: {one_line(error)}", hint="Correct the file") from error
 
 
-def _read_config(path: Path) -> Config:
+def read_config(path: Path) -> Config:
+    """Read a config file without interpolating it.
+
+    Raises:
+        DataError: The file can't be used.
+    """
     try:
         return Config().from_disk(path, interpolate=False)
     except (ValueError, configparser.Error) as error:

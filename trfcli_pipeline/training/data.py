@@ -3,20 +3,23 @@
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from trfcli_pipeline.data.dataset import DataSource
+from trfcli_pipeline.data.dataset import DataSource, ReadingOptions, as_dataset
 from trfcli_pipeline.data.labels import check_labels, is_exclusive, label_names
 from trfcli_pipeline.data.reading import Reading
+from trfcli_pipeline.data.reading.columns import PAIR_MARK
 from trfcli_pipeline.data.reading.tracking import track_reading
 from trfcli_pipeline.data.record_store import RecordStore, Selection
 from trfcli_pipeline.data.records import Record, where
 from trfcli_pipeline.data.splitting import stratified_split
 from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.training.arguments import TrainingArguments
-from trfcli_pipeline.training.config import TrainingConfig
+from trfcli_pipeline.training.config import TrainingConfig, read_config
 
+# What divides the texts of a pair for the encoder.
+_SEPARATOR = "components.trf_wordpiecer.separator"
 # Bytes of memory for the records of a file; the rest are kept on disk.
 _MEMORY = 2**30
 # In a smaller dev set, chance decides which score is highest.
@@ -69,12 +72,18 @@ def read_data(
         DataError: The texts or the config file can't be used.
         ArgumentError: An override can't be used.
     """
+    train = _with_settings(train, "train", arguments)
+    dev = None if dev is None else _with_settings(dev, "dev", arguments)
     files: dict[DataSource, Sequence[Record]] = {}
     for source in [train] if dev is None else [train, dev]:
-        records = track_reading(Reading(source, labeled=True), source)
+        reading = Reading(source, labeled=True)
+        records = track_reading(reading, source)
         files[source] = RecordStore(records, room=_MEMORY // n_processes)
         if not any(record.cats for record in files[source]):
             raise DataError(f"{source}: no text has a label", hint="A classifier needs examples")
+        if reading.has_pairs and _SEPARATOR not in arguments.overrides:
+            overrides = {**arguments.overrides, _SEPARATOR: PAIR_MARK}
+            arguments = replace(arguments, overrides=overrides)
     exclusive = arguments.is_exclusive()
     if exclusive is None:
         exclusive = is_exclusive(files[train])
@@ -98,6 +107,15 @@ def read_data(
             "final model will be kept (--dev)"
         )
     return Data(train_records, dev_records, origin, labels, dev_decides, n_available), config
+
+
+def _with_settings(source: DataSource, corpus: str, arguments: TrainingArguments) -> DataSource:
+    """Read a data set as the config file says in its section for a corpus."""
+    if arguments.config is None:
+        return source
+    section = read_config(arguments.config).get("corpora", {}).get(corpus, {})
+    data = as_dataset(source)
+    return replace(data, options=data.options.completed(ReadingOptions.of(section)))
 
 
 def _check_exclusive(files: Mapping[DataSource, Sequence[Record]]) -> None:

@@ -82,6 +82,7 @@ def test_stdin_to_stdout(run: Run, workspace: Path) -> None:
         (["--batch-size", "7"], "batch_size", 7),
         (["-b", "7"], "batch_size", 7),
         (["--device", "cuda:1"], "device", "cuda:1"),
+        (["--scores"], "scores", True),
         (["--on-error", "skip"], "on_error", "skip"),
         (["--resume"], "resume", True),
         (["--force"], "force", True),
@@ -97,6 +98,7 @@ def test_each_option_changes_one_argument(
         "n_process": 1,
         "batch_size": 256,
         "device": "auto",
+        "scores": False,
         "on_error": "stop",
         "resume": False,
         "force": False,
@@ -129,14 +131,20 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
 def test_messages_format_counts_and_labels(
     run: Run, replayed: Callable[..., dict[str, Any]]
 ) -> None:
-    left_out = AnnotationFinished(12345, 67890, FINISHED.labels, ["mood", "tone"], 4321.5)
+    left_out = AnnotationFinished(
+        *(12345, 67890, FINISHED.labels, ["mood", "tone"], 4321.5),
+        renamed={"label": "label_predicted"},
+        replaced=["ents", "spans"],
+    )
     replayed(AnnotationStarted(12345, 2000), BatchAnnotated(10345, 60000), left_out)
     result = run("annotate", "m", "in.jsonl", "out.csv", "--resume")
     assert result.stderr.splitlines() == [
         "ℹ Resuming after 2,000 texts",
         "✔ Annotated 12,345 texts, 67,890 words, 4,322 words/s; predicted B 12,000, A 1; "
         "written to out.csv",
-        "⚠ The table has no column for mood, tone (missing from the first text). "
+        "ℹ Predictions are in label_predicted, because the input has labels of its own",
+        "ℹ Replaced ents, spans of an earlier run (to keep them, rename them in the input)",
+        "⚠ The table has no column for mood, tone, which came after its header was written. "
         "A .jsonl file keeps all keys.",
     ]
 
@@ -147,11 +155,11 @@ def test_messages_format_counts_and_labels(
         (["nowhere", "in.jsonl", "out.jsonl"], "nowhere: ", "trf init"),
         (["folder", "in.jsonl", "out.jsonl"], "spaCy pipeline", "trf init"),
         (["model", "im.jsonl", "out.jsonl"], "im.jsonl: no such file", "Did you mean in.jsonl?"),
-        (["model", "in.jsonl", "out.xlsx"], 'out.xlsx: unknown suffix ".xlsx"', ".jsonl"),
+        (["model", "in.jsonl", "out.txt"], 'out.txt: unknown suffix ".txt"', ".jsonl"),
         (["model", "in.jsonl", "in.jsonl"], "in.jsonl: is the input", "another"),
         (["model", "in.jsonl", "folder"], "folder: no suffix", ".jsonl"),
         (["model", "in.jsonl", "out.jsonl", "--device", "warp"], "warp: not a device", "cpu"),
-        (["model", "in.jsonl", "out.spacy", "--resume"], "only written at the end", ".jsonl"),
+        (["model", "in.jsonl", "out.spacy", "--resume"], "can't be resumed", ".jsonl"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

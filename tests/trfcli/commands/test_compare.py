@@ -236,6 +236,11 @@ def test_small_p_values_are_not_rounded_to_zero() -> None:
             "No significant difference in accuracy (p = 0.210) or macro F (p = 0.340).",
         ),
         (
+            (0.21, 0.34, 0.5),
+            "No significant difference in accuracy (p = 0.210), macro F (p = 0.340) or micro F "
+            "(p = 0.500).",
+        ),
+        (
             (0.001, 0.03, 0.5),
             "A scores higher in accuracy (p = 0.001). B scores higher in macro F (p = 0.030). The "
             "evidence for macro F is weak: corrected for testing 3 metrics, macro F has p = 0.060. "

@@ -11,7 +11,7 @@ from data_files import CATS_WRITERS, as_spacy, as_table, jsonl, plain, put
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trfcli_pipeline.data.formats.json import JsonlWriter
+from trfcli_pipeline.data.formats.jsonl_writer import JsonlWriter
 from trfcli_pipeline.data.reading import Reading, read_records
 from trfcli_pipeline.data.records import Record, location, where
 from trfcli_pipeline.errors import DataError

@@ -14,15 +14,20 @@ from functools import partial
 from pathlib import Path, PurePath
 
 from trfcli_pipeline.data.dataset import DEFAULT_OPTIONS, STDIN
+from trfcli_pipeline.data.formats.csv_writer import CsvWriter
 from trfcli_pipeline.data.formats.dialects import guess_dialect
 from trfcli_pipeline.data.formats.docbin import DOCBIN, DocBinWriter
 from trfcli_pipeline.data.formats.fasttext import FASTTEXT, is_fasttext
-from trfcli_pipeline.data.formats.json import JSON, JSONL, JsonlWriter
+from trfcli_pipeline.data.formats.json import JSON, JSONL
+from trfcli_pipeline.data.formats.jsonl_writer import JsonlWriter
 from trfcli_pipeline.data.formats.parquet import PARQUET
-from trfcli_pipeline.data.formats.rows import Format, Writer
+from trfcli_pipeline.data.formats.parquet_writer import ParquetWriter
+from trfcli_pipeline.data.formats.rows import Format
 from trfcli_pipeline.data.formats.spreadsheets import XLSX
-from trfcli_pipeline.data.formats.tables import CSV, TSV, TableWriter
+from trfcli_pipeline.data.formats.tables import CSV, TSV
 from trfcli_pipeline.data.formats.txt import TXT
+from trfcli_pipeline.data.formats.writing import Writer
+from trfcli_pipeline.data.formats.xlsx_writer import XlsxWriter
 from trfcli_pipeline.errors import DataError
 
 FORMATS = {
@@ -39,8 +44,10 @@ FORMATS = {
 }
 WRITERS: dict[str, Callable[[], Writer]] = {
     ".jsonl": JsonlWriter,
-    ".csv": partial(TableWriter, ","),
-    ".tsv": partial(TableWriter, "\t"),
+    ".csv": partial(CsvWriter, ","),
+    ".tsv": partial(CsvWriter, "\t"),
+    ".parquet": ParquetWriter,
+    ".xlsx": XlsxWriter,
     ".spacy": DocBinWriter,
 }
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
@@ -61,6 +68,7 @@ def open_writer(path: Path | str) -> Writer:
 
     Raises:
         DataError: The suffix is unknown, or the format can only be read.
+        OutputError: A package for the format isn't installed.
     """
     if str(path) == STDIN:
         return JsonlWriter()

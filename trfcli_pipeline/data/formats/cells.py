@@ -45,8 +45,7 @@ def to_rows(cells: Cells, file: RawFile) -> Rows:
         if isinstance(row, BadRowError):
             yield place, row
             continue
-        extra = row[len(columns) :]
-        if any(cell.strip() for cell in extra):
+        if len(row) > len(columns) and any(cell.strip() for cell in row[len(columns) :]):
             problem = f"{len(row)} fields, but the header names {plural(len(columns), 'column')}"
             yield place, BadRowError(problem, advice=_TOO_MANY)
         else:

@@ -1,10 +1,10 @@
-"""Read .jsonl and .json files, and write .jsonl files."""
+"""Read .jsonl and .json files, and convert values to JSON."""
 
 import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -156,29 +156,6 @@ def _bad_json(error: ValueError | RecursionError, advice: str | None = None) -> 
         case _:
             reason = "a number with too many digits"
     return BadRowError(f"not valid JSON ({reason})", advice=advice)
-
-
-class JsonlWriter:
-    """Writes one JSON object per line.
-
-    Numpy values become numbers and lists; other values without a JSON form, such as dates, become
-    strings.
-    """
-
-    streams = True
-    takes_docs = False
-
-    def __init__(self) -> None:
-        self.state: dict[str, Any] = {}
-        self.left_out: set[str] = set()
-
-    def add(self, batch: Iterable[Mapping[str, Any]]) -> bytes:
-        text = "".join(f"{to_json(row)}\n" for row in batch)
-        # Lone surrogates from the input are written as JSON escapes, such as \ud800.
-        return text.encode("utf-8", errors="backslashreplace")
-
-    def end(self) -> bytes:
-        return b""
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:

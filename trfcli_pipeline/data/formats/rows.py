@@ -1,10 +1,10 @@
-"""What all formats share: the interfaces of readers and writers, and errors for bad rows."""
+"""What all readers share: their interface, and errors for bad rows."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from trfcli_pipeline.data.dataset import DEFAULT_OPTIONS, ReadingOptions
 from trfcli_pipeline.data.formats.remarks import Remarks
@@ -37,26 +37,6 @@ class BadRowError(Exception):
 
 
 Rows = Iterator[tuple[int, Any]]
-
-
-class Writer(Protocol):
-    """Converts rows to the bytes of an output file, batch by batch.
-
-    Attributes:
-        streams: Whether `add` returns the bytes of each batch. If not, `end` returns all of them.
-        takes_docs: Whether a batch is a serialized DocBin rather than a list of rows.
-        state: What another writer needs to continue the file.
-        left_out: Keys of rows that the file has no column for.
-    """
-
-    streams: bool
-    takes_docs: bool
-    state: dict[str, Any]
-    left_out: set[str]
-
-    def add(self, batch: Any) -> bytes: ...
-
-    def end(self) -> bytes: ...
 
 
 @dataclass(slots=True)

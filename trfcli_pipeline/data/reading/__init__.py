@@ -22,7 +22,7 @@ from trfcli_pipeline.data.formats.rows import (
     Rows,
     read_whole,
 )
-from trfcli_pipeline.data.reading.columns import Columns, choose_columns, unclear
+from trfcli_pipeline.data.reading.columns import PAIR_SEPARATOR, Columns, choose_columns, unclear
 from trfcli_pipeline.data.reading.exports import LeftOutError, flatten
 from trfcli_pipeline.data.reading.opening import open_part
 from trfcli_pipeline.data.reading.rows import SHAPE, RowReader, as_fields
@@ -81,6 +81,7 @@ class Reading(Iterable[Record]):
     Attributes:
         columns: The columns of the tables, in order; None if the records have keys of their own.
             Known after the first record.
+        has_pairs: Whether texts are pairs, joined by `PAIR_MARK`. Known then as well.
     """
 
     def __init__(self, source: DataSource, *, labeled: bool) -> None:
@@ -88,6 +89,7 @@ class Reading(Iterable[Record]):
         self.labeled = labeled
         self.options = data.options
         self.columns: list[str] | None = None
+        self.has_pairs = False
         self._parts = list(find_parts(data))
         self._remarks: dict[str, Remarks] = {}
         for part in self._parts:
@@ -131,6 +133,7 @@ class Reading(Iterable[Record]):
             columns = _columns(good, file)
             if file.columns is not None:
                 self.columns = [*dict.fromkeys([*(self.columns or []), *file.columns])]
+            self.has_pairs = columns.joiner == PAIR_SEPARATOR
             reader = RowReader(columns, good, file)
             records = _records(chain(sample, rows), reader)
             if self.labeled and _is_long([row for row in good if columns.text[0] in row], columns):

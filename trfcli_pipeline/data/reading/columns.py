@@ -19,7 +19,8 @@ from trfcli_pipeline.data.reading.label_values import guess_separator
 from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.errors import DataError
 
-PAIR_SEPARATOR = " ||| "
+PAIR_MARK = "|||"
+PAIR_SEPARATOR = f" {PAIR_MARK} "
 # A column is the text if its values are at least so many times as long as those of the others.
 _LONGER = 2
 # In a column of labels, each one occurs so often on average, at least.

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-_LEFT_OUT = ("ignore",)
+# Keys by which the records of tools are recognized.
+_MARKS = {"answer", "data", "fields", "annotation", "annotations"}
+_RESPONSES = ".responses"
 
 
 class LeftOutError(Exception):
@@ -18,13 +20,15 @@ def flatten(row: dict[str, Any]) -> dict[str, Any]:
     Raises:
         LeftOutError: An annotator ignored, skipped or cancelled it.
     """
+    if _MARKS.isdisjoint(row) and not any(key.endswith(_RESPONSES) for key in row):
+        return row
     if "answer" in row and ("label" in row or "accept" in row or "options" in row):
         return _prodigy(row)
     if isinstance(row.get("data"), dict) and ("annotations" in row or "completions" in row):
         return _label_studio(row)
     if isinstance(row.get("fields"), dict) and "responses" in row:
         return _argilla(row)
-    if any(key.endswith(".responses") for key in row):
+    if any(key.endswith(_RESPONSES) for key in row):
         return _argilla_columns(row)
     if "annotation" in row and "inputs" in row and "prediction" in row:
         return _old_argilla(row)
@@ -85,8 +89,8 @@ def _argilla_columns(row: dict[str, Any]) -> dict[str, Any]:
     """The same after a conversion to a table: columns such as "label.responses"."""
     flat = {}
     for key, value in row.items():
-        if key.endswith(".responses"):
-            flat[key.removesuffix(".responses")] = (
+        if key.endswith(_RESPONSES):
+            flat[key.removesuffix(_RESPONSES)] = (
                 value[0] if isinstance(value, list) and value else None
             )
         elif ".responses." not in key and ".suggestion" not in key:

@@ -25,6 +25,7 @@ _LABEL_WORDS = {
     "classes": "labels",
     "tags": "labels",
 }
+_MOST_SEEN = 10_000
 _TRUE = (1, "1", "1.0", "true", "True", "TRUE")
 
 
@@ -44,6 +45,8 @@ class RowReader:
         self.file = file
         self._values: dict[str, LabelValues] = {}
         self._are_lists: set[str] = set()
+        # What the cells of a single column mean: most occur often.
+        self._seen: dict[str, tuple[dict[str, float], bool]] = {}
         if not file.labeled or columns.one_hot:
             return
         for column in columns.labels:
@@ -67,9 +70,15 @@ class RowReader:
         file, unit = self.file.name, self.file.place
         if not self.file.labeled:
             return Record(text, None, place, dict(row), file=file, unit=unit)
-        cats, partial = self._cats(row)
-        found = {without_surrogates(label): value for label, value in cats.items()}
-        return Record(text, found, place, partial=partial, file=file, unit=unit)
+        cell = row.get(self.columns.labels[0]) if len(self.columns.labels) == 1 else None
+        if isinstance(cell, str) and cell in self._seen:
+            cats, partial = self._seen[cell]
+            return Record(text, dict(cats), place, partial=partial, file=file, unit=unit)
+        found, partial = self._cats(row)
+        cats = {without_surrogates(label): value for label, value in found.items()}
+        if isinstance(cell, str) and len(self._seen) < _MOST_SEEN:
+            self._seen[cell] = cats, partial
+        return Record(text, dict(cats), place, partial=partial, file=file, unit=unit)
 
     def _text(self, row: Mapping[str, Any]) -> str:
         columns = self.columns.text
@@ -171,7 +180,7 @@ def as_fields(row: Any) -> dict[str, Any]:
         case BadRowError():
             raise row
         case dict():
-            return {str(key): value for key, value in row.items()}
+            return row
         case [text, dict() as annotations]:
             return {**annotations, "text": text}
     pair = '["text", {"cats": {...}}]'

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from trfcli_pipeline.data.formats import FORMATS, WRITERS, open_writer
+from trfcli_pipeline.data.formats.csv_writer import CsvWriter
 from trfcli_pipeline.data.formats.docbin import DocBinWriter
-from trfcli_pipeline.data.formats.json import JsonlWriter
-from trfcli_pipeline.data.formats.tables import TableWriter
+from trfcli_pipeline.data.formats.jsonl_writer import JsonlWriter
 from trfcli_pipeline.data.reading import Reading
 from trfcli_pipeline.errors import DataError
 
@@ -80,15 +80,15 @@ def test_writer_is_chosen_by_suffix() -> None:
     assert isinstance(open_writer("a.JSONL.gz"), JsonlWriter)
     assert isinstance(open_writer("a.spacy"), DocBinWriter)
     table = open_writer("a.tsv.gz")
-    assert isinstance(table, TableWriter)
+    assert isinstance(table, CsvWriter)
     assert table.delimiter == "\t"
-    assert set(WRITERS) < set(FORMATS)
+    assert set(WRITERS) - {".xlsx"} < set(FORMATS)
 
 
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("a.parquet", 'unknown suffix ".parquet"'),
+        ("a.txt", 'unknown suffix ".txt"'),
         ("a", "no suffix, so the format is unknown"),
         ("a.gz", "no suffix, so the format is unknown"),
     ],
@@ -98,5 +98,6 @@ def test_formats_that_cannot_be_written(name: str, problem: str) -> None:
         open_writer(name)
     assert caught.value.message == f"{name}: {problem}"
     assert caught.value.hint == (
-        "Use .jsonl, .csv, .tsv, .spacy, optionally with .gz, or - for JSONL on stdout"
+        "Use .jsonl, .csv, .tsv, .parquet, .xlsx, .spacy, optionally with .gz, "
+        "or - for JSONL on stdout"
     )

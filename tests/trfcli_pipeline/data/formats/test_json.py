@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trfcli_pipeline.data.formats.json import JsonlWriter
+from trfcli_pipeline.data.formats.jsonl_writer import JsonlWriter
 from trfcli_pipeline.data.reading import read_records
 from trfcli_pipeline.errors import DataError
 
