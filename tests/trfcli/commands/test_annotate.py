@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
+from trfcli_pipeline.data.dataset import DataSet
 from trfcli_pipeline.tasks.annotate import (
     AnnotationEvent,
     AnnotationFinished,
@@ -104,7 +105,8 @@ def test_each_option_changes_one_argument(
         "force": False,
     }
     changed = {} if name is None else {name: value}
-    assert asked == {"args": ("m", "in.csv", "out.csv"), **defaults, **changed}
+    data = DataSet.named("in.csv")
+    assert asked == {"args": ("m", data, "out.csv"), **defaults, **changed}
 
 
 FINISHED = AnnotationFinished(
