@@ -17,7 +17,7 @@ from trfcli_pipeline.errors import ArgumentError, NonFiniteError, OutputError
 from trfcli_pipeline.pipeline.loading import check_pipeline, load_pipeline, require_encoder
 from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.checkpoints import Workspace
-from trfcli_pipeline.training.config import TrainingConfig
+from trfcli_pipeline.training.config import check_settings
 from trfcli_pipeline.training.data import Data, read_data
 from trfcli_pipeline.training.distributed import DistributedContext, own_device
 from trfcli_pipeline.training.events import Checkpointed, Evaluated, Planned, TrainingEvent
@@ -40,6 +40,7 @@ from trfcli_pipeline.training.setup import (
     set_up_segments,
 )
 from trfcli_pipeline.training.size_rules import format_rate
+from trfcli_pipeline.training.stored_arguments import complete_arguments
 from trfcli_pipeline.training.trainer import Trainer
 
 # Bytes of memory for examples; the rest are tokenized again whenever they are needed.
@@ -89,9 +90,9 @@ def train_textcat(
             "--dev-split can't be combined with --dev: no training texts are held out then",
             hint="Leave out one or the other",
         )
-    # Report errors in the settings before anything that takes time.
     check_pipeline(model)
-    TrainingConfig(arguments, exclusive=arguments.is_exclusive() is not False).fit(1)
+    arguments = complete_arguments(arguments)
+    check_settings(arguments)
     with claim_output(model, output, arguments, data=[train, dev], force=force) as claim:
         yield from _train(model, train, dev, output, arguments, claim, resume=resume)
 

@@ -23,7 +23,7 @@ _interruptions = partial(typer.Option, rich_help_panel="Interruptions")
 def train_textcat(
     context: typer.Context,
     model: Annotated[str, pipeline_argument(metavar="MODEL", help="Directory of a pipeline.")],
-    train: Annotated[str, data_argument(metavar="TRAIN")],
+    train: Annotated[str | None, data_argument(metavar="TRAIN")] = None,
     dev: Annotated[
         str | None,
         _data(
@@ -209,6 +209,15 @@ def train_textcat(
             show_default="configs/textcat.cfg or textcat_multilabel.cfg",
         ),
     ] = None,
+    print_config: Annotated[
+        bool,
+        typer.Option(
+            "--print-config",
+            rich_help_panel="All other settings",
+            help="Print the config of this training for --config, and don't train. TRAIN may be "
+            "left out.",
+        ),
+    ] = False,
 ) -> None:
     """Fine-tune a pipeline's encoder and a text classifier on labeled texts.
 
@@ -216,23 +225,35 @@ def train_textcat(
       trf train-textcat ./model train.jsonl
       trf train ./model train.csv --dev dev.csv --epochs 5 --output ./trained
       trf train ./model train.csv --training.optimizer.trf_layer_decay 0.9
+      trf train ./model train.csv --epochs 5 --print-config > train.cfg
     """
+    from trfcli_pipeline.errors import ArgumentError
     from trfcli_pipeline.training import events
     from trfcli_pipeline.training import train as task
     from trfcli_pipeline.training.arguments import TrainingArguments
+    from trfcli_pipeline.training.resolved_config import resolve_config
 
-    target = Path(output or model)
-    unchanged = f"{target} was not {'changed' if target.exists() else 'written'}"
-    console.if_interrupted(unchanged)
     # Options have the names of the arguments.
     names = {each.name for each in fields(TrainingArguments)}
     chosen = {name: value for name, value in context.params.items() if name in names}
+    arguments = TrainingArguments(**chosen, overrides=context.obj)
+    if print_config:
+        text, decisions = resolve_config(model, train, dev, arguments)
+        for decision in decisions:
+            console.info(decision)
+        console.data(text)
+        return
+    if train is None:
+        raise ArgumentError("TRAIN is missing", hint="Name a file with labeled texts")
+    target = Path(output or model)
+    unchanged = f"{target} was not {'changed' if target.exists() else 'written'}"
+    console.if_interrupted(unchanged)
     reported = task.train_textcat(
         model,
         train,
         dev=dev,
         output=output,
-        arguments=TrainingArguments(**chosen, overrides=context.obj),
+        arguments=arguments,
         resume=resume,
         force=force,
     )
