@@ -30,7 +30,7 @@ from trfcli.commands import (
 from trfcli.commands.train_textcat.command import train_textcat
 from trfcli.commands.train_textcat.overrides import TakesOverrides
 from trfcli.help import HelpLayout
-from trfcli.options import DebugOption, QuietOption
+from trfcli.options import CodeOption, DebugOption, QuietOption
 from trfcli.text import printable
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ EXIT_ERROR = 1
 EXIT_USAGE = 2
 EXIT_SIGNAL = 128  # plus the signal's number, as shells report it
 VERSIONED = ("spacy", "torch", "transformers")
-SHARED = ("quiet", "debug")
+SHARED = ("code", "quiet", "debug")
 MEMORY_HINT = "Use smaller batches, a smaller model, or a machine with more memory"
 # How often a waiting thread of libgomp looks for new work before it sleeps. By default 30 times as
 # often: beside a busy process, threads then spend most of their time waiting for one that has lost
@@ -124,7 +124,7 @@ class Group(HelpLayout, TyperGroup):
             return super().invoke(ctx)
 
     def get_params(self, ctx: "Context") -> "list[Parameter]":
-        # --quiet, --debug and --help come last, as in the help of commands.
+        # The shared options and --help come last, as in the help of commands.
         return sorted(super().get_params(ctx), key=lambda param: param.name in (*SHARED, "help"))
 
     def format_options(self, ctx: "Context", formatter: "HelpFormatter") -> None:
@@ -142,15 +142,21 @@ def _limit_spinning() -> None:
 
 
 class Command(HelpLayout, TyperCommand):
-    """A command that accepts --quiet and --debug like `trf`, and prints errors as messages."""
+    """A command that accepts the shared options like `trf`, and prints errors as messages."""
 
     def get_params(self, ctx: "Context") -> "list[Parameter]":
-        shared = [param for param in ctx.find_root().command.params if param.name in SHARED]
         *params, help_param = super().get_params(ctx)
-        return [*params, *shared, help_param]
+        shared = [param for param in ctx.find_root().command.params if param.name in SHARED]
+        own = {param.name for param in params}
+        return [*params, *(param for param in shared if param.name not in own), help_param]
 
     def invoke(self, ctx: "Context") -> None:
         given = {name: ctx.params.pop(name) or ctx.find_root().params[name] for name in SHARED}
+        # A command gets those that it has itself.
+        ctx.params |= {
+            param.name: given[param.name] for param in self.params if param.name in given
+        }
+        code = given.pop("code")
         console.configure(**given)
         if not console.settings.debug:
             console.silence_libraries()
@@ -162,6 +168,10 @@ class Command(HelpLayout, TyperCommand):
                 ctx.fail(f"{name} is empty.")
         try:
             with terminated_like_interrupted():
+                if code is not None:
+                    from trfcli_pipeline.pipeline.user_code import import_code
+
+                    import_code(code)
                 super().invoke(ctx)
             # Report a closed pipe now. When Python exits, nothing can catch the error.
             sys.stdout.flush()
@@ -192,7 +202,10 @@ def report(error: BaseException) -> int:
         return EXIT_SIGNAL + signal.SIGINT
 
     from trfcli_pipeline.errors import ArgumentError, TrfError, is_out_of_memory
+    from trfcli_pipeline.pipeline.user_code import explain_code
 
+    # Where an exception of the user's code comes from says more than what the library made of it.
+    error = explain_code(error) or error
     match error:
         case ArgumentError():
             console.fail(error.message, hint=error.hint)
@@ -236,7 +249,10 @@ VersionOption = Annotated[
 
 
 def trf(
-    version: VersionOption = False, quiet: QuietOption = False, debug: DebugOption = False
+    version: VersionOption = False,
+    code: CodeOption = None,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
 ) -> None:
     """From a pretrained transformer to an installable spaCy pipeline, one command at a time.
 

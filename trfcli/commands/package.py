@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trfcli import console, wording
-from trfcli.options import ForceOption
+from trfcli.options import ForceOption, code_option
 
 if TYPE_CHECKING:
     from trfcli_pipeline.tasks.half import Halved
@@ -68,6 +68,12 @@ def package(
             show_default="built-in texts",
         ),
     ] = None,
+    code: Annotated[
+        Path | None,
+        code_option(
+            help="Python file with functions that the pipeline needs; the package has a copy."
+        ),
+    ] = None,
     force: ForceOption = False,
 ) -> None:
     """Build an installable Python package from a pipeline.
@@ -89,6 +95,7 @@ def package(
         half=half,
         verify=verify,
         texts=texts,
+        code=code,
         force=force,
     )
     console.if_interrupted("the package was already saved")

@@ -6,6 +6,7 @@ in one step, so that a failed run leaves an existing package untouched.
 """
 
 import json
+import keyword
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from trfcli_pipeline.data.records import read_records
 from trfcli_pipeline.errors import ArgumentError, OutputError, PipelineError, one_line
 from trfcli_pipeline.pipeline.language import DISTRIBUTION
 from trfcli_pipeline.pipeline.saved import entry_names
+from trfcli_pipeline.pipeline.user_code import import_code
 from trfcli_pipeline.tasks.archives import ARCHIVES, build_archives, timestamp
 from trfcli_pipeline.tasks.before_after import evenly
 from trfcli_pipeline.tasks.half import Halved, compare_halved, halve_encoder
@@ -82,6 +84,7 @@ def package(
     half: bool = False,
     verify: bool = False,
     texts: str | None = None,
+    code: Path | None = None,
     force: bool = False,
 ) -> Package:
     """Build an installable package from a pipeline directory.
@@ -101,6 +104,8 @@ def package(
         verify: Install the wheel into a fresh environment, and compare its predictions.
         texts: A data file of any format with texts to compare predictions on, if `half` or
             `verify`. Default: built-in texts.
+        code: A Python file with functions that the pipeline needs. The package has a copy, and
+            imports it.
         force: Replace an existing package. Other files in its directory stay.
 
     Raises:
@@ -113,6 +118,9 @@ def package(
         DataError: A record of `texts` can't be read.
     """
     _check_arguments(formats, half=half, verify=verify, texts=texts)
+    if code is not None:
+        _check_module(code)
+        import_code(code)
     model_dir, output_dir = Path(model_dir).resolve(), Path(output_dir).resolve()
     meta = package_meta(model_dir, name=name, version=version)
     full_name = f"{meta['lang']}_{meta['name']}"
@@ -130,7 +138,7 @@ def package(
             if half:
                 sizes = halve_encoder(data_dir)
             meta = _complete(model_dir, data_dir, meta, half=half)
-            _assemble(staging, data_dir, meta)
+            _assemble(staging, data_dir, meta, code)
             if half:
                 built.halved = compare_halved(model_dir, data_dir, sizes, sample)
             if formats:
@@ -139,7 +147,7 @@ def package(
                 _add_own_wheel(built, staging / "dist", meta["requirements"])
             if verify:
                 reference = data_dir if half else model_dir
-                built.verified = verify_wheel(archives[-1], full_name, reference, sample)
+                built.verified = verify_wheel(archives[-1], full_name, reference, sample, code)
             manifest.write_manifest(staging, manifest.list_files(staging))
     return built
 
@@ -160,6 +168,15 @@ def _check_arguments(
         )
     if formats:
         timestamp()
+
+
+def _check_module(code: Path) -> None:
+    """Check that a file can be a module of a package, as which it is imported."""
+    if not code.stem.isidentifier() or keyword.iskeyword(code.stem) or code.stem == "__init__":
+        raise ArgumentError(
+            f"{code}: {code.stem!r} can't be the name of a module",
+            hint="Rename the file: letters, digits and underscores, as in functions.py",
+        )
 
 
 def _read_texts(path: str) -> Sequence[str]:
@@ -238,10 +255,17 @@ def _complete(
     return complete
 
 
-def _assemble(package_dir: Path, data_dir: Path, meta: Mapping[str, Any]) -> None:
+def _assemble(
+    package_dir: Path, data_dir: Path, meta: Mapping[str, Any], code: Path | None
+) -> None:
     """Put what makes a package of a pipeline around its copy."""
     srsly.write_json(data_dir / "meta.json", meta)
-    (data_dir.parent / "__init__.py").write_text(TEMPLATE_INIT.format(imports=""), encoding="utf-8")
+    imports = ""
+    if code is not None:
+        shutil.copyfile(code, data_dir.parent / code.name)
+        imports = f"from . import {code.stem}"
+    init = TEMPLATE_INIT.format(imports=imports)
+    (data_dir.parent / "__init__.py").write_text(init, encoding="utf-8")
     if not (data_dir / "README.md").exists():
         (data_dir / "README.md").write_text(_card(meta), encoding="utf-8")
     manifest.write_manifest(data_dir, manifest.list_files(data_dir))

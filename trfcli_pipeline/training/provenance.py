@@ -20,6 +20,7 @@ from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.evaluation.report import HISTORY
 from trfcli_pipeline.pipeline.saved import pipeline_digest
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
+from trfcli_pipeline.pipeline.user_code import code_hashes
 from trfcli_pipeline.training.arguments import CONFIG_KEYS
 from trfcli_pipeline.training.checkpoints import Workspace
 from trfcli_pipeline.training.config import TrainingConfig
@@ -52,6 +53,7 @@ def identify(config: TrainingConfig, path: Path, data: Data) -> dict[str, Any]:
         "the training texts": _digest_records(data.train),
         "the dev texts": _digest_records(data.dev),
         "the pipeline": pipeline_digest(path),
+        "the code": code_hashes(),
         "the installed packages": digest({name: installed_version(name) for name in _VERSIONS}),
     }
 
@@ -186,6 +188,7 @@ def describe_training(
             "device": plan.device,
             "versions": {name: installed_version(name) for name in _VERSIONS},
             "data": dict(files),
+            **({"code": code_hashes()} if code_hashes() else {}),
             "metric": " + ".join(name for name, w in config.training["score_weights"].items() if w),
             "best_step": event.step,
             "score": event.score,

@@ -40,6 +40,8 @@ CHANGED: dict[str, Any] = {
     "precision": "bf16",
     "seed": 7,
     "device": "cpu",
+    "linear_probe": True,
+    "fixed": ["training.max_steps"],
 }
 
 
