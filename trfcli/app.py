@@ -26,6 +26,7 @@ from trfcli.commands import (
     inspect_alignment,
     optimize,
     package,
+    push,
 )
 from trfcli.commands.train_textcat.command import train_textcat
 from trfcli.commands.train_textcat.overrides import TakesOverrides
@@ -95,6 +96,7 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("benchmark",): benchmark.benchmark,
     ("optimize",): optimize.optimize,
     ("package",): package.package,
+    ("push",): push.push,
     ("info",): info.info,
 }
 

@@ -17,7 +17,6 @@ import jinja2
 import srsly
 from packaging.requirements import Requirement
 from spacy.cli.package import FILENAMES_DOCS, TEMPLATE_INIT, get_meta
-from spacy.util import load_config
 
 from trfcli_pipeline.data.files import directory_bytes
 from trfcli_pipeline.data.outputs import manifest
@@ -25,15 +24,15 @@ from trfcli_pipeline.data.outputs.directories import Kind, open_directory
 from trfcli_pipeline.data.records import read_records
 from trfcli_pipeline.errors import ArgumentError, OutputError, PipelineError, one_line
 from trfcli_pipeline.pipeline.language import DISTRIBUTION
-from trfcli_pipeline.pipeline.saved import entry_names
 from trfcli_pipeline.pipeline.user_code import import_code
 from trfcli_pipeline.tasks.archives import ARCHIVES, build_archives, timestamp
 from trfcli_pipeline.tasks.before_after import evenly
 from trfcli_pipeline.tasks.half import Halved, compare_halved, halve_encoder
-from trfcli_pipeline.tasks.model_card import model_card
+from trfcli_pipeline.tasks.model_card import checked_card
 from trfcli_pipeline.tasks.offline_predictions import EXAMPLE_TEXTS
 from trfcli_pipeline.tasks.own_wheel import build_own_wheel
 from trfcli_pipeline.tasks.package_meta import package_meta
+from trfcli_pipeline.tasks.pipeline_files import list_pipeline_files
 from trfcli_pipeline.tasks.verification import Verified, verify_wheel
 
 _PROJECT = "pyproject.toml"
@@ -184,52 +183,13 @@ def _read_texts(path: str) -> Sequence[str]:
 
 
 def _copy_pipeline(model_dir: Path, data_dir: Path) -> None:
-    """Copy the files that belong to a pipeline, and nothing else that lies in its directory."""
-    names = load_config(model_dir / "config.cfg").get("components", {})
-    entries = {*entry_names(names), *FILENAMES_DOCS}
-    listed = manifest.list_own(model_dir)
-    own = None if listed is None else listed | {*FILENAMES_DOCS}
+    """Copy the files that belong to a pipeline, without their modes."""
     data_dir.mkdir(parents=True)
-    for entry in sorted(model_dir.iterdir()):
-        if entry.name in entries:
-            _copy(entry, entry.name, data_dir, own)
-    for name in FILENAMES_DOCS:
-        _check_text_file(model_dir / name)
-
-
-def _copy(source: Path, name: str, data_dir: Path, own: frozenset[str] | None) -> None:
-    """Copy a file or a directory. Neither modes nor hidden files are copied.
-
-    Args:
-        name: Path of the source, relative to the pipeline.
-        own: Such paths of the files to copy; None for all.
-    """
-    if source.is_symlink():
-        raise PipelineError(
-            f"{source} is a link to {source.readlink()}",
-            hint="Put a copy of the file in its place if it belongs to the pipeline, or remove it",
-        )
-    if source.is_dir():
-        (data_dir / name).mkdir()
-        for entry in sorted(source.iterdir()):
-            if not entry.name.startswith("."):
-                _copy(entry, f"{name}/{entry.name}", data_dir, own)
-    elif not source.is_file():
-        raise PipelineError(f"{source} is neither a file nor a directory", hint="Remove it")
-    elif own is None or name in own:
-        shutil.copyfile(source, data_dir / name)
-
-
-def _check_text_file(path: Path) -> None:
-    if not path.is_file():
-        return
-    try:
-        path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise PipelineError(
-            f"{path}: is not UTF-8 (byte {error.start + 1:,} is 0x{error.object[error.start]:02x})",
-            hint="Save it as UTF-8",
-        ) from error
+    for name, source in list_pipeline_files(model_dir).items():
+        if source.is_dir():
+            (data_dir / name).mkdir()
+        else:
+            shutil.copyfile(source, data_dir / name)
 
 
 def _complete(
@@ -267,7 +227,7 @@ def _assemble(
     init = TEMPLATE_INIT.format(imports=imports)
     (data_dir.parent / "__init__.py").write_text(init, encoding="utf-8")
     if not (data_dir / "README.md").exists():
-        (data_dir / "README.md").write_text(_card(meta), encoding="utf-8")
+        (data_dir / "README.md").write_text(checked_card(meta), encoding="utf-8")
     manifest.write_manifest(data_dir, manifest.list_files(data_dir))
     for directory in (data_dir.parent, package_dir):
         shutil.copyfile(data_dir / "meta.json", directory / "meta.json")
@@ -285,18 +245,6 @@ def _assemble(
         {**meta, "name": data_dir.parent.name}
     )
     (package_dir / _PROJECT).write_text(text, encoding="utf-8")
-
-
-def _card(meta: Mapping[str, Any]) -> str:
-    try:
-        return model_card(meta)
-    # These parts of meta.json may have any shape.
-    except (AttributeError, KeyError, TypeError, ValueError, jinja2.TemplateError) as error:
-        raise PipelineError(
-            f'meta.json: no model card can be made of "trf", "performance" and "labels": '
-            f"{one_line(error)}",
-            hint="Correct them, or add a README.md to the pipeline",
-        ) from error
 
 
 def _add_own_wheel(built: Package, dist: Path, requirements: Sequence[str]) -> None:
