@@ -56,6 +56,10 @@ class TrainingArguments:
         precision: Precision of the encoder's training steps; see `encoder/precision.py`. "auto"
             leaves it to the pipeline.
         seed: Seed of all random numbers.
+        seeds: Number of models to train, each with the next seed, but on the same texts. The one
+            with the median score is kept.
+        data_seed: Seed by which dev texts are held out and `max_texts` are drawn; by default
+            `seed`.
         device: Where to train; see `encoder/devices.py`.
         linear_probe: Whether a new classifier starts as a linear probe of the untrained encoder; by
             default if there are few texts and no config file.
@@ -86,6 +90,8 @@ class TrainingArguments:
     lora: int | None = None
     precision: str = "auto"
     seed: int | None = None
+    seeds: int = 1
+    data_seed: int | None = None
     device: str = "auto"
     linear_probe: bool | None = None
     fixed: Collection[str] = ()

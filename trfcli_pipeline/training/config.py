@@ -118,6 +118,12 @@ class TrainingConfig:
             self.trf_lr = None if self.arguments.freeze_encoder else trf_lr
 
     @property
+    def data_seed(self) -> int:
+        """Seed by which texts are held out and drawn."""
+        given = self.arguments.data_seed
+        return self.seed if given is None else given
+
+    @property
     def optimizer(self) -> Optimizer:
         return self.training["optimizer"]
 

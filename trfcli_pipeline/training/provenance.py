@@ -26,6 +26,7 @@ from trfcli_pipeline.training.checkpoints import Workspace
 from trfcli_pipeline.training.config import TrainingConfig
 from trfcli_pipeline.training.data import Data
 from trfcli_pipeline.training.events import Evaluated, Finished, Planned
+from trfcli_pipeline.training.seeds import saved_identity
 from trfcli_pipeline.training.trainer_state import TrainerState
 
 _VERSIONS = ("trfcli", "torch", "transformers", "spacy")
@@ -80,13 +81,16 @@ def _digest_records(records: Sequence[Record]) -> str:
 
 
 def check_identity(workspace: Workspace, identity: Mapping[str, Any]) -> None:
-    """Check that a checkpoint belongs to the training run that is to be resumed.
+    """Check that what was saved belongs to the training run that is to be resumed.
 
     Raises:
         PipelineError: Something that the result depends on has changed.
     """
     with workspace.explain():
-        saved = dict(workspace.load_state()["identity"])
+        if workspace.checkpoint.exists():
+            saved = dict(workspace.load_state()["identity"])
+        else:
+            saved = dict(saved_identity(workspace.seeds))
     changed = [name for name, value in identity.items() if saved.get(name) != value]
     if changed:
         details = _changes(saved.get("the settings"), identity["the settings"])
@@ -147,6 +151,8 @@ def read_result(target: Path, shown: Path) -> Finished:
         path=shown,
         evaluations_without_improvement=since_best if facts["stopped_early"] else 0,
         kept_because=facts["choice"],
+        seed=facts["seed"],
+        seed_scores={int(seed): score for seed, score in facts.get("seed_scores", {}).items()},
     )
 
 
@@ -225,3 +231,10 @@ def complete_meta(path: Path, state: TrainerState, source: str, request: str) ->
     )
     srsly.write_jsonl(path / HISTORY, state.history)
     update_meta(path, meta, added=[HISTORY])
+
+
+def record_seeds(path: Path, scores: Mapping[int, float]) -> None:
+    """Add to a trained pipeline the scores of all seeds, of which it is the median."""
+    meta = read_object(path / META, PipelineError)
+    meta["trf"]["training"]["seed_scores"] = {str(seed): scores[seed] for seed in sorted(scores)}
+    update_meta(path, meta, added=[])

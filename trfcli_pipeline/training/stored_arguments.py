@@ -12,11 +12,19 @@ from trfcli_pipeline.training.config import read_config
 SECTION = "trf"
 # All that decide what is trained; device and checkpoints don't.
 _STORED = (
-    *("exclusive", "balance", "drop_labels", "dev_split", "max_texts", "patience", "eval_every"),
+    *("exclusive", "balance", "drop_labels", "dev_split", "max_texts", "data_seed"),
+    *("patience", "eval_every"),
     *("freeze_encoder", "freeze_layers", "lora", "precision", "linear_probe", "fixed"),
 )
 # Lowest values of numbers; shares have a highest one, too.
-_LEAST = {"max_texts": 1, "patience": 0, "eval_every": 1, "freeze_layers": 0, "lora": 1}
+_LEAST = {
+    "max_texts": 1,
+    "data_seed": 0,
+    "patience": 0,
+    "eval_every": 1,
+    "freeze_layers": 0,
+    "lora": 1,
+}
 _SHARES = {"dev_split": (0.001, 0.9)}
 
 

@@ -138,6 +138,16 @@ def train_textcat(
             min=0, max=2**32 - 1, metavar="N", help="Seed of all random numbers.", show_default="0"
         ),
     ] = None,
+    seeds: Annotated[
+        int,
+        _training(
+            min=1,
+            max=1000,
+            metavar="N",
+            help="Train N models on the same texts with one seed after the other, report how much "
+            "their scores differ, and keep the median.",
+        ),
+    ] = 1,
     freeze_encoder: Annotated[
         bool,
         _encoder("--freeze-encoder", help="Train the classifier only: much faster, less accurate."),
@@ -257,13 +267,23 @@ def train_textcat(
         resume=resume,
         force=force,
     )
+    plans = 0
     with closing(reported), console.progress(0, "training", unit="steps") as bar:
         for event in reported:
             if not is_first_process():
                 continue
             match event:
+                case events.SeedStarted():
+                    messages.describe_seed(event)
+                    bar.set_description_str(f"training, seed {event.number} of {event.total}")
+                case events.SeedFinished():
+                    console.if_interrupted(
+                        f"{unchanged}. To continue after seed {event.seed}, run the same command "
+                        "with --resume"
+                    )
                 case events.Planned():
-                    messages.describe_plan(event, resume=resume)
+                    messages.describe_plan(event, resume=resume, again=plans > 0)
+                    plans += 1
                     bar.reset(total=event.config.steps)
                     bar.update(event.done_steps)
                 case events.Stepped():

@@ -1,20 +1,42 @@
 """What `trf train-textcat` prints."""
 
 import shlex
+import statistics
 from typing import TYPE_CHECKING
 
 from trfcli import console, wording
 
 if TYPE_CHECKING:
     from trfcli_pipeline.training.config import TrainingConfig
-    from trfcli_pipeline.training.events import Evaluated, Finished, Planned
+    from trfcli_pipeline.training.events import Evaluated, Finished, Planned, SeedStarted
 
 _COLUMNS = {"step": 6, "epoch": 6, "loss": 7, "accuracy": 8, "macro F": 7, "words/s": 7}
 _NOTES = {None: "", "score": "← best", "rate": "← kept", "last": "← kept", "only": "← kept"}
 
 
-def describe_plan(plan: "Planned", *, resume: bool) -> None:
-    """Print what was read and what was decided."""
+def describe_seed(event: "SeedStarted") -> None:
+    """Print which of several models is trained next."""
+    console.info(f"Seed {event.number} of {event.total} (--seed {event.seed})")
+
+
+def describe_plan(plan: "Planned", *, resume: bool, again: bool) -> None:
+    """Print what was read and what was decided.
+
+    Args:
+        again: Whether another model was trained on the same texts before.
+    """
+    config = plan.config
+    if not again:
+        _describe_data(plan)
+    if plan.done_steps:
+        console.info(f"Resuming after step {plan.done_steps:,} of {config.steps:,}")
+    elif resume and not again:
+        console.info("No checkpoint to resume from: starting from the beginning")
+    if plan.done_steps < config.steps:
+        console.progress_row(_COLUMNS.items())
+
+
+def _describe_data(plan: "Planned") -> None:
     config, data = plan.config, plan.data
     total = sum(data.label_counts.values())
     common = sorted(data.label_counts.items(), key=lambda item: -item[1])
@@ -45,12 +67,6 @@ def describe_plan(plan: "Planned", *, resume: bool) -> None:
         f"Encoder input: {plan.segments}; {plan.mean_length:.0f} wordpieces per text on average; "
         f"{plan.classifier}"
     )
-    if plan.done_steps:
-        console.info(f"Resuming after step {plan.done_steps:,} of {config.steps:,}")
-    elif resume:
-        console.info("No checkpoint to resume from: starting from the beginning")
-    if plan.done_steps < config.steps:
-        console.progress_row(_COLUMNS.items())
 
 
 def describe_evaluation(event: "Evaluated") -> None:
@@ -79,6 +95,8 @@ def describe_result(finished: "Finished") -> None:
         )
     metric = finished.metric.replace("cats_", "").replace("_f", " F")
     score = f"{metric} {finished.score:.3f}"
+    if finished.seed_scores:
+        _describe_seeds(metric, finished)
     if finished.kept_because == "score":
         kept = f"Kept the model of step {finished.best_step:,}, the best on the dev set ({score})"
     elif finished.kept_because == "rate":
@@ -93,6 +111,18 @@ def describe_result(finished: "Finished") -> None:
     replaced = f", replacing {finished.replaced}" if finished.replaced else ""
     console.good(f"{kept}. Saved to {finished.path}{replaced}")
     console.hint(f"Next: trf evaluate {shlex.quote(str(finished.path))} test.jsonl")
+
+
+def _describe_seeds(metric: str, finished: "Finished") -> None:
+    """Print how much the scores of several seeds differ, and which model is kept."""
+    scores = [*finished.seed_scores.values()]
+    mean, deviation = statistics.mean(scores), statistics.stdev(scores)
+    each = [f"seed {seed} {score:.3f}" for seed, score in finished.seed_scores.items()]
+    console.info(
+        f"{wording.plural(len(scores), 'seed')}: mean {metric} {mean:.3f}, standard deviation "
+        f"{deviation:.3f} ({', '.join(each)})"
+    )
+    console.info(f"Kept seed {finished.seed}, the median")
 
 
 def _learning_rates(config: "TrainingConfig") -> str:

@@ -16,6 +16,8 @@ from trfcli_pipeline.training.events import (
     Finished,
     KeepReason,
     Planned,
+    SeedFinished,
+    SeedStarted,
     Stepped,
     TrainingEvent,
 )
@@ -86,6 +88,31 @@ FINISHED = Finished(
 def evaluated(step: int, reason: KeepReason | None) -> Evaluated:
     scores = SimpleNamespace(accuracy=0.98249, macro_f=0.9605)
     return Evaluated(step, step / 1410, 0.04151, 13_409.7, 0.9605, scores, reason)  # type: ignore[arg-type]
+
+
+def test_several_seeds_are_counted_and_compared(run: Run, replayed: Replayed) -> None:
+    scores = {3: 0.91, 4: 0.95, 5: 0.93}
+    asked = replayed(
+        *(
+            event
+            for number, seed in enumerate(scores, start=1)
+            for event in (SeedStarted(seed, number, 3), PLAN, SeedFinished(seed, scores[seed]))
+        ),
+        replace(FINISHED, score=0.93, seed=5, seed_scores=scores),
+    )
+    result = run("train", "model", "train.csv", "--seeds", "3", "--seed", "3")
+    assert asked["arguments"].seeds == 3
+    lines = result.stderr.splitlines()
+    # The data is described once.
+    assert sum("texts to train on" in line for line in lines) == 1
+    assert [line for line in lines if "seed" in line.lower()] == [
+        "ℹ Seed 1 of 3 (--seed 3)",
+        "ℹ Seed 2 of 3 (--seed 4)",
+        "ℹ Seed 3 of 3 (--seed 5)",
+        "ℹ 3 seeds: mean micro F 0.930, standard deviation 0.020 "
+        "(seed 3 0.910, seed 4 0.950, seed 5 0.930)",
+        "ℹ Kept seed 5, the median",
+    ]
 
 
 def test_events_are_shown(run: Run, replayed: Replayed) -> None:
