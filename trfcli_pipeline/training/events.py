@@ -107,6 +107,32 @@ class Checkpointed:
 
 
 @dataclass(frozen=True, slots=True)
+class TrackingStarted:
+    """Reported before `Planned` if an experiment tracker is used.
+
+    Attributes:
+        tracker: Its name.
+        place: Where to look at the run: an address or a directory.
+    """
+
+    tracker: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingFailed:
+    """Reported once if an experiment tracker fails. Training goes on.
+
+    Attributes:
+        tracker: Its name.
+        reason: What happened.
+    """
+
+    tracker: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The last event: the trained pipeline is in its place.
 
@@ -138,4 +164,14 @@ class Finished:
     seed_scores: Mapping[int, float] = field(default_factory=dict)
 
 
-TrainingEvent = SeedStarted | Planned | Stepped | Evaluated | Checkpointed | SeedFinished | Finished
+TrainingEvent = (
+    SeedStarted
+    | Planned
+    | TrackingStarted
+    | Stepped
+    | Evaluated
+    | Checkpointed
+    | TrackingFailed
+    | SeedFinished
+    | Finished
+)

@@ -41,6 +41,18 @@ def identify(config: TrainingConfig, path: Path, data: Data) -> dict[str, Any]:
     Returns:
         The settings by their names, and hashes of all else.
     """
+    return {
+        "the settings": settings_of(config),
+        "the training texts": _digest_records(data.train),
+        "the dev texts": _digest_records(data.dev),
+        "the pipeline": pipeline_digest(path),
+        "the code": code_hashes(),
+        "the installed packages": digest({name: installed_version(name) for name in _VERSIONS}),
+    }
+
+
+def settings_of(config: TrainingConfig) -> dict[str, Any]:
+    """All settings and arguments by their names, as JSON reads them back."""
     arguments = config.arguments.as_json()
     settings = {
         **{".".join(key): value for key, value in walk_dict(config.config)},
@@ -48,15 +60,8 @@ def identify(config: TrainingConfig, path: Path, data: Data) -> dict[str, Any]:
         **arguments,
         "processes": config.n_processes,
     }
-    return {
-        # As JSON reads them back.
-        "the settings": json.loads(json.dumps(settings)),
-        "the training texts": _digest_records(data.train),
-        "the dev texts": _digest_records(data.dev),
-        "the pipeline": pipeline_digest(path),
-        "the code": code_hashes(),
-        "the installed packages": digest({name: installed_version(name) for name in _VERSIONS}),
-    }
+    found: dict[str, Any] = json.loads(json.dumps(settings))
+    return found
 
 
 def digest(values: Mapping[str, Any]) -> str:

@@ -35,6 +35,8 @@ from trfcli_pipeline.training.setup import (
     describe_classifier,
 )
 from trfcli_pipeline.training.stored_arguments import complete_arguments
+from trfcli_pipeline.training.trackers import check_tracker
+from trfcli_pipeline.training.tracking import track as track_events
 from trfcli_pipeline.training.train_model import Run, train_model
 
 
@@ -47,6 +49,7 @@ def train_textcat(
     arguments: TrainingArguments | None = None,
     resume: bool = False,
     force: bool = False,
+    track: str | None = None,
 ) -> Generator[TrainingEvent, None, None]:
     """Train a pipeline's text classifier together with its encoder.
 
@@ -62,6 +65,7 @@ def train_textcat(
             same result. Without a checkpoint, training starts from the beginning.
         force: Whether to replace a pipeline at `output` that is neither `model` nor an earlier
             result of training it. Other files in its directory stay in any case.
+        track: Name of an experiment tracker to log to; see `training/trackers.py`.
 
     Yields:
         One `Planned`; a `Stepped`, `Evaluated` or `Checkpointed` after each of these; and one
@@ -82,11 +86,13 @@ def train_textcat(
             "--dev-split can't be combined with --dev: no training texts are held out then",
             hint="Leave out one or the other",
         )
+    if track is not None:
+        check_tracker(track)
     check_pipeline(model)
     arguments = complete_arguments(arguments)
     check_settings(arguments)
     with claim_output(model, output, arguments, data=[train, dev], force=force) as claim:
-        yield from _train(model, train, dev, output, arguments, claim, resume=resume)
+        yield from _train(model, train, dev, output, arguments, claim, resume=resume, tracker=track)
 
 
 def _train(
@@ -98,6 +104,7 @@ def _train(
     claim: OutputDirectory,
     *,
     resume: bool,
+    tracker: str | None,
 ) -> Iterator[TrainingEvent]:
     shown = Path(model) if output is None else output
     target = claim.target
@@ -130,7 +137,11 @@ def _train(
             yield SeedStarted(seed, number + 1, arguments.seeds)
         own = config if number == 0 else config_with_seed(config, seed, len(data.train))
         nlp = nlp or load_pipeline(model, device=device, overrides=config.pipeline_overrides)
-        state = yield from train_model(nlp, own, run, resume=resume, discards=not results.scores)
+        trained = train_model(nlp, own, run, resume=resume, discards=not results.scores)
+        if tracker is not None and context.is_first:
+            name = target.name if arguments.seeds == 1 else f"{target.name}-seed-{seed}"
+            trained = track_events(trained, tracker, name, identity, run.summarize)
+        state = yield from trained
         # Without it there is room for the next one.
         nlp = None
         seconds += state.seconds
@@ -139,16 +150,25 @@ def _train(
             yield SeedFinished(seed, state.best_score)
             if context.is_first:
                 workspace.remove(keep_seeds=True)
-    trained = workspace.best
-    replaced = None
-    if target.exists():
-        in_place = target.resolve() == Path(model).expanduser().resolve()
-        replaced = before if in_place else "another pipeline"
+    best = workspace.best
+    replaced = _describe_replaced(target, model, before)
     if context.is_first:
         if arguments.seeds > 1:
-            trained = results.path(results.median())
-            record_seeds(trained, results.scores)
-        replace_pipeline(claim, trained)
+            best = results.path(results.median())
+            record_seeds(best, results.scores)
+        replace_pipeline(claim, best)
         workspace.remove()
     context.close()
     yield replace(read_result(target, shown), replaced=replaced, seconds=seconds)
+
+
+def _describe_replaced(target: Path, model: str, untrained: str) -> str | None:
+    """What the trained pipeline replaces, as a phrase; None for nothing.
+
+    Args:
+        untrained: A phrase for the untrained pipeline.
+    """
+    if not target.exists():
+        return None
+    in_place = target.resolve() == Path(model).expanduser().resolve()
+    return untrained if in_place else "another pipeline"

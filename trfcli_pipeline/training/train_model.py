@@ -13,6 +13,7 @@ from trfcli_pipeline.data.outputs.spaces import is_full
 from trfcli_pipeline.data.outputs.staging import staged_directory
 from trfcli_pipeline.errors import NonFiniteError, OutputError
 from trfcli_pipeline.pipeline.loading import require_encoder
+from trfcli_pipeline.pipeline.saved import pipeline_digest
 from trfcli_pipeline.training.checkpoints import Workspace
 from trfcli_pipeline.training.config import TrainingConfig
 from trfcli_pipeline.training.data import Data
@@ -46,6 +47,16 @@ class Run:
     identity: Mapping[str, Any]
     request: str
     files: Mapping[str, str]
+
+    def summarize(self, state: TrainerState) -> dict[str, Any]:
+        """The facts about a trained model that an experiment tracker shows."""
+        return {
+            "score": state.best_score,
+            "best_step": state.best_step,
+            "steps": state.step,
+            "seconds": round(state.seconds, 1),
+            "model": pipeline_digest(self.workspace.best),
+        }
 
 
 def train_model(

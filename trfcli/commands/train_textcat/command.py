@@ -192,6 +192,14 @@ def train_textcat(
             help="Remove labels of the existing classifier that no training text has.",
         ),
     ] = False,
+    track: Annotated[
+        Literal["wandb", "mlflow", "tensorboard"] | None,
+        _data(
+            metavar="NAME",
+            help="Log settings, losses and scores to wandb, mlflow or tensorboard. Needs "
+            "trfcli[NAME].",
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         _interruptions(
@@ -266,6 +274,7 @@ def train_textcat(
         arguments=arguments,
         resume=resume,
         force=force,
+        track=track,
     )
     plans = 0
     with closing(reported), console.progress(0, "training", unit="steps") as bar:
@@ -286,6 +295,8 @@ def train_textcat(
                     plans += 1
                     bar.reset(total=event.config.steps)
                     bar.update(event.done_steps)
+                case events.TrackingStarted() | events.TrackingFailed():
+                    messages.describe_tracking(event)
                 case events.Stepped():
                     bar.set_postfix_str(f"loss {event.loss:.3f}", refresh=False)
                     bar.update()

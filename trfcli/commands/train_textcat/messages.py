@@ -8,7 +8,14 @@ from trfcli import console, wording
 
 if TYPE_CHECKING:
     from trfcli_pipeline.training.config import TrainingConfig
-    from trfcli_pipeline.training.events import Evaluated, Finished, Planned, SeedStarted
+    from trfcli_pipeline.training.events import (
+        Evaluated,
+        Finished,
+        Planned,
+        SeedStarted,
+        TrackingFailed,
+        TrackingStarted,
+    )
 
 _COLUMNS = {"step": 6, "epoch": 6, "loss": 7, "accuracy": 8, "macro F": 7, "words/s": 7}
 _NOTES = {None: "", "score": "← best", "rate": "← kept", "last": "← kept", "only": "← kept"}
@@ -67,6 +74,16 @@ def _describe_data(plan: "Planned") -> None:
         f"Encoder input: {plan.segments}; {plan.mean_length:.0f} wordpieces per text on average; "
         f"{plan.classifier}"
     )
+
+
+def describe_tracking(event: "TrackingStarted | TrackingFailed") -> None:
+    """Print where an experiment tracker logs to, or that it can't."""
+    from trfcli_pipeline.training.events import TrackingStarted
+
+    if isinstance(event, TrackingStarted):
+        console.info(f"Logging to {event.tracker}: {event.place}")
+    else:
+        console.warn(f"Training goes on without {event.tracker}, which failed: {event.reason}")
 
 
 def describe_evaluation(event: "Evaluated") -> None:

@@ -19,6 +19,8 @@ from trfcli_pipeline.training.events import (
     SeedFinished,
     SeedStarted,
     Stepped,
+    TrackingFailed,
+    TrackingStarted,
     TrainingEvent,
 )
 
@@ -112,6 +114,22 @@ def test_several_seeds_are_counted_and_compared(run: Run, replayed: Replayed) ->
         "ℹ 3 seeds: mean micro F 0.930, standard deviation 0.020 "
         "(seed 3 0.910, seed 4 0.950, seed 5 0.930)",
         "ℹ Kept seed 5, the median",
+    ]
+
+
+def test_tracking_is_shown(run: Run, replayed: Replayed) -> None:
+    asked = replayed(
+        TrackingStarted("wandb", "https://wandb.ai/team/spam/runs/1"),
+        PLAN,
+        TrackingFailed("wandb", "the server is down"),
+        FINISHED,
+    )
+    result = run("train", "model", "train.csv", "--track", "wandb")
+    assert result.exit_code == 0
+    assert asked["track"] == "wandb"
+    assert [line for line in result.stderr.splitlines() if "wandb" in line] == [
+        "ℹ Logging to wandb: https://wandb.ai/team/spam/runs/1",
+        "⚠ Training goes on without wandb, which failed: the server is down",
     ]
 
 
@@ -268,6 +286,7 @@ def test_each_option_is_passed_on(
         "arguments": TrainingArguments(**changed),  # type: ignore[arg-type]
         "resume": False,
         "force": False,
+        "track": None,
     }
 
 
