@@ -1,5 +1,6 @@
 """The `trf` program: its commands, the options they share, and the exit codes of errors."""
 
+import gc
 import inspect
 import os
 import platform
@@ -7,13 +8,12 @@ import signal
 import sys
 import textwrap
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperArgument, TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperGroup
 
 from trfcli import console
 from trfcli.commands import (
@@ -26,10 +26,13 @@ from trfcli.commands import (
     inspect_alignment,
     optimize,
     package,
+    predict,
     push,
 )
-from trfcli.commands.train_textcat.command import train_textcat
+from trfcli.commands.train_textcat.command import is_first_process, train_textcat
 from trfcli.commands.train_textcat.overrides import TakesOverrides
+from trfcli.data_options import ReadsData
+from trfcli.errors import Terminated, report
 from trfcli.help import HelpLayout
 from trfcli.options import CodeOption, DebugOption, QuietOption
 from trfcli.text import printable
@@ -38,28 +41,12 @@ if TYPE_CHECKING:
     # Typer ships its own copy of click without public names for these types.
     from typer._click import Context, HelpFormatter, Parameter
 
-EXIT_ERROR = 1
-EXIT_USAGE = 2
-EXIT_SIGNAL = 128  # plus the signal's number, as shells report it
 VERSIONED = ("spacy", "torch", "transformers")
 SHARED = ("code", "quiet", "debug")
-MEMORY_HINT = "Use smaller batches, a smaller model, or a machine with more memory"
 # How often a waiting thread of libgomp looks for new work before it sleeps. By default 30 times as
 # often: beside a busy process, threads then spend most of their time waiting for one that has lost
 # its core. With fewer rounds than these, training is slower on an idle machine.
 _SPIN_COUNT = "10000"
-
-
-class Terminated(KeyboardInterrupt):
-    """Raised at SIGTERM and SIGHUP, which clean up as Ctrl-C does.
-
-    Attributes:
-        number: Number of the signal.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 @contextmanager
@@ -92,6 +79,7 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("train-textcat", "train"): train_textcat,
     ("evaluate",): evaluate.evaluate,
     ("compare",): compare.compare,
+    ("predict",): predict.predict,
     ("annotate",): annotate.annotate,
     ("benchmark",): benchmark.benchmark,
     ("optimize",): optimize.optimize,
@@ -143,7 +131,7 @@ def _limit_spinning() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPIN_COUNT)
 
 
-class Command(HelpLayout, TyperCommand):
+class Command(HelpLayout, ReadsData):
     """A command that accepts the shared options like `trf`, and prints errors as messages."""
 
     def get_params(self, ctx: "Context") -> "list[Parameter]":
@@ -162,14 +150,20 @@ class Command(HelpLayout, TyperCommand):
         console.configure(**given)
         if not console.settings.debug:
             console.silence_libraries()
+        if is_first_process():
+            console.show_remarks()
         _limit_spinning()
         for param in self.params:
             # Such as the value of a shell variable that isn't set.
-            if ctx.params.get(param.name or "") == "":
+            if _is_empty(ctx.params.get(param.name or "")):
                 name = param.metavar if isinstance(param, TyperArgument) else param.opts[0]
                 ctx.fail(f"{name} is empty.")
         try:
-            with terminated_like_interrupted():
+            silently = not is_first_process() or reads_typed_text(ctx) or is_for_programs(ctx)
+            with (
+                terminated_like_interrupted(),
+                console.working(f"Running {ctx.command_path}", silently=silently),
+            ):
                 if code is not None:
                     from trfcli_pipeline.pipeline.user_code import import_code
 
@@ -183,52 +177,24 @@ class Command(HelpLayout, TyperCommand):
             raise typer.Exit(report(error)) from error
 
 
+def reads_typed_text(ctx: "Context") -> bool:
+    """Whether a command reads what is typed on a terminal, where nothing should be drawn then."""
+    return "-" in map(str, ctx.params.values()) and sys.stdin is not None and sys.stdin.isatty()
+
+
+def _is_empty(value: object) -> bool:
+    if isinstance(value, list):
+        return any(map(_is_empty, value))
+    return value is not None and not isinstance(value, tuple) and str(value) == ""
+
+
+def is_for_programs(ctx: "Context") -> bool:
+    """Whether a program may read all that a command prints."""
+    return bool(ctx.params.get("as_json")) and not sys.stderr.isatty()
+
+
 class CommandWithOverrides(TakesOverrides, Command):
     """A command that also takes every setting of its config as an option."""
-
-
-def report(error: BaseException) -> int:
-    """Print an error as one line with a hint, and return the exit code."""
-    if console.settings.debug:
-        traceback.print_exception(error, file=sys.stderr)
-    if isinstance(error, KeyboardInterrupt):
-        if sys.stderr.isatty():
-            # The cursor stands after the terminal's ^C.
-            print(file=sys.stderr)
-        # The library adds a note if an output was replaced already.
-        notes = getattr(error, "__notes__", [console.settings.if_interrupted])
-        if isinstance(error, Terminated):
-            console.fail(f"Terminated; {', '.join(notes)}.")
-            return EXIT_SIGNAL + error.number
-        console.fail(f"Interrupted; {', '.join(notes)}.")
-        return EXIT_SIGNAL + signal.SIGINT
-
-    from trfcli_pipeline.errors import ArgumentError, TrfError, is_out_of_memory
-    from trfcli_pipeline.pipeline.user_code import explain_code
-
-    # Where an exception of the user's code comes from says more than what the library made of it.
-    error = explain_code(error) or error
-    match error:
-        case ArgumentError():
-            console.fail(error.message, hint=error.hint)
-            return EXIT_USAGE
-        case TrfError():
-            console.fail(error.message, hint=error.hint)
-        case OSError() if error.strerror is not None:
-            place = "" if error.filename is None else f"{error.filename}: "
-            console.fail(f"{place}{error.strerror}")
-        # Of `Path.resolve`, before Python 3.13.
-        case RuntimeError() if "Symlink loop" in str(error):
-            console.fail(str(error), hint="Remove the symbolic link")
-        case _ if is_out_of_memory(error):
-            console.fail("Not enough memory", hint=MEMORY_HINT)
-        case _:
-            text = textwrap.shorten(str(error), 300, placeholder=" ...")
-            console.fail(
-                f"{type(error).__name__}: {text}" if text else type(error).__name__,
-                hint="This is a bug in trf. Run the command again with --debug for the traceback.",
-            )
-    return EXIT_ERROR
 
 
 def print_versions(wanted: bool) -> None:
@@ -297,4 +263,8 @@ app = build()
 
 def main() -> None:
     """The console script `trf`."""
-    app(prog_name="trf")
+    try:
+        app(prog_name="trf")
+    finally:
+        # Or Python visits all objects of torch and spaCy before it exits, which takes a second.
+        gc.freeze()

@@ -1,13 +1,14 @@
 """`trf annotate`: annotate the texts of a file with a pipeline's predictions."""
 
-import time
-from contextlib import ExitStack, closing
+import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from trfcli import console, wording
 from trfcli.options import (
+    DataSet,
     DeviceOption,
     ForceOption,
     ModelArgument,
@@ -23,7 +24,7 @@ EXIT_SKIPPED = 3
 
 def annotate(
     model: ModelArgument,
-    source: Annotated[str, texts_argument(metavar="INPUT", show_default=False)],
+    source: Annotated[DataSet, texts_argument(metavar="INPUT", show_default=False)],
     output: Annotated[
         str,
         typer.Argument(
@@ -70,23 +71,13 @@ def annotate(
         resume=resume,
         force=force,
     )
-    with ExitStack() as stack:
-        stack.enter_context(closing(events))
+    with closing(events):
         for event in events:
             match event:
                 case task.AnnotationStarted():
                     describe_start(event, output)
-                    start, words = time.perf_counter(), 0
-                    bar = console.progress(event.total, "annotating", unit="texts")
-                    stack.enter_context(bar).update(event.done)
-                case task.BatchAnnotated():
-                    words += event.words
-                    speed = words / (time.perf_counter() - start)
-                    bar.set_postfix_str(f"{wording.thousands(speed)} words/s", refresh=False)
-                    bar.update(event.texts)
                 case task.AnnotationFinished():
                     console.if_interrupted(f"{output} was already saved")
-                    bar.close()
                     describe_end(event, output)
                     if event.skipped:
                         raise typer.Exit(EXIT_SKIPPED)
@@ -96,7 +87,9 @@ def describe_start(started: "AnnotationStarted", output: str) -> None:
     """Say how many texts are done already, and set the message for Ctrl-C."""
     if started.done:
         console.info(f"Resuming after {wording.plural(started.done, 'text')}")
-    if output != "-":
+    if output == "-" and sys.stdout.isatty():
+        console.end_status()
+    elif output != "-":
         console.if_interrupted("the texts done so far are kept, continue with --resume")
 
 
@@ -106,7 +99,7 @@ def describe_end(finished: "AnnotationFinished", output: str) -> None:
         f"{label} {wording.thousands(number)}"
         for label, number in sorted(finished.labels.items(), key=lambda item: -item[1])
     ]
-    labels = f"; {wording.enumeration(counts)}" if counts else ""
+    labels = f"; predicted {wording.enumeration(counts)}" if counts else ""
     console.good(
         f"Annotated {wording.plural(finished.texts, 'text')}, "
         f"{wording.plural(finished.words, 'word')}, "

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from trfcli import console, wording
-from trfcli.options import ForceOption, JsonOption, ModelArgument, OutArgument
+from trfcli.options import (
+    DataSet,
+    ForceOption,
+    JsonOption,
+    ModelArgument,
+    OutArgument,
+    data_option,
+)
 
 if TYPE_CHECKING:
     from trfcli_pipeline.tasks.optimize import Compared, Sampled
@@ -17,16 +24,17 @@ def optimize(
     model: ModelArgument,
     out: OutArgument,
     calibrate: Annotated[
-        str,
-        typer.Option(
+        DataSet,
+        data_option(
+            "--calibrate",
             metavar="DATA",
             help="Typical texts to calibrate on, such as the training set.",
             show_default=False,
         ),
     ],
     dev: Annotated[
-        str | None,
-        typer.Option(
+        DataSet | None,
+        data_option(
             "--dev",
             "-d",
             metavar="DATA",
@@ -61,6 +69,10 @@ def optimize(
       trf optimize ./model ./fast --calibrate train.jsonl --dev dev.jsonl
       trf optimize ./model ./fast --calibrate texts.txt --precision bf16
     """
+    from trfcli_pipeline.tasks.inputs import check_inputs
+
+    check_inputs(model, texts=[calibrate], labeled=[dev])
+
     from trfcli_pipeline.tasks import optimize as task
 
     events = task.optimize(
@@ -92,7 +104,7 @@ def optimize(
                     console.hint(f"Next: trf package {shlex.quote(str(out))} ./out")
 
 
-def describe_sample(sampled: "Sampled", calibrate: str, dev: str) -> None:
+def describe_sample(sampled: "Sampled", calibrate: DataSet, dev: DataSet) -> None:
     """Say which texts the encoder is calibrated and compared on."""
     if sampled.segments:
         number = wording.plural(sampled.segments, "segment")
@@ -100,7 +112,7 @@ def describe_sample(sampled: "Sampled", calibrate: str, dev: str) -> None:
     texts = wording.plural(sampled.all_texts, "text")
     if sampled.texts < sampled.all_texts:
         texts = f"{wording.thousands(sampled.texts)} of {texts}"
-    console.info(f"Comparing both pipelines on {texts} of {dev}")
+    console.info(f"Comparing the pipeline before and after on {texts} of {dev}")
 
 
 def table_rows(compared: "Compared") -> list[tuple[str, str, str, str]]:

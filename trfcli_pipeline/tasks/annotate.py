@@ -5,22 +5,25 @@ import hashlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice, tee
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from trfcli_pipeline.data.formats import STDIN, open_writer
+from trfcli_pipeline.data.dataset import STDIN, DataSource, as_dataset
+from trfcli_pipeline.data.formats import open_writer
 from trfcli_pipeline.data.formats.json import escape_invisible, to_json
 from trfcli_pipeline.data.formats.rows import Writer
 from trfcli_pipeline.data.outputs.resumable import ResumableFile
-from trfcli_pipeline.data.records import BadRecord, Record, iter_all_records, iter_records
+from trfcli_pipeline.data.reading import Reading
+from trfcli_pipeline.data.reading.tracking import track_reading
+from trfcli_pipeline.data.records import BadRecord, Record
 from trfcli_pipeline.errors import OutputError
 from trfcli_pipeline.pipeline.loading import check_pipeline, keep_what_heads_read, load_pipeline
-from trfcli_pipeline.pipeline.processes import forks_work
 from trfcli_pipeline.pipeline.saved import pipeline_digest
+from trfcli_pipeline.progress import phase
 from trfcli_pipeline.tasks.annotation_batches import (
     Records,
     check_length,
@@ -30,9 +33,10 @@ from trfcli_pipeline.tasks.annotation_batches import (
     rows_of,
     texts_of,
 )
-from trfcli_pipeline.tasks.predictions import Predicted, Predictor
 from trfcli_pipeline.tasks.skipped_texts import SkippedTexts
-from trfcli_pipeline.tasks.worker_pool import start_workers
+
+if TYPE_CHECKING:
+    from trfcli_pipeline.tasks.predictions import Predicted
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +85,9 @@ class AnnotationFinished:
 AnnotationEvent = AnnotationStarted | BatchAnnotated | AnnotationFinished
 
 
-def annotate(
+def annotate(  # noqa: PLR0915
     model: str,
-    source: str,
+    source: DataSource,
     output: str,
     *,
     n_process: int = 1,
@@ -122,7 +126,7 @@ def annotate(
         DataError, PipelineError, DeviceError, OutputError: The arguments can't be used. Only bad
             records on stdin and failures of the pipeline are reported after work has begun.
     """
-    writer = open_writer(output)
+    writer, data = open_writer(output), as_dataset(source)
     file = _open_output(output, writer, model, source, resume=resume, force=force)
     skip = on_error == "skip"
     with ExitStack() as outputs:
@@ -141,19 +145,25 @@ def annotate(
             )
         outputs.enter_context(file)
         check_pipeline(model)
-        read = iter_all_records if skip else iter_records
-        total, longest = _survey(source, read)
+        reading = Reading(data, labeled=False)
+        read = reading.everything if skip else reading.__iter__
+        total, longest = (None, None) if data.is_stdin else _survey(track_reading(read(), data))
         if total is not None and isinstance(file, ResumableFile):
             # The predictions come on top, but compression may take as much away.
-            file.check_room(Path(source).stat().st_size)
+            file.check_room(data.size())
         nlp = load_pipeline(model, device=device)
+        # torch takes seconds to import, so the checks above come first.
+        from trfcli_pipeline.pipeline.processes import forks_work
+        from trfcli_pipeline.tasks.predictions import Predictor
+        from trfcli_pipeline.tasks.worker_pool import start_workers
+
         if not writer.takes_docs:
             keep_what_heads_read(nlp)
         if longest is not None and not skip:
-            check_length(nlp, source, longest)
+            check_length(nlp, longest)
         predictor = Predictor(nlp, as_docs=writer.takes_docs, skip=skip)
         progress = _Progress(pipeline_digest(nlp.path), skipped)
-        records = check_lengths(nlp, source, read(source, labeled=False), skip=skip)
+        records = check_lengths(nlp, read(), skip=skip)
         if isinstance(file, ResumableFile) and file.state:
             progress.restore(file, records)
             writer.state = file.state["writer"]
@@ -164,8 +174,11 @@ def annotate(
         words_before, start = progress.words, time.perf_counter()
         # The workers run ahead of the output, so the batches are read from two places.
         batches, sent = tee(make_batches(records, batch_size))
-        with start_workers(predictor, n_process, fork=forks_work(nlp)) as run:
-            results = run(texts_of(source, batch) for batch in sent)
+        with (
+            phase("Annotating", total=total, unit="texts", done=progress.texts) as annotating,
+            start_workers(predictor, n_process, fork=forks_work(nlp)) as run,
+        ):
+            results = run(texts_of(batch) for batch in sent)
             for batch, predicted in zip(batches, results, strict=True):
                 done, failed = divide(batch, predicted.failed)
                 content = writer.add(rows_of(done, predicted.content))
@@ -174,6 +187,9 @@ def annotate(
                     skipped.add(failed)
                 if writer.streams:
                     file.append(_compressed(output, content), progress.state(writer))
+                annotating.done = progress.texts
+                words = progress.words - words_before
+                annotating.note = f"{words / (time.perf_counter() - start):,.0f} words/s"
                 yield BatchAnnotated(len(batch), predicted.words)
             if not writer.streams:
                 file.append(_compressed(output, writer.end()), progress.state(writer))
@@ -207,7 +223,7 @@ class _Stdout:
 
 
 def _open_output(
-    output: str, writer: Writer, model: str, source: str, *, resume: bool, force: bool
+    output: str, writer: Writer, model: str, source: DataSource, *, resume: bool, force: bool
 ) -> ResumableFile | _Stdout:
     if output == STDIN:
         if resume:
@@ -226,13 +242,11 @@ def _compressed(output: str, content: bytes) -> bytes:
     return gzip.compress(content, mtime=0) if output.lower().endswith(".gz") else content
 
 
-def _survey(source: str, read: Callable[..., Records]) -> tuple[int | None, Record | None]:
-    """Read all records of a file; return their number and the longest one."""
-    if source == STDIN:
-        return None, None
+def _survey(records: Records) -> tuple[int, Record | None]:
+    """Read all records; return their number and the longest one."""
     total = 0
     longest: Record | None = None
-    for record in read(source, labeled=False):
+    for record in records:
         total += 1
         if isinstance(record, Record) and len(record.text) > len(longest.text if longest else ""):
             longest = record
@@ -250,7 +264,7 @@ class _Progress:
         self.labels: Counter[str] = Counter()
         self._input = hashlib.sha256()
 
-    def add(self, batch: Iterable[Record | BadRecord], predicted: Predicted) -> None:
+    def add(self, batch: Iterable[Record | BadRecord], predicted: "Predicted") -> None:
         self.words += predicted.words
         self.labels += predicted.labels
         self._add_records(batch)
@@ -303,5 +317,5 @@ class _Progress:
     def _add_records(self, records: Iterable[Record | BadRecord]) -> None:
         for record in records:
             self.texts += 1
-            content = [record.text, None if isinstance(record, BadRecord) else record.extra]
+            content = [record.text, None if isinstance(record, BadRecord) else record.row]
             self._input.update(f"{to_json(content)}\n".encode(errors="replace"))

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
-from typing import Any
-
-from spacy.language import Language
+from typing import TYPE_CHECKING, Any
 
 from trfcli_pipeline.data.formats.rows import LABEL_KEYS
 from trfcli_pipeline.data.records import BadRecord, Record, where
 from trfcli_pipeline.errors import DataError
-from trfcli_pipeline.tasks.predictions import Batch
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+
+    from trfcli_pipeline.tasks.predictions import Batch
 
 Records = Iterator[Record] | Iterator[Record | BadRecord]
 
@@ -17,24 +19,23 @@ Records = Iterator[Record] | Iterator[Record | BadRecord]
 _BATCH_CHARACTERS = 50_000
 
 
-def check_length(nlp: Language, source: str, record: Record) -> None:
+def check_length(nlp: "Language", record: Record) -> None:
     """Check that a text isn't longer than the pipeline takes.
 
     Raises:
-        DataError: It is. The message names its line in the file `source`.
+        DataError: It is. The message names its place.
     """
-    problem = _too_long(nlp, record)
+    problem = too_long(nlp, record.text)
     if problem is not None:
-        raise DataError(f"{where(source, record.line)}: {problem}", hint="Split the text")
+        raise DataError(f"{where(record)}: {problem}", hint="Split the text")
 
 
-def check_lengths(nlp: Language, source: str, records: Records, *, skip: bool) -> Records:
+def check_lengths(nlp: "Language", records: Records, *, skip: bool) -> Records:
     """Check the length of each text, as `check_length`.
 
     Args:
         nlp: The pipeline.
-        source: The data file.
-        records: Its records.
+        records: The records.
         skip: Yield a text that is too long as a `BadRecord`, instead of raising an error.
 
     Raises:
@@ -42,17 +43,17 @@ def check_lengths(nlp: Language, source: str, records: Records, *, skip: bool) -
     """
     for record in records:
         if isinstance(record, Record) and not skip:
-            check_length(nlp, source, record)
-        problem = _too_long(nlp, record) if isinstance(record, Record) else None
-        yield record if problem is None else BadRecord(record.line, problem, text=record.text)
+            check_length(nlp, record)
+        problem = too_long(nlp, record.text) if isinstance(record, Record) else None
+        yield record if problem is None or isinstance(record, BadRecord) else record.bad(problem)
 
 
-def _too_long(nlp: Language, record: Record) -> str | None:
-    if len(record.text) <= nlp.max_length:
+def too_long(nlp: "Language", text: str) -> str | None:
+    """Say that a text is longer than the pipeline takes; None if it isn't."""
+    if len(text) <= nlp.max_length:
         return None
     return (
-        f"the text has {len(record.text):,} characters, but the pipeline takes at most "
-        f"{nlp.max_length:,}"
+        f"the text has {len(text):,} characters, but the pipeline takes at most {nlp.max_length:,}"
     )
 
 
@@ -70,11 +71,14 @@ def make_batches(records: Records, size: int) -> Iterator[list[Record | BadRecor
         yield batch
 
 
-def texts_of(source: str, batch: Iterable[Record | BadRecord]) -> Batch:
+def texts_of(batch: Iterable[Record | BadRecord]) -> "Batch":
     """Return the texts of the good records of a batch."""
+    from trfcli_pipeline.tasks.predictions import Batch
+
     records = [record for record in batch if isinstance(record, Record)]
     lines, texts = [record.line for record in records], [record.text for record in records]
-    return Batch(source, lines, texts)
+    file, unit = (records[0].file, records[0].unit) if records else ("", "line")
+    return Batch(file, unit, lines, texts)
 
 
 def divide(
@@ -92,7 +96,7 @@ def divide(
         if isinstance(record, BadRecord):
             bad.append(record)
         elif (reason := failed.get(next(index))) is not None:
-            bad.append(BadRecord(record.line, reason, text=record.text))
+            bad.append(record.bad(reason))
         else:
             done.append(record)
     return done, bad
@@ -113,8 +117,9 @@ def rows_of(
 
 
 def _row(record: Record, predicted: Mapping[str, Any]) -> dict[str, Any]:
+    extra = {key: value for key, value in record.row.items() if key != "text"}
     taken = {*LABEL_KEYS, *predicted}
-    renamed = {f"input_{key}": value for key, value in record.extra.items() if key in taken}
+    renamed = {f"input_{key}": value for key, value in extra.items() if key in taken}
     # In the output of an earlier run, "input_" keys are the original ones.
-    kept = {key: value for key, value in record.extra.items() if key not in taken}
+    kept = {key: value for key, value in extra.items() if key not in taken}
     return {"text": record.text, **renamed, **kept, **predicted}

@@ -12,10 +12,12 @@ from packaging.requirements import Requirement
 from spacy.language import Language
 from spacy.util import get_minor_version_range
 
+from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.data.files import directory_bytes
 from trfcli_pipeline.data.outputs.directories import OutputDirectory, open_directory
 from trfcli_pipeline.data.outputs.manifest import update_meta
-from trfcli_pipeline.data.records import Record, read_records
+from trfcli_pipeline.data.reading import read_records
+from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.encoder.backends import Backend, Encoder, InferenceConfig, cast_weights
 from trfcli_pipeline.encoder.capabilities import pad_id
 from trfcli_pipeline.encoder.openvino_export import convert
@@ -32,6 +34,7 @@ from trfcli_pipeline.pipeline.loading import (
 )
 from trfcli_pipeline.pipeline.saved import PIPELINE, locate_pipeline
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
+from trfcli_pipeline.progress import phase
 from trfcli_pipeline.tasks.before_after import Compared, choose_sample, compare_pipelines, evenly
 
 __all__ = ["MAX_LOSS", "Compared", "OptimizationEvent", "Sampled", "Saved", "optimize"]
@@ -79,11 +82,11 @@ OptimizationEvent = Sampled | Compared | Saved
 def optimize(
     model: str,
     output: Path,
-    calibrate: str,
+    calibrate: DataSource,
     *,
     precision: InferencePrecision = "int8",
     backend: Backend = "openvino",
-    dev: str | None = None,
+    dev: DataSource | None = None,
     max_loss: float | None = None,
     force: bool = False,
 ) -> Generator[OptimizationEvent, None, None]:
@@ -122,8 +125,8 @@ def optimize(
 def _optimize(
     model: str,
     claim: OutputDirectory,
-    calibrate: str,
-    dev: str | None,
+    calibrate: DataSource,
+    dev: DataSource | None,
     backend: Backend,
     precision: InferencePrecision,
     max_loss: float | None,
@@ -139,19 +142,22 @@ def _optimize(
             f"{model}: is already optimized ({was.precision}, {was.backend})",
             hint="Optimize the original pipeline",
         )
-    sample = choose_sample(before, calibrate, records, dev)
-    examples = _examples(before, old, records) if precision == "int8" else []
+    with phase("Choosing texts"):
+        sample = choose_sample(before, calibrate, records, dev)
+        examples = _examples(before, old, records) if precision == "int8" else []
     yield Sampled(len(examples), len(sample.texts), sample.total)
 
     inference = InferenceConfig(backend, precision)
-    _replace_encoder(new, inference, examples)
+    with phase(f"Converting the encoder to {precision}"):
+        _replace_encoder(new, inference, examples)
     meta = after.meta
     meta.setdefault("trf", {})
     meta["trf"]["encoder"] = {**describe_encoder(old), **meta["trf"].get("encoder", {})}
     if backend == "openvino":
         _require_extra(meta, "openvino")
     with claim.staged() as staging:
-        after.to_disk(staging)
+        with phase(f"Saving {claim.target.name}"):
+            after.to_disk(staging)
         compared = compare_pipelines(before, load_pipeline(str(staging), device="cpu"), sample)
         yield compared
         allowed = MAX_LOSS[compared.metric] if max_loss is None else max_loss

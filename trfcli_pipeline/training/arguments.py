@@ -105,6 +105,12 @@ class TrainingArguments:
         changed = {"config": self.config and self.config.name, "fixed": list(self.fixed)}
         return {**asdict(self), **changed}
 
+    def chosen(self) -> dict[str, Any]:
+        """What differs from the defaults: arguments by their names, overrides by their keys."""
+        given, defaults = self.as_json(), TrainingArguments().as_json()
+        overrides = given.pop("overrides")
+        return {name: each for name, each in given.items() if each != defaults[name]} | overrides
+
     def overrides_key(self, key: str) -> bool:
         """Whether the overrides set a setting, a part of it, or the section it is in."""
         return any(_overlap(key, each) for each in self.overrides)

@@ -128,6 +128,17 @@ class TrainingConfig:
         return self.training["optimizer"]
 
     @property
+    def score_weights(self) -> dict[str, float]:
+        """The metrics whose weighted sum decides which weights are kept."""
+        weights = self.training["score_weights"]
+        return {name: weight for name, weight in weights.items() if weight}
+
+    @property
+    def metric(self) -> str:
+        """The keys of these metrics, joined by " + ": usually one, such as "cats_macro_f"."""
+        return " + ".join(self.score_weights)
+
+    @property
     def layer_decay(self) -> float:
         """Learning-rate factor from each of the encoder's layers to the one below."""
         return getattr(self.optimizer, "trf_layer_decay", 1.0)
@@ -278,16 +289,6 @@ class TrainingConfig:
         except (TypeError, AttributeError, ArithmeticError) as error:
             # Values of the file are used before spaCy checks them.
             raise DataError(f"{self.path}: {one_line(error)}", hint="Correct the file") from error
-
-
-def check_settings(arguments: TrainingArguments) -> None:
-    """Check the settings before anything that takes time.
-
-    Raises:
-        DataError: The config file can't be used.
-        ArgumentError: An override can't be used.
-    """
-    TrainingConfig(arguments, exclusive=arguments.is_exclusive() is not False).fit(1)
 
 
 def read_config(path: Path) -> Config:

@@ -5,15 +5,21 @@ from typing import Any
 
 from spacy.util import load_config
 
+from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.pipeline.foreign_pipelines import explain
 from trfcli_pipeline.pipeline.loading import check_pipeline
 from trfcli_pipeline.pipeline.saved import locate_pipeline
 from trfcli_pipeline.training.arguments import TrainingArguments
-from trfcli_pipeline.training.config import WORDPIECER, TrainingConfig, check_settings
+from trfcli_pipeline.training.config import WORDPIECER, TrainingConfig
 from trfcli_pipeline.training.data import read_data
 from trfcli_pipeline.training.overrides import TEXTCAT
 from trfcli_pipeline.training.setup import classifier_settings
-from trfcli_pipeline.training.stored_arguments import SECTION, complete_arguments, store_arguments
+from trfcli_pipeline.training.stored_arguments import (
+    SECTION,
+    check_settings,
+    complete_arguments,
+    store_arguments,
+)
 
 # Settings that follow from the number of texts, unless the user gives them.
 _COMPUTED = ("training.max_steps", "schedule.warmup_steps")
@@ -23,7 +29,7 @@ _WITHOUT_TEXTS = (
 
 
 def resolve_config(
-    model: str, train: str | None, dev: str | None, arguments: TrainingArguments
+    model: str, train: DataSource | None, dev: DataSource | None, arguments: TrainingArguments
 ) -> tuple[str, list[str]]:
     """Resolve the config of a training run, without training.
 

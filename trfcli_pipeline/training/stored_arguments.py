@@ -7,7 +7,7 @@ from trfcli_pipeline.data.formats.rows import shortened
 from trfcli_pipeline.encoder.precision import check_precision
 from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.training.arguments import CONFIG_KEYS, TrainingArguments
-from trfcli_pipeline.training.config import read_config
+from trfcli_pipeline.training.config import TrainingConfig, read_config
 
 SECTION = "trf"
 # All that decide what is trained; device and checkpoints don't.
@@ -63,6 +63,16 @@ def complete_arguments(arguments: TrainingArguments) -> TrainingArguments:
         if getattr(arguments, name) == known[name].default and not is_overridden:
             completed[name] = value
     return replace(arguments, **completed)
+
+
+def check_settings(arguments: TrainingArguments) -> None:
+    """Check the settings before anything that takes time.
+
+    Raises:
+        DataError: The config file can't be used.
+        ArgumentError: An override can't be used.
+    """
+    TrainingConfig(arguments, exclusive=arguments.is_exclusive() is not False).fit(1)
 
 
 def _problem(name: str, value: Any, kind: Any) -> str | None:

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from spacy.language import Language
 
+from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.data.outputs.directories import OutputDirectory
 from trfcli_pipeline.encoder.devices import resolve_device
 from trfcli_pipeline.errors import ArgumentError
 from trfcli_pipeline.pipeline.loading import check_pipeline, load_pipeline
+from trfcli_pipeline.progress import phase
 from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.checkpoints import Workspace
-from trfcli_pipeline.training.config import check_settings
 from trfcli_pipeline.training.data import read_data
 from trfcli_pipeline.training.distributed import DistributedContext, own_device
 from trfcli_pipeline.training.events import (
@@ -34,7 +35,7 @@ from trfcli_pipeline.training.seeds import SeedResults, config_with_seed
 from trfcli_pipeline.training.setup import (
     describe_classifier,
 )
-from trfcli_pipeline.training.stored_arguments import complete_arguments
+from trfcli_pipeline.training.stored_arguments import check_settings, complete_arguments
 from trfcli_pipeline.training.trackers import check_tracker
 from trfcli_pipeline.training.tracking import track as track_events
 from trfcli_pipeline.training.train_model import Run, train_model
@@ -42,9 +43,9 @@ from trfcli_pipeline.training.train_model import Run, train_model
 
 def train_textcat(
     model: str,
-    train: str,
+    train: DataSource,
     *,
-    dev: str | None = None,
+    dev: DataSource | None = None,
     output: Path | None = None,
     arguments: TrainingArguments | None = None,
     resume: bool = False,
@@ -97,8 +98,8 @@ def train_textcat(
 
 def _train(
     model: str,
-    train: str,
-    dev: str | None,
+    train: DataSource,
+    dev: DataSource | None,
     output: Path | None,
     arguments: TrainingArguments,
     claim: OutputDirectory,
@@ -111,7 +112,8 @@ def _train(
     workspace = Workspace.beside(target)
     device = own_device(arguments.device)
     context = DistributedContext.join(resolve_device(device))
-    data, config = read_data(train, dev, arguments, n_processes=context.size)
+    with phase("Checking the texts"):
+        data, config = read_data(train, dev, arguments, n_processes=context.size)
 
     nlp: Language | None
     nlp = load_pipeline(model, device=device, overrides=config.pipeline_overrides)
@@ -137,7 +139,14 @@ def _train(
             yield SeedStarted(seed, number + 1, arguments.seeds)
         own = config if number == 0 else config_with_seed(config, seed, len(data.train))
         nlp = nlp or load_pipeline(model, device=device, overrides=config.pipeline_overrides)
-        trained = train_model(nlp, own, run, resume=resume, discards=not results.scores)
+        trained = train_model(
+            nlp,
+            own,
+            run,
+            title=_title(number, arguments.seeds),
+            resume=resume,
+            discards=not results.scores,
+        )
         if tracker is not None and context.is_first:
             name = target.name if arguments.seeds == 1 else f"{target.name}-seed-{seed}"
             trained = track_events(trained, tracker, name, identity, run.summarize)
@@ -150,16 +159,20 @@ def _train(
             yield SeedFinished(seed, state.best_score)
             if context.is_first:
                 workspace.remove(keep_seeds=True)
-    best = workspace.best
+    best = workspace.best if arguments.seeds == 1 else results.path(results.median())
     replaced = _describe_replaced(target, model, before)
     if context.is_first:
         if arguments.seeds > 1:
-            best = results.path(results.median())
             record_seeds(best, results.scores)
-        replace_pipeline(claim, best)
+        with phase(f"Saving {shown}"):
+            replace_pipeline(claim, best)
         workspace.remove()
     context.close()
     yield replace(read_result(target, shown), replaced=replaced, seconds=seconds)
+
+
+def _title(number: int, total: int) -> str:
+    return "Training" if total == 1 else f"Training, seed {number + 1} of {total}"
 
 
 def _describe_replaced(target: Path, model: str, untrained: str) -> str | None:
@@ -171,4 +184,4 @@ def _describe_replaced(target: Path, model: str, untrained: str) -> str | None:
     if not target.exists():
         return None
     in_place = target.resolve() == Path(model).expanduser().resolve()
-    return untrained if in_place else "another pipeline"
+    return untrained if in_place else "the pipeline that was there"

@@ -14,11 +14,12 @@ from trfcli_pipeline.data.outputs.staging import staged_directory
 from trfcli_pipeline.errors import NonFiniteError, OutputError
 from trfcli_pipeline.pipeline.loading import require_encoder
 from trfcli_pipeline.pipeline.saved import pipeline_digest
+from trfcli_pipeline.progress import Phase, phase
 from trfcli_pipeline.training.checkpoints import Workspace
 from trfcli_pipeline.training.config import TrainingConfig
 from trfcli_pipeline.training.data import Data
 from trfcli_pipeline.training.distributed import DistributedContext
-from trfcli_pipeline.training.events import Checkpointed, Evaluated, Planned, TrainingEvent
+from trfcli_pipeline.training.events import Checkpointed, Evaluated, Planned, Stepped, TrainingEvent
 from trfcli_pipeline.training.examples import Examples
 from trfcli_pipeline.training.provenance import complete_meta, describe_training
 from trfcli_pipeline.training.setup import set_up_classifier, set_up_encoder, set_up_segments
@@ -60,12 +61,13 @@ class Run:
 
 
 def train_model(
-    nlp: Language, config: TrainingConfig, run: Run, *, resume: bool, discards: bool
+    nlp: Language, config: TrainingConfig, run: Run, *, title: str, resume: bool, discards: bool
 ) -> Generator[TrainingEvent, None, TrainerState]:
     """Train a model with one seed, and leave it in the workspace.
 
     Args:
         nlp: The untrained pipeline.
+        title: What is going on, for a progress bar.
         resume: Whether to continue from the checkpoint, if it is of this seed.
         discards: Whether what an unfinished training left is removed otherwise.
     """
@@ -112,7 +114,8 @@ def train_model(
 
     if context.is_first and not resumed:
         workspace.remove(keep_seeds=not discards)
-    yield from _run(trainer, plan, run)
+    with phase(title, total=config.steps, unit="steps", done=plan.done_steps) as training:
+        yield from _run(trainer, plan, run, training)
     if context.is_first:
         complete_meta(workspace.best, trainer.state, run.identity["the pipeline"], run.request)
     return trainer.state
@@ -121,7 +124,8 @@ def train_model(
 def _find_warnings(trainer: Trainer, data: Data, discarded: Workspace | None) -> list[str]:
     """Warnings about the data, the memory, and an unfinished training run to be discarded."""
     examples, is_first = trainer.examples, trainer.context.is_first
-    found = data_warnings(data.train, data.dev) if is_first else []
+    with phase("Looking for problems in the texts"):
+        found = data_warnings(data.train, data.dev) if is_first else []
     if examples.n_kept < len(examples):
         done = "encoded" if examples.encode else "tokenized"
         found.append(
@@ -137,14 +141,20 @@ def _find_warnings(trainer: Trainer, data: Data, discarded: Workspace | None) ->
     return found
 
 
-def _run(trainer: Trainer, plan: Planned, run: Run) -> Iterator[TrainingEvent]:
+def _run(trainer: Trainer, plan: Planned, run: Run, training: Phase) -> Iterator[TrainingEvent]:
     """Run the trainer, and save the best pipeline and the checkpoints as its events say."""
     workspace = run.workspace
     try:
         for event in trainer.run():
+            if isinstance(event, Stepped):
+                training.done, training.note = event.step, f"loss {event.loss:.3f}"
             if isinstance(event, Evaluated) and event.kept_because:
                 describe_training(trainer.nlp, trainer.classifier, plan, event, run.files)
-                with trainer.averaged(), staged_directory(workspace.best) as staging:
+                with (
+                    phase("Saving the model"),
+                    trainer.averaged(),
+                    staged_directory(workspace.best) as staging,
+                ):
                     trainer.nlp.to_disk(staging)
             if isinstance(event, Checkpointed):
                 facts = {"identity": run.identity, "seed": trainer.config.seed}

@@ -72,8 +72,6 @@ class Trainer:
         self.dev_gold = [complete_cats(each, data.labels, config.exclusive) for each in data.dev]
         self.config = config
         self.context = context
-        weights = config.training["score_weights"]
-        self.score_weights = {name: weight for name, weight in weights.items() if weight}
         self.freeze_encoder = config.arguments.freeze_encoder
         # The mean size of an update, because the first one may be unusual.
         n_pieces = round(examples.mean_length * config.batch_size)
@@ -243,14 +241,16 @@ class Trainer:
             and state.step - state.improved_step >= patience
         )
         loss, speed = sum(state.losses) / len(state.losses), state.words / state.word_seconds
-        event = Evaluated(state.step, epoch, loss, speed, score, evaluation, reason)
+        metric = self.config.metric
+        event = Evaluated(state.step, epoch, loss, speed, metric, score, evaluation, reason)
         state.history.append(history_row(event))
         state.seconds += time.perf_counter() - start
         return event
 
     def _evaluate_dev(self) -> Evaluation:
         """Score the pipeline on the dev set; tune a multi-label classifier's thresholds first."""
-        prediction, labels = predict_texts(self.nlp, self.dev_texts), self.dev_labels
+        prediction = predict_texts(self.nlp, self.dev_texts, title="Evaluating")
+        labels = self.dev_labels
         threshold: Threshold = DEFAULT_THRESHOLD
         if not self.config.exclusive:
             threshold = tune_thresholds(self.dev_gold, prediction.cats, labels)
@@ -281,8 +281,8 @@ class Trainer:
         return "rate" if has_settled and score >= best - standard_error else None
 
     def _score(self, evaluation: Evaluation) -> float:
-        scores = _scores(evaluation)
-        return sum(weight * (scores[name] or 0.0) for name, weight in self.score_weights.items())
+        scores, weights = _scores(evaluation), self.config.score_weights
+        return sum(weight * (scores[name] or 0.0) for name, weight in weights.items())
 
 
 def history_row(event: Evaluated) -> dict[str, Any]:

@@ -54,7 +54,8 @@ def test_summary_has_counts_labels_and_output(run: Run, workspace: Path) -> None
     assert result.stdout == ""
     # An untrained classifier gives all labels the same score, so the first one is predicted.
     assert re.fullmatch(
-        r"✔ Annotated 10 texts, 50 words, [\d,]+ words/s; BAD 10; written to out\.jsonl\n",
+        r"✔ Annotated 10 texts, 50 words, [\d,]+ words/s; predicted BAD 10; "
+        r"written to out\.jsonl\n",
         result.stderr,
     )
     rows = [json.loads(line) for line in (workspace / "out.jsonl").read_text().splitlines()]
@@ -133,7 +134,8 @@ def test_messages_format_counts_and_labels(
     result = run("annotate", "m", "in.jsonl", "out.csv", "--resume")
     assert result.stderr.splitlines() == [
         "ℹ Resuming after 2,000 texts",
-        "✔ Annotated 12,345 texts, 67,890 words, 4,322 words/s; B 12,000, A 1; written to out.csv",
+        "✔ Annotated 12,345 texts, 67,890 words, 4,322 words/s; predicted B 12,000, A 1; "
+        "written to out.csv",
         "⚠ The table has no column for mood, tone (missing from the first text). "
         "A .jsonl file keeps all keys.",
     ]

@@ -22,6 +22,7 @@ def workspace(
 ) -> Path:
     make_nlp().to_disk(tmp_path / "model")
     write(tmp_path / "texts.jsonl", [{"text": "I love this film."}, {"text": "Unbelievable!"}])
+    write(tmp_path / "dev.jsonl", [{"text": "I love this film.", "label": "GOOD"}])
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -31,7 +32,7 @@ def test_default_is_int8_with_openvino(run: Run, workspace: Path) -> None:
     assert result.exit_code == 0, result.output
     calibrating, comparing, saved, following = result.stderr.splitlines()
     assert calibrating == "ℹ Calibrating on 2 segments of texts.jsonl"
-    assert comparing == "ℹ Comparing both pipelines on 2 texts of texts.jsonl"
+    assert comparing == "ℹ Comparing the pipeline before and after on 2 texts of texts.jsonl"
     assert saved.startswith("✔ Saved en_pipeline to fast (")
     assert saved.endswith("): sentencizer, trf_wordpiecer, trf_tok2vec")
     assert following == "  Next: trf package fast ./out"
@@ -61,7 +62,8 @@ def test_too_large_a_loss_writes_nothing(run: Run, workspace: Path) -> None:
     assert "✘ bf16 lowers cosine by 0." in result.stderr
     assert " points, more than the 0 allowed; nothing was written\n" in result.stderr
     assert "  Raise --max-loss" in result.stderr
-    assert sorted(path.name for path in workspace.iterdir()) == ["model", "texts.jsonl"]
+    names = sorted(path.name for path in workspace.iterdir())
+    assert names == ["dev.jsonl", "model", "texts.jsonl"]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,7 @@ def test_too_large_a_loss_writes_nothing(run: Run, workspace: Path) -> None:
             "--backend openvino",
         ),
         (
-            ["model", "fast", "--calibrate", "texts.jsonl", "--dev", "texts.jsonl"],
+            ["model", "fast", "--calibrate", "texts.jsonl", "--dev", "dev.jsonl"],
             "no text classifier",
             "trf train-textcat",
         ),

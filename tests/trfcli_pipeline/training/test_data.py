@@ -50,3 +50,14 @@ def test_number_of_training_texts_can_be_limited(model: Path, data: str, tmp_pat
     dev = write(tmp_path / "dev.jsonl", rows("FRUIT", "FILM"))
     plan = start(str(model), data, dev=dev, arguments=replace(QUICK, max_texts=1))
     assert sorted(plan.data.label_counts.values()) == [0, 1]
+
+
+def test_labels_are_counted_by_text(model: Path, data: str, tmp_path: Path) -> None:
+    arguments = replace(QUICK, exclusive=False)
+    assert not start(str(model), data, arguments=arguments).data.has_several_labels
+    several = [{"text": "an apple film", "labels": ["FILM", "FRUIT"]}]
+    train = write(tmp_path / "train.jsonl", [*several, *rows("FILM"), {"text": "-", "labels": []}])
+    plan = start(str(model), train, dev=data, arguments=QUICK)
+    assert plan.data.has_several_labels
+    assert (len(plan.data.train), plan.data.label_counts) == (22, {"FILM": 21, "FRUIT": 1})
+    assert plan.config.metric == "cats_micro_f"

@@ -55,7 +55,7 @@ def training(plan: Planned, *, fails: bool = False) -> Generator[TrainingEvent, 
     if fails:
         raise KeyboardInterrupt
     evaluation: Any = SCORES
-    yield Evaluated(1, 0.25, 0.5, 1000.0, 0.75, evaluation, "score")
+    yield Evaluated(1, 0.25, 0.5, 1000.0, "cats_macro_f", 0.75, evaluation, "score")
     return "the result"
 
 

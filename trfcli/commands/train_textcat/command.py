@@ -11,7 +11,14 @@ import typer
 
 from trfcli import console
 from trfcli.commands.train_textcat import messages
-from trfcli.options import batch_size_option, data_argument, device_option, pipeline_argument
+from trfcli.options import (
+    DataSet,
+    batch_size_option,
+    data_argument,
+    data_option,
+    device_option,
+    pipeline_argument,
+)
 
 _data = partial(typer.Option, rich_help_panel="Data and output", show_default=False)
 _training = partial(typer.Option, rich_help_panel="Training")
@@ -23,14 +30,16 @@ _interruptions = partial(typer.Option, rich_help_panel="Interruptions")
 def train_textcat(
     context: typer.Context,
     model: Annotated[str, pipeline_argument(metavar="MODEL", help="Directory of a pipeline.")],
-    train: Annotated[str | None, data_argument(metavar="TRAIN")] = None,
+    train: Annotated[list[DataSet] | None, data_argument(metavar="TRAIN")] = None,
     dev: Annotated[
-        str | None,
-        _data(
+        DataSet | None,
+        data_option(
             "--dev",
             "-d",
             metavar="FILE",
+            rich_help_panel="Data and output",
             help="Labeled texts on which the best checkpoint is chosen.",
+            show_default=False,
         ),
     ] = None,
     output: Annotated[
@@ -144,8 +153,7 @@ def train_textcat(
             min=1,
             max=1000,
             metavar="N",
-            help="Train N models on the same texts with one seed after the other, report how much "
-            "their scores differ, and keep the median.",
+            help="Train N models with one seed after the other, and keep the median.",
         ),
     ] = 1,
     freeze_encoder: Annotated[
@@ -196,8 +204,7 @@ def train_textcat(
         Literal["wandb", "mlflow", "tensorboard"] | None,
         _data(
             metavar="NAME",
-            help="Log settings, losses and scores to wandb, mlflow or tensorboard. Needs "
-            "trfcli[NAME].",
+            help="Log to wandb, mlflow or tensorboard. Needs trfcli[NAME].",
         ),
     ] = None,
     resume: Annotated[
@@ -232,8 +239,7 @@ def train_textcat(
         typer.Option(
             "--print-config",
             rich_help_panel="All other settings",
-            help="Print the config of this training for --config, and don't train. TRAIN may be "
-            "left out.",
+            help="Print the config for --config instead of training.",
         ),
     ] = False,
 ) -> None:
@@ -246,8 +252,7 @@ def train_textcat(
       trf train ./model train.csv --epochs 5 --print-config > train.cfg
     """
     from trfcli_pipeline.errors import ArgumentError
-    from trfcli_pipeline.training import events
-    from trfcli_pipeline.training import train as task
+    from trfcli_pipeline.tasks.inputs import check_inputs
     from trfcli_pipeline.training.arguments import TrainingArguments
     from trfcli_pipeline.training.resolved_config import resolve_config
 
@@ -255,20 +260,26 @@ def train_textcat(
     names = {each.name for each in fields(TrainingArguments)}
     chosen = {name: value for name, value in context.params.items() if name in names}
     arguments = TrainingArguments(**chosen, overrides=context.obj)
+    data = DataSet.joined(train) if train else None
+    check_inputs(model, labeled=[data, dev])
     if print_config:
-        text, decisions = resolve_config(model, train, dev, arguments)
+        text, decisions = resolve_config(model, data, dev, arguments)
         for decision in decisions:
             console.info(decision)
         console.data(text)
         return
-    if train is None:
+    if data is None:
         raise ArgumentError("TRAIN is missing", hint="Name a file with labeled texts")
     target = Path(output or model)
     unchanged = f"{target} was not {'changed' if target.exists() else 'written'}"
     console.if_interrupted(unchanged)
+
+    from trfcli_pipeline.training import events
+    from trfcli_pipeline.training import train as task
+
     reported = task.train_textcat(
         model,
-        train,
+        data,
         dev=dev,
         output=output,
         arguments=arguments,
@@ -277,29 +288,20 @@ def train_textcat(
         track=track,
     )
     plans = 0
-    with closing(reported), console.progress(0, "training", unit="steps") as bar:
+    with closing(reported):
         for event in reported:
             if not is_first_process():
                 continue
             match event:
                 case events.SeedStarted():
                     messages.describe_seed(event)
-                    bar.set_description_str(f"training, seed {event.number} of {event.total}")
                 case events.SeedFinished():
-                    console.if_interrupted(
-                        f"{unchanged}. To continue after seed {event.seed}, run the same command "
-                        "with --resume"
-                    )
+                    console.if_interrupted(f"{unchanged}. --resume continues with the next seed")
                 case events.Planned():
                     messages.describe_plan(event, resume=resume, again=plans > 0)
                     plans += 1
-                    bar.reset(total=event.config.steps)
-                    bar.update(event.done_steps)
                 case events.TrackingStarted() | events.TrackingFailed():
                     messages.describe_tracking(event)
-                case events.Stepped():
-                    bar.set_postfix_str(f"loss {event.loss:.3f}", refresh=False)
-                    bar.update()
                 case events.Evaluated():
                     messages.describe_evaluation(event)
                 case events.Checkpointed():
@@ -309,7 +311,6 @@ def train_textcat(
                     )
                 case events.Finished():
                     console.if_interrupted(f"{target} was already saved")
-                    bar.close()
                     messages.describe_result(event)
 
 

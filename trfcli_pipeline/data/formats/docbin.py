@@ -1,19 +1,27 @@
 """Read and write .spacy files (DocBin)."""
 
 import zlib
-from typing import IO, Any
+from typing import Any
 
-from trfcli_pipeline.data.formats.rows import COPY_AGAIN, Format, Rows, check_whole, read_whole
+from trfcli_pipeline.data.formats.rows import (
+    COPY_AGAIN,
+    Format,
+    RawFile,
+    Rows,
+    check_whole,
+    read_whole,
+)
 from trfcli_pipeline.errors import DataError
 
 _STEP = 2**24
 
 
-def _read_spacy(stream: IO[bytes], name: str) -> Rows:
+def _read_spacy(file: RawFile) -> Rows:
     from spacy.tokens import DocBin
     from spacy.vocab import Vocab
 
-    data = read_whole(stream, name)
+    name = file.name
+    data = read_whole(file.stream, name)
     _check_unpacked(data, name)
     try:
         # One Doc at a time, because Docs take much more memory than the DocBin.
@@ -62,4 +70,4 @@ class DocBinWriter:
         return self._docs.to_bytes()
 
 
-DOCBIN = Format(_read_spacy, place="doc")
+DOCBIN = Format(_read_spacy, place="doc", is_text=False)

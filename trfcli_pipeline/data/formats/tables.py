@@ -1,4 +1,4 @@
-"""Read .csv, .tsv and .parquet files, and write .csv and .tsv files."""
+"""Read and write .csv and .tsv files."""
 
 import csv
 import io
@@ -6,23 +6,25 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import IO, Any
+from typing import Any
 
+from trfcli_pipeline.data.formats.cells import Cells, to_rows
+from trfcli_pipeline.data.formats.dialects import Dialect, guess_dialect, swallowed_rows
 from trfcli_pipeline.data.formats.json import to_json
 from trfcli_pipeline.data.formats.rows import (
-    COPY_AGAIN,
-    LABEL_KEYS,
     LONGEST_LINE,
     BadRowError,
     Format,
+    RawFile,
     Rows,
     bad_utf8,
     bounded_lines,
     quoted,
 )
+from trfcli_pipeline.data.formats.streams import SAMPLE
 from trfcli_pipeline.data.surrogates import SURROGATE, without_surrogates
-from trfcli_pipeline.data.wording import enumeration
-from trfcli_pipeline.errors import DataError, OutputError
+from trfcli_pipeline.data.wording import plural
+from trfcli_pipeline.errors import OutputError
 
 _CSV_QUOTES = 'Put fields with quotes or newlines in quotes, and double the quotes inside them ("")'
 # What a spreadsheet takes for the start of a formula.
@@ -30,19 +32,30 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _FORMULA = re.compile("'*[=+\\-@\t\r＝＋－＠]")
 
 
-def _read_table(stream: IO[bytes], name: str, delimiter: str) -> Rows:
+def _read_table(file: RawFile, delimiter: str) -> Rows:
     # The default of 131,072 characters is less than a book. The limit is global to the csv module;
     # it can't be set for a single reader.
     csv.field_size_limit(LONGEST_LINE)
+    sample = file.sample.decode("utf-8-sig", errors="surrogateescape")
+    if len(file.sample) >= SAMPLE:
+        sample = sample[: sample.rfind("\n") + 1] or sample
+    dialect = guess_dialect(sample, delimiter, file.options)
+    for remark in dialect.remarks:
+        file.remarks.guess(remark)
+    return to_rows(_cells(file, dialect), file)
+
+
+def _cells(file: RawFile, dialect: Dialect) -> Cells:
     # Invalid bytes become surrogates, which valid UTF-8 never contains, and are found row by row.
     lines = (
         raw.decode("utf-8-sig" if number == 0 else "utf-8", errors="surrogateescape")
-        for number, raw in enumerate(bounded_lines(stream, name))
+        for number, raw in enumerate(bounded_lines(file.stream, file.name))
+        if number >= dialect.n_skipped
     )
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    header: list[str] | None = None
+    reader = dialect.reader(lines)
+    width = 0
     while True:
-        place = reader.line_num + 1
+        place = reader.line_num + 1 + dialect.n_skipped
         try:
             cells = next(reader)
         except StopIteration:
@@ -50,27 +63,19 @@ def _read_table(stream: IO[bytes], name: str, delimiter: str) -> Rows:
         except csv.Error as error:
             yield place, _bad_csv(error)
             continue
-        if not cells:
-            continue
         cells = [_plain_text(cell) for cell in cells]
         undecoded = SURROGATE.search("".join(cells))
         if undecoded:
             yield place, bad_utf8(ord(undecoded.group()) - 0xDC00)
-            if header is None:
-                return
-        elif header is None:
-            header = [cell.strip() for cell in cells]
-            if "text" not in header:
-                raise DataError(
-                    f'{name}, line {place}: the header has no column "text" '
-                    f"(its columns: {enumeration([quoted(cell) for cell in header])})",
-                    hint=f'The first line must name the columns, such as "text{delimiter}label"',
-                )
-        elif len(cells) > len(header):
-            problem = f"{len(cells)} fields, but the header names {len(header)} columns"
-            yield place, BadRowError(problem, advice=_CSV_QUOTES)
-        else:
-            yield place, _with_label_list(dict(zip(header, cells, strict=False)))
+            continue
+        width = width or len(cells)
+        swallowed = sum(swallowed_rows(cell, dialect.delimiter, width) for cell in cells)
+        if swallowed:
+            file.remarks.odd(
+                f"line {place}: a quoted field has {plural(swallowed, 'line')} in it that look"
+                f"{'s' if swallowed == 1 else ''} like rows: is a quote missing? (--quoting none)"
+            )
+        yield place, cells
 
 
 def _plain_text(cell: str) -> str:
@@ -91,42 +96,6 @@ def _bad_csv(error: csv.Error) -> BadRowError:
     if "unexpected end" in str(error):
         return BadRowError("the quoted field that starts here is never closed", advice=_CSV_QUOTES)
     return BadRowError(f"not valid CSV ({str(error).partition(' - ')[0]})", advice=_CSV_QUOTES)
-
-
-def _with_label_list(row: dict[str, Any]) -> dict[str, Any]:
-    """Convert the labels of a table row to their JSON form."""
-    for key in LABEL_KEYS:
-        if key in row and row[key] is None:
-            del row[key]
-    if isinstance(row.get("label"), str):
-        row["label"] = row["label"].strip()
-        if not row["label"]:
-            del row["label"]
-    if isinstance(row.get("labels"), str):
-        parts = row["labels"].split("|") if row["labels"].strip() else []
-        row["labels"] = [part.strip() for part in parts]
-    return row
-
-
-def _read_parquet(stream: IO[bytes], name: str) -> Rows:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        hint = 'pip install "trfcli[parquet]"'
-        raise DataError(f"{name}: pyarrow is needed to read Parquet files", hint=hint) from error
-    try:
-        batches = pyarrow.parquet.ParquetFile(stream).iter_batches(batch_size=1024)
-        rows = (row for batch in batches for row in batch.to_pylist())
-        for place, row in enumerate(rows, start=1):
-            match row.get("cats"):
-                case dict() as cats:
-                    # In a struct column every row has every key, with null for missing ones.
-                    row["cats"] = {key: value for key, value in cats.items() if value is not None}
-                case [tuple(), *_] | [] as pairs:
-                    row["cats"] = dict(pairs)
-            yield place, _with_label_list(row)
-    except Exception as error:  # a damaged file may have values that Python doesn't have
-        raise DataError(f"{name}: not a Parquet file, or damaged", hint=COPY_AGAIN) from error
 
 
 class TableWriter:
@@ -194,4 +163,3 @@ def _cell(value: Any) -> Any:
 
 CSV = Format(partial(_read_table, delimiter=","))
 TSV = Format(partial(_read_table, delimiter="\t"))
-PARQUET = Format(_read_parquet, place="row")

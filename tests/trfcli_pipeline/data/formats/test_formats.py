@@ -8,14 +8,15 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
-from trfcli_pipeline.data.formats import FORMATS, WRITERS, open_rows, open_writer, place_name
+from trfcli_pipeline.data.formats import FORMATS, WRITERS, open_writer
 from trfcli_pipeline.data.formats.docbin import DocBinWriter
 from trfcli_pipeline.data.formats.json import JsonlWriter
 from trfcli_pipeline.data.formats.tables import TableWriter
+from trfcli_pipeline.data.reading import Reading
 from trfcli_pipeline.errors import DataError
 
 N_ROWS = 4000
-TEXT = "a text of some length, " * 10
+TEXT = "a text of some length, " * 200
 
 
 def lines(row: str) -> Callable[[Path], object]:
@@ -54,10 +55,10 @@ def test_reading_takes_little_memory(
     path = tmp_path / name
     write(path)
     # Import and set up everything before measuring.
-    next(open_rows(path, labeled=False)[2])
+    next(iter(Reading(path, labeled=False)))
     tracemalloc.start()
     try:
-        number = sum(1 for _ in open_rows(path, labeled=False)[2])
+        number = sum(1 for _ in Reading(path, labeled=False))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -67,12 +68,11 @@ def test_reading_takes_little_memory(
 
 
 def test_name_of_places_in_every_format() -> None:
-    assert {suffix: place_name(f"a{suffix}.gz") for suffix in FORMATS} == {
+    assert {suffix: format.place for suffix, format in FORMATS.items()} == {
         **dict.fromkeys(FORMATS, "line"),
-        ".parquet": "row",
+        **dict.fromkeys((".parquet", ".xlsx"), "row"),
         ".spacy": "doc",
     }
-    assert place_name("-") == "line"
 
 
 def test_writer_is_chosen_by_suffix() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trfcli_pipeline.data.formats.tables import TableWriter
-from trfcli_pipeline.data.records import read_records
+from trfcli_pipeline.data.reading import read_records
 from trfcli_pipeline.errors import OutputError
 
 cells = st.text(
@@ -45,9 +45,10 @@ def test_written_rows_round_trip(
     records = read_records(path, labeled=True)
     assert [record.text for record in records] == [each["text"] for each in rows]
     assert [record.labels for record in records] == [frozenset(each["labels"]) for each in rows]
-    assert [record.extra["id"] for record in records] == [each["id"] for each in rows]
+    records = read_records(path, labeled=False)
+    assert [record.row["id"] for record in records] == [each["id"] for each in rows]
     for record, each in zip(records, rows, strict=True):
-        read = {name: float(record.extra[f"score_{name}"]) for name in names}
+        read = {name: float(record.row[f"score_{name}"]) for name in names}
         assert read == each["cats"]
 
 

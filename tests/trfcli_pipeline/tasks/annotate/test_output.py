@@ -12,7 +12,7 @@ import spacy
 from annotating import RECORDS, TEXTS, read, run, stdin, write
 from spacy.tokens import DocBin
 
-from trfcli_pipeline.data.records import read_records
+from trfcli_pipeline.data.reading import read_records
 from trfcli_pipeline.errors import OutputError
 from trfcli_pipeline.tasks import annotation_batches
 from trfcli_pipeline.tasks.annotate import (
