@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 
 from trfcli_pipeline.errors import PipelineError, TrfError, one_line
+from trfcli_pipeline.pipeline.user_code import CodeFiles, explain_code
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -77,7 +78,8 @@ def _executor(
 ) -> Iterator[ProcessPoolExecutor]:
     others = {*multiprocessing.active_children()}
     context = multiprocessing.get_context(method)
-    executor = ProcessPoolExecutor(number, context, start, (function,))
+    # A new process unpickles the user's code first, then the function, which may need it.
+    executor = ProcessPoolExecutor(number, context, start, (CodeFiles(), function))
     # The garbage collector writes to every object it visits, which unshares its memory page. It
     # doesn't visit frozen objects.
     gc.collect()
@@ -110,13 +112,13 @@ def _map(executor: ProcessPoolExecutor, limit: int, items: Iterable[Any]) -> Ite
         yield pending.popleft().result()
 
 
-def _start_worker(function: Callable[[Any], Any]) -> None:
+def _start_worker(code: CodeFiles, function: Callable[[Any], Any]) -> None:
     torch.set_num_threads(1)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    _start(function)
+    _start(code, function)
 
 
-def _start(function: Callable[[Any], Any]) -> None:
+def _start(code: CodeFiles, function: Callable[[Any], Any]) -> None:
     global _function  # noqa: PLW0603 - a worker has only one function
     _function = function
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -140,4 +142,4 @@ def _apply(item: Any) -> Any:
         raise
     except Exception as error:
         # Exceptions of other libraries may not be picklable.
-        raise PipelineError(one_line(error)) from None
+        raise explain_code(error) or PipelineError(one_line(error)) from None

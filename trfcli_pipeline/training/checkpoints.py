@@ -26,6 +26,8 @@ from trfcli_pipeline.errors import OutputError, PipelineError, TrfError, one_lin
 
 # The states that Thinc's optimizers have for each parameter.
 _OPTIMIZER_STATES = ("mom1", "mom2", "averages")
+# The file in `Workspace.seeds` that is written last.
+SEED_RESULTS = "results.json"
 _STATE = "progress.json"
 _START_OVER = "Start again without --resume"
 _TENSORS = "tensors.safetensors"
@@ -57,8 +59,13 @@ class Workspace:
         return self.root / "checkpoint"
 
     @property
+    def seeds(self) -> Path:
+        """Directory of the models that are finished, if there are several seeds."""
+        return self.root / "seeds"
+
+    @property
     def can_resume(self) -> bool:
-        return self.checkpoint.exists()
+        return self.checkpoint.exists() or (self.seeds / SEED_RESULTS).exists()
 
     def check(self) -> None:
         """Check that what is at the directory's path is a workspace, if there is anything.
@@ -78,7 +85,7 @@ class Workspace:
                 )
 
     def _is_own(self, entry: Path) -> bool:
-        names = (self.best.name, self.checkpoint.name)
+        names = (self.best.name, self.checkpoint.name, self.seeds.name)
         return entry.name in names or entry.name.startswith(tuple(f".{name}-" for name in names))
 
     def save(self, state: Mapping[str, Any], tensors: Tensors) -> None:
@@ -124,6 +131,10 @@ class Workspace:
             return int(self.load_state()["progress"]["step"])
         return None
 
+    def has_checkpoint_of(self, seed: int) -> bool:
+        """Whether the checkpoint is of the training with a seed, rather than of the one before."""
+        return self.checkpoint.exists() and self.load_state().get("seed", seed) == seed
+
     @contextmanager
     def explain(self) -> Iterator[None]:
         """Turn the exceptions for missing or damaged parts of the checkpoint into a PipelineError.
@@ -139,11 +150,15 @@ class Workspace:
                 f"{self.checkpoint}: damaged ({one_line(error)})", hint=_START_OVER
             ) from error
 
-    def remove(self) -> None:
-        """Remove the workspace, but nothing that isn't its own."""
+    def remove(self, *, keep_seeds: bool = False) -> None:
+        """Remove the workspace, but nothing that isn't its own.
+
+        Args:
+            keep_seeds: Whether to keep the models that are finished.
+        """
         if self.root.is_dir() and not self.root.is_symlink():
             for entry in self.root.iterdir():
-                if self._is_own(entry):
+                if self._is_own(entry) and not (keep_seeds and entry == self.seeds):
                     shutil.rmtree(entry, ignore_errors=True)
             with suppress(OSError):
                 self.root.rmdir()

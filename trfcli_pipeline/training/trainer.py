@@ -243,7 +243,7 @@ class Trainer:
         loss, speed = sum(state.losses) / len(state.losses), state.words / state.word_seconds
         metric = self.config.metric
         event = Evaluated(state.step, epoch, loss, speed, metric, score, evaluation, reason)
-        state.history.append(_history_row(event))
+        state.history.append(history_row(event))
         state.seconds += time.perf_counter() - start
         return event
 
@@ -285,7 +285,8 @@ class Trainer:
         return sum(weight * (scores[name] or 0.0) for name, weight in weights.items())
 
 
-def _history_row(event: Evaluated) -> dict[str, Any]:
+def history_row(event: Evaluated) -> dict[str, Any]:
+    """The row of an evaluation in `training.jsonl`."""
     scores = _scores(event.evaluation)
     return {
         "step": event.step,
