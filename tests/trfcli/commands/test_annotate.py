@@ -105,8 +105,7 @@ def test_each_option_changes_one_argument(
         "force": False,
     }
     changed = {} if name is None else {name: value}
-    data = DataSet.named("in.csv")
-    assert asked == {"args": ("m", data, "out.csv"), **defaults, **changed}
+    assert asked == {"args": ("m", DataSet.named("in.csv"), "out.csv"), **defaults, **changed}
 
 
 FINISHED = AnnotationFinished(

@@ -26,6 +26,8 @@ Opener = Callable[[], AbstractContextManager[IO[bytes]]]
 _SPLITS = re.compile(
     r"(?:^|[^a-z])(train|training|test|testing|dev|valid|validation|val|eval)(?![a-z])"
 )
+# A directory that has one of these is a model, whose other files aren't data either.
+_MODEL_FILES = ("config.json", "config.cfg")
 # Files in the directory of a class, each of them a text.
 _TEXT_FILES = ("", ".txt", ".text", ".md", ".html", ".htm", ".eml")
 
@@ -94,6 +96,11 @@ def _on_disk(path: Path, selected: str | None) -> Iterator[Part]:
 
 
 def _in_directory(path: Path, selected: str | None) -> Iterator[Part]:
+    if any((path / name).is_file() for name in _MODEL_FILES):
+        raise DataError(
+            f"{path}: the directory of a model, not of data",
+            hint="Name a data file, or a directory with data files",
+        )
     entries = sorted(each for each in path.iterdir() if not each.name.startswith("."))
     files: dict[str, Opener] = {
         str(each): partial(_open, each) for each in entries if _is_data(each)

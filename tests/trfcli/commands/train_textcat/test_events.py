@@ -9,6 +9,7 @@ import pytest
 from train_command import Run
 from train_events import CONFIG, DATA, FINISHED, PLAN, Replayed
 
+from trfcli_pipeline.data.dataset import DataSet
 from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.events import (
     Evaluated,
@@ -212,7 +213,7 @@ def test_each_option_is_passed_on(
     given = {} if name is None else {name: value}
     assert asked == {
         "model": "model",
-        "train": "train.csv",
+        "train": DataSet.named("train.csv"),
         "dev": None,
         "output": None,
         "arguments": TrainingArguments(**given),  # type: ignore[arg-type]
@@ -225,7 +226,7 @@ def test_each_option_is_passed_on(
 def test_overrides_can_come_before_the_arguments(run: Run, replayed: Replayed) -> None:
     asked = replayed(PLAN, FINISHED)
     assert run("train", "--training.dropout", "0.1", "model", "train.csv").exit_code == 0
-    assert (asked["model"], asked["train"]) == ("model", "train.csv")
+    assert (asked["model"], asked["train"]) == ("model", DataSet.named("train.csv"))
     assert asked["arguments"].overrides == {"training.dropout": 0.1}
 
 
@@ -243,10 +244,10 @@ def test_resuming_is_shown(run: Run, replayed: Replayed) -> None:
 def test_dev_and_output_have_short_names(run: Run, replayed: Replayed) -> None:
     asked = replayed(PLAN, FINISHED)
     assert run("train", "model", "train.csv", "-d", "dev.csv", "-o", "trained").exit_code == 0
-    assert (asked["dev"], asked["output"]) == ("dev.csv", Path("trained"))
+    assert (asked["dev"], asked["output"]) == (DataSet.named("dev.csv"), Path("trained"))
 
 
 def test_arguments_after_two_dashes_are_not_options(run: Run, replayed: Replayed) -> None:
     asked = replayed(PLAN, FINISHED)
     assert run("train", "--epochs", "2", "--", "model", "--train.csv").exit_code == 0
-    assert asked["train"] == "--train.csv"
+    assert asked["train"] == DataSet.named("--train.csv")
