@@ -6,6 +6,8 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,6 +29,7 @@ _CGROUP_FILES = {
     2: ("memory.max", "memory.current", "inactive_file"),
 }
 _NO_LIMIT = 2**60
+_chosen: ContextVar[str | None] = ContextVar("device", default=None)
 # Used if the system doesn't report its free memory.
 _ASSUMED_FREE_BYTES = 2 * 2**30
 
@@ -68,6 +71,24 @@ def resolve_device(name: str = "auto", *, replace_missing: bool = False) -> torc
         raise DeviceError(missing, hint=f"Use auto or {best}")
     warnings.warn(f"{missing}; the encoder runs on {best}", DeviceWarning, stacklevel=2)
     return best
+
+
+@contextmanager
+def use_device(name: str) -> Iterator[None]:
+    """Create encoders on a device inside the context, whatever their configs name.
+
+    So their weights are loaded straight to it.
+    """
+    token = _chosen.set(name)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def chosen_device(name: str) -> str:
+    """The device of `use_device`, or else the one that is given."""
+    return _chosen.get() or name
 
 
 def share_devices(device: torch.device) -> torch.device:

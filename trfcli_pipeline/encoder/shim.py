@@ -16,7 +16,7 @@ from thinc.shims import Shim
 from trfcli_pipeline.encoder.adamw import EncoderAdamW
 from trfcli_pipeline.encoder.backends import Encoder, InferenceConfig, load_encoder, save_encoder
 from trfcli_pipeline.encoder.capabilities import EncoderCapabilities, call_options
-from trfcli_pipeline.encoder.devices import can_fork
+from trfcli_pipeline.encoder.devices import can_fork, chosen_device
 from trfcli_pipeline.encoder.gradients import GradientAccumulator, sparse_embeddings
 from trfcli_pipeline.encoder.layer_depths import freeze_lowest
 from trfcli_pipeline.encoder.lora import LoraAdapter, add_adapters, merged
@@ -84,7 +84,7 @@ class TransformersShim(Shim):
         # Dropout layers with a rate above 0. Those with rate 0 stay off.
         self._dropouts: list[torch.nn.Dropout] = []
         # A pipeline is often loaded on other machines than the one that its config was made for.
-        self._use_device(device, replace_missing=True)
+        self._use_device(chosen_device(device), replace_missing=True)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Load pipelines, and check their names."""
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import spacy
 from spacy.language import Language
 
-from trfcli_pipeline.encoder.devices import DeviceWarning, resolve_device
+from trfcli_pipeline.encoder.devices import resolve_device, use_device
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.huggingface import sources
 from trfcli_pipeline.pipeline.compatibility import check_components
@@ -105,14 +104,13 @@ def load_pipeline(
         check_meta(path)
     with explain(model):
         source = path if path.exists() else model
-        with warnings.catch_warnings():
-            # `device` takes the place of the one in the config.
-            warnings.simplefilter("ignore", DeviceWarning)
+        with use_device(device):
             nlp = spacy.load(source, exclude=exclude, config=dict(overrides or {}))
         check_components(nlp)
         check_values(nlp)
     encoder = find_component(nlp, TransformersTok2Vec)
     if encoder is not None:
+        # OpenVINO has no other device than the CPU.
         encoder.model.shim.to(device)
     return nlp
 

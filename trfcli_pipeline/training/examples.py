@@ -25,6 +25,10 @@ class Examples:
     Args:
         encode: Whether to run the encoder on the Docs.
         memory: Maximum memory for the examples, in bytes.
+
+    Attributes:
+        n_tokens, n_pieces: Number of tokens and wordpieces of each example.
+        n_known: Number of labels of each example of which it is known whether they apply.
     """
 
     def __init__(
@@ -44,12 +48,14 @@ class Examples:
         self.encode = encode
         self.n_tokens = array("L")
         self.n_pieces = array("L")
+        self.n_known = array("L")
         self._kept: list[Example] = []
         for chunk in minibatch(records, _CHUNK):
             for example in self._make(chunk):
                 doc = example.predicted
                 self.n_tokens.append(len(doc))
                 self.n_pieces.append(len(doc._.trf_word_pieces))
+                self.n_known.append(len(example.reference.cats))
                 memory -= _size(doc)
                 if memory >= 0:
                     self._kept.append(example)

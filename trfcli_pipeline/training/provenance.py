@@ -41,10 +41,11 @@ def identify(config: TrainingConfig, path: Path, data: Data) -> dict[str, Any]:
     """
     arguments = config.arguments.as_json()
     settings = {
+        # First, as it explains changes in other settings.
+        "processes": config.n_processes,
         **{".".join(key): value for key, value in walk_dict(config.config)},
         **{f"--{key}": value for key, value in arguments.pop("overrides").items()},
         **arguments,
-        "processes": config.n_processes,
     }
     return {
         # As JSON reads them back.
