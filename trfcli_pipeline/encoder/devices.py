@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from thinc.compat import has_cupy_gpu
 
+from trfcli_pipeline.data.wording import plural
 from trfcli_pipeline.errors import DeviceError
 
 _MEMINFO = Path("/proc/meminfo")
@@ -219,6 +220,17 @@ def _cached_bytes(device: torch.device) -> int:
         return int(reserved - torch.accelerator.memory_allocated(device))
     except RuntimeError:
         return 0
+
+
+def describe_device(device: torch.device) -> str:
+    """A device in words: "cpu (2 threads)", "cuda:0 (NVIDIA H100)"."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return (
+        f"cpu ({plural(torch.get_num_threads(), 'thread')})"
+        if device.type == "cpu"
+        else str(device)
+    )
 
 
 def installed_version(distribution: str) -> str | None:

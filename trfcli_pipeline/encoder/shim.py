@@ -26,6 +26,7 @@ from trfcli_pipeline.encoder.precision import (
     autocast,
     check_precision,
     eager_attention_if_faster,
+    inference_products,
     limit_kernel_caches,
     resolve_precision,
     to_float32,
@@ -158,7 +159,8 @@ class TransformersShim(Shim):
             output_hidden_states=self.all_hidden_states,
             output_attentions=self.all_attentions,
         )
-        return self.module(**batch.inputs, **options)
+        with inference_products(self.inference.precision, self.device):
+            return self.module(**batch.inputs, **options)
 
     @contextmanager
     def training_context(self) -> Iterator[None]:

@@ -3,7 +3,6 @@
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -69,7 +68,8 @@ def describe_pipeline(nlp: Language) -> dict[str, Any]:
         described = {
             "name": known.get("name") or encoder.trf_name,
             **describe_encoder(encoder),
-            **asdict(encoder.model.shim.inference),
+            "backend": encoder.model.shim.inference.backend,
+            "precision": encoder.model.shim.inference.precision,
             "max_length": None if wordpiecer is None else wordpiecer.max_length,
         }
     meta = nlp.meta
