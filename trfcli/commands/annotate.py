@@ -34,8 +34,22 @@ def annotate(
         ),
     ],
     n_process: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Number of worker processes.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Number of worker processes.",
+            show_default="1; with Ray, one per GPU or core",
+        ),
+    ] = None,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(
+            metavar="NAME",
+            help="Where the workers run: local (this machine) or ray (a Ray cluster; needs "
+            "trfcli[ray]).",
+        ),
+    ] = "local",
     batch_size: Annotated[int, batch_size_option()] = 256,
     device: DeviceOption = "auto",
     on_error: Annotated[
@@ -56,7 +70,7 @@ def annotate(
       trf annotate ./model reviews.csv.gz labeled.csv --n-process 4
       cat texts.jsonl | trf annotate ./model - - > annotated.jsonl
     """
-    console.silence_libraries(forks=n_process > 1)
+    console.silence_libraries(forks=(n_process or 1) > 1)
     from trfcli_pipeline.tasks import annotate as task
 
     events = task.annotate(
@@ -66,6 +80,7 @@ def annotate(
         n_process=n_process,
         batch_size=batch_size,
         device=device,
+        engine=engine,
         on_error=on_error,
         resume=resume,
         force=force,

@@ -5,8 +5,8 @@ import hashlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from itertools import islice, tee
 from pathlib import Path
@@ -30,7 +30,8 @@ from trfcli_pipeline.tasks.annotation_batches import (
     rows_of,
     texts_of,
 )
-from trfcli_pipeline.tasks.predictions import Predicted, Predictor
+from trfcli_pipeline.tasks.predictions import Batch, Predicted, Predictor
+from trfcli_pipeline.tasks.ray_workers import start_ray_workers
 from trfcli_pipeline.tasks.skipped_texts import SkippedTexts
 from trfcli_pipeline.tasks.worker_pool import start_workers
 
@@ -86,9 +87,10 @@ def annotate(
     source: str,
     output: str,
     *,
-    n_process: int = 1,
+    n_process: int | None = None,
     batch_size: int = 256,
     device: str = "auto",
+    engine: Literal["local", "ray"] = "local",
     on_error: Literal["stop", "skip"] = "stop",
     resume: bool = False,
     force: bool = False,
@@ -109,10 +111,12 @@ def annotate(
         output: A .jsonl, .csv, .tsv or .spacy file, optionally with .gz; "-" writes JSONL to
             stdout. All formats are written as a stream, except .spacy, which is collected in
             memory.
-        n_process: Number of processes. If there are several, each computes with one thread.
+        n_process: Number of processes; None for one, or as many as a Ray cluster has GPUs or cores.
+            If there are several, each computes with one thread.
         batch_size: Maximum number of texts per batch. Large batches have many texts of similar
             length, which saves padding.
         device: Device for the encoder.
+        engine: Where the processes run: on this machine, or on a Ray cluster; see `ray_workers`.
         on_error: What to do about a text that can't be read or that the pipeline fails on: stop, or
             skip it and list it in a file; see `SkippedTexts`.
         resume: Continue an interrupted run, if there is one.
@@ -164,7 +168,7 @@ def annotate(
         words_before, start = progress.words, time.perf_counter()
         # The workers run ahead of the output, so the batches are read from two places.
         batches, sent = tee(make_batches(records, batch_size))
-        with start_workers(predictor, n_process, fork=forks_work(nlp)) as run:
+        with _workers(predictor, n_process, device, engine) as run:
             results = run(texts_of(source, batch) for batch in sent)
             for batch, predicted in zip(batches, results, strict=True):
                 done, failed = divide(batch, predicted.failed)
@@ -187,6 +191,14 @@ def annotate(
         left_out=sorted(writer.left_out),
         words_per_second=(progress.words - words_before) / seconds,
     )
+
+
+def _workers(
+    predictor: Predictor, n_process: int | None, device: str, engine: str
+) -> AbstractContextManager[Callable[[Iterable[Batch]], Iterator[Predicted]]]:
+    if engine == "ray":
+        return start_ray_workers(predictor, n_process, device=device)
+    return start_workers(predictor, n_process or 1, fork=forks_work(predictor.nlp))
 
 
 class _Stdout:

@@ -78,6 +78,7 @@ def test_stdin_to_stdout(run: Run, workspace: Path) -> None:
     [
         ([], None, None),
         (["--n-process", "3"], "n_process", 3),
+        (["--engine", "ray"], "engine", "ray"),
         (["--batch-size", "7"], "batch_size", 7),
         (["-b", "7"], "batch_size", 7),
         (["--device", "cuda:1"], "device", "cuda:1"),
@@ -93,7 +94,8 @@ def test_each_option_changes_one_argument(
     asked = replayed(AnnotationStarted(1, 0), FINISHED)
     assert run("annotate", "m", "in.csv", "out.csv", *options).exit_code == 0
     defaults: dict[str, Any] = {
-        "n_process": 1,
+        "n_process": None,
+        "engine": "local",
         "batch_size": 256,
         "device": "auto",
         "on_error": "stop",
