@@ -1,8 +1,10 @@
 """`trf annotate`: annotate the texts of a file with a pipeline's predictions."""
 
 import time
+from collections.abc import Generator
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -23,13 +25,21 @@ EXIT_SKIPPED = 3
 
 def annotate(
     model: ModelArgument,
-    source: Annotated[str, texts_argument(metavar="INPUT", show_default=False)],
+    source: Annotated[
+        str,
+        texts_argument(
+            metavar="INPUT",
+            help="Texts: .jsonl, .json, .csv, .tsv, .parquet, .spacy or .txt, or a folder of such "
+            "files; - reads JSONL from stdin.",
+            show_default=False,
+        ),
+    ],
     output: Annotated[
         str,
         typer.Argument(
             metavar="OUTPUT",
             help="File to write: .jsonl, .csv, .tsv (each also .gz) or .spacy; - writes JSONL "
-            "to stdout.",
+            "to stdout. A folder if INPUT is one.",
             show_default=False,
         ),
     ],
@@ -68,27 +78,36 @@ def annotate(
     Example:
       trf annotate ./model texts.jsonl annotated.jsonl
       trf annotate ./model reviews.csv.gz labeled.csv --n-process 4
+      trf annotate ./model shards/ annotated/ --engine ray
       cat texts.jsonl | trf annotate ./model - - > annotated.jsonl
     """
     console.silence_libraries(forks=(n_process or 1) > 1)
     from trfcli_pipeline.tasks import annotate as task
+    from trfcli_pipeline.tasks.annotate_folder import FileStarted, annotate_folder
 
-    events = task.annotate(
-        model,
-        source,
-        output,
-        n_process=n_process,
-        batch_size=batch_size,
-        device=device,
-        engine=engine,
-        on_error=on_error,
-        resume=resume,
-        force=force,
+    options: dict[str, Any] = {
+        "n_process": n_process,
+        "batch_size": batch_size,
+        "device": device,
+        "engine": engine,
+        "on_error": on_error,
+        "resume": resume,
+        "force": force,
+    }
+    is_folder = Path(source).is_dir()
+    events: Generator[FileStarted | task.AnnotationEvent, None, None] = (
+        annotate_folder(model, Path(source), Path(output), **options)
+        if is_folder
+        else task.annotate(model, source, output, **options)
     )
+    n_skipped = 0
     with ExitStack() as stack:
         stack.enter_context(closing(events))
         for event in events:
             match event:
+                case FileStarted():
+                    output = str(event.output)
+                    console.info(f"{event.source} ({event.number} of {event.total})")
                 case task.AnnotationStarted():
                     describe_start(event, output)
                     start, words = time.perf_counter(), 0
@@ -103,8 +122,9 @@ def annotate(
                     console.if_interrupted(f"{output} was already saved")
                     bar.close()
                     describe_end(event, output)
-                    if event.skipped:
-                        raise typer.Exit(EXIT_SKIPPED)
+                    n_skipped += event.skipped
+    if n_skipped:
+        raise typer.Exit(EXIT_SKIPPED)
 
 
 def describe_start(started: "AnnotationStarted", output: str) -> None:

@@ -66,6 +66,19 @@ def test_quiet_prints_nothing(run: Run, workspace: Path) -> None:
     assert (result.exit_code, result.output) == (0, "")
 
 
+def test_folder_has_a_summary_of_each_file(run: Run, workspace: Path, write: Write) -> None:
+    write(workspace / "folder" / "a.jsonl", TEXTS)
+    # The second text can't be read.
+    write(workspace / "folder" / "b.jsonl", [TEXTS[0], {"id": 1}])
+    write(workspace / "folder" / "c.jsonl", TEXTS[:2])
+    result = run("annotate", "model", "folder", "out", "--on-error", "skip")
+    assert result.exit_code == 3
+    lines = [line for line in result.stderr.splitlines() if line.startswith(("ℹ", "✔"))]
+    assert lines[::2] == [f"ℹ folder/{name}.jsonl ({n} of 3)" for n, name in enumerate("abc", 1)]
+    ends = [line.rpartition(" ")[2] for line in lines[1::2]]
+    assert ends == ["out/a.jsonl", "out/b.jsonl", "out/c.jsonl"]
+
+
 def test_stdin_to_stdout(run: Run, workspace: Path) -> None:
     result = run("annotate", "model", "-", "-", input=json.dumps(TEXTS[0]) + "\n")
     assert result.exit_code == 0
