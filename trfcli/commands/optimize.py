@@ -135,7 +135,7 @@ def table(decided: "Decided") -> list[list[str]]:
     found = [(each, each.compared) for each in decided.tried if each.compared is not None]
     _, first = found[0]
     has_score = first.before.score is not None
-    # Each was measured in turns with the original.
+    # Each was measured in turns with the original, whose speed varies with the machine's load.
     speed = median(compared.before.speed for _, compared in found)
     rows = [["", "words/s", "", "size", *([first.metric] if has_score else []), "cosine", ""]]
     scores = [f"{first.before.score:.3f}"] if has_score else []
@@ -146,7 +146,7 @@ def table(decided: "Decided") -> list[list[str]]:
         rows.append(
             [
                 str(each.inference),
-                wording.thousands(compared.after.speed),
+                wording.thousands(speed * compared.speedup),
                 f"{compared.speedup:.2f}×",
                 wording.megabytes(compared.after.size / 1e6),
                 *scores,
