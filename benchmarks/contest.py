@@ -56,10 +56,10 @@ def n_words(texts: list[str]) -> int:
     return sum(len(text.split()) for text in texts)
 
 
-def peak_mb() -> float:
-    """Peak memory of this process so far, in MB (10⁶ bytes)."""
-    (kilobytes,) = re.findall(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    return int(kilobytes) * 1024 / 1e6
+def peak_mb(pid: int | str = "self") -> float:
+    """Peak memory of a process so far, in MB (10⁶ bytes); 0.0 if it has ended."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return sum(map(int, re.findall(r"VmHWM:\s*(\d+) kB", status))) * 1024 / 1e6
 
 
 def encoding_result(texts: list[str], seconds: float) -> dict[str, float]:

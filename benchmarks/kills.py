@@ -12,14 +12,12 @@ Commands run in forks of this process, so that most signals arrive at work and n
 """
 
 import argparse
-import hashlib
 import itertools
 import json
 import os
 import random
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,23 +26,10 @@ from pathlib import Path
 
 import spacy
 import torch
+from tiny import QUICK, TEXTS, digest, finish, run, start, train_tiny
 
-from trfcli.app import app
 from trfcli_pipeline import verify
-from trfcli_pipeline.tasks import (  # noqa: F401 - so that the forks needn't import them
-    annotate,
-    evaluate,
-    init_model,
-    optimize,
-    package,
-)
-from trfcli_pipeline.training import train  # noqa: F401
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
-from conftest import save_tiny_bert
-
-TEXTS = ["I love this film, it is great fun.", "I hate this film; it is a terrible bore."]
 FOREIGN = ("NOTES.md", "data/raw/corpus.jsonl", "trf_tok2vec/notes.txt", "config.cfg.orig")
 
 
@@ -56,11 +41,23 @@ class Case:
         args: The command's arguments; its last run has to succeed.
         output: Path of the output.
         state: What identifies the output: its predictions or content.
+        code: The exit code of a run that succeeds.
     """
 
     args: tuple[str, ...]
     output: Path
     state: Callable[[Path], object]
+    code: int = 0
+
+    @property
+    def paths(self) -> list[Path]:
+        """The output, and the list of the texts that were skipped, if there is one."""
+        return [path for path in (self.output, list_of(self.output)) if path.exists()]
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the output is an input as well, so that another run has another result."""
+        return self.args[1] == str(self.output)
 
 
 def predictions(model: Path) -> object:
@@ -72,13 +69,24 @@ def predictions(model: Path) -> object:
 
 
 def package_state(path: Path) -> object:
-    """What the pipeline in a package predicts."""
+    """What the pipeline in a package predicts, and the hashes of its archives."""
     name = path.name.partition("-")[0]
-    return predictions(path / name / path.name)
+    # Not that of trfcli itself, which changes while somebody works on it.
+    archives = {each.name: digest(each) for each in path.glob(f"dist/{name}*")}
+    return predictions(path / name / path.name), archives
 
 
 def content(file: Path) -> object:
     return None if not file.exists() else file.read_bytes()
+
+
+def list_of(output: Path) -> Path:
+    """Where `annotate --on-error skip` lists the texts that it skips."""
+    return Path(f"{output}.skipped.jsonl")
+
+
+def content_and_list(file: Path) -> object:
+    return content(file), content(list_of(file))
 
 
 def metrics(file: Path) -> object:
@@ -88,59 +96,22 @@ def metrics(file: Path) -> object:
 
 def snapshot(folder: Path) -> dict[str, str]:
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        str(path.relative_to(folder)): digest(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-
-
-def start(args: tuple[str, ...], log: Path) -> int:
-    """Run `trf` in a fork; return its process id."""
-    pid = os.fork()
-    if pid:
-        return pid
-    with log.open("a") as stream:
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
-    code = 1
-    try:
-        app(list(args), prog_name="trf")
-    except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else 1
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def finish(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def prepare(folder: Path) -> list[Case]:
     """Create models, data and outputs to replace, all with files of somebody else in them."""
     os.chdir(folder)
     log = folder / "log.txt"
-    save_tiny_bert(Path("enc"))
-    rows = [
-        json.dumps({"text": f"{text} {number}", "label": label})
-        for number in range(20)
-        for text, label in zip(TEXTS, ("GOOD", "BAD"), strict=True)
-    ]
-    Path("train.jsonl").write_text("\n".join(rows) + "\n")
-
-    def trf(*args: str) -> None:
-        if finish(start(args, log)):
-            raise SystemExit(f"trf {' '.join(args)} failed:\n{log.read_text()}")
-
-    quick = ("--epochs", "2", "--eval-every", "2", "--batch-size", "8")
-    trf("init", "enc", "base", "--name", "base")
-    trf("train", "base", "train.jsonl", "-o", "model", *quick)
+    rows = train_tiny(log)
     cases = [
         Case(("init", "enc", "init", "--name", "new", "-f"), Path("init"), predictions),
-        Case(("train", "train", "train.jsonl", *quick), Path("train"), predictions),
+        Case(("train", "train", "train.jsonl", *QUICK), Path("train"), predictions),
         Case(
-            ("train", "base", "train.jsonl", "-o", "trained", "-f", *quick),
+            ("train", "base", "train.jsonl", "-o", "trained", "-f", *QUICK),
             Path("trained"),
             predictions,
         ),
@@ -158,21 +129,41 @@ def prepare(folder: Path) -> list[Case]:
             package_state,
         ),
         Case(
+            ("package", "model", "built", "--name", "pack", "--version", "1.0", "-f"),
+            Path("built/en_pack-1.0"),
+            package_state,
+        ),
+        Case(
             ("annotate", "model", "train.jsonl", "rows.jsonl", "-b", "4", "-f"),
             Path("rows.jsonl"),
             content,
         ),
         Case(
+            (
+                *("annotate", "model", "mixed.jsonl", "kept.jsonl", "-b", "4", "-f"),
+                *("--on-error", "skip", "--resume"),
+            ),
+            Path("kept.jsonl"),
+            content_and_list,
+            code=3,
+        ),
+        Case(
             ("evaluate", "model", "train.jsonl", "-o", "scores.json"), Path("scores.json"), metrics
         ),
     ]
-    trf("init", "enc", "init", "--name", "old")
+    run(("init", "enc", "init", "--name", "old"), log)
     for name in ("train", "trained", "fast"):
         shutil.copytree("init", name)
-    trf("package", "init", "out", "-B", "none", "--name", "pack", "--version", "1.0")
+    for args in (("out", "-B", "none"), ("built",)):
+        run(("package", "init", *args, "--name", "pack", "--version", "1.0"), log)
     Path("two.jsonl").write_text("\n".join(rows[:2]) + "\n")
-    trf("annotate", "model", "two.jsonl", "rows.jsonl")
-    trf("evaluate", "model", "two.jsonl", "-o", "scores.json")
+    run(("annotate", "model", "two.jsonl", "rows.jsonl"), log)
+    Path("three.jsonl").write_text("\n".join([*rows[:2], "{"]) + "\n")
+    run(("annotate", "model", "three.jsonl", "kept.jsonl", "--on-error", "skip"), log, code=3)
+    # Some lines can't be read, as many as can.
+    mixed = [line for row in rows for line in (row, row[: len(row) // 2])]
+    Path("mixed.jsonl").write_text("\n".join(mixed) + "\n")
+    run(("evaluate", "model", "two.jsonl", "-o", "scores.json"), log)
     for case in cases:
         if case.output.is_dir():
             for name in FOREIGN:
@@ -185,15 +176,15 @@ def run_round(
     case: Case, number: signal.Signals, wholes: dict[Path, tuple[float, object]], log: Path
 ) -> str:
     """Kill a command once and let it run again. Return when it was killed and what it left."""
-    backup = Path("backup") / case.output
-    shutil.rmtree("backup", ignore_errors=True)
-    backup.parent.mkdir(parents=True)
-    (shutil.copytree if case.output.is_dir() else shutil.copy2)(case.output, backup)
+    backup = Path("backup")
+    shutil.rmtree(backup, ignore_errors=True)
+    for path in case.paths:
+        copy(path, backup / path)
     before = {path.name for path in case.output.parent.iterdir()}
     old = case.state(case.output)
     if case.output not in wholes:
         begin = time.perf_counter()
-        assert finish(start(case.args, log)) == 0, log.read_text()
+        run(case.args, log, case.code)
         wholes[case.output] = time.perf_counter() - begin, case.state(case.output)
         check_foreign(case)
         restore(case, backup)
@@ -204,13 +195,14 @@ def run_round(
     time.sleep(delay)
     os.kill(pid, number)
     code = finish(pid)
-    assert code in (0, -number, 128 + number), f"exit code {code}: {log.read_text()}"
+    assert code in (case.code, -number, 128 + number), f"exit code {code}: {log.read_text()}"
     state = case.state(case.output)
     assert state in (old, new), f"neither old nor new: {case.args}"
     if number == signal.SIGTERM:
         check_foreign(case)
-    code = finish(start(case.args, log))
-    assert code == 0, f"the next run failed with {code}: {log.read_text()[-2000:]}"
+    run(case.args, log, case.code)
+    if not case.in_place:
+        assert case.state(case.output) == new, f"the next run has another result: {case.args}"
     check_foreign(case)
     left = {path.name for path in case.output.parent.iterdir()} - before
     assert not left, f"left behind: {left}"
@@ -224,13 +216,17 @@ def check_foreign(case: Case) -> None:
             assert (case.output / name).read_text() == f"mine: {name}", f"{name} is lost"
 
 
+def copy(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    (shutil.copytree if path.is_dir() else shutil.copy2)(path, target)
+
+
 def restore(case: Case, backup: Path) -> None:
     """Put the old output back."""
-    if case.output.is_dir():
-        shutil.rmtree(case.output)
-        shutil.copytree(backup, case.output)
-    else:
-        shutil.copy2(backup, case.output)
+    for path in case.paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        copy(backup / path, path)
 
 
 def run_pairs(cases: list[Case], log: Path) -> None:

@@ -79,6 +79,12 @@ TABLES = {
         (Column("texts/s", "texts_per_s", ",.1f"), Column("peak memory (MB)", "peak_mb")),
         (("texts_per_s", "spacy-transformers"),),
     ),
+    "busy": Table(
+        "Beside a busy process",
+        "Training steps of one epoch, alone and while another process keeps a core busy.",
+        (Column("training time (s)", "train_s", ",.1f"),),
+        (("train_s", "trf"), ("train_s", _PLAIN)),
+    ),
     "start": Table(
         "Starting and loading",
         "Wall-clock time of whole processes.",

@@ -15,9 +15,11 @@ import argparse
 import json
 import os
 import random
+import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,31 @@ def train(runner: Runner, options: argparse.Namespace) -> None:
     ]
     for number in range(options.rounds):
         runner.run_all(contestants, options.data, number)
+
+
+def busy(runner: Runner, options: argparse.Namespace) -> None:
+    shared = {"data": options.data, "limit": options.limit, "batch_size": options.batch_size}
+    plain = {**shared, "encoder": runner.encoder, "seed": 0, "epochs": 1}
+    contestants = [
+        Contestant("trf", "trf", "train_command", {**shared, "model": runner.models[0]}),
+        Contestant("plain transformers", "transformers", "textcat", plain),
+    ]
+    for number in range(options.rounds):
+        for each in contestants:
+            runner.run_all([each], options.data, number)
+            with _busy_process():
+                beside = each._replace(name=f"{each.name}, beside a busy process")
+                runner.run_all([beside], options.data, number)
+
+
+@contextmanager
+def _busy_process() -> Iterator[None]:
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def textcat(runner: Runner, options: argparse.Namespace) -> None:
@@ -198,6 +225,12 @@ def _options() -> argparse.Namespace:
     command.add_argument("data")
     command.add_argument("--rounds", type=int, default=5)
     command.add_argument("--limit", type=int, default=1000, help="number of texts")
+    command.add_argument("--batch-size", type=int, default=32)
+
+    command = add(busy, "training time beside another busy process")
+    command.add_argument("data")
+    command.add_argument("--rounds", type=int, default=5)
+    command.add_argument("--limit", type=int, default=320, help="number of texts")
     command.add_argument("--batch-size", type=int, default=32)
 
     command = add(textcat, "accuracy, time and memory of fine-tuning")

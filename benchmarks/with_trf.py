@@ -8,6 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import contest
+
+from trfcli.app import limit_spinning
+
+# ruff: noqa: E402 - as in the commands, this comes before anything imports torch.
+limit_spinning()
+
 import spacy
 
 from trfcli_pipeline.tasks.evaluate import evaluate
@@ -53,7 +59,7 @@ def train_command(model: str, data: str, limit: int | None, batch_size: int) -> 
     return {
         "texts": len(plan.data.train),
         "texts_per_s": len(plan.data.train) / seconds,
-        "seconds": seconds,
+        "train_s": seconds,
         "peak_mb": contest.peak_mb(),
     }
 

@@ -1,5 +1,6 @@
 """The `trf` program: its commands, the options they share, and the exit codes of errors."""
 
+import gc
 import inspect
 import os
 import platform
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperArgument, TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperGroup
 
 from trfcli import console
 from trfcli.commands import (
@@ -26,9 +27,11 @@ from trfcli.commands import (
     inspect_alignment,
     optimize,
     package,
+    predict,
 )
-from trfcli.commands.train_textcat.command import train_textcat
+from trfcli.commands.train_textcat.command import is_first_process, train_textcat
 from trfcli.commands.train_textcat.overrides import TakesOverrides
+from trfcli.data_options import ReadsData
 from trfcli.help import HelpLayout
 from trfcli.options import DebugOption, QuietOption
 from trfcli.text import printable
@@ -91,6 +94,7 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("train-textcat", "train"): train_textcat,
     ("evaluate",): evaluate.evaluate,
     ("compare",): compare.compare,
+    ("predict",): predict.predict,
     ("annotate",): annotate.annotate,
     ("benchmark",): benchmark.benchmark,
     ("optimize",): optimize.optimize,
@@ -135,13 +139,13 @@ class Group(HelpLayout, TyperGroup):
         super().format_options(ctx, formatter)
 
 
-def _limit_spinning() -> None:
+def limit_spinning() -> None:
     """Let torch's waiting threads give up their cores soon. Call this before importing torch."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPIN_COUNT)
 
 
-class Command(HelpLayout, TyperCommand):
+class Command(HelpLayout, ReadsData):
     """A command that accepts --quiet and --debug like `trf`, and prints errors as messages."""
 
     def get_params(self, ctx: "Context") -> "list[Parameter]":
@@ -154,14 +158,20 @@ class Command(HelpLayout, TyperCommand):
         console.configure(**given)
         if not console.settings.debug:
             console.silence_libraries()
-        _limit_spinning()
+        if is_first_process():
+            console.show_remarks()
+        limit_spinning()
         for param in self.params:
             # Such as the value of a shell variable that isn't set.
-            if ctx.params.get(param.name or "") == "":
+            if _is_empty(ctx.params.get(param.name or "")):
                 name = param.metavar if isinstance(param, TyperArgument) else param.opts[0]
                 ctx.fail(f"{name} is empty.")
         try:
-            with terminated_like_interrupted():
+            silently = not is_first_process() or reads_typed_text(ctx) or is_for_programs(ctx)
+            with (
+                terminated_like_interrupted(),
+                console.working(f"Running {ctx.command_path}", silently=silently),
+            ):
                 super().invoke(ctx)
             # Report a closed pipe now. When Python exits, nothing can catch the error.
             sys.stdout.flush()
@@ -169,6 +179,22 @@ class Command(HelpLayout, TyperCommand):
             raise
         except (Exception, KeyboardInterrupt) as error:
             raise typer.Exit(report(error)) from error
+
+
+def reads_typed_text(ctx: "Context") -> bool:
+    """Whether a command reads what is typed on a terminal, where nothing should be drawn then."""
+    return "-" in map(str, ctx.params.values()) and sys.stdin is not None and sys.stdin.isatty()
+
+
+def _is_empty(value: object) -> bool:
+    if isinstance(value, list):
+        return any(map(_is_empty, value))
+    return value is not None and not isinstance(value, tuple) and str(value) == ""
+
+
+def is_for_programs(ctx: "Context") -> bool:
+    """Whether a program may read all that a command prints."""
+    return bool(ctx.params.get("as_json")) and not sys.stderr.isatty()
 
 
 class CommandWithOverrides(TakesOverrides, Command):
@@ -279,4 +305,8 @@ app = build()
 
 def main() -> None:
     """The console script `trf`."""
-    app(prog_name="trf")
+    try:
+        app(prog_name="trf")
+    finally:
+        # Or Python visits all objects of torch and spaCy before it exits, which takes a second.
+        gc.freeze()

@@ -1,30 +1,34 @@
 """Everything that `trf` prints.
 
 Requested data goes to stdout, everything else to stderr. Without a terminal there are no colors and
-no progress bars, only the same facts as plain lines. rich and tqdm are imported where they are
-used, so that `trf --help` doesn't wait for them.
+no progress bars, only the same facts as plain lines. rich is imported where it is used, so that
+`trf --help` doesn't wait for it.
 """
 
 import codecs
 import io
+import logging
 import os
 import re
 import sys
+import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import cycle, zip_longest
 from typing import TYPE_CHECKING, Literal, TextIO
 
 import typer
 
+from trfcli import wording
+from trfcli.status import FRAMES, StatusLine
 from trfcli.streams import replace_closed_streams
-from trfcli.text import NO_BREAK, printable, wrap
+from trfcli.text import NO_BREAK, printable, terminal_width, wrap
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
-    from tqdm import tqdm
 
 QUIET_ENVIRONMENT = {
     "TRANSFORMERS_VERBOSITY": "error",
@@ -36,20 +40,24 @@ _NOISY_LIBRARIES = r"(torch|transformers|tokenizers|huggingface_hub)(\.|$)"
 _NOTHING_CHANGED = "nothing was changed"
 _INDENT = "  "
 _UNLIMITED = 1_000_000  # columns: wider than any table
+# In seconds: a command that takes longer says how long it took.
+_LONG = 2.0
 # A command at the end of a line stays on one line, because people copy it. So does a percentage.
 _UNBREAKABLE = re.compile(r"(?<=: )trf .+$|\d %")
 _FALLBACKS = {"✔": "[+]", "ℹ": "[i]", "⚠": "[!]", "✘": "[x]"}
 # As wide as the originals, to keep columns aligned.
-_FALLBACKS |= dict(zip("─━╸…×←␣", "-=->x<_", strict=True))
+_FALLBACKS |= dict(zip("─━╸…×←→␣", "-=->x<>_", strict=True))
+_FALLBACKS |= dict(zip(FRAMES, cycle("|/-\\")))
 
 
 @dataclass
 class Settings:
-    """What the user asked for, and what Ctrl-C would leave on disk."""
+    """What the user asked for, what Ctrl-C would leave on disk, and the status line if shown."""
 
     quiet: bool = False
     debug: bool = False
     if_interrupted: str = _NOTHING_CHANGED
+    status: StatusLine | None = None
 
 
 settings = Settings()
@@ -64,6 +72,33 @@ def configure(*, quiet: bool, debug: bool) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="trf.fallback")
+
+
+@contextmanager
+def working(title: str, *, silently: bool = False) -> Iterator[None]:
+    """Show what the library is doing while the block runs, and say at the end how long it took.
+
+    Args:
+        title: What to show while the library says nothing.
+        silently: Whether to show nothing, as with --quiet.
+    """
+    start = time.perf_counter()
+    if not (silently or settings.quiet):
+        settings.status = StatusLine(title, start)
+    try:
+        yield
+    finally:
+        end_status()
+    seconds = time.perf_counter() - start
+    if not silently and seconds >= _LONG:
+        hint(f"Done in {wording.duration(seconds)}")
+
+
+def end_status() -> None:
+    """Remove the status line for good, for a command that writes to the terminal all the time."""
+    if settings.status is not None:
+        settings.status.stop()
+        settings.status = None
 
 
 def if_interrupted(state: str) -> None:
@@ -111,6 +146,30 @@ def warn(message: str) -> None:
     _write(message, "⚠", typer.colors.YELLOW)
 
 
+class _Remarks(logging.Handler):
+    """Prints what the library remarks about data files, each remark once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        # A file is opened more than once: to check its beginning, and to read it.
+        if message not in self._shown:
+            self._shown.add(message)
+            show = warn if record.levelno >= logging.WARNING else info
+            show(message)
+
+
+def show_remarks() -> None:
+    """Print the remarks of the library from here on."""
+    logger = logging.getLogger("trfcli_pipeline")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.handlers = [_Remarks()]
+
+
 def fail(message: str, *, hint: str | None = None) -> None:
     """Report an error, with the lines of its hint below it."""
     _write(message, "✘", typer.colors.RED)
@@ -132,24 +191,34 @@ def _write(message: str, symbol: str = " ", color: str | None = None) -> None:
 
 
 def _write_line(line: str) -> None:
-    """Write a line to stderr, above a progress bar if one is shown."""
-    tqdm_module = sys.modules.get("tqdm")
-    if tqdm_module is None:
+    """Write a line to stderr, above the status line if there is one."""
+    if settings.status is None:
         print(line, file=sys.stderr, flush=True)
     else:
-        tqdm_module.tqdm.write(line, file=sys.stderr)
+        settings.status.write(line)
+
+
+def _clear_status() -> None:
+    if settings.status is not None:
+        settings.status.clear()
 
 
 def data(text: str) -> None:
-    """Print a text as it is."""
-    print(text)
+    """Print a text as it is, at once."""
+    _clear_status()
+    print(text, flush=True)
 
 
-def data_json(value: object) -> None:
-    """Print a value as JSON, without characters that a terminal would act on."""
+def data_json(value: object, *, indent: int | None = 2) -> None:
+    """Print a value as JSON, without characters that a terminal would act on.
+
+    Args:
+        value: The value.
+        indent: Spaces per level; None for one line.
+    """
     from trfcli_pipeline.data.formats.json import escape_invisible, to_json
 
-    data(escape_invisible(to_json(value, indent=2)))
+    data(escape_invisible(to_json(value, indent=indent)))
 
 
 def data_line(*facts: str, indent: int = 1) -> None:
@@ -174,6 +243,7 @@ def data_line(*facts: str, indent: int = 1) -> None:
 def data_lines(lines: "Iterable[Text]") -> None:
     """Print lines that already fit the width. Styles are shown on a terminal only."""
     console = _stdout_console()
+    _clear_status()
     for line in lines:
         console.print(line, soft_wrap=True)
 
@@ -237,31 +307,8 @@ def _stdout_console() -> "Console":
     )
 
 
-def progress(total: int | None, desc: str, *, unit: str = "it") -> "tqdm":
-    """Return a bar that disappears when the work is done.
-
-    Without a terminal and with --quiet, no bar is shown. Use it in a `with` statement, and call its
-    `update(n)` and `set_postfix_str(text)`.
-    """
-    from tqdm import tqdm
-
-    bar = " {desc} {percentage:3.0f}% {bar}  {n_fmt}/{total_fmt}  {elapsed} < {remaining}{postfix}"
-    count = " {desc}  {n_fmt} {unit}  {elapsed}{postfix}"
-    return tqdm(
-        total=total,
-        desc=printable(desc),
-        unit=unit,
-        file=sys.stderr,
-        disable=settings.quiet or not sys.stderr.isatty(),
-        dynamic_ncols=True,
-        leave=False,
-        bar_format=count if total is None else bar,
-        ascii=" ╸━",
-    )
-
-
 def progress_row(cells: Iterable[tuple[str, int]], note: str = "") -> None:
-    """Print a row of results above the progress bar. Not shown with --quiet.
+    """Print a row of a table of results. Not shown with --quiet.
 
     Args:
         cells: Text and width of each cell. The text is right-aligned.
@@ -270,13 +317,6 @@ def progress_row(cells: Iterable[tuple[str, int]], note: str = "") -> None:
     if not settings.quiet:
         aligned = [text.rjust(width) for text, width in cells]
         _write_line(printable(f" {'  '.join([*aligned, note])}".rstrip()))
-
-
-def terminal_width() -> int:
-    """Return the columns of the terminal, or of $COLUMNS if set, or else 80."""
-    from rich.console import Console
-
-    return Console().width or 80
 
 
 def _has_color(stream: TextIO) -> bool:

@@ -26,8 +26,8 @@ class HelpLayout(Base):
     """A mixin for commands and groups."""
 
     def collect_usage_pieces(self, ctx: "Context") -> list[str]:
-        # Typer writes {MODEL}.
-        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+        # Typer writes {MODEL}, and {MODEL}... for several.
+        return [re.sub("[{}]", "", piece) for piece in super().collect_usage_pieces(ctx)]
 
     def format_options(self, ctx: "Context", formatter: "HelpFormatter") -> None:
         for title, rows in parameters(ctx).items():

@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+# It imports neither spaCy nor torch.
+from trfcli_pipeline.data.dataset import DataSet as DataSet  # noqa: PLC0414, TID253
+
 GENERAL = "General options"
 
 
@@ -24,15 +27,15 @@ batch_size_option = partial(
     help="Texts per batch.",
 )
 
+_FILES = (
+    ".jsonl, .json, .csv, .tsv, .parquet, .xlsx, .spacy or .txt, a pattern, a directory, or "
+    "hf://datasets/NAME; - reads JSONL from stdin."
+)
 data_argument = partial(
-    typer.Argument,
-    help="Labeled texts: .jsonl, .json, .csv, .tsv, .parquet or .spacy; - reads JSONL from stdin.",
-    show_default=False,
+    typer.Argument, parser=DataSet.named, help=f"Labeled texts: {_FILES}", show_default=False
 )
-texts_argument = partial(
-    typer.Argument,
-    help="Texts: .jsonl, .json, .csv, .tsv, .parquet, .spacy or .txt; - reads JSONL from stdin.",
-)
+texts_argument = partial(typer.Argument, parser=DataSet.named, help=f"Texts: {_FILES}")
+data_option = partial(typer.Option, parser=DataSet.named)
 device_option = partial(
     typer.Option,
     "--device",
@@ -41,7 +44,7 @@ device_option = partial(
 )
 
 ModelArgument = Annotated[str, pipeline_argument(metavar="MODEL")]
-DataArgument = Annotated[str, data_argument(metavar="DATA")]
+DataArgument = Annotated[list[DataSet], data_argument(metavar="DATA")]
 OutArgument = Annotated[
     Path, typer.Argument(metavar="OUT", help="Directory to write to.", show_default=False)
 ]

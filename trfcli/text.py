@@ -13,6 +13,13 @@ def printable(text: str) -> str:
     )
 
 
+def terminal_width() -> int:
+    """Return the columns of the terminal, or of $COLUMNS if set, or else 80."""
+    from rich.console import Console
+
+    return Console().width or 80
+
+
 def visible(text: str) -> str:
     """Make every character visible: spaces become ␣, invisible characters escapes.
 

@@ -33,14 +33,23 @@ def millions(number: float) -> str:
     return thousands(number)
 
 
+def duration(seconds: float) -> str:
+    """A time: 4.2 -> 4 s, 134 -> 2 min 14 s, 7500 -> 2 h 5 min"""
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
 # The library's functions, imported when they are called: importing the library takes seconds.
 
 
-def enumeration(items: Sequence[str]) -> str:
-    """The first five items and the number of the others: "A, B, C, D, E and 4 more"."""
+def enumeration(items: Sequence[str], *, shown: int = 5) -> str:
+    """The first items and the number of the others: "A, B, C, D, E and 4 more"."""
     from trfcli_pipeline.data import wording
 
-    return wording.enumeration(items)
+    return wording.enumeration(items, shown=shown)
 
 
 def plural(number: int, noun: str) -> str:
@@ -48,3 +57,17 @@ def plural(number: int, noun: str) -> str:
     from trfcli_pipeline.data import wording
 
     return wording.plural(number, noun)
+
+
+def learning_rates(encoder: float | None, classifier: float) -> str:
+    """The peak learning rates of a training run, as a phrase.
+
+    Args:
+        encoder: None if it is frozen.
+    """
+    from trfcli_pipeline.training.size_rules import format_rate
+
+    head = f"{format_rate(classifier)} for the classifier"
+    if encoder is None:
+        return f"encoder frozen, learning rate {head}"
+    return f"learning rate {format_rate(encoder)} for the encoder, {head}"

@@ -98,3 +98,27 @@ def test_failures_show_the_error_and_the_command(
     monkeypatch.undo()
     with pytest.raises(SystemExit, match=r"(?s)oh dear.*failed: .*-c 'raise SystemExit"):
         runner._start([run.sys.executable, "-c", "raise SystemExit('oh dear')"])
+
+
+def test_a_process_is_busy_beside_every_second_run(
+    run: Any, runner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    class Process:
+        def __init__(self, command: list[str]) -> None:
+            calls.append("busy")
+
+        def kill(self) -> None:
+            calls.append("killed")
+
+        def wait(self) -> None: ...
+
+    monkeypatch.setattr(run.subprocess, "Popen", Process)
+    start = runner._start
+    monkeypatch.setattr(runner, "_start", lambda command: calls.append("run") or start(command))
+    run.busy(runner, Namespace(data="d", limit=20, batch_size=8, rounds=1))
+    assert calls == ["run", "busy", "run", "killed"] * 2
+    names = [line["contestant"] for line in written(runner)]
+    assert names[1] == "trf, beside a busy process"
+    assert names[2] == "plain transformers"

@@ -13,7 +13,7 @@ import pytest
 from blocks import ROOT, Block, commands, pages, read_blocks
 from shell import run_command, run_python
 
-from trfcli_pipeline.data.records import read_records
+from trfcli_pipeline.data.reading import read_records
 
 # Languages of blocks that aren't programs.
 SHOWN = {"dockerfile", "text"}

@@ -5,14 +5,18 @@ import gzip
 import io
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePath
 from typing import Any
 
+import openpyxl
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
+from trfcli_pipeline.data.reading import Reading
+from trfcli_pipeline.data.reading.sources import Part
 from trfcli_pipeline.data.records import Record
 
 
@@ -67,6 +71,22 @@ def as_table(rows: Sequence[Sequence[str]], delimiter: str) -> bytes:
     stream = io.StringIO(newline="")
     csv.writer(stream, delimiter=delimiter).writerows(rows)
     return stream.getvalue().encode()
+
+
+def as_xlsx(rows: Sequence[Sequence[Any]]) -> bytes:
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(list(row))
+    stream = io.BytesIO()
+    book.save(stream)
+    return stream.getvalue()
+
+
+def reading_of(suffix: str, content: bytes, *, labeled: bool) -> Reading:
+    """A reading of a file that isn't on disk."""
+    reading = Reading("-", labeled=labeled)
+    reading._parts = [Part("data", PurePath(f"data{suffix}"), partial(io.BytesIO, content))]
+    return reading
 
 
 CATS_WRITERS: dict[str, Callable[[list[tuple[str, dict[str, float]]]], bytes]] = {

@@ -1,3 +1,4 @@
+import math
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -98,6 +99,8 @@ def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in QUIET_ENVIRONMENT:
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
+    # How long a command takes depends on the machine.
+    monkeypatch.setattr(console, "_LONG", math.inf)
     console.configure(quiet=False, debug=False)
 
 

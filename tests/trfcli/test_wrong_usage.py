@@ -36,6 +36,7 @@ def test_batch_size_of_400_digits_is_wrong_usage(run: Run, command: str) -> None
     ("args", "name"),
     [
         (["inspect", ""], "TEXT"),
+        (["predict", "model", "a text", ""], "TEXT"),
         (["evaluate", "model", ""], "DATA"),
         (["train", "", "train.jsonl"], "MODEL"),
         (["train", "model", "train.jsonl", "--dev="], "--dev"),

@@ -1,8 +1,8 @@
 """`trf annotate`: annotate the texts of a file with a pipeline's predictions."""
 
-import time
+import sys
 from collections.abc import Generator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,6 +10,7 @@ import typer
 
 from trfcli import console, wording
 from trfcli.options import (
+    DataSet,
     DeviceOption,
     ForceOption,
     ModelArgument,
@@ -26,11 +27,11 @@ EXIT_SKIPPED = 3
 def annotate(
     model: ModelArgument,
     source: Annotated[
-        str,
+        DataSet,
         texts_argument(
             metavar="INPUT",
-            help="Texts: .jsonl, .json, .csv, .tsv, .parquet, .spacy or .txt, or a folder of such "
-            "files; - reads JSONL from stdin.",
+            help="Texts in a file of any format that trf reads, or a folder of such files; - reads "
+            "JSONL from stdin.",
             show_default=False,
         ),
     ],
@@ -38,8 +39,8 @@ def annotate(
         str,
         typer.Argument(
             metavar="OUTPUT",
-            help="File to write: .jsonl, .csv, .tsv (each also .gz) or .spacy; - writes JSONL "
-            "to stdout. A folder if INPUT is one.",
+            help="File to write: .jsonl, .csv, .tsv (each also .gz), .parquet, .xlsx or .spacy; "
+            "- writes JSONL to stdout. A folder for one file per file of the folder INPUT.",
             show_default=False,
         ),
     ],
@@ -62,6 +63,12 @@ def annotate(
     ] = "local",
     batch_size: Annotated[int, batch_size_option()] = 256,
     device: DeviceOption = "auto",
+    scores: Annotated[
+        bool,
+        typer.Option(
+            "--scores", help="Write a table with the score of every label, not only the predicted."
+        ),
+    ] = False,
     on_error: Annotated[
         Literal["stop", "skip"],
         typer.Option(
@@ -77,6 +84,7 @@ def annotate(
 
     Example:
       trf annotate ./model texts.jsonl annotated.jsonl
+      trf annotate ./model reviews.csv labeled.xlsx --scores
       trf annotate ./model reviews.csv.gz labeled.csv --n-process 4
       trf annotate ./model shards/ annotated/ --engine ray
       cat texts.jsonl | trf annotate ./model - - > annotated.jsonl
@@ -90,19 +98,19 @@ def annotate(
         "batch_size": batch_size,
         "device": device,
         "engine": engine,
+        "scores": scores,
         "on_error": on_error,
         "resume": resume,
         "force": force,
     }
-    is_folder = Path(source).is_dir()
+    folder, is_file = Path(str(source)), output == "-" or Path(output).suffix
     events: Generator[FileStarted | task.AnnotationEvent, None, None] = (
-        annotate_folder(model, Path(source), Path(output), **options)
-        if is_folder
+        annotate_folder(model, folder, Path(output), **options)
+        if folder.is_dir() and not is_file
         else task.annotate(model, source, output, **options)
     )
     n_skipped = 0
-    with ExitStack() as stack:
-        stack.enter_context(closing(events))
+    with closing(events):
         for event in events:
             match event:
                 case FileStarted():
@@ -110,17 +118,8 @@ def annotate(
                     console.info(f"{event.source} ({event.number} of {event.total})")
                 case task.AnnotationStarted():
                     describe_start(event, output)
-                    start, words = time.perf_counter(), 0
-                    bar = console.progress(event.total, "annotating", unit="texts")
-                    stack.enter_context(bar).update(event.done)
-                case task.BatchAnnotated():
-                    words += event.words
-                    speed = words / (time.perf_counter() - start)
-                    bar.set_postfix_str(f"{wording.thousands(speed)} words/s", refresh=False)
-                    bar.update(event.texts)
                 case task.AnnotationFinished():
                     console.if_interrupted(f"{output} was already saved")
-                    bar.close()
                     describe_end(event, output)
                     n_skipped += event.skipped
     if n_skipped:
@@ -131,7 +130,9 @@ def describe_start(started: "AnnotationStarted", output: str) -> None:
     """Say how many texts are done already, and set the message for Ctrl-C."""
     if started.done:
         console.info(f"Resuming after {wording.plural(started.done, 'text')}")
-    if output != "-":
+    if output == "-" and sys.stdout.isatty():
+        console.end_status()
+    elif output != "-" and started.resumable:
         console.if_interrupted("the texts done so far are kept, continue with --resume")
 
 
@@ -141,17 +142,26 @@ def describe_end(finished: "AnnotationFinished", output: str) -> None:
         f"{label} {wording.thousands(number)}"
         for label, number in sorted(finished.labels.items(), key=lambda item: -item[1])
     ]
-    labels = f"; {wording.enumeration(counts)}" if counts else ""
+    labels = f"; predicted {wording.enumeration(counts)}" if counts else ""
     console.good(
         f"Annotated {wording.plural(finished.texts, 'text')}, "
         f"{wording.plural(finished.words, 'word')}, "
         f"{wording.thousands(finished.words_per_second)} words/s{labels}; "
         f"written to {'stdout' if output == '-' else output}"
     )
+    if finished.renamed:
+        names = wording.enumeration(list(finished.renamed.values()))
+        own = "labels" if finished.renamed.keys() <= {"label", "labels", "cats"} else "such columns"
+        console.info(f"Predictions are in {names}, because the input has {own} of its own")
+    if finished.replaced:
+        console.info(
+            f"Replaced {wording.enumeration(list(finished.replaced))} of an earlier run "
+            "(to keep them, rename them in the input)"
+        )
     if finished.left_out:
         console.warn(
-            f"The table has no column for {wording.enumeration(finished.left_out)} "
-            "(missing from the first text). A .jsonl file keeps all keys."
+            f"The table has no column for {wording.enumeration(finished.left_out)}, which came "
+            "after its header was written. A .jsonl file keeps all keys."
         )
     if finished.skipped:
         total = finished.texts + finished.skipped

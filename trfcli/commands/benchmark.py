@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trfcli import console, wording
-from trfcli.options import BatchSizeOption, DeviceOption, JsonOption, ModelArgument, texts_argument
+from trfcli.options import (
+    BatchSizeOption,
+    DataSet,
+    DeviceOption,
+    JsonOption,
+    ModelArgument,
+    texts_argument,
+)
 
 if TYPE_CHECKING:
     from trfcli_pipeline.tasks.benchmark import Benchmark, Spread
@@ -28,7 +35,7 @@ _WORK = {
 def benchmark(
     model: ModelArgument,
     data: Annotated[
-        str | None, texts_argument(metavar="DATA", show_default="556 SMS messages")
+        DataSet | None, texts_argument(metavar="DATA", show_default="556 SMS messages")
     ] = None,
     against: Annotated[
         str | None,
@@ -57,25 +64,25 @@ def benchmark(
     from trfcli_pipeline.tasks import benchmark as task
 
     models = [model] if against is None else [model, against]
-    events = task.benchmark(
-        models,
-        data or task.DEFAULT_TEXTS,
-        max_texts=max_texts,
-        rounds=rounds,
-        batch_size=batch_size,
-        device=device,
+    measurements = list(
+        task.benchmark(
+            models,
+            data or task.DEFAULT_TEXTS,
+            max_texts=max_texts,
+            rounds=rounds,
+            batch_size=batch_size,
+            device=device,
+        )
     )
-    with console.progress(rounds * len(models), "measuring", unit="rounds") as bar:
-        measurements = []
-        for measurement in events:
-            measurements.append(measurement)
-            bar.update()
     results = [
         task.Benchmark(each, measurements[place :: len(models)])
         for place, each in enumerate(models)
     ]
     if as_json:
-        found: dict[str, Any] = {"data": data, "pipelines": [each.as_json() for each in results]}
+        found: dict[str, Any] = {
+            "data": data and str(data),
+            "pipelines": [each.as_json() for each in results],
+        }
         if against is not None:
             found["ratios"] = results[0].ratios(results[1])
         console.data_json(found)

@@ -7,6 +7,7 @@ from trfcli import console, wording
 from trfcli.options import (
     BatchSizeOption,
     DataArgument,
+    DataSet,
     DeviceOption,
     JsonOption,
     ThresholdOption,
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from trfcli_pipeline.evaluation.results import Mistake
 
 _SHOWN_MISTAKES = 3
-_NAMES = {"accuracy": "accuracy", "cats_macro_f": "macro F", "cats_micro_f": "micro F"}
+_TEST_NAMES = {"mcnemar": "McNemar's test", "bootstrap": "the bootstrap test"}
 
 
 def compare(
@@ -38,46 +39,55 @@ def compare(
     """
     from trfcli_pipeline.tasks import compare as task
 
+    texts = DataSet.joined(data)
     result, records = task.compare(
-        a, b, data, threshold=threshold, device=device, batch_size=batch_size
+        a, b, texts, threshold=threshold, device=device, batch_size=batch_size
     )
     if as_json:
         found = result.as_json()
         for key in ("only_a", "only_b"):
             found[f"lines_{key}"] = [records[place].line for place in found.pop(key)]
-        console.data_json({"a": a, "b": b, "data": data, **found, "verdict": verdict(result)})
+        console.data_json({"a": a, "b": b, "data": str(texts), **found, "verdict": verdict(result)})
     else:
-        show(result, records)
+        show(result, records, names=(a, b))
 
 
-def show(result: "Comparison", records: "Sequence[Record]") -> None:
-    """Print the scores of both, their significance, and texts that only one gets right."""
+def show(result: "Comparison", records: "Sequence[Record]", *, names: tuple[str, str]) -> None:
+    """Print the scores of both, their significance, and texts that only one gets right.
+
+    Args:
+        names: The directories or names of A and B, as the user gave them.
+    """
     from trfcli.rendering.mistakes import print_mistakes
+    from trfcli_pipeline.evaluation.metric_names import metric_name
 
-    speeds = [wording.thousands(each.speed or 0) for each in (result.a, result.b)]
-    console.data_line(
-        f"{wording.plural(result.a.n_texts, 'text')}; words/s: A {speeds[0]}, B {speeds[1]}"
-    )
+    console.data_line(f"{wording.plural(result.a.n_texts, 'text')}:")
+    for letter, name, each in zip("AB", names, (result.a, result.b), strict=True):
+        console.data_line(f"{letter}: {name} ({wording.thousands(each.speed or 0)} words/s)")
     console.data_table(
-        ("", "A", "B", "B - A", "95% CI", "bootstrap p"),
+        ("", "A", "B", "B - A", "95% CI", "p", "corrected p"),
         [
             (
-                _NAMES[name],
+                metric_name(key),
                 f"{each.a:.3f}",
                 f"{each.b:.3f}",
                 wording.decimal(each.value, sign="+"),
                 " to ".join(wording.decimal(end, sign="+") for end in each.interval),
-                p_value(each.p_value),
+                p_value(result.tests[key].p_value),
+                p_value(result.tests[key].corrected_p_value),
             )
-            for name, each in result.differences.items()
+            for key, each in result.differences.items()
         ],
+    )
+    console.data_line(
+        "p: McNemar's exact test for accuracy, paired bootstrap for F. "
+        f"Corrected p: for testing {len(result.tests)} metrics (Holm)."
     )
     console.data_line(
         f"Correct: both {wording.thousands(result.n_both)}, "
         f"only A {wording.thousands(len(result.only_a))}, "
         f"only B {wording.thousands(len(result.only_b))}, "
-        f"neither {wording.thousands(result.n_neither)} "
-        f"(McNemar's exact test: {p_equation(result.mcnemar)})"
+        f"neither {wording.thousands(result.n_neither)}"
     )
     console.data_line(verdict(result))
     only_a = most_confident(result.b.mistakes, result.only_a)
@@ -95,32 +105,45 @@ def most_confident(mistakes: "Sequence[Mistake]", places: Sequence[int]) -> "lis
 def verdict(result: "Comparison") -> str:
     """Say for each metric which pipeline scores higher, or that the difference isn't significant.
 
-    McNemar's test decides on accuracy, the bootstrap on macro F.
+    The corrected p-values decide what is significant. Where only the correction makes a difference
+    insignificant, the evidence is called weak.
     """
     from trfcli_pipeline.evaluation.comparison import SIGNIFICANCE
+    from trfcli_pipeline.evaluation.metric_names import metric_name
 
-    macro_f = result.differences["cats_macro_f"].p_value
-    if not any(result.better.values()):
-        return (
-            f"No significant difference in accuracy ({p_equation(result.mcnemar)}) "
-            f"or macro F ({p_equation(macro_f)})."
-        )
-    p_values = {"accuracy": result.mcnemar, "cats_macro_f": macro_f}
-    # With two tests, one p-value just below the level is likely to be chance (Bonferroni).
-    is_weak = min(p_values.values()) >= SIGNIFICANCE / len(p_values)
-    tests = {
-        "accuracy": "McNemar's test on accuracy",
-        "cats_macro_f": "the bootstrap test on macro F",
-    }
-    sentences = []
-    for name, winner in sorted(result.better.items(), key=lambda each: each[1] is None):
-        p = p_equation(p_values[name])
-        if winner is not None:
-            sentences.append(f"{winner} scores higher in {_NAMES[name]} ({p}).")
-        elif is_weak:
-            sentences.append(f"The evidence is weak: {tests[name]} gives {p}.")
-        else:
-            sentences.append(f"The difference in {_NAMES[name]} is not significant ({p}).")
+    tests = result.tests
+    names = {key: metric_name(key) for key in tests}
+    significant = [key for key, test in tests.items() if test.is_significant]
+    weak = [
+        key
+        for key, test in tests.items()
+        if not test.is_significant and test.p_value < SIGNIFICANCE
+    ]
+    others = [key for key in tests if key not in significant + weak]
+    if not significant and not weak:
+        *found, last = (f"{names[key]} ({p_equation(tests[key].p_value)})" for key in others)
+        return f"No significant difference in {', '.join(found)} or {last}."
+    sentences = [
+        f"{tests[key].better} scores higher in {names[key]} ({p_equation(tests[key].p_value)})."
+        for key in significant + weak
+    ]
+    if weak:
+        reasons = [f"{names[key]} has {p_equation(tests[key].corrected_p_value)}" for key in weak]
+        evidence = f"corrected for testing {len(tests)} metrics, {' and '.join(reasons)}"
+        if not significant:
+            of_others = [
+                f"{_TEST_NAMES[tests[key].name]} on {names[key]} gives "
+                f"{p_equation(tests[key].p_value)}"
+                for key in others
+            ]
+            evidence = "; ".join([*of_others, evidence])
+        about = f" for {' and '.join(names[key] for key in weak)}" if significant else ""
+        sentences.append(f"The evidence{about} is weak: {evidence}.")
+    if significant:
+        sentences += [
+            f"The difference in {names[key]} is not significant ({p_equation(tests[key].p_value)})."
+            for key in others
+        ]
     return " ".join(sentences)
 
 

@@ -10,6 +10,7 @@ from trfcli import console, wording
 from trfcli.options import (
     BatchSizeOption,
     DataArgument,
+    DataSet,
     DeviceOption,
     JsonOption,
     ModelArgument,
@@ -62,7 +63,7 @@ def evaluate(
 
     result, records = task.evaluate(
         model,
-        data,
+        DataSet.joined(data),
         output=output,
         html=html,
         threshold=threshold,
@@ -80,7 +81,7 @@ def evaluate(
 
 
 def show(result: "Evaluation", records: "Sequence[Record]") -> None:
-    """Print the scores, a table of the labels, the confusions, and some mistakes."""
+    """Print the scores, a table of the labels, the confusions, some mistakes, and a summary."""
     from trfcli.rendering.mistakes import print_mistakes
 
     console.data_line(
@@ -115,6 +116,7 @@ def show(result: "Evaluation", records: "Sequence[Record]") -> None:
     print_mistakes("Most confident mistakes", most, records)
     least = result.mistakes[: len(result.mistakes) - len(most)][:_SHOWN_MISTAKES]
     print_mistakes("Least confident mistakes", least, records)
+    console.data_line(result.summary)
 
 
 def _has_room(labels: "Sequence[str]", matrix: "Sequence[Sequence[int]]") -> bool:

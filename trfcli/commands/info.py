@@ -1,5 +1,7 @@
 """`trf info`: show versions, devices, memory, and the parts of a pipeline."""
 
+import json
+import shlex
 from typing import Annotated, Any
 
 import typer
@@ -8,6 +10,10 @@ from trfcli import console, wording
 from trfcli.options import JsonOption, pipeline_argument
 
 Pairs = list[tuple[str, str]]
+
+_SHOWN_LABELS = 40
+# The scores of a text classifier that are shown, in this order.
+_SCORES = ("accuracy", "cats_macro_f", "cats_micro_f", "cats_macro_auc")
 
 
 def info(
@@ -18,7 +24,7 @@ def info(
         typer.Option("--verify", help="Check that the pipeline's files are as they were saved."),
     ] = False,
 ) -> None:
-    """Show versions, devices and memory, and what a pipeline contains.
+    """Show versions, devices and memory, what a pipeline contains, and how it came about.
 
     Example:
       trf info
@@ -56,24 +62,119 @@ def model_pairs(model: dict[str, Any]) -> Pairs:
     pairs = [
         ("pipeline", f"{model['name']} {model['version']}"),
         ("language", model["lang"]),
-        ("path", f"{model['path']} ({wording.megabytes(model['size_mb'])})"),
+        (
+            "path",
+            f"{model['path']} ({wording.megabytes(model['size_mb'])}, "
+            f"last changed {model['changed']})",
+        ),
     ]
     encoder = model["encoder"]
     if encoder is not None:
         pairs.append(("encoder", format_encoder(encoder)))
+        if "source" in encoder:
+            revision = f", revision {encoder['revision']}" if "revision" in encoder else ""
+            pairs.append(("source", f"{encoder['source']}{revision}"))
     for component in model["components"]:
         pairs.append(("component", format_component(component)))
+    pairs += history_pairs(model)
     if "verified_files" in model:
         pairs.append(("verified", wording.plural(model["verified_files"], "file")))
     if model["requirements"]:
         pairs.append(("requires", ", ".join(model["requirements"])))
-    # Optimizing measures what it costs, but doesn't score the dev set again.
-    note = " (before it was optimized)" if encoder is not None and _is_optimized(encoder) else ""
-    for name, score in model["performance"].items():
-        # Scores per label would take too much space here.
-        if isinstance(score, int | float):
-            pairs.append((name, f"{score:.3f}{note}"))
     return pairs
+
+
+def history_pairs(model: dict[str, Any]) -> Pairs:
+    """List how a pipeline came about: what it was trained on, how, and what was done later."""
+    pairs = []
+    training, inference = model["training"], model["inference"]
+    if training is not None:
+        pairs.append(("trained on", format_data(training)))
+        pairs.append(("training", format_training(training)))
+        options = [format_option(*each) for each in training.get("chosen", {}).items()]
+        if options:
+            pairs.append(("options", " ".join(options)))
+        versions = training.get("versions", {})
+        if versions:
+            found = [f"{name} {version}" for name, version in versions.items()]
+            pairs.append(("trained with", ", ".join(found)))
+    scores = format_scores(model["performance"])
+    if scores:
+        # Optimizing measures what it costs, but doesn't score the dev set again.
+        note = " (before it was optimized)" if inference is not None else ""
+        pairs.append(("dev scores", f"{scores}{note}"))
+    if inference is not None:
+        pairs.append(("optimized", format_optimization(inference)))
+    if model["stored_in"] is not None:
+        pairs.append(("stored", f"weights in 16 bits ({model['stored_in']})"))
+    return pairs
+
+
+def format_data(training: dict[str, Any]) -> str:
+    """Name the data files, with the number of texts."""
+    train, *dev = training.get("data", {}) or ["stdin"]
+    parts = []
+    if "texts" in training:
+        parts.append(f"{wording.plural(training['texts'], 'text')} from {train}")
+    if "dev_texts" in training:
+        origin = f"from {dev[0]}" if dev else "held out"
+        parts.append(f"{wording.plural(training['dev_texts'], 'dev text')} {origin}")
+    return "; ".join(parts)
+
+
+def format_training(training: dict[str, Any]) -> str:
+    """Name the settings that matter most, and the step whose weights were kept."""
+    from trfcli_pipeline.evaluation.metric_names import metric_name
+
+    parts = []
+    if "epochs" in training:
+        parts.append(wording.plural(training["epochs"], "epoch"))
+    if "batch_size" in training:
+        parts.append(f"batch size {training['batch_size']:,}")
+    if "learn_rate" in training:
+        parts.append(wording.learning_rates(training.get("trf_lr"), training["learn_rate"]))
+    if "seed" in training:
+        parts.append(f"seed {training['seed']}")
+    if "device" in training:
+        parts.append(f"{training['device'].upper()}, {training.get('precision', 'fp32')}")
+    if "best_step" in training and "steps" in training:
+        parts.append(f"kept step {training['best_step']:,} of {training['steps']:,}")
+    if training.get("choice") in ("score", "rate") and training.keys() >= {"metric", "score"}:
+        parts.append(f"chosen by {metric_name(training['metric'])} {training['score']:.3f}")
+    return ", ".join(parts)
+
+
+def format_option(name: str, value: object) -> str:
+    """An option of `trf train` that differs from its default, as it was given."""
+    if name == "exclusive":
+        return "--exclusive" if value else "--multilabel"
+    option = name if "." in name else name.replace("_", "-")
+    if value is True:
+        return f"--{option}"
+    return f"--{option} {shlex.quote(value if isinstance(value, str) else json.dumps(value))}"
+
+
+def format_scores(performance: dict[str, Any]) -> str:
+    """The scores over all labels. Those of single labels would take too much space."""
+    from trfcli_pipeline.evaluation.metric_names import metric_name
+
+    numbers = {
+        key: score
+        for key, score in performance.items()
+        if isinstance(score, int | float) and (key in _SCORES or not key.startswith("cats_"))
+    }
+    keys = [*(key for key in _SCORES if key in numbers), *(numbers.keys() - {*_SCORES})]
+    return ", ".join(f"{metric_name(key)} {numbers[key]:.3f}" for key in keys)
+
+
+def format_optimization(inference: dict[str, Any]) -> str:
+    """Name the precision and the backend, and what they cost."""
+    parts = [f"{inference.get('precision', '?')} with {inference.get('backend', '?')}"]
+    if inference.keys() >= {"figure", "loss", "texts"}:
+        change = wording.decimal(-inference["loss"], 2, sign="+")
+        texts = wording.plural(inference["texts"], "text")
+        parts.append(f"{inference['figure']} {change} points on {texts}")
+    return "; ".join(parts)
 
 
 def format_device(device: dict[str, Any], default: str) -> str:
@@ -108,4 +209,6 @@ def format_component(component: dict[str, Any]) -> str:
     title = name if name == factory else f"{name} ({factory})"
     if not labels:
         return title
-    return f"{title}, {wording.plural(len(labels), 'label')}: {wording.enumeration(labels)}"
+    shown = wording.enumeration(labels, shown=_SHOWN_LABELS)
+    rest = " (--json lists all)" if len(labels) > _SHOWN_LABELS else ""
+    return f"{title}, {wording.plural(len(labels), 'label')}: {shown}{rest}"

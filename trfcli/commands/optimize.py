@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from trfcli import console, wording
-from trfcli.options import DeviceOption, ForceOption, JsonOption, ModelArgument, OutArgument
+from trfcli.options import (
+    DataSet,
+    DeviceOption,
+    ForceOption,
+    JsonOption,
+    ModelArgument,
+    OutArgument,
+    data_option,
+)
 
 if TYPE_CHECKING:
     from trfcli_pipeline.tasks.optimize import Decided, Sampled
@@ -18,16 +26,17 @@ def optimize(
     model: ModelArgument,
     out: OutArgument,
     calibrate: Annotated[
-        str,
-        typer.Option(
+        DataSet,
+        data_option(
+            "--calibrate",
             metavar="DATA",
             help="Typical texts to calibrate on, such as the training set.",
             show_default=False,
         ),
     ],
     dev: Annotated[
-        str | None,
-        typer.Option(
+        DataSet | None,
+        data_option(
             "--dev",
             "-d",
             metavar="DATA",
@@ -71,6 +80,10 @@ def optimize(
       trf optimize ./model ./fast --calibrate train.jsonl --dev dev.jsonl
       trf optimize ./model ./fast --calibrate texts.txt --precision bf16
     """
+    from trfcli_pipeline.tasks.inputs import check_inputs
+
+    check_inputs(model, texts=[calibrate], labeled=[dev])
+
     from trfcli_pipeline.tasks import optimize as task
 
     events = task.optimize(
@@ -84,17 +97,13 @@ def optimize(
         max_loss=max_loss,
         force=force,
     )
-    with closing(events), console.progress(0, "measuring", unit="pipelines") as bar:
+    with closing(events):
         for event in events:
             match event:
                 case task.Sampled():
                     describe_sample(event, calibrate, calibrate if dev is None else dev)
-                    bar.reset(total=len(event.candidates))
                     place = event.device
-                case task.Tried():
-                    bar.update()
                 case task.Decided():
-                    bar.close()
                     describe_result(event, place, as_json=as_json)
                 case task.Saved():
                     console.if_interrupted(f"{out} was already saved")
@@ -118,7 +127,7 @@ def describe_result(decided: "Decided", device: str, *, as_json: bool) -> None:
         console.data_table(header, rows)
 
 
-def describe_sample(sampled: "Sampled", calibrate: str, dev: str) -> None:
+def describe_sample(sampled: "Sampled", calibrate: DataSet, dev: DataSet) -> None:
     """Say which texts the encoder is calibrated and compared on."""
     if sampled.segments:
         number = wording.plural(sampled.segments, "segment")

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trfcli import console, wording
-from trfcli.options import ForceOption
+from trfcli.options import (
+    DataSet,
+    ForceOption,
+    data_option,
+)
 
 if TYPE_CHECKING:
     from trfcli_pipeline.tasks.half import Halved
@@ -60,8 +64,8 @@ def package(
         ),
     ] = False,
     texts: Annotated[
-        str | None,
-        typer.Option(
+        DataSet | None,
+        data_option(
             "--texts",
             metavar="DATA",
             help="Texts to compare predictions on for --half and --verify.",
@@ -77,6 +81,10 @@ def package(
       trf package ./model ./out --name spam --version 1.0.0
       trf package ./model ./out --half --verify
     """
+    from trfcli_pipeline.tasks.inputs import check_inputs
+
+    check_inputs(str(model), texts=[texts])
+
     from trfcli_pipeline.tasks import package as task
 
     formats = [each.strip() for each in build.split(",") if each.strip() not in ("", "none")]
@@ -102,7 +110,7 @@ def package(
     if built.verified is not None:
         describe_verified(built.verified)
     if built.own_wheel is not None:
-        describe_file(built.own_wheel)
+        describe_file(built.own_wheel, note=f", which {built.name} requires")
     elif built.without_own_wheel is not None:
         console.warn(
             f"The package requires trfcli, whose wheel can't be built: {built.without_own_wheel}. "
@@ -112,21 +120,21 @@ def package(
     console.hint(f"Next: pip install --find-links {dist} {built.name}=={built.version}")
 
 
-def describe_file(file: Path) -> None:
+def describe_file(file: Path, note: str = "") -> None:
     """Say that an archive was built."""
-    console.good(f"Built {shown(file)} ({wording.megabytes(file.stat().st_size / 1e6)})")
+    console.good(f"Built {shown(file)} ({wording.megabytes(file.stat().st_size / 1e6)}){note}")
 
 
 def describe_halved(halved: "Halved") -> None:
     """Say what it costs to store the weights in 16 bits."""
     before, after = (wording.megabytes(size / 1e6) for size in (halved.before, halved.after))
     change = (
-        f"lowest cosine of token vectors {halved.cosine:.6f}"
+        f"the cosine of token vectors before and after is at least {halved.cosine:.6f}"
         if halved.score_change is None
-        else f"largest change of a score {halved.score_change:.2g}"
+        else f"scores change by at most {halved.score_change:.2g}"
     )
     texts = wording.plural(halved.texts, "text")
-    console.info(f"Weights in 16 bits (fp16): {before} to {after}; {change} on {texts}")
+    console.info(f"Stored the weights in 16 bits: {after} instead of {before}; {change} ({texts})")
 
 
 def describe_verified(verified: "Verified") -> None:

@@ -18,7 +18,7 @@ from rich.text import Text
 from trfcli import console
 from trfcli.rendering.drawing import draw
 from trfcli.rendering.groups import CUT, DIM, NONE, Json, Sentence, piece_label, split_sentences
-from trfcli.text import visible
+from trfcli.text import terminal_width, visible
 from trfcli.wording import plural
 
 Row = tuple[str, str, str, str]
@@ -28,7 +28,7 @@ _MIN_WIDTH = 20
 
 def print_alignment(report: Json) -> None:
     """Print the report of `trfcli_pipeline.tasks.inspect_alignment.inspect_alignment`."""
-    width = max(console.terminal_width(), _MIN_WIDTH)
+    width = max(terminal_width(), _MIN_WIDTH)
     sentences = split_sentences(report)
     for sentence in sentences:
         console.data_lines([_header(sentence), *draw(sentence, width), Text()])

@@ -29,7 +29,7 @@ def print_mistakes(
         record = records[mistake.index]
         predicted = f"{model} predicted" if model else "predicted"
         console.data_line(
-            f'line {record.line} "{excerpt(record.text)}" is {join_labels(mistake.gold)}, '
+            f'{record.place} "{excerpt(record.text)}" is {join_labels(mistake.gold)}, '
             f"{predicted} {prediction(mistake)}",
             indent=2,
         )

@@ -10,8 +10,10 @@ from spacy.language import Language
 from spacy.training import Example
 from spacy.util import minibatch, registry
 
+from trfcli_pipeline.data.dataset import DataSet, ReadingOptions
 from trfcli_pipeline.data.labels import complete_cats, is_exclusive, label_names
-from trfcli_pipeline.data.records import Record, read_records
+from trfcli_pipeline.data.reading import read_records
+from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import DataError
 
 # Batches to sort by length together. More batches mean less padding, fewer mean more random
@@ -51,15 +53,41 @@ class ExampleSize:
 
 
 @registry.readers("trfcli.Corpus.v1")
-def create_reader(path: Path | None) -> Callable[[Language], Iterator[Example]]:
-    """Create a reader of labeled texts, in any format that `read_records` reads."""
+def create_reader(
+    path: Path | None,
+    text_column: str | list[str] | None = None,
+    label_column: str | list[str] | None = None,
+    label_separator: str | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    quoting: str | None = None,
+    skip_unlabeled: bool = False,
+) -> Callable[[Language], Iterator[Example]]:
+    """Create a reader of labeled texts, in any format that `read_records` reads.
+
+    Args:
+        path: A data file, a directory or a pattern; see `DataSet.sources`.
+        text_column, label_column, label_separator, delimiter, encoding, quoting, skip_unlabeled:
+            The layout of the file; see `ReadingOptions`.
+    """
+    options = ReadingOptions.of(
+        {
+            "text_column": text_column,
+            "label_column": label_column,
+            "label_separator": label_separator,
+            "delimiter": delimiter,
+            "encoding": encoding,
+            "quoting": quoting,
+            "skip_unlabeled": skip_unlabeled,
+        }
+    )
 
     def read(nlp: Language) -> Iterator[Example]:
         if path is None:
             raise DataError(
                 "The config names no data file", hint="Set --paths.train and --paths.dev"
             )
-        records = read_records(path, labeled=True)
+        records = read_records(DataSet((str(path),), options), labeled=True)
         yield from make_examples(
             nlp, records, label_names(records), exclusive=is_exclusive(records)
         )

@@ -68,7 +68,7 @@ class _Matches:
 
     @property
     def first(self) -> str:
-        return "" if self.example is None else f"(first: line {self.example.line})"
+        return "" if self.example is None else f"(first: {self.example.place})"
 
 
 def _exact_key(text: str) -> int:
@@ -114,20 +114,26 @@ def _duplicates(train: Sequence[Record]) -> Iterator[str]:
 
 
 def _conflicts(where: str, records: Iterable[Record]) -> Iterator[str]:
-    first: dict[int, tuple[frozenset[str], int]] = {}
-    conflicts: dict[int, tuple[int, int]] = {}
+    first: dict[int, Record] = {}
+    conflicts: dict[int, tuple[Record, Record]] = {}
     for record in records:
         text = _exact_key(record.text)
-        labels, line = first.setdefault(text, (record.labels, record.line))
-        if labels != record.labels:
-            conflicts.setdefault(text, (line, record.line))
+        other = first.setdefault(text, record)
+        if other.labels != record.labels:
+            conflicts.setdefault(text, (other, record))
     if conflicts:
-        one, other = min(conflicts.values())
+        one, other = next(iter(conflicts.values()))
         verb = agree(len(conflicts), "occurs", "occur")
         yield (
             f"{plural(len(conflicts), 'text')} {where} {verb} with different labels "
-            f"(first: lines {one} and {other})"
+            f"(first: {_both(one, other)})"
         )
+
+
+def _both(one: Record, other: Record) -> str:
+    if one.unit == other.unit and one.unit:
+        return f"{one.unit}s {one.line} and {other.line}"
+    return f"{one.place} and {other.place}"
 
 
 def _empty_texts(where: str, records: Iterable[Record]) -> Iterator[str]:
@@ -180,8 +186,8 @@ def _shares(where: str, records: Iterable[Record]) -> Iterator[str]:
     if shared:
         yield (
             f"{plural(shared.number, 'text')} {where} {agree(shared.number, 'has', 'have')} labels "
-            f"with values between 0 and 1: training fits them, and everything else counts a label "
-            f"from {GOLD_THRESHOLD} {shared.first}"
+            f"with values between 0 and 1: training uses the values as they are; for scores, a "
+            f"label counts from {GOLD_THRESHOLD} on {shared.first}"
         )
 
 

@@ -67,17 +67,17 @@ def check_known_labels(
     Raises:
         DataError: A label isn't known. The message names the labels and the first line of each.
     """
-    first_lines: dict[str, int] = {}
+    first_places: dict[str, str] = {}
     for record in records:
         for label in sorted(record.labels.difference(known)):
-            first_lines.setdefault(label, record.line)
-    if not first_lines:
+            first_places.setdefault(label, record.place)
+    if not first_places:
         return
-    found = [f"{label} (line {line})" for label, line in first_lines.items()]
+    found = [f"{label} ({place})" for label, place in first_places.items()]
     number = plural(len(found), "label", ("is", "are"))
     advice = advice or f"Known labels: {enumeration(known)}"
     by_lower = {label.lower(): label for label in known}
-    for label in first_lines:
+    for label in first_places:
         close = get_close_matches(label.lower(), by_lower, n=1)
         if close:
             advice = f"Did you mean {by_lower[close[0]]} instead of {label}? {advice}"
@@ -97,7 +97,7 @@ def check_single_labels(records: Iterable[Record], *, name: str) -> None:
         raise DataError(
             f"{name}: {plural(len(several), 'text', ('has', 'have'))} several labels, but the "
             "model predicts exactly one per text "
-            f"(first: line {first.line}, {enumeration(sorted(first.labels))})",
+            f"(first: {first.place}, {enumeration(sorted(first.labels))})",
             hint=f"Correct {agree(len(several), 'it', 'them')}, or train a model with --multilabel",
         )
 

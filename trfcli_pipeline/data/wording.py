@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-_SHOWN_ITEMS = 5
-
 
 def plural(number: int, noun: str, verbs: tuple[str, str] | None = None) -> str:
     """A count with its noun: "1 token", "4,517 tokens".
@@ -20,8 +18,8 @@ def agree(number: int, singular: str, plural: str) -> str:
     return singular if number == 1 else plural
 
 
-def enumeration(items: Sequence[str]) -> str:
-    """The first five items and the number of the others: "A, B, C, D, E and 4 more"."""
-    shown = ", ".join(items[:_SHOWN_ITEMS])
-    n_others = len(items) - _SHOWN_ITEMS
-    return f"{shown} and {n_others:,} more" if n_others > 0 else shown
+def enumeration(items: Sequence[str], *, shown: int = 5) -> str:
+    """The first items and the number of the others: "A, B, C, D, E and 4 more"."""
+    first = ", ".join(items[:shown])
+    n_others = len(items) - shown
+    return f"{first} and {n_others:,} more" if n_others > 0 else first

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from trfcli_pipeline.evaluation.eval_prediction import BoolArray, EvalPrediction, FloatArray
 from trfcli_pipeline.evaluation.metrics import Counts, precision_recall_f
+from trfcli_pipeline.progress import phase
 
 Interval = tuple[float, float]
 
@@ -54,7 +55,10 @@ def resampled_metrics(
     n_labels = len(predictions[0].labels)
     gold, *predicted = np.split(patterns, range(n_labels, patterns.shape[1], n_labels), axis=1)
     outcomes = [_Outcomes(gold, each, sizes) for each in predicted]
-    metrics = [[each.metrics(weights) for each in outcomes] for weights in _draw(sizes, resamples)]
+    with phase("Computing confidence intervals"):
+        metrics = [
+            [each.metrics(weights) for each in outcomes] for weights in _draw(sizes, resamples)
+        ]
     return [
         {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         for parts in zip(*metrics, strict=True)

@@ -1,15 +1,23 @@
-"""The text classifier of a pipeline: its labels, decision thresholds, and gold labels for it."""
+"""The text classifiers of a pipeline: labels, thresholds, what they predict, and gold labels."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from spacy.language import Language
+import numpy as np
 
-from trfcli_pipeline.data.formats import STDIN
+from trfcli_pipeline.data.dataset import STDIN
 from trfcli_pipeline.data.labels import check_known_labels, check_single_labels, complete_cats
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.evaluation.eval_prediction import DEFAULT_THRESHOLD, Threshold
+from trfcli_pipeline.evaluation.eval_prediction import (
+    DEFAULT_THRESHOLD,
+    Threshold,
+    decide,
+    threshold_row,
+)
+
+if TYPE_CHECKING:
+    from spacy.language import Language
 
 TEXT_CLASSIFIERS = ("trf_textcat", "textcat", "textcat_multilabel")
 
@@ -25,22 +33,60 @@ class Classifier(NamedTuple):
     """
 
     name: str
-    labels: tuple[str, ...]
+    labels: Sequence[str]
     exclusive: bool
     threshold: Threshold = DEFAULT_THRESHOLD
 
-    def predicted_labels(self, cats: Mapping[str, float]) -> list[str]:
-        """The labels that a text's scores predict, in the component's order."""
-        known = [label for label in self.labels if label in cats]
-        if self.exclusive:
-            return [max(known, key=cats.__getitem__)] if known else []
-        if isinstance(self.threshold, Mapping):
-            return [label for label in known if cats[label] >= self.threshold[label]]
-        return [label for label in known if cats[label] >= self.threshold]
+    @classmethod
+    def from_pipe(cls, pipe: Any, name: str, factory: str = "trf_textcat") -> Self:
+        """Describe a component.
+
+        Args:
+            pipe: The component, of any class.
+            name: Its name in the pipeline.
+            factory: Name of the factory that made it.
+        """
+        labels = tuple(getattr(pipe, "labels", None) or ())
+        exclusive = getattr(pipe, "exclusive_classes", False) is True or factory == "textcat"
+        return cls(name, labels, exclusive, DEFAULT_THRESHOLD if exclusive else _threshold(pipe))
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The decision threshold of each label; empty if labels are exclusive."""
+        row = threshold_row(self.threshold, self.labels).tolist()
+        return {} if self.exclusive else dict(zip(self.labels, row, strict=True))
+
+
+def predicted_labels(cats: Mapping[str, float], classifiers: Iterable[Classifier]) -> list[str]:
+    """Return the labels that apply to a text, by descending score.
+
+    Args:
+        cats: The text's scores. Labels of no classifier are ignored.
+        classifiers: The classifiers that gave the scores.
+    """
+    found: dict[str, float] = {}
+    for _, labels, exclusive, threshold in classifiers:
+        known = [label for label in labels if label in cats]
+        if known:
+            scores = np.array([[cats[label] for label in known]])
+            (applies,) = decide(scores, threshold_row(threshold, known), exclusive=exclusive)
+            found |= {known[index]: cats[known[index]] for index in np.flatnonzero(applies)}
+    return sorted(found, key=found.__getitem__, reverse=True)
+
+
+def find_classifiers(nlp: "Language") -> list[Classifier]:
+    """Find all text classifiers of a pipeline that have labels, in its order."""
+    factories = {name: nlp.get_pipe_meta(name).factory for name in nlp.pipe_names}
+    found = [
+        Classifier.from_pipe(nlp.get_pipe(name), name, factory)
+        for name, factory in factories.items()
+        if factory in TEXT_CLASSIFIERS
+    ]
+    return [each for each in found if each.labels]
 
 
 def find_classifier(
-    nlp: Language, name: str | None = None, *, model: str | None = None
+    nlp: "Language", name: str | None = None, *, model: str | None = None
 ) -> Classifier:
     """Find the text classifier of a pipeline.
 
@@ -59,16 +105,13 @@ def find_classifier(
                 hint="Train one: trf train-textcat MODEL TRAIN",
             )
         name = next((n for n in names if getattr(nlp.get_pipe(n), "labels", ())), names[0])
-    pipe = nlp.get_pipe(name)
-    labels = tuple(getattr(pipe, "labels", ()))
-    if not labels:
+    found = Classifier.from_pipe(nlp.get_pipe(name), name, nlp.get_pipe_meta(name).factory)
+    if not found.labels:
         raise PipelineError(
             f"{model or nlp.path}: {name} has no labels, so there is nothing to score",
             hint="Train it: trf train-textcat MODEL TRAIN",
         )
-    exclusive = getattr(pipe, "exclusive_classes", False) is True
-    exclusive = exclusive or nlp.get_pipe_meta(name).factory == "textcat"
-    return Classifier(name, labels, exclusive, DEFAULT_THRESHOLD if exclusive else _threshold(pipe))
+    return found
 
 
 def gold_cats(

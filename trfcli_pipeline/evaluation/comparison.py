@@ -1,6 +1,6 @@
 """Compare two text classifiers on the same texts, with tests of significance."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,7 @@ from trfcli_pipeline.evaluation.eval_prediction import BoolArray, FloatArray
 from trfcli_pipeline.evaluation.results import Evaluation
 
 COMPARISON_RESAMPLES = 2000
-# p-values below this level count as significant.
+# Corrected p-values below this level count as significant.
 SIGNIFICANCE = 0.05
 
 
@@ -39,6 +39,27 @@ class Difference:
     @property
     def value(self) -> float:
         return self.b - self.a
+
+
+@dataclass(frozen=True)
+class SignificanceTest:
+    """The test of whether two classifiers differ in one metric.
+
+    Attributes:
+        name: "mcnemar" or "bootstrap".
+        p_value: Probability of a difference at least as large if both were equally good.
+        corrected_p_value: The same, corrected for testing several metrics; see `holm`.
+        better: "A" or "B", whichever scores higher; None if they score the same.
+    """
+
+    name: str
+    p_value: float
+    corrected_p_value: float
+    better: str | None
+
+    @property
+    def is_significant(self) -> bool:
+        return self.corrected_p_value < SIGNIFICANCE
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,19 +124,32 @@ class Comparison:
         n = len(self.only_a) + len(self.only_b)
         return float(binomtest(len(self.only_a), n).pvalue) if n else 1.0
 
+    @cached_property
+    def tests(self) -> Mapping[str, SignificanceTest]:
+        """The test of each metric in `differences`, in the same order.
+
+        Accuracy is tested by McNemar's test, the others by the bootstrap. The more metrics are
+        tested, the likelier is one p-value below the level by chance, so they are corrected.
+        """
+        p_values = {name: each.p_value for name, each in self.differences.items()}
+        p_values["accuracy"] = self.mcnemar
+        corrected = holm(list(p_values.values()))
+        return {
+            name: SignificanceTest(
+                name="mcnemar" if name == "accuracy" else "bootstrap",
+                p_value=p,
+                corrected_p_value=corrected_p,
+                better=_higher(self.differences[name]),
+            )
+            for (name, p), corrected_p in zip(p_values.items(), corrected, strict=True)
+        }
+
     @property
     def better(self) -> Mapping[str, str | None]:
-        """Which classifier, "A" or "B", is significantly better in accuracy and macro F.
-
-        None where the difference isn't significant. Accuracy is tested by McNemar's test, macro F
-        by the bootstrap.
-        """
-        p_values = {
-            "accuracy": self.mcnemar,
-            "cats_macro_f": self.differences["cats_macro_f"].p_value,
+        """For each metric "A" or "B", whichever is significantly better, or None if neither is."""
+        return {
+            name: test.better if test.is_significant else None for name, test in self.tests.items()
         }
-        higher = {name: "B" if each.value > 0 else "A" for name, each in self.differences.items()}
-        return {name: higher[name] if p < SIGNIFICANCE else None for name, p in p_values.items()}
 
     def as_json(self) -> dict[str, Any]:
         """All results as plain JSON values."""
@@ -125,6 +159,14 @@ class Comparison:
             "differences": {
                 name: {**asdict(each), "interval": list(each.interval), "difference": each.value}
                 for name, each in self.differences.items()
+            },
+            "tests": {
+                name: {
+                    "test": test.name,
+                    "p_value": test.p_value,
+                    "corrected_p_value": test.corrected_p_value,
+                }
+                for name, test in self.tests.items()
             },
             "mcnemar_p_value": self.mcnemar,
             "better": dict(self.better),
@@ -138,26 +180,56 @@ class Comparison:
         return tuple(self.a.prediction.indices[mask].tolist())
 
 
-def check_comparable(a: Classifier, b: Classifier) -> None:
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values for testing several hypotheses, by Holm's step-down method.
+
+    With them, the probability of one or more false positives among all tests is at most the
+    significance level, however the tests depend on each other (Holm 1979, A simple sequentially
+    rejective multiple test procedure, Scandinavian Journal of Statistics 6).
+
+    Returns:
+        The corrected p-values, in the same order: the k-th smallest of n is multiplied by
+        n - k + 1. None is smaller than one before it in the order of size, or greater than 1.
+    """
+    n = len(p_values)
+    corrected = [0.0] * n
+    highest = 0.0
+    for rank, place in enumerate(sorted(range(n), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (n - rank) * p_values[place]))
+        corrected[place] = highest
+    return corrected
+
+
+def check_comparable(a: Classifier, b: Classifier, *, names: tuple[str, str]) -> None:
     """Check that two classifiers predict the same labels in the same way.
+
+    Args:
+        names: The names of both pipelines for messages, such as "A (./model)".
 
     Raises:
         PipelineError: The labels differ, or only one classifier has exclusive labels.
     """
-    for one, other, name, other_name in ((a, b, "A", "B"), (b, a, "B", "A")):
+    name_a, name_b = names
+    for one, other, name, other_name in ((a, b, name_a, name_b), (b, a, name_b, name_a)):
         missing = [label for label in one.labels if label not in other.labels]
         if missing:
             raise PipelineError(
-                f"The models have different labels: {other_name} lacks {enumeration(missing)}, "
-                f"which {name} has",
-                hint="Compare models trained on the same labels",
+                f"The pipelines have different labels: {name} has {enumeration(missing)}, "
+                f"{other_name} doesn't",
+                hint="Compare pipelines trained on the same labels",
             )
     if a.exclusive != b.exclusive:
-        single, several = ("A", "B") if a.exclusive else ("B", "A")
+        single, several = names if a.exclusive else reversed(names)
         raise PipelineError(
             f"{single} predicts exactly one label per text, {several} any number of labels",
             hint="Train both with --exclusive or both with --multilabel",
         )
+
+
+def _higher(difference: Difference) -> str | None:
+    if difference.value == 0:
+        return None
+    return "B" if difference.value > 0 else "A"
 
 
 def _difference(a: float, b: float, resampled: FloatArray) -> Difference:

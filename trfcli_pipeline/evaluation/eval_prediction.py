@@ -29,8 +29,8 @@ class EvalPrediction:
     Attributes:
         labels: The labels, in column order.
         exclusive: Whether every text has exactly one label.
-        thresholds: Decision threshold of each label, for multi-label classifiers. With exclusive
-            labels the highest score wins, and the first of equal scores. *Shape:* (labels,)
+        thresholds: Decision threshold of each label, for multi-label classifiers; see `decide`.
+            *Shape:* (labels,)
         indices: Index of each text among all texts that were given. *Shape:* (texts,)
         gold: 1.0 or 0.0, and NaN where the gold label is unknown.
         scores: Predicted scores from 0 to 1.
@@ -99,10 +99,7 @@ class EvalPrediction:
     @cached_property
     def is_predicted(self) -> BoolArray:
         """Where a label is predicted, whether or not its gold label is known."""
-        if self.exclusive:
-            best = self.scores.argmax(axis=1)
-            return np.arange(len(self.labels)) == best[:, np.newaxis]
-        return self.scores >= self.thresholds
+        return decide(self.scores, self.thresholds, exclusive=self.exclusive)
 
     @cached_property
     def wrong(self) -> BoolArray:
@@ -155,6 +152,25 @@ def read_scores(predicted: Sequence[Mapping[str, float]], labels: Sequence[str])
             "not between 0 and 1"
         )
     return matrix
+
+
+def decide(scores: FloatArray, thresholds: FloatArray, *, exclusive: bool) -> BoolArray:
+    """Decide which labels apply.
+
+    With exclusive labels the highest score wins, and the first of equal scores. Otherwise a label
+    applies if its score is at least its threshold.
+
+    Args:
+        scores: *Shape:* (texts, labels)
+        thresholds: Ignored if labels are exclusive. *Shape:* (labels,)
+        exclusive: Whether exactly one label applies to each text.
+
+    Returns:
+        *Shape:* (texts, labels)
+    """
+    if exclusive:
+        return np.arange(scores.shape[1]) == scores.argmax(axis=1)[:, np.newaxis]
+    return scores >= thresholds
 
 
 def threshold_row(threshold: Threshold, labels: Sequence[str]) -> FloatArray:

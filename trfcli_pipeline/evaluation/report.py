@@ -29,6 +29,8 @@ _SHOWN_MISTAKES = 2000
 _SHOWN_TEXT = 600
 # With this many labels, the names above the matrix are vertical and its cells are smaller.
 _MANY_LABELS = 8
+# With this many, the cells are as narrow as their numbers, so that 77 labels fit on a wide screen.
+_DENSE_LABELS = 35
 
 
 def read_history(model: Path | None) -> list[dict[str, Any]]:
@@ -68,6 +70,7 @@ def render_report(
     pipeline: str,
     data: str,
     history: Sequence[Mapping[str, Any]] = (),
+    metric: str = "score",
 ) -> str:
     """Render an evaluation as an HTML page.
 
@@ -78,6 +81,7 @@ def render_report(
         data: Name of the data file.
         history: The evaluations during training: "step", "epoch" and the scores; see
             `read_history`.
+        metric: Key of the metric that checkpoints were chosen by, whose values are the scores.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("trfcli_pipeline.evaluation"),
@@ -99,9 +103,9 @@ def render_report(
         pipeline=pipeline,
         data=data,
         evaluation=evaluation,
-        charts=draw_charts(evaluation, history),
+        charts=draw_charts(evaluation, history, metric),
         matrix=_matrix(evaluation),
-        many_labels=len(evaluation.labels) >= _MANY_LABELS,
+        matrix_class=_matrix_class(len(evaluation.labels)),
         confusions=evaluation.confusions[:_SHOWN_CONFUSIONS],
         mistakes=[_mistake(each, records, evaluation.labels) for each in shown],
         style=style,
@@ -110,6 +114,12 @@ def render_report(
     )
     # The name of a directory may contain bytes that aren't UTF-8.
     return page.encode("utf8", errors="replace").decode("utf8")
+
+
+def _matrix_class(n_labels: int) -> str:
+    if n_labels >= _DENSE_LABELS:
+        return "matrix many dense"
+    return "matrix many" if n_labels >= _MANY_LABELS else "matrix"
 
 
 def _matrix(evaluation: Evaluation) -> list[dict[str, Any]]:

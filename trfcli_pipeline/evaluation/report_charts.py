@@ -11,6 +11,7 @@ from trfcli_pipeline.data.wording import plural
 from trfcli_pipeline.evaluation import charts, metrics
 from trfcli_pipeline.evaluation.calibration import confidences
 from trfcli_pipeline.evaluation.charts import Bars, Line
+from trfcli_pipeline.evaluation.metric_names import metric_name
 from trfcli_pipeline.evaluation.results import Evaluation
 
 _HISTOGRAM_BARS = 20
@@ -35,12 +36,15 @@ class Chart:
     rows: Sequence[Sequence[str]] = field(default=())
 
 
-def draw_charts(evaluation: Evaluation, history: Sequence[Mapping[str, Any]]) -> list[Chart]:
+def draw_charts(
+    evaluation: Evaluation, history: Sequence[Mapping[str, Any]], metric: str
+) -> list[Chart]:
+    """Draw all charts of the report; for the arguments, see `render_report`."""
     return [
         _reliability_chart(evaluation),
         _histogram_chart(evaluation),
         _precision_recall_chart(evaluation),
-        *_learning_charts(history),
+        *_learning_charts(history, metric),
     ]
 
 
@@ -134,18 +138,17 @@ def _precision_recall_chart(evaluation: Evaluation) -> Chart:
     )
 
 
-def _learning_charts(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
+def _learning_charts(history: Sequence[Mapping[str, Any]], metric: str) -> list[Chart]:
     points = [row for row in history if _is_number(row.get("epoch"))]
     if not points:
         return []
     x = charts.nice_axis("epoch", [row["epoch"] for row in points])
-    names = {"accuracy": "accuracy", "cats_macro_f": "macro F", "score": "score"}
+    # The score is the value of the metric that decides: usually macro F or micro F.
+    others = [key for key in ("accuracy", "cats_macro_f") if key != metric]
+    names = {"score": metric_name(metric)} | {key: metric_name(key) for key in others}
     curves = {
         key: [(r["epoch"], r[key]) for r in points if _is_number(r.get(key))] for key in names
     }
-    if curves["score"] in (curves["accuracy"], curves["cats_macro_f"]):
-        # Usually the score that selects the best model is one of the two.
-        curves["score"] = []
     lines = [
         Line(names[key], curve, style, marked=True)
         for style, (key, curve) in zip(_STYLES, curves.items(), strict=False)
@@ -156,13 +159,21 @@ def _learning_charts(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
     return [
         Chart(
             title="Training: dev scores",
-            caption="Scores on the dev set during training. The model with the best score was "
-            "kept, or the final one if its score was within one standard error.",
+            caption="Scores on the dev set during training. Checkpoints are compared by "
+            f"{names['score']}.",
             svg=charts.line_chart(
-                lines, title="Dev scores by epoch", x=x, y=charts.unit_axis("score")
+                lines,
+                title=f"Dev scores by epoch: {', '.join(line.name for line in lines)}",
+                x=x,
+                y=charts.unit_axis("score on the dev set"),
             ),
             legend=[(line.style, line.name) for line in lines],
-            header=["Step", "Epoch", "Loss", "Accuracy", "Macro F", "Score"],
+            header=[
+                "Step",
+                "Epoch",
+                "Loss",
+                *(f"{each[0].upper()}{each[1:]}" for each in names.values()),
+            ],
             rows=[[_plain(row.get(key)) for key in keys] for row in points],
         ),
         Chart(

@@ -1,7 +1,7 @@
 """Everything that an evaluation found: metrics, scores per label, and mistakes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from operator import attrgetter
 from typing import Any
@@ -17,6 +17,7 @@ from trfcli_pipeline.evaluation.eval_prediction import (
     EvalPrediction,
     Threshold,
 )
+from trfcli_pipeline.evaluation.summary import WeakLabel, find_weakest, summarize
 
 
 @dataclass(frozen=True)
@@ -116,10 +117,15 @@ class Evaluation:
         """Words per second, None if no pipeline ran."""
         return self.n_words / self.seconds if self.n_words is not None and self.seconds else None
 
-    @cached_property
+    @property
+    def n_correct(self) -> int:
+        """Number of scored texts with all labels correct."""
+        return int(self.prediction.correct.sum())
+
+    @property
     def accuracy(self) -> float:
         """Share of scored texts with all labels correct."""
-        return int(self.prediction.correct.sum()) / self.n_scored
+        return self.n_correct / self.n_scored
 
     @cached_property
     def cats(self) -> Mapping[str, Any]:
@@ -228,9 +234,19 @@ class Evaluation:
         """Texts with wrong predictions, the least confident first."""
         return tuple(_mistakes(self.prediction))
 
+    @cached_property
+    def weakest_label(self) -> WeakLabel | None:
+        """The label that is predicted worst; None if the differences may be due to chance."""
+        return find_weakest(self.prediction)
+
+    @property
+    def summary(self) -> str:
+        """The evaluation in one sentence: how many texts are right, and the weakest label."""
+        return summarize(self.prediction, is_all=self.n_scored == self.n_texts)
+
     def metrics(self) -> dict[str, Any]:
         """The content of metrics.json: plain JSON values, with None for undefined metrics."""
-        matrix = self.confusion_matrix
+        matrix, weakest = self.confusion_matrix, self.weakest_label
         return {
             **self.cats,
             "accuracy": self.accuracy,
@@ -244,12 +260,15 @@ class Evaluation:
             "speed": self.speed,
             "n_texts": self.n_texts,
             "n_scored": self.n_scored,
+            "n_correct": self.n_correct,
             "n_words": self.n_words,
             "labels": list(self.labels),
             "texts_per_type": {row.label: row.support for row in self.label_scores},
             "exclusive_classes": self.exclusive_classes,
             "threshold": self.threshold,
             "confusion_matrix": None if matrix is None else [list(row) for row in matrix],
+            "weakest_label": None if weakest is None else asdict(weakest),
+            "summary": self.summary,
         }
 
 

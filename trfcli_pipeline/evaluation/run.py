@@ -1,18 +1,22 @@
 """Run a pipeline on labeled texts, and score its text classifier."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from spacy.language import Language
-from spacy.tokens import Doc
-
+from trfcli_pipeline.data.formats.rows import quoted
 from trfcli_pipeline.data.records import Record
-from trfcli_pipeline.errors import PipelineError, TrfError, one_line
+from trfcli_pipeline.errors import NonFiniteError, PipelineError, TrfError, one_line
 from trfcli_pipeline.evaluation.classifier import Classifier, gold_cats
 from trfcli_pipeline.evaluation.eval_prediction import Threshold, read_gold
 from trfcli_pipeline.evaluation.results import Evaluation, score_cats
+from trfcli_pipeline.progress import track
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+    from spacy.tokens import Doc
 
 
 class PredictionOutput(NamedTuple):
@@ -30,13 +34,14 @@ class PredictionOutput(NamedTuple):
 
 
 def evaluate_classifier(
-    nlp: Language,
+    nlp: "Language",
     records: Sequence[Record],
     classifier: Classifier,
     *,
     name: str,
     threshold: Threshold | None = None,
     batch_size: int | None = None,
+    title: str = "Predicting",
 ) -> Evaluation:
     """Run a pipeline on labeled texts, and score its text classifier.
 
@@ -47,9 +52,11 @@ def evaluate_classifier(
             default, the classifier's own.
         name: Name of the data file for messages; "-" is stdin.
         batch_size: Number of texts in a batch of `nlp.pipe`, by default the pipeline's own.
+        title: What to call the predictions as a phase of the work.
 
     Raises:
         PipelineError: The pipeline predicted no scores for a text.
+        NonFiniteError: It predicted one that is NaN or infinite.
         DataError: There is nothing to score, or the labels don't fit the classifier. This is
             checked before the pipeline runs.
     """
@@ -57,7 +64,7 @@ def evaluate_classifier(
     # Fail now rather than after minutes of prediction.
     read_gold(gold, classifier.labels, exclusive=classifier.exclusive)
     texts = [record.text for record in records]
-    output = predict_texts(nlp, texts, batch_size=batch_size or nlp.batch_size)
+    output = predict_texts(nlp, texts, batch_size=batch_size or nlp.batch_size, title=title)
     evaluation = score_cats(
         gold,
         output.cats,
@@ -69,24 +76,31 @@ def evaluate_classifier(
 
 
 def predict_texts(
-    nlp: Language,
+    nlp: "Language",
     texts: Sequence[str],
     *,
     batch_size: int = 128,
-    on_doc: Callable[[Doc], None] | None = None,
+    on_doc: Callable[["Doc"], None] | None = None,
+    title: str | None = None,
 ) -> PredictionOutput:
     """Run a pipeline on texts, and time it.
 
     Args:
         on_doc: Called with each Doc, for callers that need more than its scores.
+        title: What to call this as a phase of the work; None if it is a part of one.
 
     Raises:
         PipelineError: The pipeline failed, or didn't return all texts.
+        NonFiniteError: The score of a text is NaN or infinite.
     """
     cats: list[dict[str, float]] = []
     n_words = 0
     start = time.perf_counter()
-    for doc in _annotated(nlp, texts, batch_size):
+    docs = _annotated(nlp, texts, batch_size)
+    if title is not None:
+        docs = track(docs, title, total=len(texts), unit="texts")
+    for doc in docs:
+        check_scores(doc)
         cats.append(dict(doc.cats))
         n_words += count_words(doc)
         if on_doc is not None:
@@ -97,7 +111,7 @@ def predict_texts(
     return PredictionOutput(cats, n_words, seconds)
 
 
-def _annotated(nlp: Language, texts: Sequence[str], batch_size: int) -> Iterator[Doc]:
+def _annotated(nlp: "Language", texts: Sequence[str], batch_size: int) -> Iterator["Doc"]:
     try:
         yield from nlp.pipe(texts, batch_size=batch_size)
     except TrfError:
@@ -110,6 +124,20 @@ def _annotated(nlp: Language, texts: Sequence[str], batch_size: int) -> Iterator
         ) from error
 
 
-def count_words(doc: Doc) -> int:
+def check_scores(doc: "Doc") -> None:
+    """Check that the scores of a Doc are numbers: other components than ours don't.
+
+    Raises:
+        NonFiniteError: One is NaN or infinite.
+    """
+    for label, score in doc.cats.items():
+        if not math.isfinite(score):
+            raise NonFiniteError(
+                f"the score of {label} for the text {quoted(doc.text)} is {score}",
+                hint="The model's weights are damaged: load or train it again",
+            )
+
+
+def count_words(doc: "Doc") -> int:
     """Number of tokens that aren't whitespace."""
     return len(doc) - int(doc.to_array("IS_SPACE").sum())

@@ -4,6 +4,7 @@
 would make it wait, load other files than the model's, run code from the hub, or use up the machine.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -48,7 +49,8 @@ def read_config(path: Path) -> dict[str, Any]:
         path: Directory of the model.
 
     Raises:
-        EncoderError: It isn't a JSON object, has too many layers, or asks for code from the hub.
+        EncoderError: It isn't a JSON object, has too many layers or a setting that is NaN or
+            infinite, or asks for code from the hub.
     """
     file = path / "config.json"
     facts = read_object(file, EncoderError, hint=COPY_AGAIN)
@@ -61,7 +63,20 @@ def read_config(path: Path) -> dict[str, Any]:
         is_number = isinstance(value, int) and any(word in key for word in _LAYER_WORDS)
         if is_number and not 0 <= value <= _MOST_LAYERS:
             raise EncoderError(f"{file}: {key} must be from 0 to {_MOST_LAYERS:,}", hint=COPY_AGAIN)
+        if not math.isfinite(_special_float(value)):
+            raise EncoderError(f"{file}: {key} is NaN or infinite", hint=COPY_AGAIN)
     return facts
+
+
+def _special_float(value: Any) -> float:
+    """Return a setting if it is a float, also in the form in which transformers stores NaN.
+
+    A list isn't one: limits such as Mamba's `time_step_limit` are `[0.0, Infinity]`.
+    """
+    match value:
+        case {"__float__": "NaN" | "Infinity" | "-Infinity" as name}:
+            return float(name)
+    return value if isinstance(value, float) else 0.0
 
 
 def _settings(facts: Any) -> Iterator[tuple[str, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trfcli_pipeline.errors import EncoderError, one_line
+from trfcli_pipeline.progress import phase
 
 _HUB_TIMEOUT_SECONDS = 10
 _TEXT_FILES = (".json", ".txt", ".model", ".tiktoken")
@@ -135,7 +136,8 @@ def _on_hub(name: str, revision: str | None, weights: bool) -> Source:
         try:
             # We pass the name of the revision rather than its commit: without a connection, only
             # names are found in the cache.
-            path = Path(snapshot_download(name, revision=revision, allow_patterns=files))
+            with phase(f"Downloading {name}"):
+                path = Path(snapshot_download(name, revision=revision, allow_patterns=files))
         except Exception as error:
             raise EncoderError(
                 f"{name}: the download from the Hugging Face hub failed: {one_line(error)}",

@@ -2,25 +2,19 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import spacy
-from spacy.language import Language
-
-from trfcli_pipeline.encoder.devices import resolve_device, use_device
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.huggingface import sources
-from trfcli_pipeline.pipeline.compatibility import check_components
-from trfcli_pipeline.pipeline.components import find_component, require_component
-from trfcli_pipeline.pipeline.foreign_pipelines import (
-    check_files,
-    check_meta,
-    check_values,
-    explain,
-)
-from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
-from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
+from trfcli_pipeline.progress import phase
+
+# spaCy and torch take seconds to import. Names are checked without them.
+if TYPE_CHECKING:
+    from spacy.language import Language
+
+    from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 
 _NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?", re.ASCII)
 
@@ -46,7 +40,7 @@ def is_pipeline(model: str) -> bool:
     """Check whether a name refers to a pipeline, rather than to an encoder."""
     if model in sources.PACKAGED_ENCODERS:
         return False
-    return (Path(model).expanduser() / "config.cfg").exists() or spacy.util.is_package(model)
+    return (Path(model).expanduser() / "config.cfg").exists() or _is_installed(model)
 
 
 def check_pipeline(model: str) -> None:
@@ -69,11 +63,20 @@ def check_pipeline(model: str) -> None:
                 if (path / "config.json").exists()
                 else "Create one: trf init minilm ./model",
             )
-    elif not spacy.util.is_package(model):
+    elif not _is_installed(model):
         raise PipelineError(
             f"{model}: there is no such directory, and no such pipeline is installed",
             hint="Create one: trf init minilm ./model",
         )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        metadata.distribution(package)
+    # A path is not the name of a package.
+    except (metadata.PackageNotFoundError, ValueError):
+        return False
+    return True
 
 
 def load_pipeline(
@@ -82,7 +85,7 @@ def load_pipeline(
     device: str = "auto",
     exclude: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
-) -> Language:
+) -> "Language":
     """Load a pipeline from a directory or an installed package.
 
     Args:
@@ -96,8 +99,28 @@ def load_pipeline(
         EncoderError: Its encoder can't be loaded.
         DeviceError: The machine has no such device, or memory runs out.
     """
-    resolve_device(device)
     check_pipeline(model)
+    with phase(f"Loading {model}"):
+        return _load(model, device=device, exclude=exclude, overrides=dict(overrides or {}))
+
+
+def _load(
+    model: str, *, device: str, exclude: Sequence[str], overrides: dict[str, Any]
+) -> "Language":
+    import spacy
+
+    from trfcli_pipeline.encoder.devices import resolve_device, use_device
+    from trfcli_pipeline.pipeline.compatibility import check_components
+    from trfcli_pipeline.pipeline.components import find_component
+    from trfcli_pipeline.pipeline.foreign_pipelines import (
+        check_files,
+        check_meta,
+        check_values,
+        explain,
+    )
+    from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
+
+    resolve_device(device)
     path = Path(model).expanduser()
     if path.exists():
         check_files(path)
@@ -105,7 +128,7 @@ def load_pipeline(
     with explain(model):
         source = path if path.exists() else model
         with use_device(device):
-            nlp = spacy.load(source, exclude=exclude, config=dict(overrides or {}))
+            nlp = spacy.load(source, exclude=exclude, config=overrides)
         check_components(nlp)
         check_values(nlp)
     encoder = find_component(nlp, TransformersTok2Vec)
@@ -115,11 +138,15 @@ def load_pipeline(
     return nlp
 
 
-def keep_what_heads_read(nlp: Language) -> None:
+def keep_what_heads_read(nlp: "Language") -> None:
     """Let the encoder keep no more on the Docs than heads need, for callers that only use theirs.
 
     Nothing changes if another component than trf_textcat follows the encoder: it may read anything.
     """
+    from trfcli_pipeline.pipeline.components import find_component
+    from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
+    from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
+
     encoder = find_component(nlp, TransformersTok2Vec)
     if encoder is None or encoder.name not in nlp.pipe_names:
         return
@@ -129,12 +156,15 @@ def keep_what_heads_read(nlp: Language) -> None:
         encoder.kept &= {layer.attrs.get("reads") for layer in layers}
 
 
-def require_encoder(nlp: Language) -> TransformersTok2Vec:
+def require_encoder(nlp: "Language") -> "TransformersTok2Vec":
     """Return the pipeline's encoder.
 
     Raises:
         PipelineError: There is none, or it is disabled.
     """
+    from trfcli_pipeline.pipeline.components import require_component
+    from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
+
     encoder = require_component(nlp, TransformersTok2Vec)
     if encoder.name not in nlp.pipe_names:
         raise PipelineError(
@@ -143,7 +173,7 @@ def require_encoder(nlp: Language) -> TransformersTok2Vec:
     return encoder
 
 
-def describe_encoder(encoder: TransformersTok2Vec) -> dict[str, Any]:
+def describe_encoder(encoder: "TransformersTok2Vec") -> dict[str, Any]:
     """Return type, size and number of parameters of an encoder."""
     module = encoder.transformers_model
     return {

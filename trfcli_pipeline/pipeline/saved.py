@@ -3,9 +3,6 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-import spacy
-from spacy import util
-
 from trfcli_pipeline.data.files import files_digest
 from trfcli_pipeline.data.outputs import manifest
 from trfcli_pipeline.data.outputs.directories import Kind
@@ -32,6 +29,8 @@ def own_files(path: Path) -> frozenset[str] | None:
         return listed if _CONFIG in listed else None
     if manifest.read_meta(path) is None or not (path / _CONFIG).is_file():
         return None
+    import spacy
+
     try:
         nlp = spacy.load(path)
     except Exception:
@@ -72,6 +71,9 @@ def locate_pipeline(model: str | Path) -> Path:
     path = Path(model).expanduser()
     if path.exists():
         return path
+    # Imported here, because spaCy takes seconds.
+    from spacy import util
+
     if not util.is_package(str(model)):
         raise PipelineError(
             f"{model}: there is no such directory, and no such pipeline is installed"

@@ -5,7 +5,6 @@ from typing import Any, Self, cast
 
 from spacy.errors import Errors
 from spacy.language import Language
-from spacy.pipeline import TextCategorizer
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
@@ -25,6 +24,7 @@ from trfcli_pipeline.heads.losses import exclusive_loss, multilabel_loss
 from trfcli_pipeline.pipeline import textcat_checks as checks
 from trfcli_pipeline.pipeline.components import no_rehearsal
 from trfcli_pipeline.pipeline.finite import check_finite
+from trfcli_pipeline.pipeline.textcat_decisions import DecidingTextCategorizer
 from trfcli_pipeline.pipeline.textcat_encoder import connect_to_encoder
 from trfcli_pipeline.pipeline.textcat_scorer import score_textcat
 from trfcli_pipeline.tokenization.extensions import install_extensions
@@ -41,7 +41,7 @@ DEFAULT_SETTINGS: dict[str, Any] = {
 }
 
 
-class TransformersTextCategorizer(TextCategorizer):
+class TransformersTextCategorizer(DecidingTextCategorizer):
     """Pipeline component that predicts `doc.cats` from the encoder's activations.
 
     With `exclusive_classes`, exactly one label applies to each text and the scores sum to 1.
@@ -112,28 +112,6 @@ class TransformersTextCategorizer(TextCategorizer):
         """Create a classifier for `nr_class` labels and an encoder of the given width."""
         settings = (architecture, exclusive_classes, pooling)
         return make_classifier(*settings, nO=nr_class, nI=width).initialize()
-
-    @property
-    def exclusive_classes(self) -> bool:
-        """Whether exactly one label applies to each text."""
-        return bool(self.cfg["exclusive_classes"])
-
-    @property
-    def thresholds(self) -> dict[str, float]:
-        """Decision thresholds of single labels, between 0 and 1; the others have `threshold`.
-
-        They are saved with the component rather than in the pipeline's config, because a label may
-        be any text.
-
-        Raises:
-            PipelineError: When set to a value out of range, or for an unknown label.
-        """
-        return dict(self.cfg["thresholds"])
-
-    @thresholds.setter
-    def thresholds(self, values: Mapping[str, float]) -> None:
-        checks.check_thresholds(self.name, values, self.labels)
-        self.cfg["thresholds"] = {label: float(value) for label, value in values.items()}
 
     @property
     def support_missing_values(self) -> bool:

@@ -1,39 +1,38 @@
 """Annotate the texts of a file with the predictions of a pipeline, as a stream."""
 
 import gzip
-import hashlib
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
-from itertools import islice, tee
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import tee
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from trfcli_pipeline.data.formats import STDIN, open_writer
-from trfcli_pipeline.data.formats.json import escape_invisible, to_json
-from trfcli_pipeline.data.formats.rows import Writer
+from trfcli_pipeline.data.dataset import STDIN, DataSet, DataSource, as_dataset
+from trfcli_pipeline.data.formats import open_writer
+from trfcli_pipeline.data.formats.json import escape_invisible
+from trfcli_pipeline.data.formats.writing import Writer
 from trfcli_pipeline.data.outputs.resumable import ResumableFile
-from trfcli_pipeline.data.records import BadRecord, Record, iter_all_records, iter_records
-from trfcli_pipeline.errors import OutputError
+from trfcli_pipeline.data.reading import Reading
+from trfcli_pipeline.data.reading.tracking import track_reading
+from trfcli_pipeline.errors import DataError, OutputError
 from trfcli_pipeline.pipeline.loading import check_pipeline, keep_what_heads_read, load_pipeline
-from trfcli_pipeline.pipeline.processes import forks_work
 from trfcli_pipeline.pipeline.saved import pipeline_digest
+from trfcli_pipeline.progress import phase
+from trfcli_pipeline.tasks.annotated_rows import AnnotatedRows
 from trfcli_pipeline.tasks.annotation_batches import (
-    Records,
-    check_length,
-    check_lengths,
+    check_record,
+    check_records,
     divide,
     make_batches,
-    rows_of,
     texts_of,
 )
-from trfcli_pipeline.tasks.predictions import Batch, Predicted, Predictor
-from trfcli_pipeline.tasks.ray_workers import start_ray_workers
+from trfcli_pipeline.tasks.annotation_progress import Progress
+from trfcli_pipeline.tasks.annotation_survey import Survey
 from trfcli_pipeline.tasks.skipped_texts import SkippedTexts
-from trfcli_pipeline.tasks.worker_pool import start_workers
+from trfcli_pipeline.tasks.table_predictions import TableForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +42,12 @@ class AnnotationStarted:
     Attributes:
         total: Number of texts; None if unknown, as on stdin.
         done: Number of texts that an interrupted run has annotated already.
+        resumable: Whether the output can be continued if this run is interrupted.
     """
 
     total: int | None
     done: int
+    resumable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,12 @@ class AnnotationFinished:
     Attributes:
         texts, words: Totals of the output, including the texts of an interrupted run.
         labels: Number of texts that each label was predicted for.
-        left_out: Keys without a column in the table, because the first text doesn't have them.
+        left_out: Keys without a column in the table, because its header was written before.
         words_per_second: Speed of this run.
         skipped: Number of texts that were skipped.
         skipped_path: The file that lists them.
+        renamed: The name of each prediction whose own name is taken by the input.
+        replaced: Columns of the input that an earlier run had written, and this one has replaced.
     """
 
     texts: int
@@ -77,29 +80,33 @@ class AnnotationFinished:
     words_per_second: float
     skipped: int = 0
     skipped_path: Path | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    replaced: Collection[str] = ()
 
 
 AnnotationEvent = AnnotationStarted | BatchAnnotated | AnnotationFinished
 
 
-def annotate(
+def annotate(  # noqa: PLR0915
     model: str,
-    source: str,
+    source: DataSource,
     output: str,
     *,
     n_process: int | None = None,
     batch_size: int = 256,
     device: str = "auto",
     engine: Literal["local", "ray"] = "local",
+    scores: bool = False,
     on_error: Literal["stop", "skip"] = "stop",
     resume: bool = False,
     force: bool = False,
 ) -> Generator[AnnotationEvent, None, None]:
     """Run a pipeline on every text of a file, and write the texts with its predictions, in order.
 
-    A row of the output has the text, the other keys of the record, and the keys described in
-    `Predictor`. If a record's own key is one of those or gives labels, it is written with the
-    prefix "input_".
+    The output keeps all columns (or keys) of the input, with their names and in their order. Then
+    come the predictions: in .jsonl files as described in `Predictor`, in tables as described in
+    `TableForm`. `OutputColumns` says what a prediction is called whose name is taken. Columns that
+    an earlier run has written are replaced; see `EarlierPredictions`.
 
     A file is read once before anything else, so that bad records are reported at once. On stdin
     they are reported when they are reached. A run that was interrupted or failed can be continued
@@ -108,25 +115,27 @@ def annotate(
     Args:
         model: Directory of a pipeline, or name of an installed one.
         source: A data file in any format; "-" reads JSONL from stdin.
-        output: A .jsonl, .csv, .tsv or .spacy file, optionally with .gz; "-" writes JSONL to
-            stdout. All formats are written as a stream, except .spacy, which is collected in
-            memory.
+        output: A .jsonl, .csv, .tsv, .parquet, .xlsx or .spacy file, optionally with .gz; "-"
+            writes JSONL to stdout. All formats are written as a stream, except .xlsx and .spacy,
+            which are collected in memory.
         n_process: Number of processes; None for one, or as many as a Ray cluster has GPUs or cores.
             If there are several, each computes with one thread.
         batch_size: Maximum number of texts per batch. Large batches have many texts of similar
             length, which saves padding.
         device: Device for the encoder.
         engine: Where the processes run: on this machine, or on a Ray cluster; see `ray_workers`.
+        scores: Whether a table has a column with the score of each label. Other formats have all
+            scores anyway.
         on_error: What to do about a text that can't be read or that the pipeline fails on: stop, or
             skip it and list it in a file; see `SkippedTexts`.
-        resume: Continue an interrupted run, if there is one.
+        resume: Continue an interrupted run, if there is one; only .jsonl, .csv and .tsv files.
         force: Overwrite an existing output, and what an interrupted run has left of it.
 
     Raises:
         DataError, PipelineError, DeviceError, OutputError: The arguments can't be used. Only bad
             records on stdin and failures of the pipeline are reported after work has begun.
     """
-    writer = open_writer(output)
+    writer, data = open_writer(output), as_dataset(source)
     file = _open_output(output, writer, model, source, resume=resume, force=force)
     skip = on_error == "skip"
     with ExitStack() as outputs:
@@ -136,7 +145,7 @@ def annotate(
             skipped = outputs.enter_context(
                 SkippedTexts(
                     output,
-                    resumable=writer.streams and output != STDIN,
+                    resumable=writer.resumable and output != STDIN,
                     resume=resume,
                     force=force,
                     models=[model],
@@ -145,42 +154,61 @@ def annotate(
             )
         outputs.enter_context(file)
         check_pipeline(model)
-        read = iter_all_records if skip else iter_records
-        total, longest = _survey(source, read)
+        reading = Reading(data, labeled=False)
+        read = reading.everything if skip else reading.__iter__
+        survey = Survey(writer)
+        if not data.is_stdin:
+            survey.add_all(track_reading(read(), data))
+            survey.header = reading.columns
+            _check_number(survey.total, data, output, writer)
+        total = None if data.is_stdin else survey.total
         if total is not None and isinstance(file, ResumableFile):
             # The predictions come on top, but compression may take as much away.
-            file.check_room(Path(source).stat().st_size)
+            file.check_room(data.size())
         nlp = load_pipeline(model, device=device)
+        # torch takes seconds to import, so the checks above come first.
+        from trfcli_pipeline.tasks.engines import start_engine
+        from trfcli_pipeline.tasks.predictions import Predictor
+
         if not writer.takes_docs:
             keep_what_heads_read(nlp)
-        if longest is not None and not skip:
-            check_length(nlp, source, longest)
+        if not skip:
+            for record in filter(None, (survey.refused, survey.longest)):
+                check_record(nlp, writer, record)
         predictor = Predictor(nlp, as_docs=writer.takes_docs, skip=skip)
-        progress = _Progress(pipeline_digest(nlp.path), skipped)
-        records = check_lengths(nlp, source, read(source, labeled=False), skip=skip)
+        form = TableForm(predictor.labels, exclusive=predictor.exclusive, scores=scores)
+        rows = AnnotatedRows(writer, survey, surveyed=total is not None, form=form)
+        progress = Progress(pipeline_digest(nlp.path), rows, scores=scores, skipped=skipped)
+        records = check_records(nlp, writer, read(), skip=skip)
         if isinstance(file, ResumableFile) and file.state:
             progress.restore(file, records)
-            writer.state = file.state["writer"]
         if skipped is not None:
             skipped.rewind(file.state.get("skipped"))
-        yield AnnotationStarted(total, progress.texts)
+        yield AnnotationStarted(total, progress.texts, writer.resumable)
 
+        state = progress.state if writer.resumable else dict[str, Any]
         words_before, start = progress.words, time.perf_counter()
         # The workers run ahead of the output, so the batches are read from two places.
         batches, sent = tee(make_batches(records, batch_size))
-        with _workers(predictor, n_process, device, engine) as run:
-            results = run(texts_of(source, batch) for batch in sent)
+        with (
+            phase("Annotating", total=total, unit="texts", done=progress.texts) as annotating,
+            start_engine(predictor, engine, n_process, device=device) as run,
+        ):
+            results = run(texts_of(batch) for batch in sent)
             for batch, predicted in zip(batches, results, strict=True):
                 done, failed = divide(batch, predicted.failed)
-                content = writer.add(rows_of(done, predicted.content))
+                content = rows.write(done, predicted.content)
                 progress.add(batch, predicted)
                 if skipped is not None:
                     skipped.add(failed)
-                if writer.streams:
-                    file.append(_compressed(output, content), progress.state(writer))
+                if content or writer.resumable:
+                    file.append(_compressed(output, content), state())
+                annotating.done = progress.texts
+                words = progress.words - words_before
+                annotating.note = f"{words / (time.perf_counter() - start):,.0f} words/s"
                 yield BatchAnnotated(len(batch), predicted.words)
-            if not writer.streams:
-                file.append(_compressed(output, writer.end()), progress.state(writer))
+            if content := rows.end():
+                file.append(_compressed(output, content), state())
         seconds = time.perf_counter() - start
     yield AnnotationFinished(
         texts=progress.texts - (skipped.number if skipped else 0),
@@ -190,15 +218,9 @@ def annotate(
         labels=progress.labels,
         left_out=sorted(writer.left_out),
         words_per_second=(progress.words - words_before) / seconds,
+        renamed={} if rows.columns is None else rows.columns.renamed,
+        replaced=() if rows.columns is None else rows.columns.replaced,
     )
-
-
-def _workers(
-    predictor: Predictor, n_process: int | None, device: str, engine: str
-) -> AbstractContextManager[Callable[[Iterable[Batch]], Iterator[Predicted]]]:
-    if engine == "ray":
-        return start_ray_workers(predictor, n_process, device=device)
-    return start_workers(predictor, n_process or 1, fork=forks_work(predictor.nlp))
 
 
 class _Stdout:
@@ -219,16 +241,15 @@ class _Stdout:
 
 
 def _open_output(
-    output: str, writer: Writer, model: str, source: str, *, resume: bool, force: bool
+    output: str, writer: Writer, model: str, source: DataSource, *, resume: bool, force: bool
 ) -> ResumableFile | _Stdout:
     if output == STDIN:
         if resume:
             raise OutputError("stdout can't be resumed", hint="Write to a file instead")
         return _Stdout()
-    if resume and not writer.streams:
+    if resume and not writer.resumable:
         raise OutputError(
-            f"{output}: can't be resumed, because it is only written at the end",
-            hint="Use .jsonl, .csv or .tsv",
+            f"{output}: files of this format can't be resumed", hint="Use .jsonl, .csv or .tsv"
         )
     return ResumableFile(output, resume=resume, force=force, models=[model], data=[source])
 
@@ -238,82 +259,15 @@ def _compressed(output: str, content: bytes) -> bytes:
     return gzip.compress(content, mtime=0) if output.lower().endswith(".gz") else content
 
 
-def _survey(source: str, read: Callable[..., Records]) -> tuple[int | None, Record | None]:
-    """Read all records of a file; return their number and the longest one."""
-    if source == STDIN:
-        return None, None
-    total = 0
-    longest: Record | None = None
-    for record in read(source, labeled=False):
-        total += 1
-        if isinstance(record, Record) and len(record.text) > len(longest.text if longest else ""):
-            longest = record
-    return total, longest
+def _check_number(texts: int, data: DataSet, output: str, writer: Writer) -> None:
+    """Check that the output can hold so many texts.
 
-
-class _Progress:
-    """Counts what was annotated, and identifies the texts by a hash."""
-
-    def __init__(self, model: str, skipped: SkippedTexts | None) -> None:
-        self.model = model
-        self.skipped = skipped
-        self.texts = 0
-        self.words = 0
-        self.labels: Counter[str] = Counter()
-        self._input = hashlib.sha256()
-
-    def add(self, batch: Iterable[Record | BadRecord], predicted: Predicted) -> None:
-        self.words += predicted.words
-        self.labels += predicted.labels
-        self._add_records(batch)
-
-    def state(self, writer: Writer) -> dict[str, Any]:
-        return {
-            "model": self.model,
-            "input": self._input.hexdigest(),
-            "texts": self.texts,
-            "words": self.words,
-            "labels": dict(self.labels),
-            "writer": writer.state,
-            **({} if self.skipped is None else {"skipped": self.skipped.progress}),
-        }
-
-    def restore(self, file: ResumableFile, records: Records) -> None:
-        """Continue from the state of an interrupted run, and skip the records that are done.
-
-        Raises:
-            OutputError: The interrupted run had another model or other texts, or listed skipped
-                texts, which this one doesn't; or its state lacks a part.
-        """
-        match file.state:
-            case {
-                "model": str(model),
-                "input": str(digest),
-                "texts": int(texts),
-                "words": int(words),
-                "labels": dict(labels),
-                "writer": dict(),
-            } if texts >= 0:
-                pass
-            case _:
-                raise OutputError(
-                    f"{file.state_path}: damaged, can't be continued",
-                    hint="Use --force to start over",
-                )
-        if "skipped" in file.state and self.skipped is None:
-            raise OutputError(
-                f"{file.partial}: written with --on-error skip", hint="Use that option again"
-            )
-        if model != self.model:
-            raise file.mismatch("model")
-        self._add_records(islice(records, texts))
-        if self._input.hexdigest() != digest:
-            raise file.mismatch("input")
-        self.words = words
-        self.labels = Counter(labels)
-
-    def _add_records(self, records: Iterable[Record | BadRecord]) -> None:
-        for record in records:
-            self.texts += 1
-            content = [record.text, None if isinstance(record, BadRecord) else record.extra]
-            self._input.update(f"{to_json(content)}\n".encode(errors="replace"))
+    Raises:
+        DataError: It can't.
+    """
+    most = writer.most_rows
+    if most is not None and texts > most:
+        raise DataError(
+            f"{data}: has {texts:,} texts, but {output} can hold at most {most:,}",
+            hint=writer.instead,
+        )

@@ -1,15 +1,17 @@
-"""Batches of records to annotate: from the records of a file to the rows of the output."""
+"""Batches of records to annotate."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING
 
-from spacy.language import Language
-
-from trfcli_pipeline.data.formats.rows import LABEL_KEYS
+from trfcli_pipeline.data.formats.writing import Writer
 from trfcli_pipeline.data.records import BadRecord, Record, where
 from trfcli_pipeline.errors import DataError
-from trfcli_pipeline.tasks.predictions import Batch
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+
+    from trfcli_pipeline.tasks.predictions import Batch
 
 Records = Iterator[Record] | Iterator[Record | BadRecord]
 
@@ -17,42 +19,50 @@ Records = Iterator[Record] | Iterator[Record | BadRecord]
 _BATCH_CHARACTERS = 50_000
 
 
-def check_length(nlp: Language, source: str, record: Record) -> None:
-    """Check that a text isn't longer than the pipeline takes.
+def check_record(nlp: "Language", writer: Writer, record: Record) -> None:
+    """Check that the pipeline takes a text, and that the output holds its row.
 
     Raises:
-        DataError: It is. The message names its line in the file `source`.
+        DataError: One of them doesn't. The message names the record's place.
     """
-    problem = _too_long(nlp, record)
-    if problem is not None:
-        raise DataError(f"{where(source, record.line)}: {problem}", hint="Split the text")
+    bad = _bad_record(nlp, writer, record)
+    if bad is not None:
+        raise DataError(f"{where(bad)}: {bad.reason}", hint=bad.advice)
 
 
-def check_lengths(nlp: Language, source: str, records: Records, *, skip: bool) -> Records:
-    """Check the length of each text, as `check_length`.
+def check_records(nlp: "Language", writer: Writer, records: Records, *, skip: bool) -> Records:
+    """Check each record, as `check_record`.
 
     Args:
         nlp: The pipeline.
-        source: The data file.
-        records: Its records.
-        skip: Yield a text that is too long as a `BadRecord`, instead of raising an error.
+        writer: The writer of the output.
+        records: The records.
+        skip: Yield a record that can't be annotated as a `BadRecord`, instead of raising an error.
 
     Raises:
-        DataError: A text is too long.
+        DataError: A record can't be annotated.
     """
     for record in records:
         if isinstance(record, Record) and not skip:
-            check_length(nlp, source, record)
-        problem = _too_long(nlp, record) if isinstance(record, Record) else None
-        yield record if problem is None else BadRecord(record.line, problem, text=record.text)
+            check_record(nlp, writer, record)
+        bad = _bad_record(nlp, writer, record) if isinstance(record, Record) else None
+        yield bad or record
 
 
-def _too_long(nlp: Language, record: Record) -> str | None:
-    if len(record.text) <= nlp.max_length:
+def _bad_record(nlp: "Language", writer: Writer, record: Record) -> BadRecord | None:
+    if problem := too_long(nlp, record.text):
+        return record.bad(problem, "Split the text")
+    if problem := writer.refusal(record.row):
+        return record.bad(problem, writer.instead)
+    return None
+
+
+def too_long(nlp: "Language", text: str) -> str | None:
+    """Say that a text is longer than the pipeline takes; None if it isn't."""
+    if len(text) <= nlp.max_length:
         return None
     return (
-        f"the text has {len(record.text):,} characters, but the pipeline takes at most "
-        f"{nlp.max_length:,}"
+        f"the text has {len(text):,} characters, but the pipeline takes at most {nlp.max_length:,}"
     )
 
 
@@ -70,11 +80,14 @@ def make_batches(records: Records, size: int) -> Iterator[list[Record | BadRecor
         yield batch
 
 
-def texts_of(source: str, batch: Iterable[Record | BadRecord]) -> Batch:
+def texts_of(batch: Iterable[Record | BadRecord]) -> "Batch":
     """Return the texts of the good records of a batch."""
+    from trfcli_pipeline.tasks.predictions import Batch
+
     records = [record for record in batch if isinstance(record, Record)]
     lines, texts = [record.line for record in records], [record.text for record in records]
-    return Batch(source, lines, texts)
+    file, unit = (records[0].file, records[0].unit) if records else ("", "line")
+    return Batch(file, unit, lines, texts)
 
 
 def divide(
@@ -92,29 +105,7 @@ def divide(
         if isinstance(record, BadRecord):
             bad.append(record)
         elif (reason := failed.get(next(index))) is not None:
-            bad.append(BadRecord(record.line, reason, text=record.text))
+            bad.append(record.bad(reason))
         else:
             done.append(record)
     return done, bad
-
-
-def rows_of(
-    batch: Sequence[Record], content: list[dict[str, Any]] | bytes
-) -> list[dict[str, Any]] | bytes:
-    """Return the rows of the output, or the DocBin that holds them.
-
-    Args:
-        batch: The records that were annotated.
-        content: Their predictions; see `Predicted`.
-    """
-    if isinstance(content, bytes):
-        return content
-    return [_row(record, found) for record, found in zip(batch, content, strict=True)]
-
-
-def _row(record: Record, predicted: Mapping[str, Any]) -> dict[str, Any]:
-    taken = {*LABEL_KEYS, *predicted}
-    renamed = {f"input_{key}": value for key, value in record.extra.items() if key in taken}
-    # In the output of an earlier run, "input_" keys are the original ones.
-    kept = {key: value for key, value in record.extra.items() if key not in taken}
-    return {"text": record.text, **renamed, **kept, **predicted}

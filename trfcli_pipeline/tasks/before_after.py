@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from spacy.language import Language
 
+from trfcli_pipeline.data.dataset import DataSource, as_dataset
 from trfcli_pipeline.data.files import directory_bytes
-from trfcli_pipeline.data.formats import STDIN
-from trfcli_pipeline.data.formats.rows import LABEL_KEYS
-from trfcli_pipeline.data.records import Record, read_records
+from trfcli_pipeline.data.reading import read_records
+from trfcli_pipeline.data.records import Record
+from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.evaluation.classifier import (
     TEXT_CLASSIFIERS,
     Classifier,
@@ -20,6 +21,7 @@ from trfcli_pipeline.evaluation.classifier import (
 )
 from trfcli_pipeline.evaluation.results import score_cats
 from trfcli_pipeline.evaluation.run import PredictionOutput
+from trfcli_pipeline.progress import phase
 from trfcli_pipeline.tasks.speed import predict_in_turns
 
 _MAX_TEXTS = 2000
@@ -87,7 +89,7 @@ class Sample:
 
 
 def choose_sample(
-    nlp: Language, path: str, records: Sequence[Record], dev: str | None = None
+    nlp: Language, path: DataSource, records: Sequence[Record], dev: DataSource | None = None
 ) -> Sample:
     """Choose texts to compare on: from the dev set if there is one, else from another file.
 
@@ -103,7 +105,7 @@ def choose_sample(
     """
     if dev is not None:
         return _labeled_sample(find_classifier(nlp), dev, read_records(dev, labeled=True))
-    if (labeled := _read_labels(nlp, path, records)) is not None:
+    if (labeled := _read_labels(nlp, path)) is not None:
         return _labeled_sample(find_classifier(nlp), path, labeled)
     return Sample(evenly([record.text for record in records], _MAX_TEXTS), len(records))
 
@@ -112,11 +114,13 @@ def compare_pipelines(before: Language, after: Language, sample: Sample) -> Comp
     """Load two pipelines from their directories, and run them on the sample in turns."""
     predictions: tuple[list[PredictionOutput], list[PredictionOutput]] = ([], [])
     cosines = []
-    for (old, old_docs), (new, new_docs) in predict_in_turns((before, after), sample.texts):
-        predictions[0].append(old)
-        predictions[1].append(new)
-        pairs = zip(old_docs, new_docs, strict=True)
-        cosines += [row_cosines(one.tensor, other.tensor) for one, other in pairs]
+    with phase("Comparing both pipelines", total=len(sample.texts), unit="texts") as comparing:
+        for (old, old_docs), (new, new_docs) in predict_in_turns((before, after), sample.texts):
+            predictions[0].append(old)
+            predictions[1].append(new)
+            pairs = zip(old_docs, new_docs, strict=True)
+            cosines += [row_cosines(one.tensor, other.tensor) for one, other in pairs]
+            comparing.done += len(old_docs)
     cosine = float(np.concatenate(cosines).mean())
     was, now = (
         _metrics(nlp, own, sample) for nlp, own in zip((before, after), predictions, strict=True)
@@ -144,24 +148,25 @@ def evenly(items: Sequence[Any], limit: int) -> list[Any]:
     return [items[index] for index in chosen]
 
 
-def _labeled_sample(classifier: Classifier, path: str, records: Sequence[Record]) -> Sample:
-    gold = gold_cats(records, classifier, name=path)
+def _labeled_sample(classifier: Classifier, path: DataSource, records: Sequence[Record]) -> Sample:
+    gold = gold_cats(records, classifier, name=str(path))
     texts = [record.text for record in records]
     return Sample(evenly(texts, _MAX_TEXTS), len(texts), evenly(gold, _MAX_TEXTS), classifier)
 
 
-def _read_labels(nlp: Language, path: str, records: Sequence[Record]) -> list[Record] | None:
+def _read_labels(nlp: Language, path: DataSource) -> list[Record] | None:
     """Read the records again, with their labels.
 
     Returns None unless every record has labels and the pipeline's classifier knows them all.
     """
     factories = {nlp.get_pipe_meta(name).factory for name in nlp.pipe_names}
-    if path == STDIN or not factories & {*TEXT_CLASSIFIERS}:
-        return None
-    if not all(record.extra.keys() & {*LABEL_KEYS} for record in records):
+    if as_dataset(path).is_stdin or not factories & {*TEXT_CLASSIFIERS}:
         return None
     known = {*find_classifier(nlp).labels}
-    labeled = read_records(path, labeled=True)
+    try:
+        labeled = read_records(path, labeled=True)
+    except DataError:
+        return None
     return labeled if all(record.labels <= known for record in labeled) else None
 
 

@@ -6,15 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.data.package_data import shipped_path
-from trfcli_pipeline.data.records import iter_records
-from trfcli_pipeline.encoder.devices import resolve_device
+from trfcli_pipeline.data.reading import Reading
+from trfcli_pipeline.data.reading.tracking import track_reading
 from trfcli_pipeline.pipeline.loading import check_pipeline
-from trfcli_pipeline.tasks.speed import Measurement, measure_pipeline
-from trfcli_pipeline.tasks.worker_pool import run_apart
+from trfcli_pipeline.progress import phase
+
+if TYPE_CHECKING:
+    from trfcli_pipeline.tasks.speed import Measurement
 
 DEFAULT_TEXTS = shipped_path("sample_data/sms_spam/test.jsonl")
 
@@ -40,7 +42,7 @@ class Benchmark:
     """All measurements of one pipeline."""
 
     model: str
-    measurements: Sequence[Measurement]
+    measurements: Sequence["Measurement"]
 
     def metrics(self) -> dict[str, Spread]:
         """Speed, seconds to load and to start, and peak memory, each only where it is known."""
@@ -76,13 +78,13 @@ class Benchmark:
 
 def benchmark(
     models: Sequence[str],
-    data: str | Path = DEFAULT_TEXTS,
+    data: DataSource = DEFAULT_TEXTS,
     *,
     max_texts: int | None = None,
     rounds: int = 5,
     batch_size: int | None = None,
     device: str = "auto",
-) -> Iterator[Measurement]:
+) -> Iterator["Measurement"]:
     """Measure pipelines in turn, each time in a new process.
 
     New processes keep memory and caches of one measurement from affecting the next. Taking turns
@@ -104,15 +106,23 @@ def benchmark(
         DeviceError: The machine has no such device.
         DataError: The file can't be read.
     """
-    resolve_device(device)
     for model in models:
         check_pipeline(model)
-    records = islice(iter_records(data, labeled=False), max_texts)
-    texts = [record.text for record in records]
+    records = track_reading(Reading(data, labeled=False), data)
+    texts = [record.text for record in islice(records, max_texts)]
+    # torch takes seconds to import, so the checks above come first.
+    from trfcli_pipeline.encoder.devices import resolve_device
+    from trfcli_pipeline.tasks.speed import measure_pipeline
+    from trfcli_pipeline.tasks.worker_pool import run_apart
+
+    resolve_device(device)
     measure = partial(measure_pipeline, texts=texts, batch_size=batch_size, device=device)
-    for _ in range(rounds):
-        for model in models:
-            yield run_apart(partial(measure, start=time.perf_counter()), model)
+    with phase("Measuring", total=rounds * len(models), unit="rounds") as measuring:
+        for _ in range(rounds):
+            for model in models:
+                measuring.note = model
+                yield run_apart(partial(measure, start=time.perf_counter()), model)
+                measuring.done += 1
 
 
 def _spreads(rounds: Sequence[Mapping[str, float]]) -> dict[str, Spread]:

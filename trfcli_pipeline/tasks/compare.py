@@ -1,6 +1,12 @@
 """Compare the text classifiers of two pipelines on the same texts."""
 
-from trfcli_pipeline.data.records import Record, read_records
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from trfcli_pipeline.data.dataset import DataSource
+from trfcli_pipeline.data.reading import read_records
+from trfcli_pipeline.data.records import Record
+from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.evaluation import run
 from trfcli_pipeline.evaluation.classifier import find_classifier
 from trfcli_pipeline.evaluation.comparison import Comparison, check_comparable
@@ -10,7 +16,7 @@ from trfcli_pipeline.pipeline.loading import check_pipeline, load_pipeline
 def compare(
     a: str,
     b: str,
-    data: str,
+    data: DataSource,
     *,
     threshold: float | None = None,
     device: str = "auto",
@@ -30,7 +36,8 @@ def compare(
 
     Raises:
         DataError: A record can't be read, or its labels don't fit the classifiers.
-        PipelineError: A pipeline can't be loaded or has no text classifier, or their labels differ.
+        PipelineError: A pipeline can't be loaded, has no text classifier or fails, or their labels
+            differ. The message says which one.
         DeviceError: The machine has no such device.
     """
     for model in (a, b):
@@ -40,16 +47,28 @@ def compare(
     classifiers = [
         find_classifier(nlp, model=model) for nlp, model in zip(pipelines, (a, b), strict=True)
     ]
-    check_comparable(*classifiers)
-    of_a, of_b = (
-        run.evaluate_classifier(
-            nlp,
-            records,
-            classifier._replace(labels=classifiers[0].labels),
-            name=data,
-            threshold=threshold,
-            batch_size=batch_size,
-        )
-        for nlp, classifier in zip(pipelines, classifiers, strict=True)
-    )
-    return Comparison(of_a, of_b), records
+    names = (f"A ({a})", f"B ({b})")
+    check_comparable(*classifiers, names=names)
+    evaluations = []
+    for name, nlp, classifier in zip(names, pipelines, classifiers, strict=True):
+        with _named(name):
+            evaluation = run.evaluate_classifier(
+                nlp,
+                records,
+                classifier._replace(labels=classifiers[0].labels),
+                name=str(data),
+                threshold=threshold,
+                batch_size=batch_size,
+                title=f"Predicting with {name}",
+            )
+        evaluations.append(evaluation)
+    return Comparison(*evaluations), records
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Add to the error of a pipeline that fails which of the two it is."""
+    try:
+        yield
+    except PipelineError as error:
+        raise PipelineError(f"{name}: {error.message}", hint=error.hint) from error

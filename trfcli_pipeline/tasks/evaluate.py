@@ -3,15 +3,22 @@
 from contextlib import ExitStack
 from pathlib import Path
 
+from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.data.files import read_object
 from trfcli_pipeline.data.formats.json import to_json
 from trfcli_pipeline.data.outputs.files import FileKind, OutputFile, check_distinct, open_file
-from trfcli_pipeline.data.records import Record, read_records
+from trfcli_pipeline.data.reading import read_records
+from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import OutputError
 from trfcli_pipeline.evaluation import report, run
 from trfcli_pipeline.evaluation.classifier import find_classifier
 from trfcli_pipeline.evaluation.results import Evaluation
-from trfcli_pipeline.pipeline.loading import keep_what_heads_read, load_pipeline
+from trfcli_pipeline.pipeline.loading import (
+    check_pipeline,
+    keep_what_heads_read,
+    load_pipeline,
+)
+from trfcli_pipeline.tasks.origin import read_origin
 
 # Keys that every file of metrics has.
 _METRICS = {"accuracy", "cats_macro_f", "ece", "intervals", "n_scored", "exclusive_classes"}
@@ -30,7 +37,7 @@ REPORT = FileKind("a report of trf evaluate", report.is_report)
 
 def evaluate(
     model: str,
-    data: str,
+    data: DataSource,
     *,
     output: Path | None = None,
     html: Path | None = None,
@@ -82,7 +89,7 @@ def evaluate(
 
 def _evaluate(
     model: str,
-    data: str,
+    data: DataSource,
     *,
     metrics: OutputFile | None,
     page: OutputFile | None,
@@ -90,21 +97,28 @@ def _evaluate(
     device: str,
     batch_size: int | None,
 ) -> tuple[Evaluation, list[Record]]:
+    check_pipeline(model)
     records = read_records(data, labeled=True)
     nlp = load_pipeline(model, device=device)
     keep_what_heads_read(nlp)
     classifier = find_classifier(nlp, model=model)
     history = [] if page is None else report.read_history(nlp.path)
     result = run.evaluate_classifier(
-        nlp, records, classifier, name=data, threshold=threshold, batch_size=batch_size
+        nlp, records, classifier, name=str(data), threshold=threshold, batch_size=batch_size
     )
     if metrics is not None:
         metrics.write(f"{to_json(result.metrics(), indent=2)}\n")
     if page is not None:
-        pipeline = f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']}"
+        training = read_origin(nlp.meta)["training"] or {}
         page.write(
             report.render_report(
-                result, records, model=model, pipeline=pipeline, data=data, history=history
+                result,
+                records,
+                model=model,
+                pipeline=f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']}",
+                data=str(data),
+                history=history,
+                metric=training.get("metric", "score"),
             )
         )
     return result, records

@@ -2,19 +2,18 @@
 
 import os
 import platform
-from collections.abc import Mapping
-from typing import Any
-
-import torch
-from spacy.language import Language
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from trfcli_pipeline.data.files import directory_bytes
-from trfcli_pipeline.encoder.devices import accelerator_memory, installed_version, resolve_device
+from trfcli_pipeline.data.outputs.manifest import META
 from trfcli_pipeline.pipeline import saved
-from trfcli_pipeline.pipeline.components import find_component
-from trfcli_pipeline.pipeline.loading import describe_encoder, load_pipeline
-from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
-from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
+from trfcli_pipeline.pipeline.loading import check_pipeline, describe_encoder, load_pipeline
+from trfcli_pipeline.progress import phase
+from trfcli_pipeline.tasks.origin import read_origin
+
+if TYPE_CHECKING:
+    from spacy.language import Language
 
 _PACKAGES = ("trfcli", "spacy", "thinc", "torch", "transformers", "tokenizers")
 
@@ -28,15 +27,28 @@ def info(model: str | None = None, *, verify: bool = False) -> dict[str, Any]:
     Raises:
         PipelineError: The pipeline doesn't exist, can't be loaded, or its files have changed.
     """
+    if model is not None:
+        check_pipeline(model)
     found = describe_machine()
     if model is None:
         return found
-    verified = {"verified_files": saved.verify(model)} if verify else {}
+    verified = {}
+    if verify:
+        with phase(f"Verifying {model}"):
+            verified["verified_files"] = saved.verify(model)
     return {**found, "model": {**describe_pipeline(load_pipeline(model)), **verified}}
 
 
 def describe_machine() -> dict[str, Any]:
     """Collect versions, devices, the number of threads, and memory in GB (10⁹ bytes)."""
+    import torch
+
+    from trfcli_pipeline.encoder.devices import (
+        accelerator_memory,
+        installed_version,
+        resolve_device,
+    )
+
     devices = []
     if torch.accelerator.is_available():
         kind = torch.accelerator.current_accelerator()
@@ -58,15 +70,21 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def describe_pipeline(nlp: Language) -> dict[str, Any]:
-    """Collect a pipeline's components, encoder, requirements, and size in MB (10⁶ bytes)."""
+def describe_pipeline(nlp: "Language") -> dict[str, Any]:
+    """Collect a pipeline's parts, how it came about, and its size in MB (10⁶ bytes)."""
+    from trfcli_pipeline.pipeline.components import find_component
+    from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
+    from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
+
     encoder = find_component(nlp, TransformersTok2Vec)
     wordpiecer = find_component(nlp, TransformersWordPiecer)
     described = None
+    origin = read_origin(nlp.meta)
+    encoder_origin = origin.pop("encoder")
     if encoder is not None:
-        known: Mapping[str, Any] = nlp.meta.get("trf", {}).get("encoder", {})
         described = {
-            "name": known.get("name") or encoder.trf_name,
+            "name": encoder.trf_name,
+            **encoder_origin,
             **describe_encoder(encoder),
             "backend": encoder.model.shim.inference.backend,
             "precision": encoder.model.shim.inference.precision,
@@ -79,6 +97,10 @@ def describe_pipeline(nlp: Language) -> dict[str, Any]:
         "lang": meta["lang"],
         "path": str(nlp.path),
         "size_mb": directory_bytes(nlp.path) / 1e6,
+        # Not recorded in the pipeline, because the same training gives the same bytes.
+        "changed": datetime.fromtimestamp((nlp.path / META).stat().st_mtime).isoformat(
+            " ", "minutes"
+        ),
         "components": [
             {
                 "name": name,
@@ -88,6 +110,7 @@ def describe_pipeline(nlp: Language) -> dict[str, Any]:
             for name, pipe in nlp.pipeline
         ],
         "encoder": described,
+        **origin,
         "requirements": list(meta.get("requirements", [])),
         "performance": meta.get("performance", {}),
     }

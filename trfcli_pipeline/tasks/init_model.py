@@ -2,18 +2,17 @@
 
 import re
 from pathlib import Path
-from typing import Any
-
-from spacy.language import Language
+from typing import TYPE_CHECKING, Any
 
 from trfcli_pipeline.data.outputs.directories import open_directory
 from trfcli_pipeline.errors import PipelineError, one_line
 from trfcli_pipeline.huggingface import sources
-from trfcli_pipeline.pipeline.language import TransformersLanguage
 from trfcli_pipeline.pipeline.loading import check_name, describe_encoder
 from trfcli_pipeline.pipeline.saved import PIPELINE
-from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
-from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
+from trfcli_pipeline.progress import phase
+
+if TYPE_CHECKING:
+    from trfcli_pipeline.pipeline.language import TransformersLanguage
 
 # Of a saved parameter.
 _BYTES = 4
@@ -28,7 +27,7 @@ def init_model(
     words_per_batch: int | str | None = None,
     revision: str | None = None,
     force: bool = False,
-) -> tuple[Language, dict[str, Any]]:
+) -> tuple["TransformersLanguage", dict[str, Any]]:
     """Create a pipeline from a pretrained encoder and save it.
 
     Args:
@@ -54,11 +53,12 @@ def init_model(
     if name is not None:
         check_name(name)
     with open_directory(output, PIPELINE, force=force, models=[encoder]) as claim:
-        nlp, facts = _create(
-            encoder, lang=lang, name=name, words_per_batch=words_per_batch, revision=revision
-        )
+        with phase(f"Loading {encoder}"):
+            nlp, facts = _create(
+                encoder, lang=lang, name=name, words_per_batch=words_per_batch, revision=revision
+            )
         claim.check_room(_BYTES * facts["parameters"])
-        with claim.staged() as staging:
+        with phase(f"Saving {output}"), claim.staged() as staging:
             nlp.to_disk(staging)
     return nlp, facts
 
@@ -70,8 +70,13 @@ def _create(
     name: str | None,
     words_per_batch: int | str | None,
     revision: str | None,
-) -> tuple[TransformersLanguage, dict[str, Any]]:
+) -> tuple["TransformersLanguage", dict[str, Any]]:
     source = sources.locate(encoder, revision=revision)
+    # spaCy and torch take seconds to import, so errors about names and files come before.
+    from trfcli_pipeline.pipeline.language import TransformersLanguage
+    from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
+    from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
+
     try:
         nlp = TransformersLanguage(meta={"lang": lang})
     except ImportError as error:

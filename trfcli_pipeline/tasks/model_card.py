@@ -67,6 +67,9 @@ def model_card(meta: Mapping[str, Any]) -> str:
         task=task,
         classifier=classifier,
         exclusive=training.get("exclusive_classes"),
+        # spaCy's own text classifiers don't set `doc._.trf_labels`.
+        decides=classifier == "trf_textcat"
+        or (classifier is not None and "exclusive_classes" in training),
         dev_file=dev_file,
         scores=scores,
         encoder=encoder,

@@ -10,11 +10,12 @@ import torch
 from packaging.requirements import Requirement
 from spacy.util import get_minor_version_range
 
+from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.data.files import directory_bytes, read_object
 from trfcli_pipeline.data.outputs.directories import OutputDirectory, open_directory
 from trfcli_pipeline.data.outputs.manifest import META, update_meta
 from trfcli_pipeline.data.outputs.staging import workspace_beside
-from trfcli_pipeline.data.records import read_records
+from trfcli_pipeline.data.reading import read_records
 from trfcli_pipeline.encoder.backends import Backend, InferenceConfig
 from trfcli_pipeline.encoder.devices import describe_device
 from trfcli_pipeline.encoder.precision import InferencePrecision
@@ -27,6 +28,7 @@ from trfcli_pipeline.pipeline.loading import (
     require_encoder,
 )
 from trfcli_pipeline.pipeline.saved import PIPELINE, locate_pipeline
+from trfcli_pipeline.progress import phase
 from trfcli_pipeline.tasks.before_after import Compared, choose_sample, compare_pipelines
 from trfcli_pipeline.tasks.faster_encoders import (
     calibration_examples,
@@ -113,12 +115,12 @@ OptimizationEvent = Sampled | Tried | Decided | Saved
 def optimize(
     model: str,
     output: Path,
-    calibrate: str,
+    calibrate: DataSource,
     *,
     precision: InferencePrecision | Literal["auto"] = "auto",
     backend: Backend | None = None,
     device: str = "auto",
-    dev: str | None = None,
+    dev: DataSource | None = None,
     max_loss: float | None = None,
     force: bool = False,
 ) -> Generator[OptimizationEvent, None, None]:
@@ -162,8 +164,8 @@ def optimize(
 def _optimize(
     model: str,
     claim: OutputDirectory,
-    calibrate: str,
-    dev: str | None,
+    calibrate: DataSource,
+    dev: DataSource | None,
     device: str,
     candidates: Sequence[InferenceConfig],
     max_loss: float | None,
@@ -181,9 +183,10 @@ def _optimize(
             f"{model}: is already optimized ({was.precision}, {was.backend})",
             hint="Optimize the original pipeline",
         )
-    sample = choose_sample(before, calibrate, records, dev)
     has_int8 = any(each.precision == "int8" for each in candidates)
-    examples = calibration_examples(before, encoder, records) if has_int8 else []
+    with phase("Choosing texts"):
+        sample = choose_sample(before, calibrate, records, dev)
+        examples = calibration_examples(before, encoder, records) if has_int8 else []
     phrase = describe_device(encoder.model.shim.device)
     yield Sampled(len(examples), len(sample.texts), sample.total, phrase, candidates)
 
@@ -232,10 +235,11 @@ def _save(
     nlp.meta.setdefault("trf", {})
     known = nlp.meta["trf"].get("encoder", {})
     nlp.meta["trf"]["encoder"] = {**describe_encoder(encoder), **known}
-    replace_encoder(encoder, inference, examples)
-    if inference.backend == "openvino":
-        _require_extra(nlp.meta, "openvino")
-    nlp.to_disk(path)
+    with phase(f"Converting the encoder to {inference}"):
+        replace_encoder(encoder, inference, examples)
+        if inference.backend == "openvino":
+            _require_extra(nlp.meta, "openvino")
+        nlp.to_disk(path)
 
 
 def _choose(tried: Sequence[Tried], max_loss: float | None, *, is_auto: bool) -> Tried | None:

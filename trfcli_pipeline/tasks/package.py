@@ -18,13 +18,15 @@ from packaging.requirements import Requirement
 from spacy.cli.package import FILENAMES_DOCS, TEMPLATE_INIT, get_meta
 from spacy.util import load_config
 
+from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.data.files import directory_bytes
 from trfcli_pipeline.data.outputs import manifest
 from trfcli_pipeline.data.outputs.directories import Kind, open_directory
-from trfcli_pipeline.data.records import read_records
+from trfcli_pipeline.data.reading import read_records
 from trfcli_pipeline.errors import ArgumentError, OutputError, PipelineError, one_line
 from trfcli_pipeline.pipeline.language import DISTRIBUTION
 from trfcli_pipeline.pipeline.saved import entry_names
+from trfcli_pipeline.progress import phase
 from trfcli_pipeline.tasks.archives import ARCHIVES, build_archives, timestamp
 from trfcli_pipeline.tasks.before_after import evenly
 from trfcli_pipeline.tasks.half import Halved, compare_halved, halve_encoder
@@ -81,7 +83,7 @@ def package(
     formats: Sequence[str] = ("sdist", "wheel"),
     half: bool = False,
     verify: bool = False,
-    texts: str | None = None,
+    texts: DataSource | None = None,
     force: bool = False,
 ) -> Package:
     """Build an installable package from a pipeline directory.
@@ -126,26 +128,33 @@ def package(
         claim.check_room((1 + 2 * len(formats)) * directory_bytes(model_dir))
         with claim.staged() as staging:
             data_dir = staging / full_name / staging.name
-            _copy_pipeline(model_dir, data_dir)
-            if half:
-                sizes = halve_encoder(data_dir)
-            meta = _complete(model_dir, data_dir, meta, half=half)
+            with phase(f"Copying {model_dir.name}"):
+                _copy_pipeline(model_dir, data_dir)
+                if half:
+                    sizes = halve_encoder(data_dir)
+            # spaCy loads the pipeline to find what it requires.
+            with phase("Loading the copy"):
+                meta = _complete(model_dir, data_dir, meta, half=half)
             _assemble(staging, data_dir, meta)
             if half:
-                built.halved = compare_halved(model_dir, data_dir, sizes, sample)
+                with phase("Comparing the weights in 16 bits"):
+                    built.halved = compare_halved(model_dir, data_dir, sizes, sample)
             if formats:
-                archives = build_archives(staging, staging / "dist", formats)
+                with phase(f"Building the {' and '.join(formats)}"):
+                    archives = build_archives(staging, staging / "dist", formats)
                 built.archives = [target / path.relative_to(staging) for path in archives]
-                _add_own_wheel(built, staging / "dist", meta["requirements"])
+                with phase(f"Building the wheel of {DISTRIBUTION}"):
+                    _add_own_wheel(built, staging / "dist", meta["requirements"])
             if verify:
                 reference = data_dir if half else model_dir
-                built.verified = verify_wheel(archives[-1], full_name, reference, sample)
+                with phase("Verifying the wheel"):
+                    built.verified = verify_wheel(archives[-1], full_name, reference, sample)
             manifest.write_manifest(staging, manifest.list_files(staging))
     return built
 
 
 def _check_arguments(
-    formats: Sequence[str], *, half: bool, verify: bool, texts: str | None
+    formats: Sequence[str], *, half: bool, verify: bool, texts: DataSource | None
 ) -> None:
     unknown = [form for form in formats if form not in ARCHIVES]
     if unknown:
@@ -162,7 +171,7 @@ def _check_arguments(
         timestamp()
 
 
-def _read_texts(path: str) -> Sequence[str]:
+def _read_texts(path: DataSource) -> Sequence[str]:
     return evenly([record.text for record in read_records(path, labeled=False)], _MAX_TEXTS)
 
 

@@ -1,39 +1,39 @@
 """Predict a batch of texts, and return the predictions as JSON values."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
-import numpy as np
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span, Token
 
-from trfcli_pipeline.data.records import where
+from trfcli_pipeline.data.records import location
 from trfcli_pipeline.encoder.devices import trim_heap
 from trfcli_pipeline.errors import PipelineError, one_line
-from trfcli_pipeline.evaluation.classifier import TEXT_CLASSIFIERS, find_classifier
-from trfcli_pipeline.evaluation.run import count_words
+from trfcli_pipeline.evaluation.classifier import find_classifiers, predicted_labels
+from trfcli_pipeline.evaluation.run import check_scores, count_words
+from trfcli_pipeline.tasks.prediction_values import TOKEN_ATTRIBUTES, shortest
 
 # Each takes about 400 bytes in the vocab.
-_KEPT_WORDS = 50_000
+_KEPT_WORDS = 20_000
 
-_TOKEN_ATTRIBUTES = ("tag", "pos", "morph", "lemma", "dep")
 # As components declare what they assign.
-_PREDICTIONS = {"doc.cats", "doc.ents", "doc.spans", *(f"token.{n}" for n in _TOKEN_ATTRIBUTES)}
+_PREDICTIONS = {"doc.cats", "doc.ents", "doc.spans", *(f"token.{n}" for n in TOKEN_ATTRIBUTES)}
 
 
 class Batch(NamedTuple):
     """Texts, and where they are from.
 
     Attributes:
-        source: The data file, as the user gave it.
-        lines: The line of each text in it.
+        file: Name of the file of the first one; "" if the texts aren't from a file.
+        unit: What a place in it is called.
+        lines: The place of each text in it, or its number among the texts.
         texts: The texts.
     """
 
-    source: str
+    file: str
+    unit: str
     lines: list[int]
     texts: list[str]
 
@@ -61,8 +61,7 @@ class Predictor:
     A row has these keys, if the pipeline predicts them:
 
     - `cats`: the score of each label, in float32 precision.
-    - `labels`: the predicted labels, by descending score: for exclusive classes the one with the
-      highest score, otherwise those whose scores reach the component's decision thresholds.
+    - `labels`: the predicted labels, by descending score; see `evaluation.classifier`.
     - `ents`: a list of `{"start", "end", "label", "text"}`, with `kb_id` for linked entities.
       `start` and `end` are character offsets.
     - `spans`: the same lists by the keys of `doc.spans`.
@@ -73,12 +72,20 @@ class Predictor:
         nlp: The pipeline.
         as_docs: Return a DocBin instead of rows.
         skip: Leave out texts that fail, instead of raising an error.
+        threshold: Decision threshold of multi-label classifiers, by default each one's own.
 
     Raises:
         PipelineError: No component of the pipeline predicts anything.
     """
 
-    def __init__(self, nlp: Language, *, as_docs: bool = False, skip: bool = False) -> None:
+    def __init__(
+        self,
+        nlp: Language,
+        *,
+        as_docs: bool = False,
+        skip: bool = False,
+        threshold: float | None = None,
+    ) -> None:
         self.nlp = nlp
         self.as_docs = as_docs
         self.skip = skip
@@ -90,11 +97,19 @@ class Predictor:
                 f"The pipeline predicts nothing to write ({', '.join(nlp.pipe_names)})",
                 hint="Train a text classifier: trf train-textcat MODEL TRAIN",
             )
-        self._classifiers = [
-            find_classifier(nlp, name)
-            for name, meta in zip(nlp.pipe_names, metas, strict=True)
-            if meta.factory in TEXT_CLASSIFIERS and getattr(nlp.get_pipe(name), "labels", None)
-        ]
+        self.classifiers = find_classifiers(nlp)
+        if threshold is not None:
+            self.classifiers = [each._replace(threshold=threshold) for each in self.classifiers]
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels of all text classifiers."""
+        return [label for each in self.classifiers for label in each.labels]
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether exactly one label is predicted for every text."""
+        return len(self.classifiers) == 1 and self.classifiers[0].exclusive
 
     def __call__(self, batch: Batch) -> Predicted:
         """Predict the texts of a batch.
@@ -115,11 +130,12 @@ class Predictor:
                 with self._bounded_vocab():
                     reasons = {i: _reason(each) for i, each in failed.items()}
                     return self._predict(kept)._replace(failed=reasons)
-            place = where(batch.source, batch.lines[0], batch.lines[-1])
+            place = location(batch.file, batch.unit, batch.lines[0], batch.lines[-1])
             cause = error
             if failed:
                 index, cause = next(iter(failed.items()))
-                place = where(batch.source, batch.lines[index])
+                line = batch.lines[index]
+                place = location(batch.file, batch.unit, line, line)
             hint = getattr(cause, "hint", None)
             raise PipelineError(f"{place}: {_reason(cause)}", hint=hint) from cause
         finally:
@@ -148,9 +164,9 @@ class Predictor:
         if len(docs) != len(texts):
             raise PipelineError(f"the pipeline returned {len(docs)} of {len(texts)} texts")
         for doc in docs:
-            _check_scores(doc.cats)
+            check_scores(doc)
         words = sum(map(count_words, docs))
-        predicted = [self._labels(doc.cats) for doc in docs]
+        predicted = [predicted_labels(doc.cats, self.classifiers) for doc in docs]
         labels = Counter(label for each in predicted for label in each)
         if self.as_docs:
             return Predicted(words, labels, DocBin(docs=docs).to_bytes())
@@ -160,7 +176,7 @@ class Predictor:
     def _row(self, doc: Doc, labels: list[str]) -> dict[str, Any]:
         row: dict[str, Any] = {}
         if doc.cats or "doc.cats" in self._assigned:
-            row["cats"] = {label: _shortest(score) for label, score in doc.cats.items()}
+            row["cats"] = {label: shortest(score) for label, score in doc.cats.items()}
             row["labels"] = labels
         if doc.ents or "doc.ents" in self._assigned:
             row["ents"] = [_span(ent) for ent in doc.ents]
@@ -170,7 +186,7 @@ class Predictor:
             }
         names = [
             name
-            for name in _TOKEN_ATTRIBUTES
+            for name in TOKEN_ATTRIBUTES
             # has_annotation is true for an empty Doc.
             if f"token.{name}" in self._assigned or (len(doc) and doc.has_annotation(name.upper()))
         ]
@@ -178,24 +194,9 @@ class Predictor:
             row["tokens"] = [_token(token, names) for token in doc]
         return row
 
-    def _labels(self, cats: Mapping[str, float]) -> list[str]:
-        found = [label for each in self._classifiers for label in each.predicted_labels(cats)]
-        return sorted(found, key=cats.__getitem__, reverse=True)
-
-
-def _check_scores(cats: Mapping[str, float]) -> None:
-    for label, score in cats.items():
-        if not math.isfinite(score):
-            raise PipelineError(f"the score of {label} is {score}")
-
 
 def _reason(error: Exception) -> str:
     return getattr(error, "message", None) or one_line(error)
-
-
-def _shortest(score: float) -> float:
-    """Return the float with the fewest digits that is the same float32."""
-    return float(str(np.float32(score)))
 
 
 def _span(span: Span) -> dict[str, Any]:

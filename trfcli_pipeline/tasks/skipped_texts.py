@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from trfcli_pipeline.data.formats import STDIN
+from trfcli_pipeline.data.dataset import STDIN, DataSource
 from trfcli_pipeline.data.formats.json import to_json
 from trfcli_pipeline.data.outputs.files import FileKind
 from trfcli_pipeline.data.outputs.resumable import ResumableFile
@@ -50,7 +50,7 @@ class SkippedTexts(ResumableFile):
         resume: bool,
         force: bool,
         models: Collection[str | Path] = (),
-        data: Collection[str | Path | None] = (),
+        data: Collection[DataSource | None] = (),
     ) -> None:
         super().__init__(
             f"{'stdout' if output == STDIN else output}.skipped.jsonl",

@@ -12,6 +12,7 @@ import numpy as np
 from spacy.tokens import Doc, Span, Token
 
 from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.evaluation.classifier import Classifier, predicted_labels
 from trfcli_pipeline.tokenization.alignment import (
     Alignment,
     Ints,
@@ -49,16 +50,19 @@ _FOLLOWING = (LINKS, SEGMENTS, UNSEEN)
 # What the alignment is computed from if tokens change, the tokens that `doc.tensor` has rows for,
 # and which tokenizer and settings the wordpieces are from.
 _OF_DOC = (TOKEN_SPANS, PIECE_SPANS, "trf_tensor_spans", "trf_fingerprint")
+# What `trf_labels` is computed from, besides `doc.cats`: the classifiers as plain tuples.
+_CLASSIFIERS = "trf_classifiers"
 
 
 def install_extensions() -> None:
-    """Register the attributes. Importing the package does this; repeated calls have no effect.
+    """Register the attributes. Importing a component does this; repeated calls have no effect.
 
     Raises:
         ValueError: Another package has registered an attribute of the same name.
     """
-    for name in (*_BY_PIECE, *_BY_LAYER, *_BY_SEGMENT, *_OF_DOC):
+    for name in (*_BY_PIECE, *_BY_LAYER, *_BY_SEGMENT, *_OF_DOC, _CLASSIFIERS):
         _install(Doc, name, default=None)
+    _install(Doc, "trf_labels", getter=_doc_labels)
     for name in _FOLLOWING:
         _install(Doc, name, getter=_Follow(name), setter=_Store(name))
     _install(Doc, "trf_alignment", getter=_doc_alignment, setter=_set_doc_alignment)
@@ -87,6 +91,24 @@ def doc_alignment(doc: Doc) -> Alignment:
     known = (stored(doc, LINKS), segments, len(doc))
     unseen = stored(doc, UNSEEN)
     return Alignment(*known) if unseen is None else Alignment(*known, unseen)
+
+
+def add_classifier(doc: Doc, classifier: Classifier) -> None:
+    """Let `doc._.trf_labels` decide by a classifier that has set `doc.cats`.
+
+    It replaces an earlier one that has the same labels.
+    """
+    others = stored(doc, _CLASSIFIERS) or ()
+    if others:
+        # From `Doc.from_bytes`, tuples come back as lists.
+        labels = tuple(classifier.labels)
+        others = [each for each in others if tuple(each[1]) != labels]
+    store(doc, _CLASSIFIERS, (*others, tuple(classifier)))
+
+
+def _doc_labels(doc: Doc) -> list[str]:
+    classifiers = (Classifier(*each) for each in stored(doc, _CLASSIFIERS) or ())
+    return predicted_labels(doc.cats, classifiers)
 
 
 def _install(owner: type[Doc | Span | Token], name: str, **definition: Any) -> None:

@@ -92,6 +92,12 @@ class TrainingArguments:
         """All arguments, in values that JSON can hold; of the config's path only the name."""
         return {**asdict(self), "config": self.config and self.config.name}
 
+    def chosen(self) -> dict[str, Any]:
+        """What differs from the defaults: arguments by their names, overrides by their keys."""
+        given, defaults = self.as_json(), TrainingArguments().as_json()
+        overrides = given.pop("overrides")
+        return {name: each for name, each in given.items() if each != defaults[name]} | overrides
+
     def overrides_key(self, key: str) -> bool:
         """Whether the overrides set a setting, a part of it, or the section it is in."""
         return any(_overlap(key, each) for each in self.overrides)

@@ -86,7 +86,7 @@ class TrainingConfig:
                 f"{self.path}: there is no such config file",
                 hint="Leave out --config to use the default",
             )
-        self._raw = _read_config(self.path)
+        self._raw = read_config(self.path)
         with self._explain_errors():
             self._apply_arguments()
             defaults = Config().from_disk(shipped, interpolate=False)
@@ -121,6 +121,17 @@ class TrainingConfig:
     @property
     def optimizer(self) -> Optimizer:
         return self.training["optimizer"]
+
+    @property
+    def score_weights(self) -> dict[str, float]:
+        """The metrics whose weighted sum decides which weights are kept."""
+        weights = self.training["score_weights"]
+        return {name: weight for name, weight in weights.items() if weight}
+
+    @property
+    def metric(self) -> str:
+        """The keys of these metrics, joined by " + ": usually one, such as "cats_macro_f"."""
+        return " + ".join(self.score_weights)
 
     @property
     def layer_decay(self) -> float:
@@ -276,7 +287,12 @@ class TrainingConfig:
             raise DataError(f"{self.path}: {one_line(error)}", hint="Correct the file") from error
 
 
-def _read_config(path: Path) -> Config:
+def read_config(path: Path) -> Config:
+    """Read a config file without interpolating it.
+
+    Raises:
+        DataError: The file can't be used.
+    """
     try:
         return Config().from_disk(path, interpolate=False)
     except (ValueError, configparser.Error) as error:

@@ -3,17 +3,23 @@
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+from trfcli_pipeline.data.dataset import DataSource, ReadingOptions, as_dataset
 from trfcli_pipeline.data.labels import check_labels, is_exclusive, label_names
+from trfcli_pipeline.data.reading import Reading
+from trfcli_pipeline.data.reading.columns import PAIR_MARK
+from trfcli_pipeline.data.reading.tracking import track_reading
 from trfcli_pipeline.data.record_store import RecordStore, Selection
-from trfcli_pipeline.data.records import Record, iter_records, where
+from trfcli_pipeline.data.records import Record, where
 from trfcli_pipeline.data.splitting import stratified_split
 from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.training.arguments import TrainingArguments
-from trfcli_pipeline.training.config import TrainingConfig
+from trfcli_pipeline.training.config import TrainingConfig, read_config
 
+# What divides the texts of a pair for the encoder.
+_SEPARATOR = "components.trf_wordpiecer.separator"
 # Bytes of memory for the records of a file; the rest are kept on disk.
 _MEMORY = 2**30
 # In a smaller dev set, chance decides which score is highest.
@@ -47,9 +53,18 @@ class Data:
         counts = Counter(label for record in self.train for label in record.labels)
         return {label: counts[label] for label in self.labels}
 
+    @cached_property
+    def has_several_labels(self) -> bool:
+        """Whether any training text has several labels."""
+        return any(len(record.labels) > 1 for record in self.train)
+
 
 def read_data(
-    train: str, dev: str | None, arguments: TrainingArguments, *, n_processes: int = 1
+    train: DataSource,
+    dev: DataSource | None,
+    arguments: TrainingArguments,
+    *,
+    n_processes: int = 1,
 ) -> tuple[Data, TrainingConfig]:
     """Read and check the texts, and fit the config to them.
 
@@ -57,9 +72,18 @@ def read_data(
         DataError: The texts or the config file can't be used.
         ArgumentError: An override can't be used.
     """
-    files: dict[str, Sequence[Record]] = {}
-    for path in [train] if dev is None else [train, dev]:
-        files[path] = RecordStore(iter_records(path, labeled=True), room=_MEMORY // n_processes)
+    train = _with_settings(train, "train", arguments)
+    dev = None if dev is None else _with_settings(dev, "dev", arguments)
+    files: dict[DataSource, Sequence[Record]] = {}
+    for source in [train] if dev is None else [train, dev]:
+        reading = Reading(source, labeled=True)
+        records = track_reading(reading, source)
+        files[source] = RecordStore(records, room=_MEMORY // n_processes)
+        if not any(record.cats for record in files[source]):
+            raise DataError(f"{source}: no text has a label", hint="A classifier needs examples")
+        if reading.has_pairs and _SEPARATOR not in arguments.overrides:
+            overrides = {**arguments.overrides, _SEPARATOR: PAIR_MARK}
+            arguments = replace(arguments, overrides=overrides)
     exclusive = arguments.is_exclusive()
     if exclusive is None:
         exclusive = is_exclusive(files[train])
@@ -67,10 +91,10 @@ def read_data(
         _check_exclusive(files)
     config = TrainingConfig(arguments, exclusive=exclusive, n_processes=n_processes)
     if dev is None:
-        train_records, dev_records, origin = _hold_out(train, files[train], config)
+        train_records, dev_records, origin = _hold_out(str(train), files[train], config)
     else:
         train_records, dev_records, origin = files[train], files[dev], f"in the dev set ({dev})"
-        check_labels(train_records, dev_records, dev_name=dev)
+        check_labels(train_records, dev_records, dev_name=str(dev))
     labels, n_available = label_names(train_records), len(train_records)
     if arguments.max_texts is not None and arguments.max_texts < len(train_records):
         drawn = random.Random(config.seed).sample(range(len(train_records)), arguments.max_texts)
@@ -85,13 +109,22 @@ def read_data(
     return Data(train_records, dev_records, origin, labels, dev_decides, n_available), config
 
 
-def _check_exclusive(files: Mapping[str, Sequence[Record]]) -> None:
+def _with_settings(source: DataSource, corpus: str, arguments: TrainingArguments) -> DataSource:
+    """Read a data set as the config file says in its section for a corpus."""
+    if arguments.config is None:
+        return source
+    section = read_config(arguments.config).get("corpora", {}).get(corpus, {})
+    data = as_dataset(source)
+    return replace(data, options=data.options.completed(ReadingOptions.of(section)))
+
+
+def _check_exclusive(files: Mapping[DataSource, Sequence[Record]]) -> None:
     """Check that exactly one of several labels applies to each text, the training set first."""
-    for path, records in files.items():
+    for records in files.values():
         odd = next((each for each in records if len(each.labels) != 1), None)
         if odd is not None:
             raise DataError(
-                f"{where(path, odd.line)}: {len(odd.labels) or 'no'} labels, "
+                f"{where(odd)}: {len(odd.labels) or 'no'} labels, "
                 "but every text should have exactly one",
                 hint="Train with --multilabel, or correct the data",
             )

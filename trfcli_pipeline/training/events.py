@@ -60,7 +60,8 @@ class Evaluated:
         epoch: Epochs so far, with a fraction.
         loss: Mean over the steps since the last evaluation.
         words_per_second: Training speed since the last evaluation.
-        score: The score that decides which weights are kept.
+        metric: Name of the score that decides which weights are kept, such as "cats_macro_f".
+        score: Its value.
         kept_because: Why these weights are kept; None if they aren't.
     """
 
@@ -68,6 +69,7 @@ class Evaluated:
     epoch: float
     loss: float
     words_per_second: float
+    metric: str
     score: float
     evaluation: Evaluation
     kept_because: KeepReason | None

@@ -10,6 +10,7 @@ from spacy.util import minibatch
 
 from trfcli_pipeline.data.batching import ExampleSize, make_examples
 from trfcli_pipeline.data.records import Record
+from trfcli_pipeline.progress import track
 
 # Bytes of memory per example, and further bytes per wordpiece, measured on spaCy's Docs.
 _EXAMPLE_BYTES, _PIECE_BYTES = 14_000, 460
@@ -50,7 +51,9 @@ class Examples:
         self.n_pieces = array("L")
         self.n_known = array("L")
         self._kept: list[Example] = []
-        for chunk in minibatch(records, _CHUNK):
+        title = "Encoding the texts" if encode else "Tokenizing the texts"
+        tracked = track(records, title, total=len(records), unit="texts")
+        for chunk in minibatch(tracked, _CHUNK):
             for example in self._make(chunk):
                 doc = example.predicted
                 self.n_tokens.append(len(doc))

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.data.files import directory_bytes, is_same_file
 from trfcli_pipeline.data.outputs import manifest
 from trfcli_pipeline.data.outputs.directories import OutputDirectory, open_directory
@@ -28,7 +29,7 @@ def claim_output(
     output: Path | None,
     arguments: TrainingArguments,
     *,
-    data: Collection[str | None],
+    data: Collection[DataSource | None],
     force: bool,
 ) -> Iterator[OutputDirectory]:
     """Claim the directory that the trained pipeline goes to: `output`, or else the model's own.

@@ -14,6 +14,9 @@ from thinc.api import Config
 from trfcli_pipeline.data.formats.rows import shortened
 from trfcli_pipeline.data.package_data import shipped_path
 from trfcli_pipeline.errors import ArgumentError
+
+# Importing the factories registers them.
+from trfcli_pipeline.pipeline import factories  # noqa: F401
 from trfcli_pipeline.training.arguments import LAYER_DECAY, TRF_LR
 
 TEXTCAT = "trf_textcat"

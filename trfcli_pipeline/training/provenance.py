@@ -10,8 +10,8 @@ import srsly
 from spacy.language import Language
 from spacy.util import walk_dict
 
-from trfcli_pipeline.data.files import read_object, sha256
-from trfcli_pipeline.data.formats import STDIN
+from trfcli_pipeline.data.dataset import DataSource, as_dataset
+from trfcli_pipeline.data.files import files_digest, read_object, sha256
 from trfcli_pipeline.data.outputs.manifest import META, read_section, update_meta
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.data.wording import enumeration
@@ -62,13 +62,20 @@ def digest(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def digest_files(*paths: str | None) -> dict[str, str]:
+def digest_files(*sources: DataSource | None) -> dict[str, str]:
     """SHA-256 of data files, by their names; by their paths if the names are the same."""
-    files = [path for path in dict.fromkeys(paths) if path not in (None, STDIN)]
-    names = [Path(path).name for path in files]
+    given = [path for each in sources if each is not None for path in as_dataset(each).paths()]
+    files = list(dict.fromkeys(given))
+    names = [path.name for path in files]
     if len(set(names)) < len(names):
-        names = files
-    return {name: sha256(path) for name, path in zip(names, files, strict=True)}
+        names = [str(path) for path in files]
+    return {name: _digest_path(path) for name, path in zip(names, files, strict=True)}
+
+
+def _digest_path(path: Path) -> str:
+    if not path.is_dir():
+        return sha256(path)
+    return files_digest(path, [str(each.relative_to(path)) for each in path.rglob("*")])
 
 
 def _digest_records(records: Sequence[Record]) -> str:
@@ -170,6 +177,7 @@ def describe_training(
         "training": {
             # Replaced below where the config or the data decided.
             **config.arguments.as_json(),
+            "chosen": config.arguments.chosen(),
             "texts": len(plan.data.train),
             "dev_texts": len(plan.data.dev),
             "labels": dict(plan.data.label_counts),
@@ -187,7 +195,7 @@ def describe_training(
             "device": plan.device,
             "versions": {name: installed_version(name) for name in _VERSIONS},
             "data": dict(files),
-            "metric": " + ".join(name for name, w in config.training["score_weights"].items() if w),
+            "metric": config.metric,
             "best_step": event.step,
             "score": event.score,
         },

@@ -16,6 +16,7 @@ from trfcli_pipeline.pipeline.components import require_component
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
+from trfcli_pipeline.progress import track
 from trfcli_pipeline.training.config import TrainingConfig
 from trfcli_pipeline.training.data import Data
 from trfcli_pipeline.training.examples import run_up_to
@@ -183,7 +184,8 @@ def _features(nlp: Language, classifier: TransformersTextCategorizer, data: Data
     """The classifier's input for each training text. *Shape:* (texts, width)"""
     layer = classifier.model.get_ref("features")
     found = []
-    for chunk in minibatch(data.train, _CHUNK):
+    texts = track(data.train, "Encoding the texts", total=len(data.train), unit="texts")
+    for chunk in minibatch(texts, _CHUNK):
         docs = run_up_to(nlp, "trf_tok2vec", [nlp.make_doc(record.text) for record in chunk])
         found.append(layer.predict(docs))
     return layer.ops.xp.concatenate(found)

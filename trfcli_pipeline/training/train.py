@@ -9,18 +9,26 @@ import torch
 from thinc.api import fix_random_seed
 
 from trfcli_pipeline.data.checks import data_warnings
+from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.data.outputs.directories import OutputDirectory
 from trfcli_pipeline.data.outputs.spaces import is_full
 from trfcli_pipeline.data.outputs.staging import staged_directory
 from trfcli_pipeline.encoder.devices import resolve_device
 from trfcli_pipeline.errors import ArgumentError, NonFiniteError, OutputError
 from trfcli_pipeline.pipeline.loading import check_pipeline, load_pipeline, require_encoder
+from trfcli_pipeline.progress import Phase, phase
 from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.checkpoints import Workspace
 from trfcli_pipeline.training.config import TrainingConfig
 from trfcli_pipeline.training.data import Data, read_data
 from trfcli_pipeline.training.distributed import DistributedContext, own_device
-from trfcli_pipeline.training.events import Checkpointed, Evaluated, Planned, TrainingEvent
+from trfcli_pipeline.training.events import (
+    Checkpointed,
+    Evaluated,
+    Planned,
+    Stepped,
+    TrainingEvent,
+)
 from trfcli_pipeline.training.examples import Examples
 from trfcli_pipeline.training.output import claim_output, replace_pipeline
 from trfcli_pipeline.training.provenance import (
@@ -48,9 +56,9 @@ _MEMORY = 3 * 2**30
 
 def train_textcat(
     model: str,
-    train: str,
+    train: DataSource,
     *,
-    dev: str | None = None,
+    dev: DataSource | None = None,
     output: Path | None = None,
     arguments: TrainingArguments | None = None,
     resume: bool = False,
@@ -98,8 +106,8 @@ def train_textcat(
 
 def _train(
     model: str,
-    train: str,
-    dev: str | None,
+    train: DataSource,
+    dev: DataSource | None,
     output: Path | None,
     arguments: TrainingArguments,
     claim: OutputDirectory,
@@ -111,7 +119,8 @@ def _train(
     workspace = Workspace.beside(target)
     device = own_device(arguments.device)
     context = DistributedContext.join(resolve_device(device))
-    data, config = read_data(train, dev, arguments, n_processes=context.size)
+    with phase("Checking the texts"):
+        data, config = read_data(train, dev, arguments, n_processes=context.size)
 
     nlp = load_pipeline(model, device=device, overrides=config.pipeline_overrides)
     identity = identify(config, nlp.path, data)
@@ -170,14 +179,16 @@ def _train(
 
     if context.is_first and not resumed:
         workspace.remove()
-    yield from _run(trainer, workspace, plan, identity, digest_files(train, dev))
+    with phase("Training", total=config.steps, unit="steps", done=plan.done_steps) as training:
+        yield from _run(trainer, workspace, plan, identity, digest_files(train, dev), training)
     replaced = None
     if target.exists():
         in_place = target.resolve() == Path(model).expanduser().resolve()
-        replaced = before if in_place else "another pipeline"
+        replaced = before if in_place else "the pipeline that was there"
     if context.is_first:
         complete_meta(workspace.best, trainer.state, identity["the pipeline"], request)
-        replace_pipeline(claim, workspace.best)
+        with phase(f"Saving {shown}"):
+            replace_pipeline(claim, workspace.best)
         workspace.remove()
     context.close()
     yield replace(read_result(target, shown), replaced=replaced, seconds=trainer.state.seconds)
@@ -186,7 +197,8 @@ def _train(
 def _find_warnings(trainer: Trainer, data: Data, discarded: Workspace | None) -> list[str]:
     """Warnings about the data, the memory, and an unfinished training run to be discarded."""
     examples, is_first = trainer.examples, trainer.context.is_first
-    found = data_warnings(data.train, data.dev) if is_first else []
+    with phase("Looking for problems in the texts"):
+        found = data_warnings(data.train, data.dev) if is_first else []
     if examples.n_kept < len(examples):
         done = "encoded" if examples.encode else "tokenized"
         found.append(
@@ -205,13 +217,20 @@ def _run(
     plan: Planned,
     identity: Mapping[str, Any],
     files: Mapping[str, str],
+    training: Phase,
 ) -> Iterator[TrainingEvent]:
     """Run the trainer, and save the best pipeline and the checkpoints as its events say."""
     try:
         for event in trainer.run():
+            if isinstance(event, Stepped):
+                training.done, training.note = event.step, f"loss {event.loss:.3f}"
             if isinstance(event, Evaluated) and event.kept_because:
                 describe_training(trainer.nlp, trainer.classifier, plan, event, files)
-                with trainer.averaged(), staged_directory(workspace.best) as staging:
+                with (
+                    phase("Saving the model"),
+                    trainer.averaged(),
+                    staged_directory(workspace.best) as staging,
+                ):
                     trainer.nlp.to_disk(staging)
             if isinstance(event, Checkpointed):
                 state = trainer.plain_state()

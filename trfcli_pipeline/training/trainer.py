@@ -70,8 +70,6 @@ class Trainer:
         self.dev_gold = [complete_cats(each, data.labels, config.exclusive) for each in data.dev]
         self.config = config
         self.context = context
-        weights = config.training["score_weights"]
-        self.score_weights = {name: weight for name, weight in weights.items() if weight}
         self.freeze_encoder = config.arguments.freeze_encoder
         # The mean size of an update, because the first one may be unusual.
         n_pieces = round(examples.mean_length * config.batch_size)
@@ -209,7 +207,9 @@ class Trainer:
         """Predict the dev set in all processes, and score it in the first one."""
         state, start = self.state, time.perf_counter()
         with self.averaged():
-            own = predict_texts(self.nlp, self.context.part(self.dev_texts)).cats
+            own = predict_texts(
+                self.nlp, self.context.part(self.dev_texts), title="Evaluating"
+            ).cats
         cats = self.context.collect(own)
         if self.context.is_first:
             yield self._evaluate(epoch, cats, start)
@@ -236,7 +236,8 @@ class Trainer:
             and state.step - state.improved_step >= patience
         )
         loss, speed = sum(state.losses) / len(state.losses), state.words / state.word_seconds
-        event = Evaluated(state.step, epoch, loss, speed, score, evaluation, reason)
+        metric = self.config.metric
+        event = Evaluated(state.step, epoch, loss, speed, metric, score, evaluation, reason)
         state.history.append(_history_row(event))
         state.seconds += time.perf_counter() - start
         return event
@@ -273,8 +274,8 @@ class Trainer:
         return "rate" if has_settled and score >= best - standard_error else None
 
     def _score(self, evaluation: Evaluation) -> float:
-        scores = _scores(evaluation)
-        return sum(weight * (scores[name] or 0.0) for name, weight in self.score_weights.items())
+        scores, weights = _scores(evaluation), self.config.score_weights
+        return sum(weight * (scores[name] or 0.0) for name, weight in weights.items())
 
 
 def _history_row(event: Evaluated) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """config.json files that can't be used."""
 
+import math
 from functools import partial
 from typing import Any
 
@@ -189,6 +190,24 @@ CASES = [
     ),
     Case("unknown activation", config(hidden_act="warp"), INIT, f"{LOAD}: …"),
     Case("dropout 7", config(hidden_dropout_prob=7), INIT, f"{LOAD}: …"),
+    Case(
+        "NaN as epsilon",
+        config(layer_norm_eps=math.nan),
+        INIT,
+        f"{CONFIG}: layer_norm_eps is NaN or infinite",
+    ),
+    Case(
+        "NaN as transformers stores it",
+        config(layer_norm_eps={"__float__": "NaN"}),
+        INSPECT,
+        f"{CONFIG}: layer_norm_eps is NaN or infinite",
+    ),
+    Case(
+        "infinite initializer range of a part",
+        config(parts=[{"initializer_range": -math.inf}]),
+        INIT,
+        f"{CONFIG}: initializer_range is NaN or infinite",
+    ),
     Case(
         "kernel from the hub",
         config(attn_implementation=KERNEL),

@@ -29,7 +29,15 @@ def state(content: str) -> Build:
 
 def unfinished(**changes: object) -> Build:
     """What an interrupted `annotate` leaves."""
-    parts = {"model": "", "input": "", "texts": 1, "words": 1, "labels": {}, "writer": {}}
+    parts = {
+        "model": "",
+        "input": "",
+        "texts": 1,
+        "words": 1,
+        "labels": {},
+        "scores": False,
+        "columns": None,
+    }
     digest = hashlib.sha256(b"{}").hexdigest()
     content = json.dumps({"bytes": 2, "sha256": digest, "state": {**parts, **changes}})
     return steps(partial(put, PARTIAL, content), partial(put, "out.jsonl.partial", "{}"))
@@ -82,13 +90,19 @@ CASES = [
         "output without its state",
         unfinished(texts="x"),
         f"{ANNOTATE} --resume",
-        "{cwd}/out.jsonl.partial.json: damaged, can't be continued",
+        "{cwd}/out.jsonl.partial.json: damaged, or written by another version of trf",
     ),
     Case(
         "list as labels in the state",
         unfinished(labels=[]),
         f"{ANNOTATE} --resume",
-        "{cwd}/out.jsonl.partial.json: damaged, can't be continued",
+        "{cwd}/out.jsonl.partial.json: damaged, or written by another version of trf",
+    ),
+    Case(
+        "state of an earlier version",
+        unfinished(columns={}, writer={"columns": ["text"]}),
+        f"{ANNOTATE} --resume",
+        "{cwd}/out.jsonl.partial.json: damaged, or written by another version of trf",
     ),
     Case(
         "state of another model",

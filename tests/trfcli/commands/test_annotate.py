@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
+from trfcli_pipeline.data.dataset import DataSet
 from trfcli_pipeline.tasks.annotate import (
     AnnotationEvent,
     AnnotationFinished,
@@ -54,7 +55,8 @@ def test_summary_has_counts_labels_and_output(run: Run, workspace: Path) -> None
     assert result.stdout == ""
     # An untrained classifier gives all labels the same score, so the first one is predicted.
     assert re.fullmatch(
-        r"✔ Annotated 10 texts, 50 words, [\d,]+ words/s; BAD 10; written to out\.jsonl\n",
+        r"✔ Annotated 10 texts, 50 words, [\d,]+ words/s; predicted BAD 10; "
+        r"written to out\.jsonl\n",
         result.stderr,
     )
     rows = [json.loads(line) for line in (workspace / "out.jsonl").read_text().splitlines()]
@@ -95,6 +97,7 @@ def test_stdin_to_stdout(run: Run, workspace: Path) -> None:
         (["--batch-size", "7"], "batch_size", 7),
         (["-b", "7"], "batch_size", 7),
         (["--device", "cuda:1"], "device", "cuda:1"),
+        (["--scores"], "scores", True),
         (["--on-error", "skip"], "on_error", "skip"),
         (["--resume"], "resume", True),
         (["--force"], "force", True),
@@ -111,12 +114,14 @@ def test_each_option_changes_one_argument(
         "engine": "local",
         "batch_size": 256,
         "device": "auto",
+        "scores": False,
         "on_error": "stop",
         "resume": False,
         "force": False,
     }
     changed = {} if name is None else {name: value}
-    assert asked == {"args": ("m", "in.csv", "out.csv"), **defaults, **changed}
+    args = ("m", DataSet.named("in.csv"), "out.csv")
+    assert asked == {"args": args, **defaults, **changed}
 
 
 FINISHED = AnnotationFinished(
@@ -143,13 +148,20 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
 def test_messages_format_counts_and_labels(
     run: Run, replayed: Callable[..., dict[str, Any]]
 ) -> None:
-    left_out = AnnotationFinished(12345, 67890, FINISHED.labels, ["mood", "tone"], 4321.5)
+    left_out = AnnotationFinished(
+        *(12345, 67890, FINISHED.labels, ["mood", "tone"], 4321.5),
+        renamed={"label": "label_predicted"},
+        replaced=["ents", "spans"],
+    )
     replayed(AnnotationStarted(12345, 2000), BatchAnnotated(10345, 60000), left_out)
     result = run("annotate", "m", "in.jsonl", "out.csv", "--resume")
     assert result.stderr.splitlines() == [
         "ℹ Resuming after 2,000 texts",
-        "✔ Annotated 12,345 texts, 67,890 words, 4,322 words/s; B 12,000, A 1; written to out.csv",
-        "⚠ The table has no column for mood, tone (missing from the first text). "
+        "✔ Annotated 12,345 texts, 67,890 words, 4,322 words/s; predicted B 12,000, A 1; "
+        "written to out.csv",
+        "ℹ Predictions are in label_predicted, because the input has labels of its own",
+        "ℹ Replaced ents, spans of an earlier run (to keep them, rename them in the input)",
+        "⚠ The table has no column for mood, tone, which came after its header was written. "
         "A .jsonl file keeps all keys.",
     ]
 
@@ -160,11 +172,11 @@ def test_messages_format_counts_and_labels(
         (["nowhere", "in.jsonl", "out.jsonl"], "nowhere: ", "trf init"),
         (["folder", "in.jsonl", "out.jsonl"], "spaCy pipeline", "trf init"),
         (["model", "im.jsonl", "out.jsonl"], "im.jsonl: no such file", "Did you mean in.jsonl?"),
-        (["model", "in.jsonl", "out.xlsx"], 'out.xlsx: unknown suffix ".xlsx"', ".jsonl"),
+        (["model", "in.jsonl", "out.txt"], 'out.txt: unknown suffix ".txt"', ".jsonl"),
         (["model", "in.jsonl", "in.jsonl"], "in.jsonl: is the input", "another"),
         (["model", "in.jsonl", "folder"], "folder: no suffix", ".jsonl"),
         (["model", "in.jsonl", "out.jsonl", "--device", "warp"], "warp: not a device", "cpu"),
-        (["model", "in.jsonl", "out.spacy", "--resume"], "only written at the end", ".jsonl"),
+        (["model", "in.jsonl", "out.spacy", "--resume"], "can't be resumed", ".jsonl"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

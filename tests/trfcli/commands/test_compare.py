@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,7 +13,7 @@ from spacy.tokens import Doc
 from typer.testing import Result
 
 from trfcli.commands.compare import p_equation, p_value, verdict
-from trfcli_pipeline.evaluation.comparison import Comparison
+from trfcli_pipeline.evaluation.comparison import Comparison, SignificanceTest, holm
 
 Run = Callable[..., Result]
 
@@ -52,7 +53,7 @@ WORDS = {"ham": "HAM", "spam": "SPAM", "eggs": "HAM", "toast": "SPAM"}
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Pipelines that know all words, get some wrong, have other labels, or are multi-label."""
+    """Pipelines that know all words, get some wrong, have other labels, are multi-label or fail."""
     monkeypatch.setattr(
         "trfcli_pipeline.evaluation.classifier.TEXT_CLASSIFIERS", ("test_compare_words",)
     )
@@ -61,6 +62,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "some": {"words": {"toast": "HAM", "spam": "SPAM", "ham": "HAM", "eggs": "HAM"}},
         "other": {"words": {"ham": "HAM", "spam": "JAM", "eggs": "EGGS"}},
         "several": {"words": WORDS, "exclusive_classes": False},
+        # Some texts have none of its words.
+        "failing": {"words": {"ham": "HAM", "spam": "SPAM"}},
     }
     for name, config in knowing.items():
         nlp = spacy.blank("en")
@@ -77,14 +80,22 @@ def test_significant_difference(run: Run, workspace: Path) -> None:
     result = run("compare", "some", "all", "test.jsonl")
     assert result.exit_code == 0
     assert result.stderr == ""
-    first, header, accuracy, macro_f, counts, stated, *texts = result.stdout.splitlines()
-    assert first.startswith(" 40 texts; words/s: A ")
-    assert header.split() == ["A", "B", "B", "-", "A", "95%", "CI", "bootstrap", "p"]
-    assert accuracy.split()[:4] == ["accuracy", "0.750", "1.000", "+0.250"]
-    assert macro_f.split()[:2] == ["macro", "F"]
-    assert counts == (
-        " Correct: both 30, only A 0, only B 10, neither 0 (McNemar's exact test: p = 0.002)"
+    first, a, b, header, accuracy, macro_f, tests, counts, stated, *texts = (
+        result.stdout.splitlines()
     )
+    assert first == " 40 texts:"
+    assert re.fullmatch(r" A: some \([\d,]+ words/s\)", a)
+    assert re.fullmatch(r" B: all \([\d,]+ words/s\)", b)
+    assert header.split() == ["A", "B", "B", "-", "A", "95%", "CI", "p", "corrected", "p"]
+    assert accuracy.split()[:4] == ["accuracy", "0.750", "1.000", "+0.250"]
+    assert accuracy.split()[-2:] == ["0.002", "0.002"]
+    assert macro_f.split()[:2] == ["macro", "F"]
+    assert macro_f.split()[-3:] == ["<", "0.001", "0.002"]
+    assert tests == (
+        " p: McNemar's exact test for accuracy, paired bootstrap for F. "
+        "Corrected p: for testing 2 metrics (Holm)."
+    )
+    assert counts == " Correct: both 30, only A 0, only B 10, neither 0"
     assert stated == (
         " B scores higher in accuracy (p = 0.002). B scores higher in macro F (p < 0.001)."
     )
@@ -97,7 +108,7 @@ def test_significant_difference(run: Run, workspace: Path) -> None:
 def test_no_significant_difference(run: Run, workspace: Path) -> None:
     result = run("compare", "all", "all", "test.jsonl")
     *_, counts, stated = result.stdout.splitlines()
-    assert counts.startswith(" Correct: both 40, only A 0, only B 0, neither 0 ")
+    assert counts == " Correct: both 40, only A 0, only B 0, neither 0"
     assert stated == (" No significant difference in accuracy (p = 1.000) or macro F (p = 1.000).")
 
 
@@ -115,6 +126,19 @@ def test_json(run: Run, workspace: Path) -> None:
     assert low < -0.25 < high < 0
     assert found["better"] == dict.fromkeys(METRICS, "A")
     assert found["mcnemar_p_value"] == pytest.approx(2 / 2**10)
+    macro_f = found["differences"]["cats_macro_f"]["p_value"]
+    assert found["tests"] == {
+        "accuracy": {
+            "test": "mcnemar",
+            "p_value": found["mcnemar_p_value"],
+            "corrected_p_value": pytest.approx(max(2 / 2**10, 2 * macro_f)),
+        },
+        "cats_macro_f": {
+            "test": "bootstrap",
+            "p_value": macro_f,
+            "corrected_p_value": 2 * macro_f,
+        },
+    }
     assert found["lines_only_a"] == list(range(5, 42, 4))
     assert found["lines_only_b"] == []
     assert found["verdict"].startswith("A scores higher in accuracy (p = 0.002).")
@@ -138,10 +162,14 @@ def test_data_from_stdin(run: Run, workspace: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "problem"),
     [
-        (("all", "other"), "✘ The models have different labels: B lacks SPAM, which A has"),
-        (("other", "all"), "✘ The models have different labels: B lacks JAM, EGGS, which A has"),
-        (("several", "all"), "✘ B predicts exactly one label per text, A any number of labels"),
+        (("all", "other"), "✘ The pipelines have different labels: A (all) has SPAM, B (other) do"),
+        (("other", "all"), "✘ The pipelines have different labels: A (other) has JAM, EGGS, B (al"),
+        (
+            ("several", "all"),
+            "✘ B (all) predicts exactly one label per text, A (several) any number of labels",
+        ),
         (("all", "nowhere"), "✘ nowhere: there is no such directory"),
+        (("all", "failing"), "✘ B (failing): The pipeline failed: "),
     ],
     ids=" ".join,
 )
@@ -176,39 +204,54 @@ def test_small_p_values_are_not_rounded_to_zero() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mcnemar", "macro_f", "better", "stated"),
+    ("p_values", "stated"),
     [
         (
-            *(0.125, 0.046, (None, "B")),
-            "B scores higher in macro F (p = 0.046). "
-            "The evidence is weak: McNemar's test on accuracy gives p = 0.125.",
+            (0.125, 0.046),
+            "B scores higher in macro F (p = 0.046). The evidence is weak: McNemar's test on "
+            "accuracy gives p = 0.125; corrected for testing 2 metrics, macro F has p = 0.092.",
         ),
         (
-            *(0.03, 0.2, ("A", None)),
-            "A scores higher in accuracy (p = 0.030). "
-            "The evidence is weak: the bootstrap test on macro F gives p = 0.200.",
+            (0.03, 0.2),
+            "A scores higher in accuracy (p = 0.030). The evidence is weak: the bootstrap test on "
+            "macro F gives p = 0.200; corrected for testing 2 metrics, accuracy has p = 0.060.",
         ),
         (
-            *(0.6, 0.0005, (None, "B")),
+            (0.03, 0.04),
+            "A scores higher in accuracy (p = 0.030). B scores higher in macro F (p = 0.040). The "
+            "evidence is weak: corrected for testing 2 metrics, accuracy has p = 0.060 and macro F "
+            "has p = 0.060.",
+        ),
+        (
+            (0.6, 0.0005),
             "B scores higher in macro F (p < 0.001). "
             "The difference in accuracy is not significant (p = 0.600).",
         ),
         (
-            *(0.01, 0.02, ("A", "B")),
+            (0.01, 0.02),
             "A scores higher in accuracy (p = 0.010). B scores higher in macro F (p = 0.020).",
         ),
         (
-            *(0.21, 0.34, (None, None)),
+            (0.21, 0.34),
             "No significant difference in accuracy (p = 0.210) or macro F (p = 0.340).",
+        ),
+        (
+            (0.21, 0.34, 0.5),
+            "No significant difference in accuracy (p = 0.210), macro F (p = 0.340) or micro F "
+            "(p = 0.500).",
+        ),
+        (
+            (0.001, 0.03, 0.5),
+            "A scores higher in accuracy (p = 0.001). B scores higher in macro F (p = 0.030). The "
+            "evidence for macro F is weak: corrected for testing 3 metrics, macro F has p = 0.060. "
+            "The difference in micro F is not significant (p = 0.500).",
         ),
     ],
 )
-def test_verdict_has_a_sentence_for_each_metric(
-    mcnemar: float, macro_f: float, better: tuple[str | None, str | None], stated: str
-) -> None:
-    result = SimpleNamespace(
-        mcnemar=mcnemar,
-        differences={"cats_macro_f": SimpleNamespace(p_value=macro_f)},
-        better=dict(zip(METRICS, better, strict=True)),
-    )
-    assert verdict(cast("Comparison", result)) == stated
+def test_verdict_has_a_sentence_for_each_metric(p_values: tuple[float, ...], stated: str) -> None:
+    names = (*METRICS, "cats_micro_f")[: len(p_values)]
+    tests = {
+        name: SignificanceTest("mcnemar" if name == "accuracy" else "bootstrap", p, each, better)
+        for name, p, each, better in zip(names, p_values, holm(p_values), "ABB", strict=False)
+    }
+    assert verdict(cast("Comparison", SimpleNamespace(tests=tests))) == stated

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from trfcli.commands.info import format_device, machine_pairs, model_pairs
+from trfcli.commands.info import format_device, history_pairs, machine_pairs, model_pairs
 from trfcli_pipeline.errors import PipelineError
 
 Run = Callable[..., Result]
@@ -28,13 +28,16 @@ MODEL: dict[str, Any] = {
     "lang": "en",
     "path": "model",
     "size_mb": 87.3,
+    "changed": "2026-05-01 12:30",
     "components": [
         {"name": "sentencizer", "factory": "sentencizer", "labels": []},
         {"name": "spam", "factory": "trf_textcat", "labels": ["HAM", "SPAM"]},
-        {"name": "ner", "factory": "ner", "labels": [f"L{i}" for i in range(12)]},
+        {"name": "ner", "factory": "ner", "labels": [f"L{i}" for i in range(42)]},
     ],
     "encoder": {
         "name": "all-MiniLM-L6-v2",
+        "source": "the Hugging Face hub, sentence-transformers/all-MiniLM-L6-v2",
+        "revision": "1110a24",
         "model_type": "bert",
         "layers": 6,
         "width": 384,
@@ -43,9 +46,39 @@ MODEL: dict[str, Any] = {
         "backend": "torch",
         "precision": "fp32",
     },
+    "training": {
+        "data": {"spam.csv": "abc", "dev.csv": "def"},
+        "texts": 4517,
+        "dev_texts": 1,
+        "chosen": {"exclusive": False, "freeze_layers": 2, "balance": True, "config": "my own.cfg"}
+        | {"training.dropout": 0.1},
+        "epochs": 3,
+        "batch_size": 32,
+        "trf_lr": 1e-4,
+        "learn_rate": 1e-3,
+        "seed": 0,
+        "device": "cpu",
+        "precision": "bf16",
+        "best_step": 282,
+        "steps": 424,
+        "choice": "score",
+        "metric": "cats_micro_f",
+        "score": 0.9741,
+        "versions": {"trfcli": "0.1.0", "torch": "2.13.0"},
+    },
+    "inference": None,
+    "stored_in": None,
     "requirements": ["trfcli>=0.1.0,<0.2.0"],
-    "performance": {"cats_score": 0.9741, "cats_f_per_type": {"HAM": {"f": 1.0}}},
+    "performance": {
+        "cats_score": 0.9741,
+        "cats_micro_f": 0.9741,
+        "accuracy": 0.95,
+        "cats_f_per_type": {"HAM": {"f": 1.0}},
+        "ents_f": 0.5,
+    },
 }
+INFERENCE = {"backend": "openvino", "precision": "int8", "figure": "macro F", "loss": 0.2049}
+INFERENCE |= {"texts": 360}
 
 
 @pytest.fixture(autouse=True)
@@ -79,17 +112,56 @@ def test_model_is_described_after_the_machine(run: Run) -> None:
     result = run("info", "model")
     assert result.exit_code == 0
     assert result.stdout.partition("\n\n")[2].splitlines() == [
-        " pipeline     en_trf_allminilml6v2 0.0.0",
-        " language     en",
-        " path         model (87 MB)",
-        " encoder      all-MiniLM-L6-v2 (bert, 6 layers, width 384, 22.7M parameters, up to 512 "
+        " pipeline       en_trf_allminilml6v2 0.0.0",
+        " language       en",
+        " path           model (87 MB, last changed 2026-05-01 12:30)",
+        " encoder        all-MiniLM-L6-v2 (bert, 6 layers, width 384, 22.7M parameters, up to 512 "
         "wordpieces)",
-        " component    sentencizer",
-        " component    spam (trf_textcat), 2 labels: HAM, SPAM",
-        " component    ner, 12 labels: L0, L1, L2, L3, L4 and 7 more",
-        " requires     trfcli>=0.1.0,<0.2.0",
-        " cats_score   0.974",
+        " source         the Hugging Face hub, sentence-transformers/all-MiniLM-L6-v2, revision "
+        "1110a24",
+        " component      sentencizer",
+        " component      spam (trf_textcat), 2 labels: HAM, SPAM",
+        f" component      ner, 42 labels: {', '.join(f'L{i}' for i in range(40))} and 2 more "
+        "(--json lists all)",
+        " trained on     4,517 texts from spam.csv; 1 dev text from dev.csv",
+        " training       3 epochs, batch size 32, learning rate 1e-4 for the encoder, 1e-3 for the "
+        "classifier, seed 0, CPU, bf16, kept step 282 of 424, chosen by micro F 0.974",
+        " options        --multilabel --freeze-layers 2 --balance --config 'my own.cfg' "
+        "--training.dropout 0.1",
+        " trained with   trfcli 0.1.0, torch 2.13.0",
+        " dev scores     accuracy 0.950, micro F 0.974, ents_f 0.500",
+        " requires       trfcli>=0.1.0,<0.2.0",
     ]
+
+
+def test_held_out_dev_set_frozen_encoder_and_final_model() -> None:
+    training = {**MODEL["training"], "data": {"spam.csv": "abc"}, "choice": "last", "chosen": {}}
+    del training["trf_lr"]
+    found = dict(history_pairs({**MODEL, "training": training}))
+    assert found["trained on"] == "4,517 texts from spam.csv; 1 dev text held out"
+    assert "encoder frozen, learning rate 1e-3 for the classifier" in found["training"]
+    assert found["training"].endswith("kept step 282 of 424")
+    assert "options" not in found
+    found = dict(history_pairs({**MODEL, "training": {**training, "data": {}}}))
+    assert found["trained on"].startswith("4,517 texts from stdin; ")
+
+
+def test_what_is_not_recorded_is_left_out() -> None:
+    unknown = {**MODEL, "training": None, "performance": {}}
+    assert history_pairs(unknown) == []
+    assert history_pairs({**unknown, "inference": {"backend": "torch", "precision": "bf16"}}) == [
+        ("optimized", "bf16 with torch")
+    ]
+    assert history_pairs({**unknown, "training": {"epochs": 1, "texts": 3}}) == [
+        ("trained on", "3 texts from stdin"),
+        ("training", "1 epoch"),
+    ]
+
+
+def test_optimization_and_storage_are_described() -> None:
+    found = dict(history_pairs({**MODEL, "inference": INFERENCE, "stored_in": "fp16"}))
+    assert found["optimized"] == "int8 with openvino; macro F -0.20 points on 360 texts"
+    assert found["stored"] == "weights in 16 bits (fp16)"
 
 
 def test_json_has_the_model_only_if_one_is_given(run: Run) -> None:
@@ -118,7 +190,7 @@ def test_unknown_memory_is_left_out() -> None:
 
 def test_missing_encoder_and_requirements_are_left_out() -> None:
     pairs = dict(model_pairs({**MODEL, "encoder": None, "requirements": []}))
-    assert "encoder" not in pairs and "requires" not in pairs
+    assert "encoder" not in pairs and "source" not in pairs and "requires" not in pairs
 
 
 def test_unknown_maximum_length_is_left_out() -> None:
@@ -133,6 +205,5 @@ def test_optimized_encoder_names_precision_and_backend() -> None:
 
 
 def test_scores_of_an_optimized_pipeline_are_those_from_before() -> None:
-    encoder = {**MODEL["encoder"], "precision": "int8"}
-    found = dict(model_pairs({**MODEL, "encoder": encoder}))["cats_score"]
-    assert found == "0.974 (before it was optimized)"
+    found = dict(model_pairs({**MODEL, "inference": INFERENCE}))["dev scores"]
+    assert found.endswith("ents_f 0.500 (before it was optimized)")

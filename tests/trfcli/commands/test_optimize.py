@@ -16,6 +16,7 @@ from trfcli_pipeline.tasks.before_after import Compared, Metrics
 from trfcli_pipeline.tasks.optimize import Decided, Tried
 
 Run = Callable[..., Result]
+CALIBRATE = ("--calibrate", "texts.jsonl")
 
 
 @pytest.fixture
@@ -27,6 +28,7 @@ def workspace(
 ) -> Path:
     make_nlp().to_disk(tmp_path / "model")
     write(tmp_path / "texts.jsonl", [{"text": "I love this film."}, {"text": "Unbelievable!"}])
+    write(tmp_path / "dev.jsonl", [{"text": "I love this film.", "label": "GOOD"}])
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -77,7 +79,8 @@ def test_too_large_a_loss_writes_nothing(run: Run, workspace: Path) -> None:
     assert "✘ bf16 lowers cosine by 0." in result.stderr
     assert " points, more than the 0 allowed; nothing was written\n" in result.stderr
     assert "  Raise --max-loss" in result.stderr
-    assert sorted(path.name for path in workspace.iterdir()) == ["model", "texts.jsonl"]
+    names = sorted(path.name for path in workspace.iterdir())
+    assert names == ["dev.jsonl", "model", "texts.jsonl"]
 
 
 @pytest.mark.parametrize(
@@ -96,12 +99,12 @@ def test_too_large_a_loss_writes_nothing(run: Run, workspace: Path) -> None:
         (["model", "model", "--calibrate", "texts.jsonl"], "model: is the input", "another"),
         (["model", "fast", "--calibrate", "none.jsonl"], "none.jsonl: no such file", ""),
         (
-            ["model", "fast", "--calibrate", "t", "--backend", "torch", "--precision", "int8"],
+            ["model", "fast", *CALIBRATE, "--backend", "torch", "--precision", "int8"],
             "int8 needs the OpenVINO backend",
             "--backend openvino",
         ),
         (
-            ["model", "fast", "--calibrate", "texts.jsonl", "--dev", "texts.jsonl"],
+            ["model", "fast", "--calibrate", "texts.jsonl", "--dev", "dev.jsonl"],
             "no text classifier",
             "trf train-textcat",
         ),

@@ -25,8 +25,14 @@ def without_bold(text: str) -> str:
 
 def test_ascii_stream_gets_drawings_of_the_same_width(streams: Streams) -> None:
     with streams(encoding="ascii", is_terminal=False) as file:
-        console.data("cafés ─── ×2 …")
-    assert file.getvalue() == "caf\\xe9s --- x2 >\n"
+        console.data("cafés ─── ×2 … →")
+    assert file.getvalue() == "caf\\xe9s --- x2 > >\n"
+
+
+def test_data_does_not_wait_in_a_buffer(streams: Streams) -> None:
+    with streams(is_terminal=False) as file:
+        console.data_json({"a": 1}, indent=None)
+        assert file.content.getvalue() == b'{"a": 1}\n'
 
 
 def test_piped_facts_stay_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:

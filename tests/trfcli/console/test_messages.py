@@ -129,3 +129,9 @@ def test_ascii_stream_gets_escapes(
 def test_control_characters_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     console.fail("a\x1b[31mb\nc\ud800")
     assert capsys.readouterr().err == "✘ a\\x1b[31mb\\nc\\ud800\n"
+
+
+def test_rows_are_right_aligned(capsys: pytest.CaptureFixture[str]) -> None:
+    console.progress_row([("step", 6), ("macro F", 7)])
+    console.progress_row([("282", 6), ("0.974", 7)], note="← best")
+    assert capsys.readouterr().err == "   step  macro F\n    282    0.974  ← best\n"

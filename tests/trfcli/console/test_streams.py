@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from trfcli import console
+from trfcli.text import terminal_width
 from trfcli_pipeline.errors import OutputError
 
 
@@ -12,7 +13,7 @@ def test_columns_variable_sets_the_width(
     monkeypatch: pytest.MonkeyPatch, value: str, width: int
 ) -> None:
     monkeypatch.setenv("COLUMNS", value)
-    assert console.terminal_width() == width
+    assert terminal_width() == width
 
 
 def test_closed_stdout_is_an_error_when_something_is_printed(

@@ -46,8 +46,8 @@ def test_warning_about_empty_texts() -> None:
 def test_warning_about_shares() -> None:
     train = [*make_distinct({"A": 20, "B": 20}), Record("x", {"A": 0.9, "B": 0.2}, 41)]
     assert data_warnings(train, []) == [
-        "1 text in the training set has labels with values between 0 and 1: training fits them, "
-        "and everything else counts a label from 0.5 (first: line 41)"
+        "1 text in the training set has labels with values between 0 and 1: training uses the "
+        "values as they are; for scores, a label counts from 0.5 on (first: line 41)"
     ]
 
 

@@ -10,7 +10,7 @@ records = st.lists(
         text=st.text(max_size=50),
         cats=st.none() | st.dictionaries(st.text(max_size=3), st.floats(0, 1), max_size=3),
         line=st.integers(1, 1000),
-        extra=st.dictionaries(st.text(max_size=3), st.integers() | st.none(), max_size=2),
+        row=st.dictionaries(st.text(max_size=3), st.integers() | st.none(), max_size=2),
         partial=st.booleans(),
     ),
     max_size=12,

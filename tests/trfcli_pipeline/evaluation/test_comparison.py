@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.evaluation.classifier import Classifier
-from trfcli_pipeline.evaluation.comparison import Comparison, check_comparable
+from trfcli_pipeline.evaluation.comparison import Comparison, check_comparable, holm
 from trfcli_pipeline.evaluation.results import Evaluation, score_cats
+
+NAMES = ("A (old)", "B (new)")
 
 
 def evaluation(gold: str, predicted: str, labels: str = "AB") -> Evaluation:
@@ -135,7 +137,34 @@ def test_multi_label_classifiers_are_also_compared_in_micro_f() -> None:
     assert list(comparison.differences) == ["accuracy", "cats_macro_f", "cats_micro_f"]
     micro = comparison.differences["cats_micro_f"]
     assert (micro.a, micro.b) == (1.0, pytest.approx(2 / 3))
-    assert comparison.better == {"accuracy": "A", "cats_macro_f": "A"}
+    assert comparison.better == {"accuracy": "A", "cats_macro_f": "A", "cats_micro_f": "A"}
+
+
+@pytest.mark.parametrize(
+    ("p_values", "corrected"),
+    [
+        # As p.adjust(..., method = "holm") in R.
+        ([0.01, 0.02, 0.03, 0.04], [0.04, 0.06, 0.06, 0.06]),
+        ([0.04, 0.005, 0.03], [0.06, 0.015, 0.06]),
+        ([0.046, 0.125], [0.092, 0.125]),
+        ([0.6, 0.7], [1.0, 1.0]),
+        ([0.02], [0.02]),
+        ([], []),
+    ],
+)
+def test_holm_correction_of_known_values(p_values: list[float], corrected: list[float]) -> None:
+    assert holm(p_values) == pytest.approx(corrected)
+
+
+def test_difference_that_is_significant_only_without_the_correction_does_not_count() -> None:
+    comparison = compared(both=80, only_a=3, only_b=10, neither=7)
+    accuracy, macro_f = comparison.tests["accuracy"], comparison.tests["cats_macro_f"]
+    assert accuracy.p_value == comparison.mcnemar
+    assert macro_f.p_value == comparison.differences["cats_macro_f"].p_value
+    assert macro_f.p_value < 0.05 < accuracy.p_value
+    assert macro_f.corrected_p_value == 2 * macro_f.p_value
+    assert [accuracy.better, macro_f.better] == ["B", "B"]
+    assert comparison.better == {"accuracy": None, "cats_macro_f": None}
 
 
 @given(st.lists(st.tuples(*[st.sampled_from("AB")] * 3), min_size=1, max_size=20))
@@ -167,25 +196,37 @@ def test_evaluations_on_different_texts_cannot_be_compared() -> None:
 @pytest.mark.parametrize(
     ("labels", "exclusive", "message"),
     [
-        (("A", "C"), True, "The models have different labels: B lacks B, which A has"),
-        (("A", "B", "C"), True, "The models have different labels: A lacks C, which B has"),
-        (("B", "A"), False, "A predicts exactly one label per text, B any number of labels"),
+        (("A", "C"), True, "The pipelines have different labels: A (old) has B, B (new) doesn't"),
+        (
+            ("A", "B", "C"),
+            True,
+            "The pipelines have different labels: B (new) has C, A (old) doesn't",
+        ),
+        (
+            ("B", "A"),
+            False,
+            "A (old) predicts exactly one label per text, B (new) any number of labels",
+        ),
     ],
 )
 def test_classifiers_with_different_labels_cannot_be_compared(
     labels: tuple[str, ...], exclusive: bool, message: str
 ) -> None:
     with pytest.raises(PipelineError) as error:
-        check_comparable(Classifier("a", ("A", "B"), True), Classifier("b", labels, exclusive))
+        check_comparable(
+            Classifier("a", ("A", "B"), True), Classifier("b", labels, exclusive), names=NAMES
+        )
     assert error.value.message == message
     assert error.value.hint
 
 
 def test_order_of_labels_does_not_matter() -> None:
-    check_comparable(Classifier("a", ("A", "B"), True), Classifier("b", ("B", "A"), True))
+    check_comparable(
+        Classifier("a", ("A", "B"), True), Classifier("b", ("B", "A"), True), names=NAMES
+    )
 
 
 def test_error_lists_only_a_few_missing_labels() -> None:
     many: Any = tuple(f"L{number}" for number in range(77))
-    with pytest.raises(PipelineError, match="B lacks L1, L2, L3, L4, L5 and 71 more"):
-        check_comparable(Classifier("a", many, True), Classifier("b", ("L0",), True))
+    with pytest.raises(PipelineError, match=r"has L1, L2, L3, L4, L5 and 71 more, B"):
+        check_comparable(Classifier("a", many, True), Classifier("b", ("L0",), True), names=NAMES)

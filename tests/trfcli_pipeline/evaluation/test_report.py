@@ -100,6 +100,7 @@ def test_report_on_exclusive_labels() -> None:
     assert page.has_text(
         "Model ./model on 6 texts from test.jsonl", "3 labels, exactly one per text"
     )
+    assert page.has_text("3 of 6 texts right, but 6 texts are too few to rely on.")
     assert page.has_text("Confusion matrix", "HAM 1 1", "Most frequent confusions")
     assert page.has_text("Texts True label Predicted label 1 HAM SPAM")
     assert not page.has_text("Micro F")
@@ -160,9 +161,16 @@ def test_report_on_many_labels() -> None:
     evaluation, records = exclusive_case(labels)
     html = render_report(evaluation, records, **ORIGIN)
     page = Page(html)
-    assert '<table class="matrix many">' in html
+    assert '<table class="matrix many dense">' in html
+    assert "--n:77;--d:1" in html
     assert page.count("option") == 77 + 4
     assert page.has_text("72 other labels")
+    # The script shows the first mistakes and the button. Without it, all mistakes are shown.
+    assert sum("data-gold" in attributes for _, attributes in page.tags) == 77
+    assert [attributes for tag, attributes in page.tags if tag == "button"] == [
+        {"type": "button", "id": "more", "hidden": None}
+    ]
+    assert "const PAGE = 100;" in html
     assert len(html) < 500_000
 
 
@@ -176,19 +184,31 @@ def test_long_names_can_break_between_words() -> None:
 def test_training_history_is_plotted() -> None:
     evaluation, records = exclusive_case(["A", "B"])
     history = [*HISTORY, {"step": 30}, {"epoch": "x"}]
-    page = Page(render_report(evaluation, records, **ORIGIN, history=history))
-    assert page.has_text("Training: dev scores", "Training: loss", "20 1 0.7 0.8 0.75 0.8")
-    names = [text for text in page.texts if text in {"accuracy", "macro F", "score"}]
-    assert {"accuracy", "macro F"} <= set(names)
+    page = Page(
+        render_report(evaluation, records, **ORIGIN, history=history, metric="cats_micro_f")
+    )
+    assert page.has_text("Training: dev scores", "Training: loss", "20 1 0.7 0.8 0.8 0.75")
+    assert page.has_text("Step Epoch Loss Micro F Accuracy Macro F")
+    assert page.has_text("Checkpoints are compared by micro F.")
     assert not Page(render_report(evaluation, records, **ORIGIN)).has_text("Training")
 
 
-def test_score_equal_to_macro_f_is_drawn_once() -> None:
+@pytest.mark.parametrize(
+    ("metric", "names"),
+    [
+        ("cats_micro_f", ["micro F", "accuracy", "macro F"]),
+        ("cats_macro_f", ["macro F", "accuracy"]),
+        ("accuracy", ["accuracy", "macro F"]),
+        # Pipelines of earlier versions don't record the metric.
+        ("score", ["score", "accuracy", "macro F"]),
+    ],
+)
+def test_learning_curve_names_each_metric_once(metric: str, names: list[str]) -> None:
     evaluation, records = exclusive_case(["A", "B"])
-    history = [{**row, "score": row["cats_macro_f"]} for row in HISTORY]
-    html = render_report(evaluation, records, **ORIGIN, history=history)
-    assert "<title>macro F</title>" in html
-    assert "<title>score</title>" not in html
+    html = render_report(evaluation, records, **ORIGIN, history=HISTORY, metric=metric)
+    titles = re.findall(r"<title>([^<]*)</title>", html)
+    assert titles[-len(names) - 1 :] == [*names, "loss"]
+    assert f"Dev scores by epoch: {', '.join(names)}" in html
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
@@ -232,7 +252,7 @@ def test_long_texts_and_many_mistakes_are_cut(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(report, "_SHOWN_TEXT", 10)
     html = render_report(*exclusive_case(["A", "B", "C"], ["x" * 11]), **ORIGIN)
     page = Page(html)
-    assert page.has_text("The first 2 of 3 are shown.", "x" * 10 + "…")
+    assert page.has_text("This page has the first 2 of 3.", "x" * 10 + "…")
     assert "x" * 11 not in html
 
 

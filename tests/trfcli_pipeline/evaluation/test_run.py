@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from trfcli_pipeline.data.records import Record
-from trfcli_pipeline.errors import DataError, PipelineError
+from trfcli_pipeline.errors import DataError, NonFiniteError, PipelineError
 from trfcli_pipeline.evaluation.classifier import find_classifier
 from trfcli_pipeline.evaluation.run import evaluate_classifier, predict_texts
 
@@ -87,6 +88,23 @@ def test_predict_counts_words_without_whitespace() -> None:
     assert [cats["SPAM"] for cats in prediction.cats] == [0.9, 0.2, 0.2]
     assert prediction.n_words == 4
     assert prediction.seconds > 0
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf])
+def test_score_that_is_not_finite_is_an_error(score: float) -> None:
+    def break_scores(doc: Doc) -> Doc:
+        if "feel" in doc.text:
+            doc.cats["SPAM"] = score
+        return doc
+
+    nlp = keyword_pipeline()
+    # Each score needs a name of its own: spaCy keeps the first function of a name.
+    name = f"test_broken_scores_{score}"
+    Language.component(name, func=break_scores)
+    nlp.add_pipe(name)
+    with pytest.raises(NonFiniteError) as caught:
+        evaluate_classifier(nlp, RECORDS, find_classifier(nlp, "keywords"), name="")
+    assert caught.value.message == f'the score of SPAM for the text "feel free" is {score}'
 
 
 @pytest.mark.parametrize("factory", ["textcat", "textcat_multilabel"])

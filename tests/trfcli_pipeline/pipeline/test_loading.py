@@ -95,8 +95,9 @@ def test_weights_are_loaded_straight_to_the_device(
 
 
 def test_an_unknown_device_is_reported_before_loading(tmp_path: Path) -> None:
+    (tmp_path / "config.cfg").write_text("damaged")
     with pytest.raises(DeviceError, match="abacus"):
-        load_pipeline(str(tmp_path / "absent"), device="abacus")
+        load_pipeline(str(tmp_path), device="abacus")
 
 
 def test_anything_but_a_pipeline_is_an_error(tmp_path: Path, tiny_bert: Path) -> None:

@@ -47,6 +47,16 @@ def test_tuned_thresholds_and_settings_are_kept(nlp: Language, kind: str) -> Non
     assert bool(textcat.cfg["class_weights"]) == (kind == "multilabel")
 
 
+def test_labels_are_decided_by_the_saved_thresholds(nlp: Language, kind: str) -> None:
+    saved = nlp.get_pipe("trf_textcat").thresholds
+    for doc in nlp.pipe(EXPECTED["texts"]):
+        ranked = sorted(doc.cats, key=doc.cats.__getitem__, reverse=True)
+        expected = ranked[:1]
+        if kind == "multilabel":
+            expected = [label for label in ranked if doc.cats[label] >= saved.get(label, 0.5)]
+        assert doc._.trf_labels == expected
+
+
 def test_saving_it_again_changes_no_prediction(nlp: Language, tmp_path: Path) -> None:
     nlp.to_disk(tmp_path / "again")
     again = spacy.load(tmp_path / "again")

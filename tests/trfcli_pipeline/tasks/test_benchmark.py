@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from spacy.language import Language
 
 from trfcli_pipeline.errors import DeviceError, PipelineError
-from trfcli_pipeline.tasks import benchmark as task
+from trfcli_pipeline.tasks import worker_pool
 from trfcli_pipeline.tasks.benchmark import Benchmark, Spread, benchmark
 from trfcli_pipeline.tasks.speed import Measurement
 
@@ -62,7 +62,7 @@ def test_each_round_measures_every_pipeline(
     model: str, data: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "other").symlink_to(model)
-    monkeypatch.setattr(task, "run_apart", lambda function, model: model)
+    monkeypatch.setattr(worker_pool, "run_apart", lambda function, model: model)
     models = [model, str(tmp_path / "other")]
     assert list(benchmark(models, data, rounds=3)) == models * 3
 
@@ -78,7 +78,9 @@ def test_each_round_measures_every_pipeline(
 def test_unusable_arguments_are_refused_before_any_measurement(
     model: str, options: dict[str, str], error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(task, "run_apart", lambda function, model: pytest.fail("started a process"))
+    monkeypatch.setattr(
+        worker_pool, "run_apart", lambda function, model: pytest.fail("started a process")
+    )
     models = [model] if options else [model, "nowhere"]
     with pytest.raises(error):
         next(benchmark(models, **options))
@@ -91,7 +93,7 @@ def test_only_the_first_texts_are_used(
         texts: list[str] = function.keywords["texts"]
         return texts
 
-    monkeypatch.setattr(task, "run_apart", run_apart)
+    monkeypatch.setattr(worker_pool, "run_apart", run_apart)
     assert list(benchmark([model], data, max_texts=2, rounds=1)) == [TEXTS[:2]]
 
 

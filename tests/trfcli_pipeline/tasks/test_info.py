@@ -1,6 +1,7 @@
 import os
 import platform
 from collections.abc import Callable
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -98,6 +99,9 @@ def test_pipeline_is_described(saved: Path) -> None:
     assert (encoder["name"], encoder["max_length"], encoder["heads"]) == ("tiny-bert", 64, 4)
     assert any(each.startswith("trfcli") for each in found["requirements"])
     assert found["performance"] == {}
+    assert (found["training"], found["inference"], found["stored_in"]) == (None, None, None)
+    assert encoder["source"].endswith("tiny-bert")
+    assert datetime.fromisoformat(found["changed"]) <= datetime.now()
     assert "model" not in info()
 
 

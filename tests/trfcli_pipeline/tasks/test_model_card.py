@@ -46,7 +46,7 @@ def test_card_has_a_section_for_everything_in_the_meta() -> None:
         "| Data (SHA-256) | train.jsonl `0123abcd` |",
         "pip install --find-links . en_trf_minilm==1.2.0",
         'nlp = spacy.load("en_trf_minilm")',
-        "print(max(doc.cats, key=doc.cats.get))",
+        "print(doc._.trf_labels)",
         "- `trfcli>=0.1.0,<0.2.0`",
         "CC BY 4.0, by A. Author",
     ):
@@ -111,11 +111,18 @@ def test_pipeline_without_text_classifier(pipes: list[str], tag: str, usage: str
     assert "doc.cats" not in card
 
 
-def test_usage_of_a_multi_label_classifier_applies_its_thresholds() -> None:
-    card = model_card(with_training(exclusive_classes=False))
-    assert "It predicts any number of 3 labels for each text." in card.splitlines()
-    assert "textcat.thresholds" in card
-    assert "max(doc.cats" not in card
+def test_card_says_how_labels_are_decided() -> None:
+    several = model_card(with_training(exclusive_classes=False)).splitlines()
+    assert "It predicts any number of 3 labels for each text." in several
+    assert any("reach their decision thresholds" in line for line in several)
+    assert 'trf predict en_trf_minilm "A text."' in several
+    assert "reach their" not in model_card(with_training(exclusive_classes=True))
+
+
+def test_classifier_of_spacy_has_only_scores() -> None:
+    card = model_card({"name": "x", "pipeline": ["textcat"], "labels": {"textcat": ["A", "B"]}})
+    assert "print(doc.cats)" in card.splitlines()
+    assert "trf_labels" not in card
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
@@ -134,7 +141,8 @@ def test_usage_example_prints_the_predicted_labels(
     code = model_card(nlp.meta).split("```python\n")[1].split("```")[0]
     monkeypatch.setattr(spacy, "load", lambda name: nlp)
     exec(code, {})
-    assert capsys.readouterr().out == ("A\n" if exclusive else "['B']\n")
+    labels = ["A"] if exclusive else ["B"]
+    assert capsys.readouterr().out == f"{labels}\n{{'A': 0.5, 'B': 0.5}}\n{labels}\n"
 
 
 def test_dev_set_is_named_after_its_own_file() -> None:

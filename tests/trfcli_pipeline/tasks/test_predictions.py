@@ -10,6 +10,7 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
+from trfcli_pipeline.data.formats.rows import quoted
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.tasks import predictions
 from trfcli_pipeline.tasks.predictions import Batch, Predicted, Predictor
@@ -195,9 +196,10 @@ def test_score_that_is_not_finite_is_an_error(score: float) -> None:
     with_cats(nlp, "textcat", {"HAM": score, "SPAM": 0.5})
     with pytest.raises(PipelineError) as caught:
         Predictor(nlp)(BATCH)
-    assert caught.value.message == f"data.jsonl, line 1: the score of HAM is {score}"
+    reasons = [f"the score of HAM for the text {quoted(text)} is {score}" for text in TEXTS]
+    assert caught.value.message == f"data.jsonl, line 1: {reasons[0]}"
     predicted = Predictor(nlp, skip=True)(BATCH)
-    assert predicted == (0, Counter(), [], dict.fromkeys(range(3), f"the score of HAM is {score}"))
+    assert predicted == (0, Counter(), [], dict(enumerate(reasons)))
 
 
 def test_heap_is_trimmed_after_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:

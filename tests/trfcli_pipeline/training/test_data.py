@@ -6,8 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import srsly
+from thinc.api import Config
 from trainings import QUICK, finish, rows, start, write
 
+from trfcli_pipeline.data.dataset import DataSet, ReadingOptions
+from trfcli_pipeline.training.arguments import TrainingArguments
+from trfcli_pipeline.training.config import config_path
+from trfcli_pipeline.training.data import read_data
 from trfcli_pipeline.training.train import train_textcat
 
 
@@ -50,3 +55,30 @@ def test_number_of_training_texts_can_be_limited(model: Path, data: str, tmp_pat
     dev = write(tmp_path / "dev.jsonl", rows("FRUIT", "FILM"))
     plan = start(str(model), data, dev=dev, arguments=replace(QUICK, max_texts=1))
     assert sorted(plan.data.label_counts.values()) == [0, 1]
+
+
+def test_labels_are_counted_by_text(model: Path, data: str, tmp_path: Path) -> None:
+    arguments = replace(QUICK, exclusive=False)
+    assert not start(str(model), data, arguments=arguments).data.has_several_labels
+    several = [{"text": "an apple film", "labels": ["FILM", "FRUIT"]}]
+    train = write(tmp_path / "train.jsonl", [*several, *rows("FILM"), {"text": "-", "labels": []}])
+    plan = start(str(model), train, dev=data, arguments=QUICK)
+    assert plan.data.has_several_labels
+    assert (len(plan.data.train), plan.data.label_counts) == (22, {"FILM": 21, "FRUIT": 1})
+    assert plan.config.metric == "cats_micro_f"
+
+
+def test_config_may_say_how_files_are_read(tmp_path: Path) -> None:
+    data, config = tmp_path / "a.csv", tmp_path / "own.cfg"
+    lines = [f"text {number};{'AB'[number % 2]};{'xy'[number % 2]}\n" for number in range(40)]
+    data.write_text("text;kind;other\n" + "".join(lines))
+    shipped = Config().from_disk(config_path("textcat.cfg"), interpolate=False)
+    shipped["corpora"]["train"] |= {"label_column": "kind", "delimiter": ";"}
+    shipped.to_disk(config)
+    arguments = TrainingArguments(config=config)
+    found, _ = read_data(str(data), None, arguments)
+    assert found.labels == ["A", "B"]
+    # An option takes precedence.
+    options = ReadingOptions(label_column=("other",))
+    found, _ = read_data(DataSet((str(data),), options), None, arguments)
+    assert found.labels == ["x", "y"]

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from trainings import QUICK
 
-from trfcli_pipeline.data.records import read_records
+from trfcli_pipeline.data.reading import read_records
 from trfcli_pipeline.errors import ArgumentError, EncoderError, PipelineError
 from trfcli_pipeline.evaluation.classifier import find_classifier
 from trfcli_pipeline.evaluation.run import evaluate_classifier

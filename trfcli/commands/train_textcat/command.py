@@ -11,7 +11,14 @@ import typer
 
 from trfcli import console
 from trfcli.commands.train_textcat import messages
-from trfcli.options import batch_size_option, data_argument, device_option, pipeline_argument
+from trfcli.options import (
+    DataSet,
+    batch_size_option,
+    data_argument,
+    data_option,
+    device_option,
+    pipeline_argument,
+)
 
 _data = partial(typer.Option, rich_help_panel="Data and output", show_default=False)
 _training = partial(typer.Option, rich_help_panel="Training")
@@ -23,14 +30,16 @@ _interruptions = partial(typer.Option, rich_help_panel="Interruptions")
 def train_textcat(
     context: typer.Context,
     model: Annotated[str, pipeline_argument(metavar="MODEL", help="Directory of a pipeline.")],
-    train: Annotated[str, data_argument(metavar="TRAIN")],
+    train: Annotated[list[DataSet], data_argument(metavar="TRAIN")],
     dev: Annotated[
-        str | None,
-        _data(
+        DataSet | None,
+        data_option(
             "--dev",
             "-d",
             metavar="FILE",
+            rich_help_panel="Data and output",
             help="Labeled texts on which the best checkpoint is chosen.",
+            show_default=False,
         ),
     ] = None,
     output: Annotated[
@@ -217,8 +226,7 @@ def train_textcat(
       trf train ./model train.csv --dev dev.csv --epochs 5 --output ./trained
       trf train ./model train.csv --training.optimizer.trf_layer_decay 0.9
     """
-    from trfcli_pipeline.training import events
-    from trfcli_pipeline.training import train as task
+    from trfcli_pipeline.tasks.inputs import check_inputs
     from trfcli_pipeline.training.arguments import TrainingArguments
 
     target = Path(output or model)
@@ -227,27 +235,29 @@ def train_textcat(
     # Options have the names of the arguments.
     names = {each.name for each in fields(TrainingArguments)}
     chosen = {name: value for name, value in context.params.items() if name in names}
+    arguments = TrainingArguments(**chosen, overrides=context.obj)
+    data = DataSet.joined(train)
+    check_inputs(model, labeled=[data, dev])
+
+    from trfcli_pipeline.training import events
+    from trfcli_pipeline.training import train as task
+
     reported = task.train_textcat(
         model,
-        train,
+        data,
         dev=dev,
         output=output,
-        arguments=TrainingArguments(**chosen, overrides=context.obj),
+        arguments=arguments,
         resume=resume,
         force=force,
     )
-    with closing(reported), console.progress(0, "training", unit="steps") as bar:
+    with closing(reported):
         for event in reported:
             if not is_first_process():
                 continue
             match event:
                 case events.Planned():
                     messages.describe_plan(event, resume=resume)
-                    bar.reset(total=event.config.steps)
-                    bar.update(event.done_steps)
-                case events.Stepped():
-                    bar.set_postfix_str(f"loss {event.loss:.3f}", refresh=False)
-                    bar.update()
                 case events.Evaluated():
                     messages.describe_evaluation(event)
                 case events.Checkpointed():
@@ -257,7 +267,6 @@ def train_textcat(
                     )
                 case events.Finished():
                     console.if_interrupted(f"{target} was already saved")
-                    bar.close()
                     messages.describe_result(event)
 
 

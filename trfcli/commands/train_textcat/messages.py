@@ -6,28 +6,22 @@ from typing import TYPE_CHECKING
 from trfcli import console, wording
 
 if TYPE_CHECKING:
-    from trfcli_pipeline.training.config import TrainingConfig
+    from trfcli_pipeline.training.data import Data
     from trfcli_pipeline.training.events import Evaluated, Finished, Planned
 
-_COLUMNS = {"step": 6, "epoch": 6, "loss": 7, "accuracy": 8, "macro F": 7, "words/s": 7}
 _NOTES = {None: "", "score": "← best", "rate": "← kept", "last": "← kept", "only": "← kept"}
 
 
 def describe_plan(plan: "Planned", *, resume: bool) -> None:
     """Print what was read and what was decided."""
     config, data = plan.config, plan.data
-    total = sum(data.label_counts.values())
-    common = sorted(data.label_counts.items(), key=lambda item: -item[1])
-    shares = [f"{label} {wording.percent(count / total)}" for label, count in common]
-    kind = "exclusive" if config.exclusive else "multi-label"
     train = wording.plural(len(data.train), "text")
     if len(data.train) < data.n_available:
         train = f"{len(data.train):,} of {wording.plural(data.n_available, 'text')} (--max-texts)"
     console.good(
         f"{train} to train on, "
         f"{wording.thousands(len(data.dev))} {data.dev_origin}; "
-        f"{wording.plural(len(shares), 'label')}, {kind}: "
-        f"{wording.enumeration(shares)}"
+        f"{_labels(data, exclusive=config.exclusive)}"
     )
     for warning in plan.warnings:
         console.warn(warning)
@@ -36,8 +30,9 @@ def describe_plan(plan: "Planned", *, resume: bool) -> None:
     hardware = [plan.device.upper(), wording.plural(plan.threads, "thread")]
     if plan.precision != "fp32":
         hardware.append(plan.precision)
+    methods = [wording.learning_rates(config.trf_lr, config.learn_rate), *plan.methods]
     console.info(
-        f"{', '.join(hardware)}; {', '.join([_learning_rates(config), *plan.methods])}; "
+        f"{', '.join(hardware)}; {', '.join(methods)}; "
         f"batch size {config.batch_size}, {wording.plural(config.steps, 'step')}, "
         f"{wording.thousands(config.warmup_steps)} of them warm-up"
     )
@@ -50,25 +45,28 @@ def describe_plan(plan: "Planned", *, resume: bool) -> None:
     elif resume:
         console.info("No checkpoint to resume from: starting from the beginning")
     if plan.done_steps < config.steps:
-        console.progress_row(_COLUMNS.items())
+        console.progress_row(_columns(config.metric).items())
 
 
 def describe_evaluation(event: "Evaluated") -> None:
     """Print a row of the table that `describe_plan` began."""
-    cells = (
-        wording.thousands(event.step),
-        f"{event.epoch:.2f}",
-        f"{event.loss:.3f}",
-        f"{event.evaluation.accuracy:.3f}",
-        f"{event.evaluation.macro_f:.3f}",
-        wording.thousands(event.words_per_second),
-    )
-    row = zip(cells, _COLUMNS.values(), strict=True)
+    cells = {
+        _column_of(event.metric): f"{event.score:.3f}",
+        "step": wording.thousands(event.step),
+        "epoch": f"{event.epoch:.2f}",
+        "loss": f"{event.loss:.3f}",
+        "accuracy": f"{event.evaluation.accuracy:.3f}",
+        "macro F": f"{event.evaluation.macro_f:.3f}",
+        "words/s": wording.thousands(event.words_per_second),
+    }
+    row = [(cells[name], width) for name, width in _columns(event.metric).items()]
     console.progress_row(row, note=_NOTES[event.kept_because])
 
 
 def describe_result(finished: "Finished") -> None:
     """Print which weights were kept and why, where the pipeline is, and what to do next."""
+    from trfcli_pipeline.evaluation.metric_names import metric_name
+
     if finished.already_finished:
         console.info(f"This training had already finished; its result is {finished.path}")
     evaluations = finished.evaluations_without_improvement
@@ -77,8 +75,7 @@ def describe_result(finished: "Finished") -> None:
             f"Stopped early: no improvement for {wording.plural(evaluations, 'evaluation')} "
             "(--patience)"
         )
-    metric = finished.metric.replace("cats_", "").replace("_f", " F")
-    score = f"{metric} {finished.score:.3f}"
+    score = f"{metric_name(finished.metric)} {finished.score:.3f}"
     if finished.kept_because == "score":
         kept = f"Kept the model of step {finished.best_step:,}, the best on the dev set ({score})"
     elif finished.kept_because == "rate":
@@ -95,10 +92,29 @@ def describe_result(finished: "Finished") -> None:
     console.hint(f"Next: trf evaluate {shlex.quote(str(finished.path))} test.jsonl")
 
 
-def _learning_rates(config: "TrainingConfig") -> str:
-    from trfcli_pipeline.training.size_rules import format_rate
+def _labels(data: "Data", *, exclusive: bool) -> str:
+    """Number and kind of the labels, and the share of the training texts that has each."""
+    common = sorted(data.label_counts.items(), key=lambda item: -item[1])
+    shares = [(label, wording.percent(count / len(data.train))) for label, count in common]
+    number = wording.plural(len(shares), "label")
+    if exclusive:
+        found = [f"{label} {share}" for label, share in shares]
+        return f"{number}, exclusive: {wording.enumeration(found)}"
+    found = [f"{label} on {share}" for label, share in shares]
+    found[0] += " of texts"
+    if len(found) > 1:
+        number += ", several per text" if data.has_several_labels else ", at most one per text"
+    return f"{number}: {wording.enumeration(found)}"
 
-    head = f"{format_rate(config.learn_rate)} for the classifier"
-    if config.trf_lr is None:
-        return f"encoder frozen, learning rate {head}"
-    return f"learning rate {format_rate(config.trf_lr)} for the encoder, {head}"
+
+def _columns(metric: str) -> dict[str, int]:
+    """Name and width of each column, the metric that decides among them."""
+    columns = {"step": 6, "epoch": 6, "loss": 7, "accuracy": 8, "macro F": 7}
+    columns.setdefault(_column_of(metric), max(7, len(_column_of(metric))))
+    return {**columns, "words/s": 7}
+
+
+def _column_of(metric: str) -> str:
+    from trfcli_pipeline.evaluation.metric_names import metric_name
+
+    return "score" if "+" in metric else metric_name(metric)

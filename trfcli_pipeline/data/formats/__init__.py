@@ -4,81 +4,63 @@ A reader yields `(place, row)`. The place counts from 1: the line that the recor
 row if the file has no lines. The row is a JSON value (an object, a pair ...) that isn't validated
 yet. A row that can't be parsed is a `BadRowError`, so that reading can go on.
 
-Formats are read as streams, with two exceptions: a .json file with one list is loaded as text, and
+Formats are read as streams, with a few exceptions: a JSON file with one list is loaded as text, and
 a .spacy file as arrays. Memory is bounded: a line has at most 64 MiB, and a file that is loaded as
 a whole has at most 1 GiB, both uncompressed.
 """
 
-import gzip
-import sys
-import zlib
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from difflib import get_close_matches
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any, TypeVar
+from pathlib import Path, PurePath
 
-from trfcli_pipeline.data.files import kind_of_file
+from trfcli_pipeline.data.dataset import DEFAULT_OPTIONS, STDIN
+from trfcli_pipeline.data.formats.csv_writer import CsvWriter
+from trfcli_pipeline.data.formats.dialects import guess_dialect
 from trfcli_pipeline.data.formats.docbin import DOCBIN, DocBinWriter
-from trfcli_pipeline.data.formats.json import JSON, JSONL, JsonlWriter
-from trfcli_pipeline.data.formats.rows import COPY_AGAIN, Format, Rows, Writer
-from trfcli_pipeline.data.formats.tables import CSV, PARQUET, TSV, TableWriter
+from trfcli_pipeline.data.formats.fasttext import FASTTEXT, is_fasttext
+from trfcli_pipeline.data.formats.json import JSON, JSONL
+from trfcli_pipeline.data.formats.jsonl_writer import JsonlWriter
+from trfcli_pipeline.data.formats.parquet import PARQUET
+from trfcli_pipeline.data.formats.parquet_writer import ParquetWriter
+from trfcli_pipeline.data.formats.rows import Format
+from trfcli_pipeline.data.formats.spreadsheets import XLSX
+from trfcli_pipeline.data.formats.tables import CSV, TSV
 from trfcli_pipeline.data.formats.txt import TXT
+from trfcli_pipeline.data.formats.writing import Writer
+from trfcli_pipeline.data.formats.xlsx_writer import XlsxWriter
 from trfcli_pipeline.errors import DataError
 
-STDIN = "-"
 FORMATS = {
     ".jsonl": JSONL,
+    ".ndjson": JSONL,
     ".json": JSON,
     ".csv": CSV,
     ".tsv": TSV,
     ".parquet": PARQUET,
+    ".arrow": PARQUET,
+    ".xlsx": XLSX,
     ".spacy": DOCBIN,
     ".txt": TXT,
 }
 WRITERS: dict[str, Callable[[], Writer]] = {
     ".jsonl": JsonlWriter,
-    ".csv": partial(TableWriter, ","),
-    ".tsv": partial(TableWriter, "\t"),
+    ".csv": partial(CsvWriter, ","),
+    ".tsv": partial(CsvWriter, "\t"),
+    ".parquet": ParquetWriter,
+    ".xlsx": XlsxWriter,
     ".spacy": DocBinWriter,
 }
-
-_Known = TypeVar("_Known")
-
-
-def open_rows(path: Path | str, *, labeled: bool) -> tuple[str, Format, Rows]:
-    """Open a data file, and choose its format by suffix.
-
-    Returns:
-        The name of the file for messages, its format, and its rows, which are read lazily.
-
-    Raises:
-        DataError: There is no such file, its suffix is unknown, or the format has no labels though
-            they are needed. While reading: the file is damaged.
-    """
-    if str(path) == STDIN:
-        return "stdin", FORMATS[".jsonl"], _read(None, FORMATS[".jsonl"], "stdin")
-    path, name = Path(path), str(path)
-    try:
-        kind = kind_of_file(path)
-    except FileNotFoundError as error:
-        raise DataError(f"{name}: no such file", hint=_similar_file(path)) from error
-    except OSError as error:
-        raise _unreadable(name, error) from error
-    if kind == "a directory":
-        raise DataError(f"{name}: a directory, not a file", hint="Give the path of a file in it")
-    if kind is not None:
-        # Reading a named pipe waits for a writer, and a second time for ever.
-        raise DataError(
-            f"{name}: {kind}, not a file", hint="Use - to read from stdin, as in: trf ... - < FILE"
-        )
-    suffix, format = _by_suffix(path, FORMATS, "stdin")
-    if labeled and not format.has_labels:
-        usable = ", ".join(known for known, format in FORMATS.items() if format.has_labels)
-        problem = f"a {suffix} file has no labels, but labels are needed"
-        raise DataError(f"{name}: {problem}", hint=f"Use one of {usable}")
-    return name, format, _read(path, format, name)
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+# What the `datasets` library writes beside the data, and names of labels.
+_DESCRIPTIONS = {
+    "dataset_dict.json",
+    "dataset_info.json",
+    "dataset_infos.json",
+    "state.json",
+    "labels.json",
+    "labels.txt",
+}
+_STARTS = ((b"PAR1", PARQUET), (b"PK\x03\x04", XLSX), (b"{", JSONL), (b"[", JSON))
 
 
 def open_writer(path: Path | str) -> Writer:
@@ -86,56 +68,45 @@ def open_writer(path: Path | str) -> Writer:
 
     Raises:
         DataError: The suffix is unknown, or the format can only be read.
+        OutputError: A package for the format isn't installed.
     """
     if str(path) == STDIN:
         return JsonlWriter()
-    _, writer = _by_suffix(Path(path), WRITERS, "stdout")
-    return writer()
-
-
-def place_name(path: Path | str) -> str:
-    """What a place is called in the format of a file: "line", "row" or "doc"."""
-    if str(path) == STDIN:
-        return JSONL.place
-    return _by_suffix(Path(path), FORMATS, "stdin")[1].place
-
-
-def _read(path: Path | None, format: Format, name: str) -> Rows:
-    try:
-        with _open(path) as stream:
-            yield from format.read(stream, name)
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        problem = f"{name}: not a gzip file, or damaged ({error})"
-        raise DataError(problem, hint=COPY_AGAIN) from error
-    except OSError as error:
-        raise _unreadable(name, error) from error
-
-
-def _unreadable(name: str, error: OSError) -> DataError:
-    return DataError(f"{name}: can't be read ({error.strerror or error})")
-
-
-def _open(path: Path | None) -> Any:
-    if path is None:
-        if sys.stdin is None:
-            raise DataError("stdin: closed", hint="Give it a file: trf ... - < FILE")
-        return nullcontext(sys.stdin.buffer)
-    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
-
-
-def _by_suffix(path: Path, known: Mapping[str, _Known], stream: str) -> tuple[str, _Known]:
-    inner = path.with_suffix("") if path.suffix.lower() == ".gz" else path
-    suffix = inner.suffix.lower()
-    if suffix not in known:
+    suffix = suffix_of(Path(path))
+    if suffix not in WRITERS:
         problem = f'unknown suffix "{suffix}"' if suffix else "no suffix, so the format is unknown"
-        hint = f"Use {', '.join(known)}, optionally with .gz, or - for JSONL on {stream}"
+        hint = f"Use {', '.join(WRITERS)}, optionally with .gz, or - for JSONL on stdout"
         raise DataError(f"{path}: {problem}", hint=hint)
-    return suffix, known[suffix]
+    return WRITERS[suffix]()
 
 
-def _similar_file(path: Path) -> str | None:
-    if not path.parent.is_dir():
-        return f"There is no directory {path.parent}"
-    names = sorted(entry.name for entry in path.parent.iterdir())
-    close = get_close_matches(path.name, names, n=1)
-    return f"Did you mean {path.parent / close[0]}?" if close else None
+def suffix_of(path: PurePath) -> str:
+    """The suffix that names the format, before one that says how the file is compressed."""
+    inner = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+    return inner.suffix.lower()
+
+
+def is_data_name(path: PurePath) -> bool:
+    """Whether a file of a data set has texts, by its name, rather than a description of them."""
+    return suffix_of(path) in FORMATS and path.name not in _DESCRIPTIONS
+
+
+def format_of(name: str, suffix: str, sample: bytes) -> Format:
+    """Choose the format of a file by its suffix or, if that says nothing, by its content.
+
+    Raises:
+        DataError: Neither tells.
+    """
+    text = sample.decode("utf-8-sig", errors="replace")
+    if is_fasttext(text):
+        return FASTTEXT
+    if suffix in FORMATS:
+        return FORMATS[suffix]
+    for start, format in _STARTS:
+        if text.lstrip().encode().startswith(start) or sample.startswith(start):
+            return format
+    if "\0" not in text and guess_dialect(text, "", DEFAULT_OPTIONS).delimiter:
+        return CSV
+    problem = f'unknown suffix "{suffix}"' if suffix else "no suffix, so the format is unknown"
+    hint = f"Use {', '.join(FORMATS)}, optionally with .gz, or - for JSONL on stdin"
+    raise DataError(f"{name}: {problem}", hint=hint)

@@ -1,20 +1,23 @@
-"""Read .jsonl and .json files, and write .jsonl files."""
+"""Read .jsonl and .json files, and convert values to JSON."""
 
 import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from itertools import chain
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
+from trfcli_pipeline.data.formats.json_shapes import as_objects, expand
 from trfcli_pipeline.data.formats.rows import (
     LARGEST_WHOLE,
+    LONGEST_LINE,
     BadRowError,
     Format,
+    RawFile,
     Rows,
     bad_utf8,
     bounded_lines,
@@ -30,12 +33,34 @@ _NOT_ASCII = re.compile(r"[^\n -~]")
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _PAIR = re.compile(rb'\[\s*"([^"\\]|\\.)*"\s*,\s*\{.*\}\s*\]')
+_LINES = (".jsonl", ".ndjson")
 _JSONL_SHAPE = 'Each line is one record: {"text": ..., "label": ...}'
 _JSON_SHAPES = 'A .json file is one list, [{"text": ...}, ...], or has one record per line'
 
 
-def _read_jsonl(stream: IO[bytes], name: str) -> Rows:
-    return _records(bounded_lines(stream, name), _JSONL_SHAPE)
+def _read_json(file: RawFile, longest: int) -> Rows:
+    """Read one record per line, one list of records, or an object with a list in it.
+
+    The content decides, because many tools write one of these and give the file the suffix of
+    another.
+    """
+    raw_lines = bounded_lines(file.stream, file.name, longest=longest)
+    head: list[bytes] = []
+    for line in raw_lines:
+        head.append(line)
+        if line.strip(_BLANK):
+            break
+    first = head[-1].strip(_BLANK) if head else b""
+    if _is_list(first) or _is_incomplete(first):
+        yield from _read_values(read_whole(file.stream, file.name, b"".join(head)), file)
+        return
+    second = next(raw_lines, None)
+    rest = chain(head, [] if second is None else [second], raw_lines)
+    rows = _records(rest, _JSONL_SHAPE if file.suffix in _LINES else _JSON_SHAPES)
+    if second is None or not second.strip(_BLANK):
+        # One value: a record, or an object with a list of them.
+        rows = (each for row in rows for each in expand(*row, file))
+    yield from rows
 
 
 def _records(raw_lines: Iterable[bytes], advice: str) -> Rows:
@@ -50,45 +75,61 @@ def _records(raw_lines: Iterable[bytes], advice: str) -> Rows:
             yield number, row
 
 
-def _read_json(stream: IO[bytes], name: str) -> Rows:
-    # The list may be on one line.
-    raw_lines = bounded_lines(stream, name, longest=LARGEST_WHOLE)
-    head: list[bytes] = []
-    for line in raw_lines:
-        head.append(line)
-        if line.strip(_BLANK):
-            break
-    if head and _is_list(head[-1]):
-        yield from _read_json_list(read_whole(stream, name, b"".join(head)))
-    else:
-        # Many tools write one record per line and call the file .json.
-        yield from _records(chain(head, raw_lines), _JSON_SHAPES)
-
-
-def _is_list(first_line: bytes) -> bool:
+def _is_list(line: bytes) -> bool:
     """Whether a file starts with a list of records rather than with a pair."""
-    line = first_line.strip(_BLANK)
     return line.startswith(b"[") and _PAIR.fullmatch(line) is None
 
 
-def _read_json_list(data: bytes) -> Rows:
+def _is_incomplete(line: bytes) -> bool:
+    """Whether a value begins on this line, but doesn't end on it."""
+    if not line.startswith(b"{"):
+        return False
+    try:
+        text = line.decode()
+        _JSON.decode(text)
+    except json.JSONDecodeError as error:
+        return error.pos >= len(text)
+    except (ValueError, RecursionError):
+        pass
+    return False
+
+
+def _read_values(data: bytes, file: RawFile) -> Rows:
+    """Read the values of a file that has a list, or values that extend over several lines."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         yield data.count(b"\n", 0, error.start) + 1, bad_utf8(data[error.start])
         return
-    # Decode element by element, because json.loads doesn't tell on which line each one starts.
+    at = _end_of_space(text, 0)
+    if text[at] != "[":
+        values = list(_decode(text, at, is_list=False))
+        for line, value in values:
+            yield from expand(line, value, file) if len(values) == 1 else [(line, value)]
+        return
+    values = list(_decode(text, at))
+    if "\n" not in text.strip() and not any(isinstance(row, BadRowError) for _, row in values):
+        # Lines tell nothing.
+        file.place = "record"
+        values = [(number, row) for number, (_, row) in enumerate(values, start=1)]
+    yield from as_objects(values, file)
+
+
+def _decode(text: str, at: int, *, is_list: bool = True) -> Rows:
+    """Decode values one by one, because json.loads doesn't tell on which line each one starts."""
     line, counted = 1, 0
-    at = _end_of_space(text, _end_of_space(text, 0) + 1)
-    closed = text[at : at + 1] == "]"
+    if is_list:
+        at = _end_of_space(text, at + 1)
+    end = "]" if is_list else ""
+    closed = text[at : at + 1] == end
     try:
         while not closed:
             line, counted = line + text.count("\n", counted, at), at
             row, at = _JSON.raw_decode(text, at)
             yield line, row
             at = _end_of_space(text, at)
-            closed = text[at : at + 1] == "]"
-            if not closed:
+            closed = text[at : at + 1] == end
+            if not closed and is_list:
                 if text[at : at + 1] != ",":
                     raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
                 at = _end_of_space(text, at + 1)
@@ -115,29 +156,6 @@ def _bad_json(error: ValueError | RecursionError, advice: str | None = None) -> 
         case _:
             reason = "a number with too many digits"
     return BadRowError(f"not valid JSON ({reason})", advice=advice)
-
-
-class JsonlWriter:
-    """Writes one JSON object per line.
-
-    Numpy values become numbers and lists; other values without a JSON form, such as dates, become
-    strings.
-    """
-
-    streams = True
-    takes_docs = False
-
-    def __init__(self) -> None:
-        self.state: dict[str, Any] = {}
-        self.left_out: set[str] = set()
-
-    def add(self, batch: Iterable[Mapping[str, Any]]) -> bytes:
-        text = "".join(f"{to_json(row)}\n" for row in batch)
-        # Lone surrogates from the input are written as JSON escapes, such as \ud800.
-        return text.encode("utf-8", errors="backslashreplace")
-
-    def end(self) -> bytes:
-        return b""
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
@@ -188,5 +206,6 @@ def _finite(value: Any) -> Any:
     return value
 
 
-JSONL = Format(_read_jsonl)
-JSON = Format(_read_json)
+JSONL = Format(partial(_read_json, longest=LONGEST_LINE))
+# A list of records may be on one line.
+JSON = Format(partial(_read_json, longest=LARGEST_WHOLE), has_parts=True)

@@ -1,11 +1,13 @@
-"""What all formats share: the interfaces of readers and writers, and errors for bad rows."""
+"""What all readers share: their interface, and errors for bad rows."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
+from trfcli_pipeline.data.dataset import DEFAULT_OPTIONS, ReadingOptions
+from trfcli_pipeline.data.formats.remarks import Remarks
 from trfcli_pipeline.data.surrogates import without_surrogates
 from trfcli_pipeline.errors import DataError
 
@@ -21,35 +23,53 @@ LARGEST_WHOLE = 2**30
 
 
 class BadRowError(Exception):
-    """A bad row: what is wrong, and what to do about it."""
+    """A bad row: what is wrong, and what to do about it.
 
-    def __init__(self, reason: str, *, advice: str | None = None) -> None:
+    Attributes:
+        unlabeled: Whether it only lacks a text or a label.
+    """
+
+    def __init__(self, reason: str, *, advice: str | None = None, unlabeled: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.advice = advice
+        self.unlabeled = unlabeled
 
 
 Rows = Iterator[tuple[int, Any]]
 
 
-class Writer(Protocol):
-    """Converts rows to the bytes of an output file, batch by batch.
+@dataclass(slots=True)
+class RawFile:
+    """A file that is being read.
 
     Attributes:
-        streams: Whether `add` returns the bytes of each batch. If not, `end` returns all of them.
-        takes_docs: Whether a batch is a serialized DocBin rather than a list of rows.
-        state: What another writer needs to continue the file.
-        left_out: Keys of rows that the file has no column for.
+        name: Its name for messages.
+        stream: Its content, uncompressed, and as UTF-8 if the format is a text.
+        sample: The first MiB of the content.
+        labeled: Whether its labels are read.
+        options: What the user says about its layout.
+        remarks: What was guessed about it, and what is odd in it.
+        suffix: Suffix of its name, such as ".csv".
+        part: What of it to read, if it has several parts: a split, a sheet.
+        place: What a place in it is called: "line", "row", "doc" or "record". A reader may change
+            it before the first row.
+        columns: The columns of a table, in order; None if rows have keys of their own. A reader
+            sets it before the first row.
+        label_names: Names of the classes of integer columns, if the file says them.
     """
 
-    streams: bool
-    takes_docs: bool
-    state: dict[str, Any]
-    left_out: set[str]
-
-    def add(self, batch: Any) -> bytes: ...
-
-    def end(self) -> bytes: ...
+    name: str
+    stream: IO[bytes]
+    sample: bytes = b""
+    labeled: bool = True
+    options: ReadingOptions = DEFAULT_OPTIONS
+    remarks: Remarks = field(default_factory=lambda: Remarks("file"))
+    suffix: str = ""
+    part: str | None = None
+    place: str = "line"
+    columns: list[str] | None = None
+    label_names: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +77,16 @@ class Format:
     """A file format to read.
 
     Attributes:
-        read: Takes the open file and its name for messages, and yields
-            `(place, row or BadRowError)`.
+        read: Yields `(place, row or BadRowError)` for each row of a file.
         place: What a place is called: "line", "row" or "doc".
-        has_labels: Whether records can have labels.
+        is_text: Whether its files are text, in some encoding.
+        has_parts: Whether a file may have several parts, of which one is read.
     """
 
-    read: Callable[[IO[bytes], str], Rows]
+    read: Callable[[RawFile], Rows]
     place: str = "line"
-    has_labels: bool = True
+    is_text: bool = True
+    has_parts: bool = False
 
 
 def quoted(name: str) -> str:
@@ -113,7 +134,7 @@ def read_whole(stream: IO[bytes], name: str, start: bytes = b"") -> bytes:
     Raises:
         DataError: It is larger than 1 GiB.
     """
-    data = start + stream.read(LARGEST_WHOLE + 1 - len(start))
+    data = start + stream.read(max(0, LARGEST_WHOLE + 1 - len(start)))
     check_whole(len(data), name)
     return data
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from trfcli_pipeline.data.dataset import DataSource, as_dataset
 from trfcli_pipeline.data.files import is_same_file
 from trfcli_pipeline.data.outputs import spaces, staging
 from trfcli_pipeline.data.outputs.claims import claimed
@@ -55,7 +56,7 @@ def open_directory(
     *,
     force: bool,
     models: Collection[str | Path] = (),
-    data: Collection[str | Path | None] = (),
+    data: Collection[DataSource | None] = (),
     in_place: bool = False,
 ) -> Iterator[OutputDirectory]:
     """Claim a directory for writing: lock it, and check it before any work.
@@ -82,7 +83,8 @@ def open_directory(
         own = _check_content(target, shown, kind, force=force)
         for each in data:
             if each is not None:
-                _check_data(target, shown, Path(each).expanduser(), own)
+                for file in as_dataset(each).paths():
+                    _check_data(target, shown, file.expanduser(), own)
         yield OutputDirectory(target, own)
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from trfcli_pipeline.data.dataset import DataSource, as_dataset
 from trfcli_pipeline.data.files import is_same_file
 from trfcli_pipeline.data.outputs.claims import claimed
 from trfcli_pipeline.data.outputs.manifest import list_files, read_manifest
@@ -52,7 +53,7 @@ def open_file(
     kind: FileKind,
     *,
     models: Collection[str | Path] = (),
-    data: Collection[str | Path | None] = (),
+    data: Collection[DataSource | None] = (),
 ) -> Iterator[OutputFile]:
     """Claim a file for writing: lock it, and check it before any work.
 
@@ -108,7 +109,7 @@ def check_inputs(
     path: Path,
     *,
     models: Collection[str | Path] = (),
-    data: Collection[str | Path | None] = (),
+    data: Collection[DataSource | None] = (),
 ) -> None:
     """Check that an output file is none of the inputs, under whatever name.
 
@@ -119,7 +120,8 @@ def check_inputs(
     if not target.exists():
         return
     for each in data:
-        if each is not None and is_same_file(Path(each).expanduser(), target):
+        paths = [] if each is None else as_dataset(each).paths()
+        if any(is_same_file(input_.expanduser(), target) for input_ in paths):
             raise OutputError(f"{path}: is the input", hint="Choose another file")
     for model in models:
         folder = Path(model).expanduser()

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
+from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.data.outputs import spaces
 from trfcli_pipeline.data.outputs.claims import claimed
 from trfcli_pipeline.data.outputs.files import FileKind, check_file, check_inputs, check_kind
@@ -53,7 +54,7 @@ class ResumableFile:
         kind: FileKind | None = None,
         optional: bool = False,
         models: Collection[str | Path] = (),
-        data: Collection[str | Path | None] = (),
+        data: Collection[DataSource | None] = (),
     ) -> None:
         self.name = str(target)
         # Replace the file that a symbolic link points to, and keep the link.

@@ -55,6 +55,7 @@ def test_tables_of_scores_and_confusions(run: Run, workspace: Path) -> None:
         "        BAD   GOOD",
         " BAD      6      0",
         " GOOD     0      6",
+        " All 12 texts right, but 12 texts are too few to rely on.",
     ]
 
 
@@ -66,11 +67,12 @@ def test_mistakes_are_shown_with_their_line_number(run: Run, workspace: Path, wr
     )
     result = run("evaluate", "exclusive", "odd.jsonl")
     assert result.exit_code == 0
-    *_, of_bad, of_good, title, mistake = result.stdout.splitlines()
+    *_, of_bad, of_good, title, mistake, summary = result.stdout.splitlines()
     assert of_bad.split() == ["BAD", "6", "1"]
     assert of_good.split() == ["GOOD", "0", "6"]
     assert title == " Most confident mistakes:"
     shown = f"{GOOD} {CONTROLS}".replace("\x1b", r"\x1b")[:59]
+    assert summary == " 12 of 13 texts right, but 13 texts are too few to rely on."
     assert mistake.startswith(f'  line 14 "{shown}…" is BAD, predicted GOOD ')
     assert "\x1b" not in result.stdout
 
@@ -80,7 +82,7 @@ def test_most_and_least_confident_mistakes_are_sorted(
 ) -> None:
     flipped = {"BAD": "GOOD", "GOOD": "BAD"}
     write(workspace / "flipped.jsonl", [{**r, "label": flipped[r["label"]]} for r in TEXTS])
-    lines = run("evaluate", "exclusive", "flipped.jsonl").stdout.splitlines()
+    *lines, _ = run("evaluate", "exclusive", "flipped.jsonl").stdout.splitlines()
     most, least = (
         lines.index(" Most confident mistakes:"),
         lines.index(" Least confident mistakes:"),
@@ -122,6 +124,8 @@ def test_json_has_the_documented_keys(run: Run, workspace: Path) -> None:
     assert metrics["n_texts"] == 12
     assert metrics["speed"] > 0
     assert metrics["confusion_matrix"] == [[6, 0], [0, 6]]
+    assert (metrics["n_correct"], metrics["weakest_label"]) == (12, None)
+    assert metrics["summary"].startswith("All 12 texts right")
 
 
 def test_json_agrees_with_spacy(run: Run, workspace: Path, write: Write) -> None:

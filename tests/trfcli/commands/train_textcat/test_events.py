@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from train_command import Run
 
+from trfcli_pipeline.tasks import inputs
 from trfcli_pipeline.training import train as task
 from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.events import (
@@ -38,6 +39,8 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> Replayed:
             yield from events
 
         monkeypatch.setattr(task, "train_textcat", train_textcat)
+        # There are no such files.
+        monkeypatch.setattr(inputs, "check_inputs", lambda *_, **__: None)
         return asked
 
     return replay
@@ -50,14 +53,16 @@ CONFIG = SimpleNamespace(
     batch_size=32,
     steps=4240,
     warmup_steps=1042,
+    metric="cats_micro_f",
     decisions=["first decision (--option)", "second decision"],
 )
 DATA = SimpleNamespace(
     train=range(4517),
     n_available=4517,
+    has_several_labels=True,
     dev=range(1501),
     dev_origin="in the dev set (dev.csv)",
-    label_counts={"A": 1, "B": 2, "C": 3, "D": 4, "E": 5, "F": 6, "G": 7, "H": 72},
+    label_counts={"A": 1, "B": 2, "C": 3, "D": 40, "E": 50, "F": 600, "G": 700, "H": 4000},
 )
 PLAN = Planned(
     CONFIG,  # type: ignore[arg-type]
@@ -83,9 +88,13 @@ FINISHED = Finished(
 )
 
 
-def evaluated(step: int, reason: KeepReason | None) -> Evaluated:
+def changed(facts: SimpleNamespace, **values: Any) -> Any:
+    return SimpleNamespace(**vars(facts) | values)
+
+
+def evaluated(step: int, reason: KeepReason | None, *, metric: str = "cats_micro_f") -> Evaluated:
     scores = SimpleNamespace(accuracy=0.98249, macro_f=0.9605)
-    return Evaluated(step, step / 1410, 0.04151, 13_409.7, 0.9605, scores, reason)  # type: ignore[arg-type]
+    return Evaluated(step, step / 1410, 0.04151, 13_409.7, metric, 0.9745, scores, reason)  # type: ignore[arg-type]
 
 
 def test_events_are_shown(run: Run, replayed: Replayed) -> None:
@@ -101,8 +110,8 @@ def test_events_are_shown(run: Run, replayed: Replayed) -> None:
     assert result.exit_code == 0
     assert result.stdout == ""
     assert result.stderr.splitlines() == [
-        "✔ 4,517 texts to train on, 1,501 in the dev set (dev.csv); 8 labels, multi-label: "
-        "H 72.0 %, G 7.0 %, F 6.0 %, E 5.0 %, D 4.0 % and 3 more",
+        "✔ 4,517 texts to train on, 1,501 in the dev set (dev.csv); 8 labels, several per text: "
+        "H on 88.6 % of texts, G on 15.5 %, F on 13.3 %, E on 1.1 %, D on 0.9 % and 3 more",
         "⚠ one thing",
         "⚠ another",
         "ℹ first decision (--option)",
@@ -110,17 +119,52 @@ def test_events_are_shown(run: Run, replayed: Replayed) -> None:
         "ℹ MPS, 1 thread; learning rate 5e-5 for the encoder, 1e-3 for the classifier; "
         "batch size 32, 4,240 steps, 1,042 of them warm-up",
         "ℹ Encoder input: single sentences; 21 wordpieces per text on average; new classifier",
-        "   step   epoch     loss  accuracy  macro F  words/s",
-        "  1,410    1.00    0.042     0.982    0.961   13,410  ← best",
-        "  2,820    2.00    0.042     0.982    0.961   13,410",
+        "   step   epoch     loss  accuracy  macro F  micro F  words/s",
+        "  1,410    1.00    0.042     0.982    0.961    0.975   13,410  ← best",
+        "  2,820    2.00    0.042     0.982    0.961    0.975   13,410",
         "✔ Kept the model of step 2,820, the best on the dev set (micro F 0.974). Saved to trained",
         "  Next: trf evaluate trained test.jsonl",
     ]
 
 
+@pytest.mark.parametrize(
+    ("counts", "several", "stated"),
+    [
+        ({"A": 40, "B": 30}, True, "2 labels, several per text: A on 40.0 % of texts, B on 30.0 %"),
+        ({"A": 40, "B": 30}, False, "2 labels, at most one per text: A on 40.0 % of texts, B on 3"),
+        ({"only": 50}, False, "1 label: only on 50.0 % of texts\n"),
+    ],
+)
+def test_shares_of_labels_are_shares_of_texts(
+    run: Run, replayed: Replayed, counts: dict[str, int], several: bool, stated: str
+) -> None:
+    data = changed(DATA, train=range(100), label_counts=counts, has_several_labels=several)
+    replayed(replace(PLAN, data=data), FINISHED)
+    assert f"; {stated}" in run("train", "model", "train.csv").stderr
+
+
+@pytest.mark.parametrize(
+    ("metric", "columns", "cells"),
+    [
+        ("accuracy", "accuracy macro F words/s", "0.982 0.961 13,410"),
+        ("cats_macro_f", "accuracy macro F words/s", "0.982 0.961 13,410"),
+        ("cats_macro_auc", "accuracy macro F macro AUC words/s", "0.982 0.961 0.975 13,410"),
+        ("accuracy + ece", "accuracy macro F score words/s", "0.982 0.961 0.975 13,410"),
+    ],
+)
+def test_metric_that_decides_is_among_the_columns(
+    run: Run, replayed: Replayed, metric: str, columns: str, cells: str
+) -> None:
+    plan = replace(PLAN, config=changed(CONFIG, metric=metric))
+    replayed(plan, evaluated(1410, None, metric=metric), FINISHED)
+    header, row = run("train", "model", "train.csv").stderr.splitlines()[-4:-2]
+    assert header.split() == ["step", "epoch", "loss", *columns.split()]
+    assert row.split() == ["1,410", "1.00", "0.042", *cells.split()]
+    assert len(header) == len(row)
+
+
 def test_texts_that_were_left_out_are_shown(run: Run, replayed: Replayed) -> None:
-    drawn = SimpleNamespace(**vars(DATA) | {"train": range(600)})
-    replayed(replace(PLAN, data=drawn), FINISHED)
+    replayed(replace(PLAN, data=changed(DATA, train=range(600))), FINISHED)
     assert (
         "✔ 600 of 4,517 texts (--max-texts) to train on, 1,501 in the dev set"
         in run("train", "model", "train.csv").stderr
@@ -137,7 +181,7 @@ def test_precision_and_methods_are_shown(run: Run, replayed: Replayed) -> None:
 
 
 def test_frozen_encoder_has_no_learning_rate(run: Run, replayed: Replayed) -> None:
-    replayed(replace(PLAN, config=SimpleNamespace(**vars(CONFIG) | {"trf_lr": None})), FINISHED)
+    replayed(replace(PLAN, config=changed(CONFIG, trf_lr=None)), FINISHED)
     stderr = run("train", "model", "train.csv").stderr
     assert "; encoder frozen, learning rate 1e-3 for the classifier; batch size" in stderr
 
@@ -232,13 +276,13 @@ def test_each_option_is_passed_on(
 ) -> None:
     asked = replayed(PLAN, FINISHED)
     assert run("train", "model", "train.csv", *options).exit_code == 0
-    changed = {} if name is None else {name: value}
+    given = {} if name is None else {name: value}
     assert asked == {
         "model": "model",
         "train": "train.csv",
         "dev": None,
         "output": None,
-        "arguments": TrainingArguments(**changed),  # type: ignore[arg-type]
+        "arguments": TrainingArguments(**given),  # type: ignore[arg-type]
         "resume": False,
         "force": False,
     }

@@ -79,7 +79,7 @@ def test_options_reach_the_saved_pipeline(run: Run, workspace: Path, digest: Dig
     )
     assert result.exit_code == 0
     shown = "✔ 12 of 24 texts (--max-texts) to train on, 2 in the dev set (dev.jsonl); 2 labels, "
-    assert f"{shown}multi-label" in result.stderr
+    assert f"{shown}at most one per text: " in result.stderr
     assert "learning rate 2e-5 for the encoder" in result.stderr
     assert "batch size 4, 3 steps" in result.stderr
     assert [cells[0] for cells in rows_of(result.stderr)] == ["2", "3"]
@@ -99,6 +99,18 @@ def test_options_reach_the_saved_pipeline(run: Run, workspace: Path, digest: Dig
         "device": "cpu",
     }
     assert {name: facts[name] for name in expected} == expected
+    assert facts["chosen"] == {
+        "exclusive": False,
+        "architecture": "softmax_class_vector",
+        "max_texts": 12,
+        "epochs": 1,
+        "batch_size": 4,
+        "learn_rate": 2e-5,
+        "patience": 5,
+        "eval_every": 2,
+        "seed": 7,
+        "device": "cpu",
+    }
     assert facts["data"] == {
         name: hashlib.sha256((workspace / name).read_bytes()).hexdigest()
         for name in ("train.jsonl", "dev.jsonl")
@@ -193,7 +205,9 @@ def test_multi_label_data_is_recognized(run: Run, workspace: Path, fast: str, wr
         "--freeze-encoder",
     )
     assert result.exit_code == 0
-    assert "; 2 labels, multi-label: BAD " in result.stderr
+    assert "; 2 labels, several per text: BAD on 55.6 % of texts, GOOD on 55.6 %\n" in (
+        result.stderr
+    )
     assert training_of(workspace / "model")["exclusive_classes"] is False
 
 
@@ -255,4 +269,6 @@ def test_overrides_reach_the_saved_pipeline(run: Run, workspace: Path) -> None:
     assert config["training"]["optimizer"]["trf_lr"] == 1e-5
     assert config["training"]["optimizer"]["trf_layer_decay"] == 0.5
     assert config["components"]["trf_textcat"]["focal_gamma"] == 1.5
-    assert training_of(workspace / "model")["overrides"] == overrides
+    facts = training_of(workspace / "model")
+    assert facts["overrides"] == overrides
+    assert facts["chosen"] == {"epochs": 1, **overrides}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from trfcli_pipeline.data.formats import docbin, rows
-from trfcli_pipeline.data.records import iter_records
+from trfcli_pipeline.data.reading import Reading
 from trfcli_pipeline.errors import DataError
 
 MIB = 2**20
@@ -21,7 +21,7 @@ MEMBER = gzip.compress(b"a" * MIB, mtime=0)
 
 def problem_of(path: Path) -> str:
     with pytest.raises(DataError) as caught:
-        list(iter_records(path, labeled=False))
+        list(Reading(path, labeled=False))
     assert caught.value.hint
     return caught.value.message
 
@@ -52,7 +52,7 @@ def test_longest_line_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     line = b"a" * 99 + b"\n"
     monkeypatch.setattr(rows.bounded_lines, "__kwdefaults__", {"longest": 100})
     (tmp_path / "a.txt").write_bytes(line * 3)
-    assert len(list(iter_records(tmp_path / "a.txt", labeled=False))) == 3
+    assert len(list(Reading(tmp_path / "a.txt", labeled=False))) == 3
     (tmp_path / "a.txt").write_bytes(line * 2 + b"a" + line)
     assert "a.txt, line 3: longer than" in problem_of(tmp_path / "a.txt")
 
@@ -112,14 +112,14 @@ def test_what_is_not_a_file_is_not_opened(
 ) -> None:
     make(tmp_path / "a.jsonl")
     with pytest.raises(DataError) as caught:
-        iter_records(tmp_path / "a.jsonl", labeled=False)
+        Reading(tmp_path / "a.jsonl", labeled=False)
     assert caught.value.message == f"{tmp_path / 'a.jsonl'}: {problem}"
 
 
 def test_closed_stdin_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(DataError, match="stdin: closed"):
-        list(iter_records("-", labeled=False))
+        list(Reading("-", labeled=False))
 
 
 def test_rest_of_a_whole_file_is_read_with_its_start() -> None:

@@ -8,14 +8,15 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
-from trfcli_pipeline.data.formats import FORMATS, WRITERS, open_rows, open_writer, place_name
+from trfcli_pipeline.data.formats import FORMATS, WRITERS, open_writer
+from trfcli_pipeline.data.formats.csv_writer import CsvWriter
 from trfcli_pipeline.data.formats.docbin import DocBinWriter
-from trfcli_pipeline.data.formats.json import JsonlWriter
-from trfcli_pipeline.data.formats.tables import TableWriter
+from trfcli_pipeline.data.formats.jsonl_writer import JsonlWriter
+from trfcli_pipeline.data.reading import Reading
 from trfcli_pipeline.errors import DataError
 
 N_ROWS = 4000
-TEXT = "a text of some length, " * 10
+TEXT = "a text of some length, " * 200
 
 
 def lines(row: str) -> Callable[[Path], object]:
@@ -54,10 +55,10 @@ def test_reading_takes_little_memory(
     path = tmp_path / name
     write(path)
     # Import and set up everything before measuring.
-    next(open_rows(path, labeled=False)[2])
+    next(iter(Reading(path, labeled=False)))
     tracemalloc.start()
     try:
-        number = sum(1 for _ in open_rows(path, labeled=False)[2])
+        number = sum(1 for _ in Reading(path, labeled=False))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -67,12 +68,11 @@ def test_reading_takes_little_memory(
 
 
 def test_name_of_places_in_every_format() -> None:
-    assert {suffix: place_name(f"a{suffix}.gz") for suffix in FORMATS} == {
+    assert {suffix: format.place for suffix, format in FORMATS.items()} == {
         **dict.fromkeys(FORMATS, "line"),
-        ".parquet": "row",
+        **dict.fromkeys((".parquet", ".xlsx"), "row"),
         ".spacy": "doc",
     }
-    assert place_name("-") == "line"
 
 
 def test_writer_is_chosen_by_suffix() -> None:
@@ -80,15 +80,15 @@ def test_writer_is_chosen_by_suffix() -> None:
     assert isinstance(open_writer("a.JSONL.gz"), JsonlWriter)
     assert isinstance(open_writer("a.spacy"), DocBinWriter)
     table = open_writer("a.tsv.gz")
-    assert isinstance(table, TableWriter)
+    assert isinstance(table, CsvWriter)
     assert table.delimiter == "\t"
-    assert set(WRITERS) < set(FORMATS)
+    assert set(WRITERS) - {".xlsx"} < set(FORMATS)
 
 
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("a.parquet", 'unknown suffix ".parquet"'),
+        ("a.txt", 'unknown suffix ".txt"'),
         ("a", "no suffix, so the format is unknown"),
         ("a.gz", "no suffix, so the format is unknown"),
     ],
@@ -98,5 +98,6 @@ def test_formats_that_cannot_be_written(name: str, problem: str) -> None:
         open_writer(name)
     assert caught.value.message == f"{name}: {problem}"
     assert caught.value.hint == (
-        "Use .jsonl, .csv, .tsv, .spacy, optionally with .gz, or - for JSONL on stdout"
+        "Use .jsonl, .csv, .tsv, .parquet, .xlsx, .spacy, optionally with .gz, "
+        "or - for JSONL on stdout"
     )

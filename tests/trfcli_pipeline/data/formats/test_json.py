@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trfcli_pipeline.data.formats.json import JsonlWriter
-from trfcli_pipeline.data.records import read_records
+from trfcli_pipeline.data.formats.jsonl_writer import JsonlWriter
+from trfcli_pipeline.data.reading import read_records
 from trfcli_pipeline.errors import DataError
 
 texts = st.text(
@@ -40,7 +40,7 @@ def test_written_rows_round_trip_with_all_keys(
     path = directory / "written.jsonl"
     path.write_bytes(JsonlWriter().add({"text": text, **extra} for text, extra in rows))
     records = read_records(path, labeled=False)
-    assert [(record.text, record.extra) for record in records] == rows
+    assert [record.row for record in records] == [{"text": text, **extra} for text, extra in rows]
     assert [record.line for record in records] == list(range(1, len(rows) + 1))
 
 

@@ -37,7 +37,7 @@ def test_error_names_the_text_that_is_too_long(model: str, monkeypatch: pytest.M
     [
         (["nowhere", "in.jsonl", "out.jsonl"], {}, "nowhere: "),
         (["model", "no.jsonl", "out.jsonl"], {}, "no.jsonl: no such file"),
-        (["model", "in.jsonl", "out.parquet"], {}, 'out.parquet: unknown suffix ".parquet"'),
+        (["model", "in.jsonl", "out.txt"], {}, 'out.txt: unknown suffix ".txt"'),
         (["model", "in.jsonl", "in.jsonl"], {}, "in.jsonl: is the input"),
         (["model", "in.jsonl", "no/out.jsonl"], {}, "no: "),
         (["model", "in.jsonl", "out.jsonl"], {"device": "warp"}, "warp: not a device"),

@@ -1,4 +1,3 @@
-import csv
 import gzip
 import io
 import json
@@ -9,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import spacy
-from annotating import RECORDS, TEXTS, read, run, stdin, write
+from annotating import RECORDS, TEXTS, read, run, stdin
 from spacy.tokens import DocBin
 
-from trfcli_pipeline.data.records import read_records
+from trfcli_pipeline.data.reading import read_records
 from trfcli_pipeline.errors import OutputError
 from trfcli_pipeline.tasks import annotation_batches
 from trfcli_pipeline.tasks.annotate import (
@@ -57,50 +56,15 @@ def test_output_does_not_depend_on_the_number_of_processes(model: str, name: str
 def test_output_can_be_used_for_training(model: str) -> None:
     run(model, "in.jsonl", "out.jsonl")
     rows = read("out.jsonl")
-    for suffix in (".csv", ".tsv.gz", ".spacy", ".jsonl.gz"):
+    for suffix in (".csv", ".tsv.gz", ".parquet", ".xlsx", ".spacy", ".jsonl.gz"):
         run(model, "in.jsonl", f"out{suffix}")
-    for suffix in (".jsonl", ".jsonl.gz", ".csv", ".tsv.gz"):
+    for suffix in (".jsonl", ".jsonl.gz", ".csv", ".tsv.gz", ".parquet", ".xlsx"):
         records = read_records(f"out{suffix}", labeled=True)
         assert [record.text for record in records] == TEXTS
         assert [sorted(record.labels) for record in records] == [row["labels"] for row in rows]
     docs = list(DocBin().from_disk("out.spacy").get_docs(spacy.blank("en").vocab))
     assert [doc.text for doc in docs] == TEXTS
     assert [len(doc.ents) for doc in docs] == [len(row["ents"]) for row in rows]
-
-
-def test_table_has_a_column_per_key_and_score(model: str) -> None:
-    run(model, "in.jsonl", "out.csv")
-    with Path("out.csv").open(newline="", encoding="utf-8") as stream:
-        header, first, *_ = csv.reader(stream)
-    assert header == ["text", "id", "labels", "ents", "score_BAD", "score_GOOD"]
-    assert first[:2] == [TEXTS[0], "0"]
-    assert json.loads(first[3]) == []
-
-
-def test_keys_without_a_column_are_reported(model: str) -> None:
-    write("in.jsonl", [{"text": "a"}, {"text": "b", "mood": "sad"}])
-    *_, finished = run(model, "in.jsonl", "out.csv")
-    assert isinstance(finished, AnnotationFinished)
-    assert finished.left_out == ["mood"]
-
-
-def test_labels_of_the_input_get_a_prefix(model: str) -> None:
-    rows = [
-        {"text": "a", "label": "HAM", "ents": "none", "id": 1},
-        ["b", {"cats": {"SPAM": 1.0}}],
-        {"text": "c", "labels": ["X"], "input_labels": ["FIRST"]},
-    ]
-    write("in.jsonl", rows)
-    run(model, "in.jsonl", "out.jsonl")
-    found = [
-        {key: value for key, value in row.items() if key not in ("text", "cats", "labels", "ents")}
-        for row in read("out.jsonl")
-    ]
-    assert found == [
-        {"input_label": "HAM", "input_ents": "none", "id": 1},
-        {"input_cats": {"SPAM": 1.0}},
-        {"input_labels": ["FIRST"]},
-    ]
 
 
 def test_stdin_to_stdout(model: str, monkeypatch: pytest.MonkeyPatch) -> None:

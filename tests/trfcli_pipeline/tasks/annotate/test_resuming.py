@@ -92,10 +92,11 @@ def test_annotated_texts_are_kept_if_the_pipeline_fails(model: str, n_process: i
     assert state["state"]["texts"] == 16
 
 
-def test_docbin_cannot_be_resumed(model: str) -> None:
-    with pytest.raises(OutputError, match="it is only written at the end"):
-        run(model, "in.jsonl", "out.spacy", resume=True)
-    interrupt(model, "in.jsonl", "out.spacy", batches=2, batch_size=4)
+@pytest.mark.parametrize("name", ["out.spacy", "out.parquet", "out.xlsx"])
+def test_some_formats_cannot_be_resumed(model: str, name: str) -> None:
+    with pytest.raises(OutputError, match="files of this format can't be resumed"):
+        run(model, "in.jsonl", name, resume=True)
+    interrupt(model, "in.jsonl", name, batches=2, batch_size=4)
     assert os.listdir() == ["in.jsonl"]
 
 

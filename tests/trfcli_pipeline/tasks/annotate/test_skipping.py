@@ -186,7 +186,7 @@ def test_other_formats(picky: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"texts": "x"}, {"texts": -1}, {"labels": []}, {"writer": None}, {"model": None}],
+    [{"texts": "x"}, {"texts": -1}, {"labels": []}, {"columns": {}}, {"model": None}],
     ids=str,
 )
 def test_state_without_its_parts_is_an_error(model: str, change: dict[str, Any]) -> None:

@@ -1,0 +1,122 @@
+"""Tables as people have them."""
+
+from data_cases import (
+    BITS,
+    CLASSES,
+    LABELS,
+    NUMBERED,
+    PLAIN,
+    SPAM,
+    TEXTS,
+    TSV,
+    UNQUOTED,
+    WRAPPED,
+    Case,
+    arrow,
+    parquet,
+    table,
+)
+from data_files import as_xlsx
+
+from trfcli_pipeline.data.dataset import ReadingOptions
+
+TABLES = [
+    Case("headcase.csv", table(("Text", "Label"), TEXTS, LABELS), SPAM, 'the text is in "Text"'),
+    Case("sentence.csv", table(("sentence", "label"), TEXTS, LABELS), SPAM, '"sentence"'),
+    Case("sst.tsv", table(("sentence", "label"), TEXTS, BITS, delimiter="\t"), NUMBERED, "0, 1"),
+    Case("doccano.csv", table(("id", "data", "label"), BITS, TEXTS, LABELS), SPAM, '"data"'),
+    Case(
+        "tickets.csv",
+        table(("Ticket ID", "Description", "Category"), BITS, TEXTS, LABELS, delimiter=";"),
+        SPAM,
+        "separated by semicolons",
+    ),
+    Case("sep.csv", b"sep=;\r\n" + table(("text", "label"), TEXTS, LABELS, delimiter=";"), SPAM),
+    Case("bars.csv", table(("text", "label"), TEXTS, LABELS, delimiter="|"), SPAM, "vertical bars"),
+    Case("bom.csv", b"\xef\xbb\xbf" + PLAIN, SPAM),
+    Case("noheader.csv", table(None, TEXTS, LABELS), SPAM, "no header"),
+    Case("agnews.csv", table(None, BITS, TEXTS), NUMBERED, "column_1 to column_2"),
+    Case("v.csv", table(("v1", "v2", "", ""), LABELS, TEXTS, [""] * 6, [""] * 6), SPAM, '"v2"'),
+    Case(
+        "title.csv",
+        table(("Class Index", "Title", "Description"), LABELS, ["A title"] * 6, TEXTS),
+        [(f"A title\n\n{text}", [label]) for text, label in zip(TEXTS, LABELS, strict=True)],
+        '"Title" and "Description"',
+    ),
+    Case(
+        "pairs.csv",
+        table(("text_a", "text_b", "labels"), TEXTS, LABELS, LABELS),
+        [(f"{text} ||| {label}", [label]) for text, label in zip(TEXTS, LABELS, strict=True)],
+        'joined by "|||"',
+    ),
+    Case("utf16.csv", PLAIN.decode().encode("utf-16"), SPAM),
+    Case(
+        "excel.txt",
+        table(("text", "label"), TEXTS, LABELS, delimiter="\t").decode().encode("utf-16"),
+        SPAM,
+    ),
+    Case(
+        "cp1252.csv",
+        PLAIN.replace(b"Joking", b"caf\xe9"),
+        [(text.replace("Joking", "café"), labels) for text, labels in SPAM],
+        "cp1252",
+    ),
+    Case("mac.csv", PLAIN.replace(b"\r\n", b"\r"), SPAM, "old Macs"),
+    Case(
+        "unquoted.tsv",
+        f"text\tlabel\n{TSV}".encode(),
+        [(text, [label]) for text, label in zip(UNQUOTED, LABELS, strict=True)],
+        "quotes are read as part of the text",
+    ),
+    Case(
+        "quoted.tsv",
+        b'text\tlabel\n"Wow" she said\tHAM\n"Oh" he said\tSPAM\n"No" they\tHAM\n',
+        [('"Wow" she said', ["HAM"]), ('"Oh" he said', ["SPAM"]), ('"No" they', ["HAM"])],
+        "quotes are read as part of the text",
+    ),
+    Case(
+        "backslash.csv",
+        b'text,label\n"a \\"quoted\\" thing, yes",HAM\n"no, thanks",SPAM\n"yes, a",HAM\n',
+        [('a "quoted" thing, yes', ["HAM"]), ("no, thanks", ["SPAM"]), ("yes, a", ["HAM"])],
+        "quotes in cells",
+    ),
+    Case(
+        "wrapped.csv",
+        "".join(f"{text},{labels[0]}\n" for text, labels in WRAPPED)
+        .join(["text,label\n", ""])
+        .encode(),
+        WRAPPED,
+        "joined from several lines",
+    ),
+    Case("blank.csv", PLAIN.replace(b"\r\nU dun", b"\r\n,\r\nU dun"), SPAM, "without values"),
+    Case("footer.csv", PLAIN + b"\nTotal,6\n", SPAM, "line 9: left out"),
+    Case("psql.csv", PLAIN + b"(6 rows)\n", SPAM, "footer"),
+    Case("title_row.csv", b"Report of May,\n" + PLAIN, SPAM, "the table starts below"),
+    Case("joined.csv", PLAIN + PLAIN.replace(b"ham", b"HAM"), SPAM + SPAM, "repeats the header"),
+    Case("twice.csv", table(("text", "label", "text"), TEXTS, LABELS, BITS), SPAM, '"text_2"'),
+    Case("index.csv", table(("", "text", "label"), BITS, TEXTS, LABELS), SPAM, "column_1"),
+    Case(
+        "swallow.csv",
+        b'text,label\n"a, b",A\n"c,B\nd,A\ne,B\nf",A\n"g, h",B\n',
+        [("a, b", ["A"]), ("c,B\nd,A\ne,B\nf", ["A"]), ("g, h", ["B"])],
+        "line 3: a quoted field has 2 lines in it",
+    ),
+    Case("book.xlsx", as_xlsx([("text", "label"), *zip(TEXTS, LABELS, strict=True)]), SPAM),
+    Case(
+        "numbers.xlsx",
+        as_xlsx([("Text", "Label"), *zip(TEXTS, map(int, BITS), strict=True)]),
+        NUMBERED,
+        "0, 1",
+    ),
+    Case("Text.parquet", parquet(Text=TEXTS, label=LABELS), SPAM, '"Text"'),
+    Case("classes.parquet", parquet(CLASSES, text=TEXTS, label=map(int, BITS)), SPAM),
+    Case("data.arrow", arrow(text=TEXTS, label=LABELS), SPAM),
+    Case(
+        "two_labels.csv",
+        table(("text", "Team", "Area"), TEXTS, LABELS, ["x", "y"] * 3),
+        '{}: which column has the labels? Its columns: "text" (Go until jurong point, …), "Team" '
+        '(HAM), "Area" (x)',
+        options=ReadingOptions(label_column=("Team",)),
+        then=SPAM,
+    ),
+]

@@ -1,0 +1,52 @@
+"""Print what a text classifier predicts for a text: its labels, and those that come next."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from trfcli import console
+from trfcli.rendering.groups import DIM
+from trfcli.rendering.mistakes import excerpt
+from trfcli.text import printable
+
+if TYPE_CHECKING:
+    from trfcli_pipeline.tasks.predict import Prediction
+
+_PREDICTED = "bold green"
+# Scores after longer labels aren't aligned.
+_MAX_LABEL = 40
+
+
+def print_prediction(prediction: "Prediction", top_k: int, *, with_text: bool) -> None:
+    """Print a line for each label: first the predicted ones, with an arrow, then the others.
+
+    Args:
+        prediction: Of one text.
+        top_k: Number of labels to print, unless more are predicted.
+        with_text: Whether to print the beginning of the text above them, and an empty line below.
+    """
+    lines = list(_lines(prediction, top_k))
+    if with_text:
+        lines = [Text(f" {excerpt(prediction.text)}", "bold"), *lines, Text()]
+    console.data_lines(lines)
+
+
+def _lines(prediction: "Prediction", top_k: int) -> Iterator[Text]:
+    # The same for all texts, so that they are aligned.
+    width = min(max(cell_len(printable(label)) for label in prediction.cats), _MAX_LABEL)
+    others = [label for label in prediction.cats if label not in prediction.labels]
+    if not prediction.labels:
+        yield Text("   no label", "yellow")
+    for label in [*prediction.labels, *others][: max(top_k, len(prediction.labels))]:
+        predicted = label in prediction.labels
+        name = printable(label)
+        line = Text.assemble(
+            (f" {'→' if predicted else ' '} {name}", _PREDICTED if predicted else ""),
+            " " * (width - cell_len(name)),
+            f"  {prediction.cats[label]:.3f}",
+        )
+        if label in prediction.thresholds:
+            line.append(f"   threshold {prediction.thresholds[label]:g}", DIM)
+        yield line

@@ -1,0 +1,209 @@
+"""From the cells of a table to rows: its header, and what is odd in it."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+
+from trfcli_pipeline.data.column_names import is_known, normalized
+from trfcli_pipeline.data.formats.rows import BadRowError, RawFile, Rows, quoted
+from trfcli_pipeline.data.wording import plural
+
+Cells = Iterator[tuple[int, list[str] | BadRowError]]
+
+# Rows by which a header is recognized.
+_SAMPLE = 200
+_LONG_NAME, _MANY_WORDS = 40, 6
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)*%?")
+_FOOTER = re.compile(
+    r"(?:(?:grand|sub)[ -]?)?totals?\b|sum\b|count\b|average\b|\(?\d[\d,]* (?:rows?|records?)\b",
+    re.IGNORECASE,
+)
+_TOO_MANY = 'Put fields with quotes or newlines in quotes, and double the quotes inside them ("")'
+
+
+def to_rows(cells: Cells, file: RawFile) -> Rows:
+    """Name the cells of each row by the columns of the table.
+
+    Rows without values are left out, and so is a footer if labels are read; a text whose line ends
+    aren't in quotes is joined. Each gets a remark.
+
+    Args:
+        cells: The place of each row, and its cells.
+        file: The file; its `columns` are set.
+    """
+    start = list(islice(_not_blank(cells, file), _SAMPLE))
+    start = start[_title_rows(start, file) :]
+    good = [row for _, row in start if not isinstance(row, BadRowError)]
+    if not good or isinstance(start[0][1], BadRowError):
+        yield from start[:1]
+        return
+    n_header = _name_columns(good, file)
+    columns = file.columns or []
+    header = good[0] if n_header else None
+    rows = _without_headers(chain(start[n_header:], _not_blank(cells, file)), header, file)
+    for place, row in _joined(_without_footer(rows, file), len(columns), file):
+        if isinstance(row, BadRowError):
+            yield place, row
+            continue
+        if len(row) > len(columns) and any(cell.strip() for cell in row[len(columns) :]):
+            problem = f"{len(row)} fields, but the header names {plural(len(columns), 'column')}"
+            yield place, BadRowError(problem, advice=_TOO_MANY)
+        else:
+            yield place, dict(zip(columns, row, strict=False))
+
+
+def _not_blank(cells: Cells, file: RawFile) -> Cells:
+    for place, row in cells:
+        if isinstance(row, BadRowError) or any(cell.strip() for cell in row):
+            yield place, row
+        elif row:
+            file.remarks.count(
+                file.place,
+                place,
+                "a row without values was left out",
+                "rows without values were left out",
+            )
+
+
+def _title_rows(rows: Sequence[tuple[int, list[str] | BadRowError]], file: RawFile) -> int:
+    """Number of rows above the header that only have a title in their first cell."""
+    filled = [
+        0 if isinstance(row, BadRowError) else sum(bool(cell.strip()) for cell in row)
+        for _, row in rows
+    ]
+    number = next((at for at, cells in enumerate(filled) if cells != 1), len(filled))
+    if not number or filled[number:].count(1) or len(filled) < number + 2:
+        return 0
+    for place, _ in rows[:number]:
+        file.remarks.odd(f"{file.place} {place}: left out, because the table starts below it")
+    return number
+
+
+def _without_headers(rows: Cells, header: list[str] | None, file: RawFile) -> Cells:
+    """Leave out copies of the header, which files have that were joined from several."""
+    for place, row in rows:
+        if header is not None and row == header:
+            file.remarks.count(
+                file.place,
+                place,
+                "left out, because it repeats the header",
+                "rows that repeat the header were left out",
+            )
+        else:
+            yield place, row
+
+
+def _name_columns(rows: Sequence[list[str]], file: RawFile) -> int:
+    """Set the names of the columns; return the number of rows that the header takes."""
+    named = {*file.options.text_column, *file.options.label_column}
+    cells = [cell.strip() for cell in rows[0]]
+    if _is_header(cells, rows[1:], named):
+        while cells and not cells[-1] and all(not any(row[len(cells) - 1 :]) for row in rows[1:]):
+            cells.pop()
+        file.columns = _unique(cells, file)
+        return 1
+    width = max(len(row) for row in rows)
+    file.columns = [f"column_{number}" for number in range(1, width + 1)]
+    file.remarks.guess(
+        f"no header, so the columns are called {file.columns[0]} to {file.columns[-1]}"
+        if width > 1
+        else f"no header, so the column is called {file.columns[0]}"
+    )
+    return 0
+
+
+def _is_header(cells: Sequence[str], rows: Sequence[list[str]], named: set[str]) -> bool:
+    if named & set(cells) or any(map(is_known, cells)):
+        return True
+    if any(normalized(name).startswith("column_") for name in named):
+        return False
+    for column, cell in enumerate(cells):
+        if len(cell) > _LONG_NAME or len(cell.split()) >= _MANY_WORDS or _NUMBER.fullmatch(cell):
+            return False
+        below = [row[column].strip() for row in rows if column < len(row)]
+        # Values of a column of labels occur more than once.
+        if cell and cell in below:
+            return False
+    return bool(rows)
+
+
+def _unique(cells: Sequence[str], file: RawFile) -> list[str]:
+    """Names for all columns: unnamed ones get their number, and repeated ones a suffix."""
+    columns: list[str] = []
+    unnamed = []
+    for number, cell in enumerate(cells, start=1):
+        name = cell
+        if not name:
+            name = f"column_{number}"
+            unnamed.append(name)
+        elif name in columns:
+            at = 2
+            while f"{cell}_{at}" in columns or f"{cell}_{at}" in cells:
+                at += 1
+            name = f"{cell}_{at}"
+            file.remarks.odd(
+                f"two columns are called {quoted(cell)}; column {number} is called {quoted(name)}"
+            )
+        columns.append(name)
+    if unnamed:
+        are = "a column without a name is" if len(unnamed) == 1 else "columns without names are"
+        file.remarks.guess(f"{are} called {', '.join(unnamed)}")
+    return columns
+
+
+def _without_footer(rows: Iterable[tuple[int, list[str] | BadRowError]], file: RawFile) -> Cells:
+    held: tuple[int, list[str] | BadRowError] | None = None
+    for each in rows:
+        if held is not None:
+            yield held
+        held = each
+    if held is None:
+        return
+    place, row = held
+    is_footer = (
+        not isinstance(row, BadRowError)
+        and len(file.columns or []) > 1
+        and _FOOTER.match(row[0].strip())
+        and all(not cell.strip() or _NUMBER.fullmatch(cell.strip()) for cell in row[1:])
+    )
+    if not is_footer:
+        yield held
+    elif file.labeled:
+        file.remarks.odd(f"{file.place} {place}: left out, because it looks like a footer")
+    else:
+        file.remarks.odd(f"{file.place} {place} looks like a footer")
+        yield held
+
+
+def _joined(rows: Cells, width: int, file: RawFile) -> Cells:
+    """Join the rows that a text was divided into, whose line ends aren't in quotes."""
+    held: tuple[int, list[str]] | None = None
+    for each in rows:
+        place, row = each
+        is_joined = False
+        if held is not None:
+            start, cut = held
+            held = None
+            if isinstance(row, BadRowError) or len(cut) + len(row) - 1 > width:
+                # It only lacks its last cells.
+                yield start, cut
+            else:
+                place, row = start, [*cut[:-1], f"{cut[-1]}\n{row[0]}", *row[1:]]
+                is_joined = True
+        if not isinstance(row, BadRowError) and _may_be_cut(row, width):
+            held = place, row
+            continue
+        if is_joined:
+            file.remarks.count(
+                file.place,
+                place,
+                "joined with what follows, because a line end in it isn't in quotes",
+                "records were joined from several lines, as line ends in them aren't in quotes",
+            )
+        yield place, row
+    if held is not None:
+        yield held
+
+
+def _may_be_cut(row: Sequence[str], width: int) -> bool:
+    return len(row) < width and " " in row[-1].strip()

@@ -1,0 +1,266 @@
+"""Which columns of a table, or keys of records, have the text and the labels."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from trfcli_pipeline.data.column_names import (
+    LABEL_NAMES,
+    LABELS,
+    TEXTS,
+    first_of,
+    normalized,
+    pair_of,
+    title_and_body,
+)
+from trfcli_pipeline.data.formats.rows import LABEL_KEYS, RawFile, quoted, shortened
+from trfcli_pipeline.data.reading.label_values import guess_separator
+from trfcli_pipeline.data.wording import enumeration
+from trfcli_pipeline.errors import DataError
+
+PAIR_MARK = "|||"
+PAIR_SEPARATOR = f" {PAIR_MARK} "
+# A column is the text if its values are at least so many times as long as those of the others.
+_LONGER = 2
+# In a column of labels, each one occurs so often on average, at least.
+_TIMES = 2
+_SUFFIXES = ("_label", "_class", "_category", "_sentiment", "_intent", "_topic")
+_BITS = (0, 1, "0", "1", "0.0", "1.0")
+_LONGEST_LABEL = 60
+_EXAMPLE = 24
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of a data set that are read.
+
+    Attributes:
+        text: Columns with the text. Several are joined.
+        joiner: What they are joined with.
+        labels: Columns with the labels; none if there are none, or if labels aren't read.
+        one_hot: Whether each of these columns is a label, with 0 or 1 in its cells.
+        chosen: Whether the user chose the columns of labels.
+    """
+
+    text: tuple[str, ...] = ("text",)
+    joiner: str = "\n\n"
+    labels: tuple[str, ...] = ()
+    one_hot: bool = False
+    chosen: bool = False
+
+
+def choose_columns(rows: Sequence[Row], file: RawFile) -> Columns | None:
+    """Choose the columns of text and labels by name or, failing that, by content.
+
+    Args:
+        rows: The first rows.
+        file: The file they are from, which gets the remarks.
+
+    Returns:
+        The columns; None if none can be the text, or the labels if these are read.
+
+    Raises:
+        DataError: A column that the user names isn't there, or several could be meant.
+    """
+    names = file.columns or list(dict.fromkeys(key for row in rows for key in row))
+    options = file.options
+    remarks = []
+    joiner = "\n\n"
+    if options.text_column:
+        text = _named(options.text_column, names, file, "--text-column")
+    elif "text" in names:
+        text = ("text",)
+    else:
+        found = _guess_text(names, rows, file)
+        if found is None:
+            return None
+        text, joiner = found
+        pair = ', joined by "|||"' if joiner == PAIR_SEPARATOR else ""
+        remarks.append(f"the text is in {_listed(text, ' and ')}{pair} (--text-column)")
+    if not file.labeled:
+        if remarks:
+            file.remarks.guess(remarks[0])
+        return Columns(text, joiner)
+    others = [name for name in names if name not in text]
+    one_hot, chosen = False, bool(options.label_column)
+    if chosen:
+        labels = _named(options.label_column, names, file, "--label-column")
+        one_hot = len(labels) > 1 and all(_is_binary(name, rows) for name in labels)
+    elif exact := [key for key in LABEL_KEYS if key in others]:
+        labels = tuple(exact)
+        companion = first_of(LABEL_NAMES, others)
+        if exact == ["label"] and companion is not None and _is_numeric("label", rows):
+            labels = (companion,)
+            remarks.append(f"the names of labels are in {quoted(companion)} (--label-column)")
+    else:
+        labels, one_hot = _guess_labels(others, rows, file)
+        if not labels:
+            return None
+        verb = "is" if len(labels) == 1 else "are"
+        what = "the labels are the columns" if one_hot else f"the label {verb} in"
+        remarks.append(f"{what} {_listed(labels, ', ')} (--label-column)")
+    if remarks:
+        file.remarks.guess("; ".join(remarks))
+    return Columns(text, joiner, labels, one_hot, chosen)
+
+
+def unclear(
+    file: RawFile, rows: Sequence[Row], wanted: str, candidates: Sequence[str]
+) -> DataError:
+    """The error for columns that can't be told apart, with an example of each."""
+    names = file.columns or list(dict.fromkeys(key for row in rows for key in row))
+    examples = []
+    for name in names[:12]:
+        values = [str(row[name]) for row in rows if name in row and str(row[name]).strip()]
+        example = " ".join(values[0].split()) if values else ""
+        example = example if len(example) <= _EXAMPLE else f"{example[: _EXAMPLE - 1]}…"
+        examples.append(f"{quoted(name)} ({example})")
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    option = f"--{wanted}-column"
+    # The text is usually before the label.
+    name = next(iter(candidates), names[-1] if wanted == "label" else names[0])
+    return DataError(
+        f"{file.name}: which column has the {wanted}{'s' if wanted == 'label' else ''}? "
+        f"Its columns: {', '.join(examples)}{more}",
+        hint=f"Name it, for example: {option} {_shell(name)}",
+    )
+
+
+def _named(
+    wanted: Iterable[str], names: Sequence[str], file: RawFile, option: str
+) -> tuple[str, ...]:
+    found = []
+    by_normal = {normalized(name): name for name in reversed(names)}
+    for name in wanted:
+        if name in names:
+            found.append(name)
+        elif normalized(name) in by_normal:
+            found.append(by_normal[normalized(name)])
+        elif file.columns is not None and name.isdigit() and 0 < int(name) <= len(names):
+            found.append(names[int(name) - 1])
+        elif "," in name and all(part.strip() in names for part in name.split(",")):
+            found += [part.strip() for part in name.split(",")]
+        else:
+            close = get_close_matches(name, names, n=1)
+            meant = f"Did you mean {quoted(close[0])}? " if close else ""
+            what = "column" if file.columns is not None else "key"
+            raise DataError(
+                f"{file.name}: has no {what} {quoted(name)} ({option})",
+                hint=f"{meant}Its {what}s: {enumeration([quoted(each) for each in names])}",
+            )
+    return tuple(found)
+
+
+def _guess_text(
+    names: Sequence[str], rows: Sequence[Row], file: RawFile
+) -> tuple[tuple[str, ...], str] | None:
+    strings = [name for name in names if _is_text(name, rows)]
+    pair = pair_of(strings)
+    if pair is not None:
+        return pair, PAIR_SEPARATOR
+    both = title_and_body(strings)
+    if both is not None:
+        return both, "\n\n"
+    known = first_of(TEXTS, strings)
+    if known is not None:
+        return (known,), ""
+    ending = [name for name in strings if normalized(name).endswith("_text")]
+    if len(ending) == 1:
+        return (ending[0],), ""
+    lengths = sorted(((_mean_length(name, rows), name) for name in strings), reverse=True)
+    if not lengths:
+        return None
+    (longest, name), *others = lengths
+    if not others or longest > _LONGER * others[0][0]:
+        is_prose = any(" " in str(row.get(name, "")).strip() for row in rows)
+        return ((name,), "") if is_prose else None
+    if longest and file.columns is not None:
+        raise unclear(file, rows, "text", [name])
+    return None
+
+
+def _guess_labels(
+    names: Sequence[str], rows: Sequence[Row], file: RawFile
+) -> tuple[tuple[str, ...], bool]:
+    known = [
+        name for name in names if normalized(name) in LABELS or normalized(name).endswith(_SUFFIXES)
+    ]
+    known = [name for name in known if _may_be_label(name, rows)] or known
+    if len(known) > 1:
+        # The one that only names the classes of another.
+        companion = first_of(LABEL_NAMES, known)
+        if companion is not None:
+            known = [companion]
+    if len(known) == 1:
+        return (known[0],), False
+    if len(known) > 1:
+        raise unclear(file, rows, "label", known)
+    binary = [name for name in names if _is_binary(name, rows)]
+    if len(binary) > 1:
+        return tuple(binary), True
+    candidates = [name for name in names if _may_be_label(name, rows)]
+    if len(candidates) == 1:
+        return (candidates[0],), False
+    if candidates or file.columns is not None:
+        raise unclear(file, rows, "label", candidates)
+    return (), False
+
+
+def _values(name: str, rows: Sequence[Row]) -> list[Any]:
+    found = [row[name] for row in rows if row.get(name) is not None]
+    return [value for value in found if not isinstance(value, str) or value.strip()]
+
+
+def _is_text(name: str, rows: Sequence[Row]) -> bool:
+    values = _values(name, rows)
+    return bool(values) and sum(isinstance(value, str) for value in values) > len(values) / 2
+
+
+def _mean_length(name: str, rows: Sequence[Row]) -> float:
+    values = [value for value in _values(name, rows) if isinstance(value, str)]
+    return sum(map(len, values)) / len(values) if values else 0.0
+
+
+def _is_binary(name: str, rows: Sequence[Row]) -> bool:
+    values = _values(name, rows)
+    return bool(values) and all(
+        isinstance(value, bool) or (isinstance(value, int | float | str) and value in _BITS)
+        for value in values
+    )
+
+
+def _is_numeric(name: str, rows: Sequence[Row]) -> bool:
+    values = _values(name, rows)
+    return bool(values) and all(
+        isinstance(value, int | float) or (isinstance(value, str) and value.strip().isdigit())
+        for value in values
+    )
+
+
+def _may_be_label(name: str, rows: Sequence[Row]) -> bool:
+    """Whether the values of a column are few, short, and occur more than once."""
+    values = _values(name, rows)
+    if not values or any(isinstance(value, dict) for value in values):
+        return False
+    texts = [str(value).strip() for value in values]
+    separator = guess_separator(texts)
+    if separator:
+        texts = [part.strip() for text in texts for part in text.split(separator)]
+    different = set(texts)
+    return (
+        1 < len(different) <= max(2, len(texts) / _TIMES)
+        and max(map(len, different)) <= _LONGEST_LABEL
+    )
+
+
+def _listed(names: Sequence[str], separator: str) -> str:
+    if len(names) > 5:
+        return enumeration([quoted(name) for name in names])
+    return separator.join(quoted(name) for name in names)
+
+
+def _shell(name: str) -> str:
+    return name if name.isidentifier() else f'"{shortened(name)}"'

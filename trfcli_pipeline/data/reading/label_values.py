@@ -1,0 +1,329 @@
+"""What the values in a column of labels mean: names, lists, class numbers, one-hot vectors."""
+
+import ast
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trfcli_pipeline.data.formats.rows import BadRowError, RawFile, quoted, shortened
+from trfcli_pipeline.data.wording import enumeration
+from trfcli_pipeline.errors import DataError
+
+_SEPARATORS = "|;#,"
+# The share of combined cells that must have a part in common with another cell.
+_RECURRING = 0.8
+_LONGEST_PART = 60
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
+_CANONICAL = re.compile(r"-?(0|[1-9]\d*)(\.0*)?")
+_DECIMAL_COMMA = re.compile(r"-?\d+,\d{1,3}")
+_BOOLEANS = {"true", "false"}
+# Numbers are scores rather than labels if there are more different ones than this, and they are
+# fractions or hardly ever occur twice.
+_FEW_NUMBERS = 10
+_LONGEST_LITERAL = 100_000
+# What tables have in place of a missing value. "None" and "NA" may be labels.
+_MISSING = {"", "nan", "NaN", "NULL", "null", "<NA>", "#N/A", "\\N"}
+
+
+class LabelValues:
+    """Reads the values of a column of labels.
+
+    What the column as a whole looks like decides what its values mean: whether "2" is the number of
+    a class, and whether "A, B" is one label or two.
+
+    Args:
+        column: Name of the column.
+        sample: Its values in the first rows.
+        file: The file it is in, which gets the remarks.
+        chosen: Whether the user chose the column.
+
+    Raises:
+        DataError: The values are scores, not labels.
+    """
+
+    def __init__(self, column: str, sample: Sequence[Any], file: RawFile, *, chosen: bool) -> None:
+        self.column = column
+        self.separator = ""
+        self.is_numeric = False
+        self.is_boolean = False
+        self.is_one_hot = False
+        self._key = quoted(column)
+        values = [_parsed(value) for value in sample if not is_missing(value)]
+        lists = [value for value in values if isinstance(value, list)]
+        if lists:
+            self._inspect_lists(lists, file)
+        strings = [value for value in values if isinstance(value, str)]
+        if strings and len(strings) == len(values):
+            self._inspect_strings(strings, file, chosen=chosen)
+        scalars = [
+            each for value in values for each in (value if isinstance(value, list) else [value])
+        ]
+        if self.separator:
+            scalars = [part for each in scalars for part in self._split(each)]
+        self._inspect_scalars(scalars, file, chosen=chosen)
+        self.names = self._class_names(file) if self.is_numeric or self.is_one_hot else {}
+        if self.is_numeric and not self.names and scalars and not self.is_one_hot:
+            found = sorted(
+                {self._name(each) for each in scalars}, key=lambda name: (len(name), name)
+            )
+            file.remarks.guess(
+                f"labels are numbers: {enumeration(found)} (a file labels.json can name them)"
+            )
+
+    def cats(self, value: Any) -> dict[str, float] | None:
+        """The values of the labels that a cell gives; None if it is missing.
+
+        Raises:
+            BadRowError: It isn't a label.
+        """
+        if is_missing(value):
+            return None
+        value = _parsed(value)
+        match value:
+            case {"choices": list(choices)}:
+                return self._all(choices)
+            case {"label": _, **rest} if not rest.keys() - {"value", "score"}:
+                return self._all([value])
+            case {"name": str(name)} | {"value": str(name)} | {"displayName": str(name)}:
+                return self._all([name])
+            case dict():
+                return {
+                    self._checked(name): checked_score(name, score) for name, score in value.items()
+                }
+            case list() if self.is_one_hot and len(value) and all(map(_is_bit, value)):
+                return {self.names.get(at, str(at)): float(bit) for at, bit in enumerate(value)}
+            case list():
+                return self._all(value)
+            case str() if self.separator:
+                return self._all(self._split(value))
+        return self._all([value])
+
+    def _all(self, values: Sequence[Any]) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for value in values:
+            match value:
+                case list():
+                    found |= self._all(value)
+                case {"label": label, **rest}:
+                    score = rest.get("value", rest.get("score", 1.0))
+                    found[self._name(label)] = checked_score(str(label), score)
+                case _:
+                    found[self._name(value)] = 1.0
+        return found
+
+    def _name(self, value: Any) -> str:
+        if isinstance(value, str):
+            text = self._checked(value).strip()
+            if self.is_boolean:
+                return text.lower()
+            if not self.is_numeric or _CANONICAL.fullmatch(text) is None:
+                return text
+            value = float(text)
+        if isinstance(value, bool) and not self.names:
+            return json.dumps(value)
+        if isinstance(value, int | float):
+            if not math.isfinite(value):
+                raise BadRowError(f"{self._key} is {value}, not a label")
+            number = int(value)
+            return self.names.get(number, str(number)) if number == value else str(value)
+        raise BadRowError(f"{self._key} is {kind_of(value)}, not a label")
+
+    def _checked(self, name: str) -> str:
+        if not name.strip():
+            raise BadRowError(f"a label in {self._key} has an empty name")
+        return name
+
+    def _split(self, value: Any) -> list[Any]:
+        if not isinstance(value, str):
+            return [value]
+        return [part.strip() for part in value.split(self.separator) if part.strip()]
+
+    def _inspect_lists(self, lists: Sequence[list[Any]], file: RawFile) -> None:
+        lengths = {len(each) for each in lists}
+        length = max(lengths)
+        self.is_one_hot = (
+            lengths == {length}
+            and length > 1
+            and all(map(_is_bit, (bit for each in lists for bit in each)))
+        )
+        if self.is_one_hot:
+            file.remarks.guess(
+                f"{self._key} has {length} zeros and ones for each text: one for each label"
+            )
+        elif any(isinstance(each, list) for inner in lists for each in inner):
+            file.remarks.guess(f"{self._key} has lists in lists, which are read as one list")
+
+    def _inspect_strings(self, values: Sequence[str], file: RawFile, *, chosen: bool) -> None:
+        given = file.options.label_separator
+        if given is not None:
+            self.separator = given
+            return
+        if self.column == "labels" and file.columns is not None and any("|" in v for v in values):
+            # The documented form of several labels in a table.
+            self.separator = "|"
+            return
+        found = guess_separator(values)
+        if found:
+            self.separator = found
+            example = next(value for value in values if found in value)
+            file.remarks.guess(
+                f'{self._key} has several labels in a cell, separated by "{found}", such as '
+                f"{quoted(example)} (--label-separator)"
+            )
+
+    def _inspect_scalars(self, scalars: Sequence[Any], file: RawFile, *, chosen: bool) -> None:
+        if not scalars:
+            return
+        self.is_boolean = all(
+            isinstance(each, str) and each.strip().lower() in _BOOLEANS for each in scalars
+        )
+        if not all(map(_is_number, scalars)):
+            return
+        numbers = [float(each) for each in scalars]
+        self.is_numeric = all(
+            not isinstance(each, str) or _CANONICAL.fullmatch(each.strip()) for each in scalars
+        ) or any(not number.is_integer() for number in numbers)
+        different = sorted(set(numbers))
+        are_fractions = any(not number.is_integer() for number in numbers)
+        rarely_twice = len(different) > len(numbers) / 2
+        if len(different) > _FEW_NUMBERS and (are_fractions or rarely_twice):
+            found = f"{len(different)} different numbers from {different[0]:g} to {different[-1]:g}"
+            if not chosen:
+                raise DataError(
+                    f"{file.name}: {self._key} looks like scores, not labels ({found})",
+                    hint=f"If each number is a label of its own: --label-column {self.column}",
+                )
+            file.remarks.odd(f"{self._key} looks like scores; each of {found} becomes a label")
+
+    def _class_names(self, file: RawFile) -> Mapping[int, str]:
+        if self.column in file.label_names:
+            return dict(enumerate(file.label_names[self.column]))
+        for name in ("labels.json", "labels.txt"):
+            path = Path(file.name).parent / name
+            if path.is_file():
+                file.remarks.guess(f"the names of labels are from {path}")
+                return _read_names(path)
+        return {}
+
+
+def _by_number(name: str) -> tuple[int, str]:
+    return len(name), name
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell has no value: null, NaN, or nothing but spaces."""
+    if isinstance(value, float):
+        return math.isnan(value)
+    return value is None or (isinstance(value, str) and value.strip() in _MISSING)
+
+
+def guess_separator(values: Sequence[str]) -> str:
+    """Find what separates the labels in cells that have several; "" if a cell is one label.
+
+    A cell has several if its parts occur in other cells as well, alone or combined with others.
+    """
+    different = {value.strip() for value in values}
+    if all(map(_DECIMAL_COMMA.fullmatch, different)):
+        return ""
+    for separator in _SEPARATORS:
+        cells = [{part.strip() for part in each.split(separator)} - {""} for each in different]
+        combined = [cell for cell in cells if len(cell) > 1]
+        if not combined or any(len(part) > _LONGEST_PART for cell in combined for part in cell):
+            continue
+        times = Counter(part for cell in cells for part in cell)
+        recurring = sum(any(times[part] > 1 for part in cell) for cell in combined)
+        if recurring >= _RECURRING * len(combined):
+            return separator
+    return ""
+
+
+def checked_score(label: str, value: Any) -> float:
+    """Check the value of a label in an object of labels.
+
+    Raises:
+        BadRowError: It isn't a number from 0 to 1.
+    """
+    number = isinstance(value, int | float)
+    # NaN fails both comparisons.
+    if not number or not 0 <= value <= 1:
+        found = shortened(str(value)) if number else kind_of(value)
+        raise BadRowError(
+            f'the value of {quoted(label)} in "cats" is {found}, not a number from 0 to 1'
+        )
+    return float(value)
+
+
+_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    ((int, float), "a number"),
+    (str, "a string"),
+    (list, "a list"),
+    (dict, "an object"),
+)
+
+
+def kind_of(value: Any) -> str:
+    """JSON's name for the type of a value, or Python's if JSON has no such type."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    for types, name in _KINDS:
+        if isinstance(value, types):
+            return name
+    return f"of type {type(value).__name__}"
+
+
+def _parsed(value: Any) -> Any:
+    """Parse a list or an object that is written as a string, in JSON or as Python prints it."""
+    if not isinstance(value, str):
+        return value.tolist() if hasattr(value, "tolist") else value
+    text = value.strip()
+    if text[:1] + text[-1:] not in ("[]", "{}") or len(text) > _LONGEST_LITERAL:
+        return value
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        # numpy prints lists without commas.
+        found = re.findall(r"'([^']*)'", text) if text.startswith("['") else value
+    return found if isinstance(found, list | dict) else value
+
+
+def _is_bit(value: Any) -> bool:
+    return isinstance(value, int | float) and value in (0, 1)
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, str):
+        return _NUMBER.fullmatch(value.strip()) is not None
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _read_names(path: Path) -> Mapping[int, str]:
+    """Read the names of classes from a file beside the data.
+
+    Raises:
+        DataError: The file has none.
+    """
+    try:
+        text = path.read_text("utf-8-sig")
+        found = text.splitlines() if path.suffix == ".txt" else json.loads(text)
+        if isinstance(found, dict):
+            found = found.get("id2label", found.get("names", found))
+        match found:
+            case list():
+                return dict(enumerate(str(each) for each in found))
+            case dict() if all(isinstance(each, int) for each in found.values()):
+                return {number: name for name, number in found.items()}
+            case dict():
+                return {int(number): str(name) for number, name in found.items()}
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise DataError(
+            f"{path}: not a list of label names", hint='It has the form ["HAM", "SPAM"]'
+        ) from error
+    raise DataError(f"{path}: not a list of label names", hint='It has the form ["HAM", "SPAM"]')

@@ -1,0 +1,125 @@
+"""Predict texts as they come, to try a text classifier."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trfcli_pipeline.data.formats.rows import BadRowError, bounded_lines, lines
+from trfcli_pipeline.data.records import location
+from trfcli_pipeline.data.surrogates import without_surrogates
+from trfcli_pipeline.errors import DataError
+from trfcli_pipeline.evaluation.classifier import find_classifier
+from trfcli_pipeline.pipeline.loading import keep_what_heads_read, load_pipeline
+from trfcli_pipeline.tasks.annotation_batches import too_long
+from trfcli_pipeline.tasks.predictions import Batch, Predictor
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a pipeline predicts for a text.
+
+    Attributes:
+        text: The text.
+        labels: The labels that apply, by descending score.
+        cats: The score of each label, by descending score.
+        thresholds: The decision threshold of each label; labels of exclusive classes have none.
+        exclusive: Whether exactly one label applies.
+    """
+
+    text: str
+    labels: list[str]
+    cats: dict[str, float]
+    thresholds: dict[str, float]
+    exclusive: bool
+
+    def as_json(self, top_k: int | None = None) -> dict[str, Any]:
+        """Return text, label or labels, and the highest `top_k` scores, or all of them."""
+        predicted = {"label": self.labels[0]} if self.exclusive else {"labels": self.labels}
+        return {"text": self.text, **predicted, "cats": dict(list(self.cats.items())[:top_k])}
+
+
+@dataclass(frozen=True, slots=True)
+class BlankLine:
+    """A line of stdin that has no text.
+
+    Attributes:
+        line: Its number, counted from 1.
+    """
+
+    line: int
+
+
+def predict(
+    model: str,
+    texts: Sequence[str] | None,
+    *,
+    threshold: float | None = None,
+    device: str = "auto",
+) -> Iterator[Prediction | BlankLine]:
+    """Load a pipeline with a text classifier, to predict texts.
+
+    Args:
+        model: Directory of a pipeline, or name of an installed one.
+        texts: The texts, which are predicted together. None for the lines of stdin: each is
+            predicted as soon as it can be read.
+        threshold: Decision threshold of multi-label classifiers, by default each one's own.
+        device: Device for the encoder.
+
+    Returns:
+        An iterator over the predictions, or over those of stdin as they come.
+
+    Raises:
+        PipelineError: The pipeline can't be loaded, has no text classifier, or fails on a text.
+        DeviceError: The machine has no such device.
+        DataError: A text is too long, or stdin can't be read.
+    """
+    if texts is None and sys.stdin is None:
+        raise DataError("stdin: closed", hint='Give it a text: trf predict MODEL "A text."')
+    nlp = load_pipeline(model, device=device)
+    find_classifier(nlp, model=model)
+    keep_what_heads_read(nlp)
+    predictor = Predictor(nlp, threshold=threshold)
+    if texts is None:
+        return _predict_stdin(predictor)
+    numbers = list(range(1, len(texts) + 1))
+    return iter(
+        _predict_batch(predictor, Batch("", "text", numbers, [*map(without_surrogates, texts)]))
+    )
+
+
+def _predict_stdin(predictor: Predictor) -> Iterator[Prediction | BlankLine]:
+    for number, line in lines(bounded_lines(sys.stdin.buffer, "stdin")):
+        if isinstance(line, BadRowError):
+            raise DataError(
+                f"stdin, line {number}: {line.reason}",
+                hint="Convert the texts first, for example with: iconv -f latin1 -t utf-8",
+            )
+        if line.strip():
+            yield from _predict_batch(predictor, Batch("stdin", "line", [number], [line]))
+        else:
+            yield BlankLine(number)
+
+
+def _predict_batch(predictor: Predictor, batch: Batch) -> list[Prediction]:
+    for number, text in zip(batch.lines, batch.texts, strict=True):
+        problem = too_long(predictor.nlp, text)
+        if problem is not None:
+            place = location(batch.file, batch.unit, number, number)
+            raise DataError(f"{place}: {problem}", hint="Split the text")
+    classifiers = predictor.classifiers
+    thresholds = {
+        label: each.thresholds[label] for each in classifiers for label in each.thresholds
+    }
+    exclusive = [each.exclusive for each in classifiers] == [True]
+    rows: Any = predictor(batch).content
+    return [
+        Prediction(
+            text,
+            row["labels"],
+            dict(sorted(row["cats"].items(), key=lambda item: -item[1])),
+            thresholds,
+            exclusive,
+        )
+        for text, row in zip(batch.texts, rows, strict=True)
+    ]
