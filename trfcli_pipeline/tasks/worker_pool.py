@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 # Items per worker that are being processed, or whose results wait for a slower one before them.
-_PENDING = 4
+PENDING = 4
 
 
 @contextmanager
@@ -57,7 +57,11 @@ def start_workers(
         return
     method = "fork" if fork else "spawn"
     with _executor(number, method, _start_worker, function) as executor:
-        yield partial(_map, executor, _PENDING * number)
+
+        def submit(item: Item) -> Future[Result]:
+            return executor.submit(_apply, item)
+
+        yield partial(map_in_order, submit, PENDING * number)
 
 
 def run_apart(function: Callable[[Item], Result], item: Item) -> Result:
@@ -102,10 +106,13 @@ def _executor(
         executor.shutdown(cancel_futures=True)
 
 
-def _map(executor: ProcessPoolExecutor, limit: int, items: Iterable[Any]) -> Iterator[Any]:
-    pending: deque[Future[Any]] = deque()
+def map_in_order(
+    submit: Callable[[Item], Future[Result]], limit: int, items: Iterable[Item]
+) -> Iterator[Result]:
+    """Yield the results of items in order, with at most `limit` items submitted ahead."""
+    pending: deque[Future[Result]] = deque()
     for item in items:
-        pending.append(executor.submit(_apply, item))
+        pending.append(submit(item))
         while pending and (pending[0].done() or len(pending) >= limit):
             yield pending.popleft().result()
     while pending:

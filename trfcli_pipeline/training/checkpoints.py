@@ -22,6 +22,7 @@ from thinc.api import Model, Optimizer
 from trfcli_pipeline.data.files import read_object, sha256
 from trfcli_pipeline.data.outputs.manifest import find_changes
 from trfcli_pipeline.data.outputs.staging import staged_directory
+from trfcli_pipeline.encoder.random_states import random_states, set_random_states
 from trfcli_pipeline.errors import OutputError, PipelineError, TrfError, one_line
 
 # The states that Thinc's optimizers have for each parameter.
@@ -195,37 +196,31 @@ def restore_head(model: Model, optimizer: Optimizer, tensors: Tensors) -> None:
                 getattr(optimizer, name)[key] = ops.asarray(values)
 
 
-def random_state() -> dict[str, Any]:
-    """State of all random generators: of Python, numpy, torch and torch's accelerator."""
+def random_state(device: torch.device) -> dict[str, Any]:
+    """State of all random generators: of Python, numpy, torch, and torch on the device."""
     kind, keys, *rest = np.random.get_state()
+    cpu, *accelerator = [each.tolist() for each in random_states(device)]
     return {
         "python": random.getstate(),
         "numpy": [kind, np.asarray(keys).tolist(), *rest],
-        "torch": torch.get_rng_state().tolist(),
-        "accelerator": _accelerator().get_rng_state().tolist() if _accelerator() else None,
+        "torch": cpu,
+        "accelerator": accelerator[0] if accelerator else None,
     }
 
 
-def restore_random_state(state: Mapping[str, Any]) -> None:
+def restore_random_state(state: Mapping[str, Any], device: torch.device) -> None:
     """Set all random generators to what `random_state` returned, before or after JSON."""
     restore_python_random(state["python"])
     kind, keys, *rest = state["numpy"]
     np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))
-    torch.set_rng_state(torch.tensor(state["torch"], dtype=torch.uint8))
-    if _accelerator() and state["accelerator"]:
-        _accelerator().set_rng_state(torch.tensor(state["accelerator"], dtype=torch.uint8))
+    states = [state[name] for name in ("torch", "accelerator") if state[name] is not None]
+    set_random_states([torch.tensor(each, dtype=torch.uint8) for each in states], device)
 
 
 def restore_python_random(state: Any) -> None:
     """Set Python's random generator, which shuffles the texts."""
     version, internal, gauss = state
     random.setstate((version, tuple(internal), gauss))
-
-
-def _accelerator() -> Any:
-    if not torch.accelerator.is_available():
-        return None
-    return torch.get_device_module(torch.accelerator.current_accelerator())
 
 
 def _parameters(model: Model) -> Iterator[tuple[str, tuple[int, str], Model]]:

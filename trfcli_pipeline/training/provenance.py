@@ -55,10 +55,11 @@ def settings_of(config: TrainingConfig) -> dict[str, Any]:
     """All settings and arguments by their names, as JSON reads them back."""
     arguments = config.arguments.as_json()
     settings = {
+        # First, as it explains changes in other settings.
+        "processes": config.n_processes,
         **{".".join(key): value for key, value in walk_dict(config.config)},
         **{f"--{key}": value for key, value in arguments.pop("overrides").items()},
         **arguments,
-        "processes": config.n_processes,
     }
     found: dict[str, Any] = json.loads(json.dumps(settings))
     return found

@@ -93,6 +93,7 @@ def train_model(
         memory=_MEMORY // context.size,
     )
     trainer = Trainer(nlp, encoder, setup.classifier, examples, data, config, context)
+    trainer.shared_weights.broadcast()
     if resumed:
         trainer.restore(workspace)
     shim = encoder.model.shim

@@ -10,6 +10,7 @@ from thinc.api import Config
 from train_command import DEV, TEXTS, Write
 from train_events import Replayed
 
+from trfcli_pipeline.data.dataset import DataSet
 from trfcli_pipeline.tasks import inputs
 from trfcli_pipeline.tasks.init_model import init_model
 from trfcli_pipeline.training import train as task
@@ -60,10 +61,8 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> Replayed:
     def replay(*events: TrainingEvent) -> dict[str, Any]:
         asked: dict[str, Any] = {}
 
-        def train_textcat(model: str, train: str, **options: Any) -> Iterator[TrainingEvent]:
-            files = {"train": train, "dev": options["dev"]}
-            shown = {name: each and str(each) for name, each in files.items()}
-            asked.update({**options, **shown}, model=model)
+        def train_textcat(model: str, train: DataSet, **options: Any) -> Iterator[TrainingEvent]:
+            asked.update(options, model=model, train=train)
             yield from events
 
         monkeypatch.setattr(task, "train_textcat", train_textcat)
