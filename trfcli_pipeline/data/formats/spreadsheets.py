@@ -39,6 +39,8 @@ def _read_xlsx(file: RawFile) -> Rows:
         raise
     except Exception as error:  # zipfile, XML parsers and openpyxl each raise their own errors
         raise _damaged(file.name) from error
+    if not names:
+        raise DataError(f"{file.name}: no sheet in it", hint=COPY_AGAIN)
     name = file.part or names[0]
     if name not in names:
         raise DataError(
