@@ -3,6 +3,8 @@
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, TypeVar
 
+import torch
+
 from trfcli_pipeline.errors import one_line
 from trfcli_pipeline.training.checkpoints import random_state, restore_random_state
 from trfcli_pipeline.training.events import (
@@ -123,11 +125,12 @@ class _Run:
         settings = {**settings_of(plan.config), **facts, "device": plan.device}
         self.plan = plan
         # A client that draws random numbers, for a name, must not change the training.
-        state = random_state()
+        device = torch.device(plan.device)
+        state = random_state(device)
         try:
             self.tracker = TRACKERS[self.client](self.name, settings)
         finally:
-            restore_random_state(state)
+            restore_random_state(state, device)
         return TrackingStarted(self.client, self.tracker.place)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
