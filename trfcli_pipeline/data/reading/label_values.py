@@ -222,10 +222,6 @@ class LabelValues:
         return {}
 
 
-def _by_number(name: str) -> tuple[int, str]:
-    return len(name), name
-
-
 def is_missing(value: Any) -> bool:
     """Whether a cell has no value: null, NaN, or nothing but spaces."""
     if isinstance(value, float):
