@@ -78,7 +78,7 @@ TABLES = [
         "backslash.csv",
         b'text,label\n"a \\"quoted\\" thing, yes",HAM\n"no, thanks",SPAM\n"yes, a",HAM\n',
         [('a "quoted" thing, yes', ["HAM"]), ("no, thanks", ["SPAM"]), ("yes, a", ["HAM"])],
-        "quotes in cells",
+        "a backslash is before quotes",
     ),
     Case(
         "wrapped.csv",
