@@ -8,7 +8,6 @@ import signal
 import sys
 import textwrap
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,40 +27,26 @@ from trfcli.commands import (
     optimize,
     package,
     predict,
+    push,
 )
 from trfcli.commands.train_textcat.command import is_first_process, train_textcat
 from trfcli.commands.train_textcat.overrides import TakesOverrides
 from trfcli.data_options import ReadsData
+from trfcli.errors import Terminated, report
 from trfcli.help import HelpLayout
-from trfcli.options import DebugOption, QuietOption
+from trfcli.options import CodeOption, DebugOption, QuietOption
 from trfcli.text import printable
 
 if TYPE_CHECKING:
     # Typer ships its own copy of click without public names for these types.
     from typer._click import Context, HelpFormatter, Parameter
 
-EXIT_ERROR = 1
-EXIT_USAGE = 2
-EXIT_SIGNAL = 128  # plus the signal's number, as shells report it
 VERSIONED = ("spacy", "torch", "transformers")
-SHARED = ("quiet", "debug")
-MEMORY_HINT = "Use smaller batches, a smaller model, or a machine with more memory"
+SHARED = ("code", "quiet", "debug")
 # How often a waiting thread of libgomp looks for new work before it sleeps. By default 30 times as
 # often: beside a busy process, threads then spend most of their time waiting for one that has lost
 # its core. With fewer rounds than these, training is slower on an idle machine.
 _SPIN_COUNT = "10000"
-
-
-class Terminated(KeyboardInterrupt):
-    """Raised at SIGTERM and SIGHUP, which clean up as Ctrl-C does.
-
-    Attributes:
-        number: Number of the signal.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 @contextmanager
@@ -99,6 +84,7 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("benchmark",): benchmark.benchmark,
     ("optimize",): optimize.optimize,
     ("package",): package.package,
+    ("push",): push.push,
     ("info",): info.info,
 }
 
@@ -128,7 +114,7 @@ class Group(HelpLayout, TyperGroup):
             return super().invoke(ctx)
 
     def get_params(self, ctx: "Context") -> "list[Parameter]":
-        # --quiet, --debug and --help come last, as in the help of commands.
+        # The shared options and --help come last, as in the help of commands.
         return sorted(super().get_params(ctx), key=lambda param: param.name in (*SHARED, "help"))
 
     def format_options(self, ctx: "Context", formatter: "HelpFormatter") -> None:
@@ -146,15 +132,21 @@ def limit_spinning() -> None:
 
 
 class Command(HelpLayout, ReadsData):
-    """A command that accepts --quiet and --debug like `trf`, and prints errors as messages."""
+    """A command that accepts the shared options like `trf`, and prints errors as messages."""
 
     def get_params(self, ctx: "Context") -> "list[Parameter]":
-        shared = [param for param in ctx.find_root().command.params if param.name in SHARED]
         *params, help_param = super().get_params(ctx)
-        return [*params, *shared, help_param]
+        shared = [param for param in ctx.find_root().command.params if param.name in SHARED]
+        own = {param.name for param in params}
+        return [*params, *(param for param in shared if param.name not in own), help_param]
 
     def invoke(self, ctx: "Context") -> None:
         given = {name: ctx.params.pop(name) or ctx.find_root().params[name] for name in SHARED}
+        # A command gets those that it has itself.
+        ctx.params |= {
+            param.name: given[param.name] for param in self.params if param.name in given
+        }
+        code = given.pop("code")
         console.configure(**given)
         if not console.settings.debug:
             console.silence_libraries()
@@ -172,6 +164,10 @@ class Command(HelpLayout, ReadsData):
                 terminated_like_interrupted(),
                 console.working(f"Running {ctx.command_path}", silently=silently),
             ):
+                if code is not None:
+                    from trfcli_pipeline.pipeline.user_code import import_code
+
+                    import_code(code)
                 super().invoke(ctx)
             # Report a closed pipe now. When Python exits, nothing can catch the error.
             sys.stdout.flush()
@@ -201,47 +197,6 @@ class CommandWithOverrides(TakesOverrides, Command):
     """A command that also takes every setting of its config as an option."""
 
 
-def report(error: BaseException) -> int:
-    """Print an error as one line with a hint, and return the exit code."""
-    if console.settings.debug:
-        traceback.print_exception(error, file=sys.stderr)
-    if isinstance(error, KeyboardInterrupt):
-        if sys.stderr.isatty():
-            # The cursor stands after the terminal's ^C.
-            print(file=sys.stderr)
-        # The library adds a note if an output was replaced already.
-        notes = getattr(error, "__notes__", [console.settings.if_interrupted])
-        if isinstance(error, Terminated):
-            console.fail(f"Terminated; {', '.join(notes)}.")
-            return EXIT_SIGNAL + error.number
-        console.fail(f"Interrupted; {', '.join(notes)}.")
-        return EXIT_SIGNAL + signal.SIGINT
-
-    from trfcli_pipeline.errors import ArgumentError, TrfError, is_out_of_memory
-
-    match error:
-        case ArgumentError():
-            console.fail(error.message, hint=error.hint)
-            return EXIT_USAGE
-        case TrfError():
-            console.fail(error.message, hint=error.hint)
-        case OSError() if error.strerror is not None:
-            place = "" if error.filename is None else f"{error.filename}: "
-            console.fail(f"{place}{error.strerror}")
-        # Of `Path.resolve`, before Python 3.13.
-        case RuntimeError() if "Symlink loop" in str(error):
-            console.fail(str(error), hint="Remove the symbolic link")
-        case _ if is_out_of_memory(error):
-            console.fail("Not enough memory", hint=MEMORY_HINT)
-        case _:
-            text = textwrap.shorten(str(error), 300, placeholder=" ...")
-            console.fail(
-                f"{type(error).__name__}: {text}" if text else type(error).__name__,
-                hint="This is a bug in trf. Run the command again with --debug for the traceback.",
-            )
-    return EXIT_ERROR
-
-
 def print_versions(wanted: bool) -> None:
     """Print the versions of packages without importing them."""
     from importlib.metadata import version
@@ -262,7 +217,10 @@ VersionOption = Annotated[
 
 
 def trf(
-    version: VersionOption = False, quiet: QuietOption = False, debug: DebugOption = False
+    version: VersionOption = False,
+    code: CodeOption = None,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
 ) -> None:
     """From a pretrained transformer to an installable spaCy pipeline, one command at a time.
 

@@ -48,8 +48,8 @@ def reading_options(
         str | None,
         _reading(
             metavar="KIND",
-            help='How cells with quotes are written: minimal (""), backslash (\\"), or none '
-            "(quotes are part of the text).",
+            help="How quotes in cells are written: minimal (doubled), backslash (after one), or "
+            "none (they are part of the text).",
         ),
     ] = None,
     skip_unlabeled: Annotated[

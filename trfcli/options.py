@@ -66,6 +66,14 @@ ThresholdOption = Annotated[
     ),
 ]
 
+code_option = partial(
+    typer.Option,
+    "--code",
+    metavar="FILE",
+    help="Python file to import first: it registers functions that a pipeline or config names.",
+    show_default=False,
+)
+CodeOption = Annotated[Path | None, code_option(rich_help_panel=GENERAL)]
 QuietOption = Annotated[
     bool,
     typer.Option(

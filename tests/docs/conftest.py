@@ -15,6 +15,7 @@ from spacy.language import Language
 from spacy.tokens import DocBin
 
 from trfcli_pipeline.huggingface import sources
+from trfcli_pipeline.tasks.before_after import Compared
 
 SAMPLE = ROOT / "sample_data" / "sms_spam"
 TUTORIAL = ROOT / "docs" / "tutorial"
@@ -33,6 +34,8 @@ def _write_data(folder: Path) -> None:
     train, test = _first(SAMPLE / "train.jsonl", 32), _first(SAMPLE / "test.jsonl", 24)
     for name, rows in (("train", train), ("dev", train[:20]), ("test", test), ("texts", test)):
         _write(folder / f"{name}.jsonl", rows)
+    (folder / "shards").mkdir()
+    _write(folder / "shards" / "part-1.jsonl", test)
     _write(folder / "multilabel.jsonl", [_with_urgency(i, row) for i, row in enumerate(train)])
     pairs = [{**row, "text": row["text"] + " ||| " + row["text"]} for row in train]
     _write(folder / "pairs.jsonl", pairs)
@@ -84,6 +87,7 @@ def _patch(patch: pytest.MonkeyPatch, folder: Path, encoder: Path) -> None:
     patch.setattr(sources, "_in_package", locate)
     # These tests check that commands run, not how good the models get.
     patch.setattr("trfcli_pipeline.training.size_rules._LEAST_STEPS", 1)
+    patch.setattr(Compared, "speedup", 2.0)
     patch.setattr(spacy, "load", load_installed)
     # Later tests keep their single thread.
     patch.setattr(torch, "set_num_threads", int)

@@ -87,7 +87,7 @@ SHAPES = [
     Case(
         "sets.json",
         dumped({"train": rows(text=TEXTS, label=LABELS), "test": [{"text": "a"}]}),
-        "{}: several lists of records: train (6 records), test (1 records)",
+        "{}: several lists of records: train (6 records), test (1 record)",
     ),
     Case(
         "sets.zip",

@@ -1,7 +1,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +16,13 @@ from trfcli_pipeline.errors import DataError, OutputError
 
 Run = Callable[..., Result]
 HEAVY = {"torch", "spacy", "transformers", "thinc", "numpy", "trfcli_pipeline"}
+# Options are parsed to these modules' classes. They only need the standard library.
+LIGHT = {
+    "trfcli_pipeline",
+    "trfcli_pipeline.data",
+    "trfcli_pipeline.data.dataset",
+    "trfcli_pipeline.errors",
+}
 NAMES = [name for names in COMMANDS for name in names]
 
 
@@ -81,7 +88,7 @@ def test_version_lists_packages_without_importing_them() -> None:
     first, second = result.stdout.splitlines()
     assert first.startswith("trf ")
     assert second.startswith(f"python {sys.version.split()[0]}, spacy 3.")
-    assert not HEAVY & set(result.stderr.split())
+    assert not heavy(result.stderr.split())
 
 
 @pytest.mark.parametrize("args", [["--help"], ["inspect", "--help"], ["info", "--help"], ["oops"]])
@@ -101,13 +108,18 @@ def check_imports(*args: str) -> subprocess.CompletedProcess[str]:
     """Run Python with `-X importtime` and check that nothing heavy was imported."""
     result = run_python(*args)
     imported = {
-        line.rpartition("|")[2].strip().partition(".")[0]
+        line.rpartition("|")[2].strip()
         for line in result.stderr.splitlines()
         if line.startswith("import time:")
     }
     assert "typer" in imported
-    assert not HEAVY & imported
+    assert not heavy(imported)
     return result
+
+
+def heavy(modules: Iterable[str]) -> set[str]:
+    """The modules that take long to import, or that import such modules."""
+    return {name for name in modules if name.partition(".")[0] in HEAVY} - LIGHT
 
 
 def test_piped_output_has_no_color() -> None:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 HEAVY = {"torch", "spacy", "thinc", "transformers"}
-NO_FILE, NO_COLUMN = "no such file", 'the header has no column "text"'
+NO_FILE, NO_COLUMN = "no such file", "which column has the text?"
 NO_PIPELINE = "there is no such directory"
 COMMANDS = [
     ("train pipeline nosuch.csv", NO_FILE),
@@ -39,6 +39,7 @@ COMMANDS = [
     ("benchmark pipeline nosuch.csv", NO_FILE),
     ("benchmark nosuch", NO_PIPELINE),
     ("info nosuch", NO_PIPELINE),
+    ("predict nosuch text", NO_PIPELINE),
     ("init ./nosuch ./out", NO_PIPELINE),
     ("init encoder folder", "exists and is not a spaCy pipeline"),
     ("init encoder ./out --name 0", "can't be part of the name of a package"),
@@ -65,7 +66,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, s
     good = json.dumps({"text": "I love it", "label": "GOOD"})
     (folder / "good.jsonl").write_text(f"{good}\n")
     (folder / "bad.jsonl").write_text(f"{good}\n{{}}\n")
-    (folder / "columns.csv").write_text("a,b\nI love it,GOOD\n")
+    (folder / "columns.csv").write_text("a,b\nx,y\n")
     commands = [command for command, _ in COMMANDS]
     result = subprocess.run(
         [sys.executable, "-c", PROGRAM, *commands],

@@ -68,7 +68,7 @@ def test_wrapped_example_is_still_a_command(run: Run) -> None:
 
 def test_default_is_shown_next_to_its_option(run: Run) -> None:
     text = " ".join(run("annotate", "--help").stdout.split())
-    assert re.search(r"--n-process N .*?\[default: 1\]", text)
+    assert re.search(r"--n-process N .*?\[default: 1;", text)
 
 
 @pytest.mark.parametrize("names", [names for names in COMMANDS if len(names) > 1])

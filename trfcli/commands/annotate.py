@@ -1,8 +1,10 @@
 """`trf annotate`: annotate the texts of a file with a pipeline's predictions."""
 
 import sys
+from collections.abc import Generator
 from contextlib import closing
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -24,19 +26,41 @@ EXIT_SKIPPED = 3
 
 def annotate(
     model: ModelArgument,
-    source: Annotated[DataSet, texts_argument(metavar="INPUT", show_default=False)],
+    source: Annotated[
+        DataSet,
+        texts_argument(
+            metavar="INPUT",
+            help="Texts in a file of any format that trf reads, or a folder of such files; - reads "
+            "JSONL from stdin.",
+            show_default=False,
+        ),
+    ],
     output: Annotated[
         str,
         typer.Argument(
             metavar="OUTPUT",
             help="File to write: .jsonl, .csv, .tsv (each also .gz), .parquet, .xlsx or .spacy; "
-            "- writes JSONL to stdout.",
+            "- writes JSONL to stdout. A folder for one file per file of the folder INPUT.",
             show_default=False,
         ),
     ],
     n_process: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Number of worker processes.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Number of worker processes.",
+            show_default="1; with Ray, one per GPU or core",
+        ),
+    ] = None,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(
+            metavar="NAME",
+            help="Where the workers run: local (this machine) or ray (a Ray cluster; needs "
+            "trfcli[ray]).",
+        ),
+    ] = "local",
     batch_size: Annotated[int, batch_size_option()] = 256,
     device: DeviceOption = "auto",
     scores: Annotated[
@@ -62,33 +86,44 @@ def annotate(
       trf annotate ./model texts.jsonl annotated.jsonl
       trf annotate ./model reviews.csv labeled.xlsx --scores
       trf annotate ./model reviews.csv.gz labeled.csv --n-process 4
+      trf annotate ./model shards/ annotated/ --engine ray
       cat texts.jsonl | trf annotate ./model - - > annotated.jsonl
     """
-    console.silence_libraries(forks=n_process > 1)
+    console.silence_libraries(forks=(n_process or 1) > 1)
     from trfcli_pipeline.tasks import annotate as task
+    from trfcli_pipeline.tasks.annotate_folder import FileStarted, annotate_folder
 
-    events = task.annotate(
-        model,
-        source,
-        output,
-        n_process=n_process,
-        batch_size=batch_size,
-        device=device,
-        scores=scores,
-        on_error=on_error,
-        resume=resume,
-        force=force,
+    options: dict[str, Any] = {
+        "n_process": n_process,
+        "batch_size": batch_size,
+        "device": device,
+        "engine": engine,
+        "scores": scores,
+        "on_error": on_error,
+        "resume": resume,
+        "force": force,
+    }
+    folder, is_file = Path(str(source)), output == "-" or Path(output).suffix
+    events: Generator[FileStarted | task.AnnotationEvent, None, None] = (
+        annotate_folder(model, folder, Path(output), **options)
+        if folder.is_dir() and not is_file
+        else task.annotate(model, source, output, **options)
     )
+    n_skipped = 0
     with closing(events):
         for event in events:
             match event:
+                case FileStarted():
+                    output = str(event.output)
+                    console.info(f"{event.source} ({event.number} of {event.total})")
                 case task.AnnotationStarted():
                     describe_start(event, output)
                 case task.AnnotationFinished():
                     console.if_interrupted(f"{output} was already saved")
                     describe_end(event, output)
-                    if event.skipped:
-                        raise typer.Exit(EXIT_SKIPPED)
+                    n_skipped += event.skipped
+    if n_skipped:
+        raise typer.Exit(EXIT_SKIPPED)
 
 
 def describe_start(started: "AnnotationStarted", output: str) -> None:

@@ -1,14 +1,16 @@
-"""`trf optimize`: quantize a pipeline for faster CPU inference."""
+"""`trf optimize`: make a pipeline faster on a CPU or GPU."""
 
 import shlex
 from contextlib import closing
-from typing import TYPE_CHECKING, Annotated, Literal
+from statistics import median
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from trfcli import console, wording
 from trfcli.options import (
     DataSet,
+    DeviceOption,
     ForceOption,
     JsonOption,
     ModelArgument,
@@ -17,7 +19,7 @@ from trfcli.options import (
 )
 
 if TYPE_CHECKING:
-    from trfcli_pipeline.tasks.optimize import Compared, Sampled
+    from trfcli_pipeline.tasks.optimize import Decided, Sampled
 
 
 def optimize(
@@ -53,17 +55,26 @@ def optimize(
         ),
     ] = None,
     precision: Annotated[
-        Literal["int8", "bf16", "fp32"],
-        typer.Option(metavar="TYPE", help="Number format of the encoder: int8, bf16 or fp32."),
-    ] = "int8",
+        Literal["auto", "int8", "bf16", "fp16", "tf32", "fp32"],
+        typer.Option(
+            metavar="TYPE",
+            help="Number format of the encoder: int8, bf16, fp16, tf32 or fp32. auto tries those "
+            "that the device supports, and keeps the fastest.",
+        ),
+    ] = "auto",
     backend: Annotated[
-        Literal["openvino", "torch"],
-        typer.Option(metavar="NAME", help="Library that runs the encoder: openvino or torch."),
-    ] = "openvino",
+        Literal["openvino", "torch"] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Library that runs the encoder: openvino or torch.",
+            show_default="the fastest",
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Quantize a pipeline for faster CPU inference, unless accuracy drops too far.
+    """Make a pipeline faster on a CPU or GPU, unless accuracy drops too far.
 
     Example:
       trf optimize ./model ./fast --calibrate train.jsonl --dev dev.jsonl
@@ -81,6 +92,7 @@ def optimize(
         calibrate,
         precision=precision,
         backend=backend,
+        device=device,
         dev=dev,
         max_loss=max_loss,
         force=force,
@@ -90,11 +102,9 @@ def optimize(
             match event:
                 case task.Sampled():
                     describe_sample(event, calibrate, calibrate if dev is None else dev)
-                case task.Compared():
-                    if as_json:
-                        console.data_json(event.as_json())
-                    else:
-                        console.data_table(("", "before", "after", ""), table_rows(event))
+                    place = event.device
+                case task.Decided():
+                    describe_result(event, place, as_json=as_json)
                 case task.Saved():
                     console.if_interrupted(f"{out} was already saved")
                     size = wording.megabytes(event.size / 1e6)
@@ -102,6 +112,19 @@ def optimize(
                         f"Saved {event.name} to {out} ({size}): {', '.join(event.components)}"
                     )
                     console.hint(f"Next: trf package {shlex.quote(str(out))} ./out")
+
+
+def describe_result(decided: "Decided", device: str, *, as_json: bool) -> None:
+    """Print the metrics of the original and of all that was tried."""
+    if as_json:
+        console.data_json(as_object(decided, device))
+        return
+    for each in decided.tried:
+        if each.problem is not None:
+            console.warn(f"{each.inference}: {each.problem}")
+    if any(each.compared for each in decided.tried):
+        header, *rows = table(decided)
+        console.data_table(header, rows)
 
 
 def describe_sample(sampled: "Sampled", calibrate: DataSet, dev: DataSet) -> None:
@@ -112,30 +135,49 @@ def describe_sample(sampled: "Sampled", calibrate: DataSet, dev: DataSet) -> Non
     texts = wording.plural(sampled.all_texts, "text")
     if sampled.texts < sampled.all_texts:
         texts = f"{wording.thousands(sampled.texts)} of {texts}"
-    console.info(f"Comparing the pipeline before and after on {texts} of {dev}")
+    names = wording.enumeration([str(each) for each in sampled.candidates])
+    console.info(f"Trying {names} on {sampled.device}, with {texts} of {dev}")
 
 
-def table_rows(compared: "Compared") -> list[tuple[str, str, str, str]]:
-    """List each metric before and after, and how it changed."""
-    before, after = compared.before, compared.after
-    rows = [
-        (
-            "words/s",
-            wording.thousands(before.speed),
-            wording.thousands(after.speed),
-            f"{after.speed / before.speed:.2f}×",
-        ),
-        (
-            "size",
-            wording.megabytes(before.size / 1e6),
-            wording.megabytes(after.size / 1e6),
-            f"{after.size / before.size:.2f}×",
-        ),
-    ]
-    if before.score is not None and after.score is not None:
-        change = wording.decimal(-compared.loss, 2, sign="+")
+def table(decided: "Decided") -> list[list[str]]:
+    """A header, and a row for the original and for each precision that can be used."""
+    found = [(each, each.compared) for each in decided.tried if each.compared is not None]
+    _, first = found[0]
+    has_score = first.before.score is not None
+    # Each was measured in turns with the original, whose speed varies with the machine's load.
+    speed = median(compared.before.speed for _, compared in found)
+    rows = [["", "words/s", "", "size", *([first.metric] if has_score else []), "cosine", ""]]
+    scores = [f"{first.before.score:.3f}"] if has_score else []
+    size = wording.megabytes(first.before.size / 1e6)
+    rows.append(["original", wording.thousands(speed), "", size, *scores, "", ""])
+    for each, compared in found:
+        scores = [f"{compared.after.score:.3f}"] if has_score else []
         rows.append(
-            (compared.metric, f"{before.score:.3f}", f"{after.score:.3f}", f"{change} points")
+            [
+                str(each.inference),
+                wording.thousands(speed * compared.speedup),
+                f"{compared.speedup:.2f}×",
+                wording.megabytes(compared.after.size / 1e6),
+                *scores,
+                f"{compared.cosine:.4f}",
+                "chosen" if each is decided.chosen else "",
+            ]
         )
-    rows.append(("cosine of vectors", "", f"{compared.cosine:.4f}", ""))
     return rows
+
+
+def as_object(decided: "Decided", device: str) -> dict[str, Any]:
+    """The metrics of all that was tried, for JSON."""
+    return {
+        "device": device,
+        "tried": [
+            {
+                "precision": each.inference.precision,
+                "backend": each.inference.backend,
+                "chosen": each is decided.chosen,
+                "problem": each.problem,
+                **(each.compared.as_json() if each.compared else {}),
+            }
+            for each in decided.tried
+        ],
+    }

@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trfcli import console, wording
-from trfcli.options import (
-    DataSet,
-    ForceOption,
-    data_option,
-)
+from trfcli.options import DataSet, ForceOption, code_option, data_option
 
 if TYPE_CHECKING:
     from trfcli_pipeline.tasks.half import Halved
@@ -72,6 +68,12 @@ def package(
             show_default="built-in texts",
         ),
     ] = None,
+    code: Annotated[
+        Path | None,
+        code_option(
+            help="Python file with functions that the pipeline needs; the package has a copy."
+        ),
+    ] = None,
     force: ForceOption = False,
 ) -> None:
     """Build an installable Python package from a pipeline.
@@ -97,6 +99,7 @@ def package(
         half=half,
         verify=verify,
         texts=texts,
+        code=code,
         force=force,
     )
     console.if_interrupted("the package was already saved")

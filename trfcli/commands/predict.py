@@ -49,6 +49,10 @@ def predict(
     """
     from trfcli.rendering.predictions import print_prediction
     from trfcli_pipeline.errors import DataError
+    from trfcli_pipeline.tasks.inputs import check_inputs
+
+    check_inputs(model)
+
     from trfcli_pipeline.tasks import predict as task
 
     given = None if texts in (None, [], [_STDIN]) else texts
@@ -58,6 +62,7 @@ def predict(
     typed = given is None and sys.stdin is not None and sys.stdin.isatty()
     predictions = task.predict(model, given, threshold=threshold, device=device)
     if typed:
+        console.end_status()
         console.info("Type a text and press Enter. Ctrl-D ends.")
     # A single text, or one that was typed, is on the screen already.
     with_text = not (typed and sys.stdout.isatty()) and (given is None or len(given) > 1)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -81,6 +82,14 @@ def read_object(path: Path, error: type[TrfError], *, hint: str | None = None) -
 def is_same_file(one: Path, other: Path) -> bool:
     """Whether two paths lead to the same file or directory, which exists."""
     return one.exists() and other.exists() and one.samefile(other)
+
+
+def link_or_copy(source: str, destination: str) -> None:
+    """Make a hard link to a file, or a copy where the file system has no links."""
+    try:
+        os.link(source, destination)
+    except OSError:
+        shutil.copy2(source, destination)
 
 
 def directory_bytes(path: Path) -> int:

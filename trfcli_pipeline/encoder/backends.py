@@ -1,5 +1,6 @@
 """Load and save encoders for the backend that runs them: torch or OpenVINO."""
 
+import warnings
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -14,15 +15,15 @@ from trfcli_pipeline.encoder.capabilities import (
     require_outputs,
     run_short_input,
 )
-from trfcli_pipeline.encoder.devices import resolve_device
+from trfcli_pipeline.encoder.devices import DeviceWarning, resolve_device
 from trfcli_pipeline.encoder.openvino_backend import OpenVINOEncoder
-from trfcli_pipeline.encoder.precision import DTYPES, InferencePrecision
+from trfcli_pipeline.encoder.precision import InferencePrecision, inference_dtype
 from trfcli_pipeline.errors import DeviceError, EncoderError, PipelineError, one_line
 from trfcli_pipeline.huggingface import pretrained
 
 Backend = Literal["torch", "openvino"]
-_PRECISIONS: dict[Backend, set[InferencePrecision]] = {
-    "torch": {"fp32", "bf16"},
+PRECISIONS: dict[Backend, set[InferencePrecision]] = {
+    "torch": {"fp32", "tf32", "bf16", "fp16"},
     "openvino": {"fp32", "bf16", "int8"},
 }
 
@@ -33,14 +34,24 @@ _FIELDS = {field.name for field in fields(EncoderCapabilities)}
 
 @dataclass(frozen=True, slots=True)
 class InferenceConfig:
-    """How an encoder predicts: the backend that runs it, and the precision."""
+    """How an encoder predicts.
+
+    Attributes:
+        backend: What runs it.
+        precision: Number format of weights and activations.
+        device: The kind of device that it was optimized for, if any.
+    """
 
     backend: Backend = "torch"
     precision: InferencePrecision = "fp32"
+    device: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.precision} with {self.backend}"
 
     @property
     def is_trainable(self) -> bool:
-        return self == InferenceConfig()
+        return (self.backend, self.precision) == ("torch", "fp32")
 
     def resolve_device(self, name: str, *, replace_missing: bool = False) -> torch.device:
         """Find the device to run on; see `devices.resolve_device`.
@@ -95,11 +106,18 @@ def load_encoder(
                     hint="Turn it off in the config of trf_tok2vec",
                 )
         return Encoder(encoder, capabilities or EncoderCapabilities(), inference)
+    if inference.device not in (None, device.type):
+        warnings.warn(
+            f"The encoder was optimized for {inference.device} ({inference.precision}); on "
+            f"{device.type} it may be slower than the original",
+            DeviceWarning,
+            stacklevel=2,
+        )
     module = pretrained.load_model(
         path,
         all_attentions=all_attentions,
         device=device,
-        dtype=DTYPES[inference.precision],
+        dtype=inference_dtype(inference.precision, device),
     )
     # Another number of parameters means that the weights were replaced by those of another model.
     if capabilities is None or parameters != module.num_parameters():
@@ -129,14 +147,15 @@ def save_encoder(encoder: Encoder, path: Path) -> None:
     encoder.module.save_pretrained(path)
     capabilities = asdict(encoder.capabilities)
     capabilities["arguments"] = sorted(capabilities["arguments"])
-    saved = {**asdict(encoder.inference), "parameters": encoder.module.num_parameters()}
+    inference = {name: each for name, each in asdict(encoder.inference).items() if each}
+    saved = {**inference, "parameters": encoder.module.num_parameters()}
     srsly.write_json(path / _FILE, {**saved, "traits": capabilities})
 
 
-def cast_weights(encoder: Encoder, precision: InferencePrecision) -> Encoder:
+def cast_weights(encoder: Encoder, inference: InferenceConfig) -> Encoder:
     """Convert an encoder's weights to another precision, in place, to be run by torch."""
-    module = encoder.module.to(DTYPES[precision])
-    return Encoder(module, encoder.capabilities, InferenceConfig("torch", precision))
+    dtype = inference_dtype(inference.precision, encoder.module.device)
+    return Encoder(encoder.module.to(dtype), encoder.capabilities, inference)
 
 
 def _read_saved(path: Path) -> tuple[InferenceConfig, int, EncoderCapabilities | None]:
@@ -151,8 +170,8 @@ def _read_saved(path: Path) -> tuple[InferenceConfig, int, EncoderCapabilities |
         traits = {name: saved["traits"][name] for name in _FIELDS & saved["traits"].keys()}
         traits["arguments"] = frozenset(traits["arguments"])
         capabilities = EncoderCapabilities(**traits)
-        inference = InferenceConfig(saved["backend"], saved["precision"])
-        if inference.precision not in _PRECISIONS[inference.backend]:
+        inference = InferenceConfig(saved["backend"], saved["precision"], saved.get("device"))
+        if inference.precision not in PRECISIONS[inference.backend]:
             raise ValueError(f"unknown precision {inference.precision!r}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise EncoderError(

@@ -6,6 +6,8 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 import torch
 from thinc.compat import has_cupy_gpu
 
+from trfcli_pipeline.data.wording import plural
 from trfcli_pipeline.errors import DeviceError
 
 _MEMINFO = Path("/proc/meminfo")
@@ -27,6 +30,7 @@ _CGROUP_FILES = {
     2: ("memory.max", "memory.current", "inactive_file"),
 }
 _NO_LIMIT = 2**60
+_chosen: ContextVar[str | None] = ContextVar("device", default=None)
 # Used if the system doesn't report its free memory.
 _ASSUMED_FREE_BYTES = 2 * 2**30
 
@@ -68,6 +72,24 @@ def resolve_device(name: str = "auto", *, replace_missing: bool = False) -> torc
         raise DeviceError(missing, hint=f"Use auto or {best}")
     warnings.warn(f"{missing}; the encoder runs on {best}", DeviceWarning, stacklevel=2)
     return best
+
+
+@contextmanager
+def use_device(name: str) -> Iterator[None]:
+    """Create encoders on a device inside the context, whatever their configs name.
+
+    So their weights are loaded straight to it.
+    """
+    token = _chosen.set(name)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def chosen_device(name: str) -> str:
+    """The device of `use_device`, or else the one that is given."""
+    return _chosen.get() or name
 
 
 def share_devices(device: torch.device) -> torch.device:
@@ -198,6 +220,17 @@ def _cached_bytes(device: torch.device) -> int:
         return int(reserved - torch.accelerator.memory_allocated(device))
     except RuntimeError:
         return 0
+
+
+def describe_device(device: torch.device) -> str:
+    """A device in words: "cpu (2 threads)", "cuda:0 (NVIDIA H100)"."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return (
+        f"cpu ({plural(torch.get_num_threads(), 'thread')})"
+        if device.type == "cpu"
+        else str(device)
+    )
 
 
 def installed_version(distribution: str) -> str | None:

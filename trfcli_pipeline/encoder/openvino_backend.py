@@ -179,6 +179,11 @@ def openvino_core() -> Any:
     return import_openvino().Core()
 
 
+def has_openvino_bf16() -> bool:
+    """Whether OpenVINO computes in bfloat16 on this CPU."""
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 def _read_graph(files: Mapping[str, bytes]) -> Any:
     # Read from memory: the files may be deleted or replaced while the encoder is in use.
     try:

@@ -18,8 +18,8 @@ DTYPES: dict[str, torch.dtype] = {
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
-# Precisions of inference. Only OpenVINO has int8.
-InferencePrecision = Literal["fp32", "bf16", "int8"]
+# Precisions of inference. Only OpenVINO has int8; tf32 is float32 with products of 19 bits.
+InferencePrecision = Literal["fp32", "tf32", "bf16", "fp16", "int8"]
 
 # On a GPU, bf16 needs more kernels than fp32, to convert weights and outputs. Starting them takes
 # longer than the matrix products gain, unless a layer's products are large: width^2 x wordpieces.
@@ -59,13 +59,13 @@ def resolve_precision(name: str, device: torch.device, *, width: int = 0, n_piec
     check_precision(name)
     if name == "auto":
         is_small = device.type == "cuda" and width**2 * n_pieces < _MIN_BF16_WORK
-        return "bf16" if _has_bf16_instructions(device) and not is_small else "fp32"
+        return "bf16" if has_bf16_instructions(device) and not is_small else "fp32"
     if name != "fp32" and not torch.amp.is_autocast_available(device.type):
         raise DeviceError(f"{device.type}: can't train in {name}", hint="Use fp32")
     return name
 
 
-def _has_bf16_instructions(device: torch.device) -> bool:
+def has_bf16_instructions(device: torch.device) -> bool:
     """Whether a device computes in bfloat16 without emulation."""
     match device.type:
         case "cuda":
@@ -75,6 +75,28 @@ def _has_bf16_instructions(device: torch.device) -> bool:
             found: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
             return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
     return False
+
+
+def inference_dtype(precision: InferencePrecision, device: torch.device) -> torch.dtype:
+    """The type of an encoder's weights for predictions."""
+    # CPUs compute in fp16 many times more slowly than in float32.
+    if precision == "fp16" and device.type == "cpu":
+        return torch.float32
+    return DTYPES.get(precision, torch.float32)
+
+
+@contextmanager
+def inference_products(precision: InferencePrecision, device: torch.device) -> Iterator[None]:
+    """Compute float32 products in tf32 inside the context, if that is the precision."""
+    if precision != "tf32" or device.type != "cuda":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def limit_kernel_caches(device: torch.device) -> None:

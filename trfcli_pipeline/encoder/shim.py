@@ -16,7 +16,7 @@ from thinc.shims import Shim
 from trfcli_pipeline.encoder.adamw import EncoderAdamW
 from trfcli_pipeline.encoder.backends import Encoder, InferenceConfig, load_encoder, save_encoder
 from trfcli_pipeline.encoder.capabilities import EncoderCapabilities, call_options
-from trfcli_pipeline.encoder.devices import can_fork
+from trfcli_pipeline.encoder.devices import can_fork, chosen_device
 from trfcli_pipeline.encoder.gradients import GradientAccumulator, sparse_embeddings
 from trfcli_pipeline.encoder.layer_depths import freeze_lowest
 from trfcli_pipeline.encoder.lora import LoraAdapter, add_adapters, merged
@@ -26,6 +26,7 @@ from trfcli_pipeline.encoder.precision import (
     autocast,
     check_precision,
     eager_attention_if_faster,
+    inference_products,
     limit_kernel_caches,
     resolve_precision,
     to_float32,
@@ -84,7 +85,7 @@ class TransformersShim(Shim):
         # Dropout layers with a rate above 0. Those with rate 0 stay off.
         self._dropouts: list[torch.nn.Dropout] = []
         # A pipeline is often loaded on other machines than the one that its config was made for.
-        self._use_device(device, replace_missing=True)
+        self._use_device(chosen_device(device), replace_missing=True)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -158,7 +159,8 @@ class TransformersShim(Shim):
             output_hidden_states=self.all_hidden_states,
             output_attentions=self.all_attentions,
         )
-        return self.module(**batch.inputs, **options)
+        with inference_products(self.inference.precision, self.device):
+            return self.module(**batch.inputs, **options)
 
     @contextmanager
     def training_context(self) -> Iterator[None]:

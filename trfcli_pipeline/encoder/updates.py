@@ -13,6 +13,7 @@ from trfcli_pipeline.encoder.collector import Collector
 from trfcli_pipeline.encoder.gradients import WeightGradients, add_gradients
 from trfcli_pipeline.encoder.memory_budget import graph_budget, graph_bytes
 from trfcli_pipeline.encoder.padding import SubBatch, WordPieces, pad_rows
+from trfcli_pipeline.encoder.random_states import random_states, set_random_states
 from trfcli_pipeline.encoder.shim import TransformersShim
 from trfcli_pipeline.encoder.sub_batches import sub_batches
 from trfcli_pipeline.encoder.transfers import upload_arrays
@@ -129,7 +130,7 @@ class TrainingPass:
     def run(self, keep_graph: bool) -> Any:
         """Encode the sub-batch, with or without a graph."""
         if self.shim.module.training:
-            self.random_states = _random_states(self.shim.device)
+            self.random_states = random_states(self.shim.device)
         with torch.set_grad_enabled(keep_graph):
             return self.shim.encode_for_training(self.batch)
 
@@ -179,14 +180,6 @@ def _outputs_and_gradients(
     return pairs
 
 
-def _random_states(device: torch.device) -> list[torch.Tensor]:
-    """The random states of the CPU and, if it is another, of the device."""
-    states = [torch.get_rng_state()]
-    if device.type != "cpu":
-        states.append(torch.get_device_module(device).get_rng_state(device))
-    return states
-
-
 @contextmanager
 def _restored_random_states(
     states: list[torch.Tensor] | None, device: torch.device
@@ -196,7 +189,5 @@ def _restored_random_states(
         return
     devices = [] if device.type == "cpu" else [device]
     with torch.random.fork_rng(devices=devices, device_type=device.type):
-        torch.set_rng_state(states[0])
-        if devices:
-            torch.get_device_module(device).set_rng_state(states[1], device)
+        set_random_states(states, device)
         yield

@@ -1,7 +1,6 @@
 """Load pipelines, and check their names."""
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -110,7 +109,7 @@ def _load(
 ) -> "Language":
     import spacy
 
-    from trfcli_pipeline.encoder.devices import DeviceWarning, resolve_device
+    from trfcli_pipeline.encoder.devices import resolve_device, use_device
     from trfcli_pipeline.pipeline.compatibility import check_components
     from trfcli_pipeline.pipeline.components import find_component
     from trfcli_pipeline.pipeline.foreign_pipelines import (
@@ -128,14 +127,13 @@ def _load(
         check_meta(path)
     with explain(model):
         source = path if path.exists() else model
-        with warnings.catch_warnings():
-            # `device` takes the place of the one in the config.
-            warnings.simplefilter("ignore", DeviceWarning)
+        with use_device(device):
             nlp = spacy.load(source, exclude=exclude, config=overrides)
         check_components(nlp)
         check_values(nlp)
     encoder = find_component(nlp, TransformersTok2Vec)
     if encoder is not None:
+        # OpenVINO has no other device than the CPU.
         encoder.model.shim.to(device)
     return nlp
 

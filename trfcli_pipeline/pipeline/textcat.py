@@ -8,7 +8,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
-from thinc.api import Model, NumpyOps, Ops, Optimizer
+from thinc.api import Model, NumpyOps, Ops, Optimizer, set_dropout_rate
 from thinc.types import Floats2d
 
 from trfcli_pipeline.data.labels import check_cats
@@ -58,8 +58,7 @@ class TransformersTextCategorizer(DecidingTextCategorizer):
         pooling: How to combine the vectors of a text's segments: "mean", "max", or "attention"
             (an average with learned weights).
         exclusive_classes: Whether exactly one label applies to each text.
-        threshold: The decision threshold of multi-label classifiers: the score from which a label
-            counts as predicted.
+        threshold: The score from which a multi-label classifier predicts a label.
         class_weights: Weights of labels in the loss; labels that are left out have 1. In a
             multi-label classifier the weight applies to the texts that have the label.
         focal_gamma: Exponent of the focal loss, which down-weights texts that the model already
@@ -111,9 +110,8 @@ class TransformersTextCategorizer(DecidingTextCategorizer):
         pooling: str = DEFAULT_SETTINGS["pooling"],
     ) -> ClassifierModel:
         """Create a classifier for `nr_class` labels and an encoder of the given width."""
-        model = make_classifier(architecture, exclusive_classes, pooling, nO=nr_class, nI=width)
-        model.initialize()
-        return model
+        settings = (architecture, exclusive_classes, pooling)
+        return make_classifier(*settings, nO=nr_class, nI=width).initialize()
 
     @property
     def support_missing_values(self) -> bool:
@@ -155,13 +153,9 @@ class TransformersTextCategorizer(DecidingTextCategorizer):
                 labels = [label for eg in get_examples() for label in eg.reference.cats]
         for label in labels or ():
             self.add_label(label)
-        checks.check_number(self.name, self.labels, exclusive=self.exclusive_classes)
-        positive = [positive_label] if positive_label else []
-        checks.check_known(self.name, "positive_label", positive, self.labels)
-        self.cfg["positive_label"] = positive_label
-        # Tuned for the weights that are about to be replaced.
-        self.cfg["thresholds"] = {}
-        checks.check_known(self.name, "class_weights", self.cfg["class_weights"], self.labels)
+        # Thresholds were tuned for the weights that are about to be replaced.
+        self.cfg.update(positive_label=positive_label, thresholds={})
+        checks.check_settings(self.name, self.labels, self.cfg)
         if nlp is None:
             raise PipelineError(f"{self.name}: initialize needs the pipeline (nlp=...)")
         connect_to_encoder(self.model, self.cfg["architecture"], nlp)
@@ -235,6 +229,7 @@ class TransformersTextCategorizer(DecidingTextCategorizer):
         drop: float = 0.0,
         sgd: Optimizer | None = None,
         losses: dict[str, float] | None = None,
+        weight: float = 1.0,
     ) -> dict[str, float]:
         """Learn from a batch, and add the gradient for the encoder to the Docs.
 
@@ -243,14 +238,21 @@ class TransformersTextCategorizer(DecidingTextCategorizer):
             drop: Dropout rate.
             sgd: The optimizer; None to take the step in a later call of `finish_update`.
             losses: Where to add the mean cross-entropy of the batch, under the component's name.
-
-        Returns:
-            The losses.
+            weight: Factor of the loss and its gradient: the batch's share of a step.
         """
         checks.require_weights(self.name, self.model)
-        # spaCy's training loop passes False for "no step yet", which TextCategorizer would take
-        # for an optimizer.
-        return super().update(examples, drop=drop, sgd=sgd or None, losses=losses)
+        examples, losses = list(examples), {} if losses is None else losses
+        losses.setdefault(self.name, 0.0)
+        # TextCategorizer.update would skip a batch of empty Docs, but learn from one among others.
+        if examples:
+            set_dropout_rate(self.model, drop)
+            scores, backprop = self.model.begin_update([eg.predicted for eg in examples])
+            loss, d_scores = self.get_loss(examples, scores)
+            backprop(weight * d_scores)
+            losses[self.name] += weight * loss
+        if sgd not in (None, False):
+            self.finish_update(sgd)
+        return losses
 
     def rehearse(self, examples: Iterable[Example], **_: Any) -> dict[str, float]:
         """Raise a PipelineError: spaCy can't rehearse what several components learn together."""
@@ -279,8 +281,7 @@ class TransformersTextCategorizer(DecidingTextCategorizer):
 
     def _allow_extra_label(self) -> None:
         # TrainablePipe's own reads the dimension of the whole model, which is never set.
-        output = self.model.get_ref("output_layer")
-        if output.has_dim("nO") and output.get_dim("nO") == len(self.labels):
+        if self.model.get_ref("output_layer").maybe_get_dim("nO") == len(self.labels):
             raise ValueError(Errors.E922.format(name=self.name, nO=len(self.labels)))
 
     def _loss(

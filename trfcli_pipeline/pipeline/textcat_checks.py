@@ -21,14 +21,22 @@ def check_unique(name: str, labels: Iterable[str]) -> list[str]:
     return labels
 
 
-def check_number(name: str, labels: Sequence[str], *, exclusive: bool) -> None:
-    """Raise a DataError if a classifier has too few labels."""
-    least = 2 if exclusive else 1
+def check_settings(name: str, labels: Sequence[str], cfg: Mapping[str, Any]) -> None:
+    """Check the number of labels of a classifier, and the settings that name labels.
+
+    Raises:
+        DataError: There are too few labels.
+        PipelineError: A setting names an unknown label.
+    """
+    least = 2 if cfg["exclusive_classes"] else 1
     if len(labels) < least:
         raise DataError(
             f"{name}: needs {least} or more labels, got {len(labels)}",
             hint="Label the texts, or call add_label",
         )
+    positive = [cfg["positive_label"]] if cfg["positive_label"] else []
+    check_known(name, "positive_label", positive, labels)
+    check_known(name, "class_weights", cfg["class_weights"], labels)
 
 
 def check_known(name: str, setting: str, labels: Iterable[str], known: Collection[str]) -> None:

@@ -92,9 +92,10 @@ def annotate(  # noqa: PLR0915
     source: DataSource,
     output: str,
     *,
-    n_process: int = 1,
+    n_process: int | None = None,
     batch_size: int = 256,
     device: str = "auto",
+    engine: Literal["local", "ray"] = "local",
     scores: bool = False,
     on_error: Literal["stop", "skip"] = "stop",
     resume: bool = False,
@@ -117,10 +118,12 @@ def annotate(  # noqa: PLR0915
         output: A .jsonl, .csv, .tsv, .parquet, .xlsx or .spacy file, optionally with .gz; "-"
             writes JSONL to stdout. All formats are written as a stream, except .xlsx and .spacy,
             which are collected in memory.
-        n_process: Number of processes. If there are several, each computes with one thread.
+        n_process: Number of processes; None for one, or as many as a Ray cluster has GPUs or cores.
+            If there are several, each computes with one thread.
         batch_size: Maximum number of texts per batch. Large batches have many texts of similar
             length, which saves padding.
         device: Device for the encoder.
+        engine: Where the processes run: on this machine, or on a Ray cluster; see `ray_workers`.
         scores: Whether a table has a column with the score of each label. Other formats have all
             scores anyway.
         on_error: What to do about a text that can't be read or that the pipeline fails on: stop, or
@@ -164,9 +167,8 @@ def annotate(  # noqa: PLR0915
             file.check_room(data.size())
         nlp = load_pipeline(model, device=device)
         # torch takes seconds to import, so the checks above come first.
-        from trfcli_pipeline.pipeline.processes import forks_work
+        from trfcli_pipeline.tasks.engines import start_engine
         from trfcli_pipeline.tasks.predictions import Predictor
-        from trfcli_pipeline.tasks.worker_pool import start_workers
 
         if not writer.takes_docs:
             keep_what_heads_read(nlp)
@@ -190,7 +192,7 @@ def annotate(  # noqa: PLR0915
         batches, sent = tee(make_batches(records, batch_size))
         with (
             phase("Annotating", total=total, unit="texts", done=progress.texts) as annotating,
-            start_workers(predictor, n_process, fork=forks_work(nlp)) as run,
+            start_engine(predictor, engine, n_process, device=device) as run,
         ):
             results = run(texts_of(batch) for batch in sent)
             for batch, predicted in zip(batches, results, strict=True):

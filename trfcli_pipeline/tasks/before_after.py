@@ -59,6 +59,11 @@ class Compared:
         found = asdict(self)
         return {"figure" if name == "metric" else name: value for name, value in found.items()}
 
+    @property
+    def speedup(self) -> float:
+        """How many times as fast it has become."""
+        return self.after.speed / self.before.speed
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:

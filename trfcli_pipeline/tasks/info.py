@@ -2,7 +2,6 @@
 
 import os
 import platform
-from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +86,8 @@ def describe_pipeline(nlp: "Language") -> dict[str, Any]:
             "name": encoder.trf_name,
             **encoder_origin,
             **describe_encoder(encoder),
-            **asdict(encoder.model.shim.inference),
+            "backend": encoder.model.shim.inference.backend,
+            "precision": encoder.model.shim.inference.precision,
             "max_length": None if wordpiecer is None else wordpiecer.max_length,
         }
     meta = nlp.meta

@@ -2,11 +2,13 @@
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jinja2
 
+from trfcli_pipeline.errors import PipelineError, one_line
 from trfcli_pipeline.huggingface.card import Score, card_metadata
 
 # Scores of a text classifier, in the order of the card.
@@ -24,13 +26,35 @@ _TOKEN_COMPONENTS = ("tagger", "morphologizer", "parser", "lemmatizer", "ner", "
 _DATASETS_URL = "https://huggingface.co/datasets/"
 
 
-def model_card(meta: Mapping[str, Any]) -> str:
+def checked_card(meta: Mapping[str, Any], *, repository: str | None = None) -> str:
+    """Render the model card of a pipeline whose meta.json may come from elsewhere.
+
+    Args:
+        repository: As for `model_card`.
+
+    Raises:
+        PipelineError: A part that only the card needs can't be used.
+    """
+    try:
+        return model_card(meta, repository=repository)
+    # These parts of meta.json may have any shape.
+    except (AttributeError, KeyError, TypeError, ValueError, jinja2.TemplateError) as error:
+        raise PipelineError(
+            f'meta.json: no model card can be made of "trf", "performance" and "labels": '
+            f"{one_line(error)}",
+            hint="Correct them, or add a README.md to the pipeline",
+        ) from error
+
+
+def model_card(meta: Mapping[str, Any], *, repository: str | None = None) -> str:
     """Render the model card of a pipeline as Markdown.
 
     Args:
         meta: Content of the pipeline's meta.json. Besides spaCy's keys, the card shows
             `trf.encoder` and `trf.training`, written by training, `trf.inference`, written by
             optimizing, and `trf.stored_in`, written by packaging.
+        repository: The repository on the Hugging Face hub that has the pipeline's files; None if
+            they are in a package.
     """
     # A meta.json may have null for anything.
     meta = {key: value for key, value in meta.items() if value}
@@ -64,6 +88,7 @@ def model_card(meta: Mapping[str, Any]) -> str:
     text = _template().render(
         {**meta, "name": name, "lang": lang, "version": version, "labels": labels},
         metadata=metadata,
+        repository=repository,
         task=task,
         classifier=classifier,
         exclusive=training.get("exclusive_classes"),
@@ -112,7 +137,9 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("trfcli_pipeline.tasks"), trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(code=_code, quoted=json.dumps, text=_text, value=_value)
+    environment.filters.update(
+        code=_code, quoted=json.dumps, shell=shlex.quote, text=_text, value=_value
+    )
     return environment.get_template("model_card.md.jinja")
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from spacy.tokens import Doc
 
 from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.pipeline.user_code import import_files
 from trfcli_pipeline.tasks.programs import last_error, run_program
 
 # Some that go wrong easily: no words, unknown characters, and more wordpieces than encoders accept.
@@ -55,13 +56,16 @@ class Prediction(NamedTuple):
     annotations: dict[str, Any]
 
 
-def predict_offline(python: str, model: str, texts: Sequence[str]) -> tuple[Path, list[Prediction]]:
+def predict_offline(
+    python: str, model: str, texts: Sequence[str], code: Path | None = None
+) -> tuple[Path, list[Prediction]]:
     """Load a pipeline in another interpreter, and let it predict texts without network.
 
     Args:
         python: The interpreter. It has to find this package.
         model: Directory or name of the pipeline.
         texts: The texts.
+        code: A Python file to import first.
 
     Returns:
         The directory that the pipeline was loaded from, and the prediction for each text.
@@ -72,8 +76,9 @@ def predict_offline(python: str, model: str, texts: Sequence[str]) -> tuple[Path
     with tempfile.TemporaryDirectory() as folder:
         given, found = Path(folder) / "texts.msgpack", Path(folder) / "predictions.msgpack"
         srsly.write_msgpack(given, list(texts))
+        own = [] if code is None else [code.resolve()]
         result = run_program(
-            [python, "-P", "-m", __name__, model, str(given), str(found)],
+            [python, "-P", "-m", __name__, model, str(given), str(found), *map(str, own)],
             cwd=Path(folder),
             env={**os.environ, **_OFFLINE},
         )
@@ -94,8 +99,9 @@ def _refuse_network(event: str, arguments: tuple[Any, ...]) -> None:
         raise OSError(f"The network is off ({event})")
 
 
-def _predict(model: str, given: Path, found: Path) -> None:
+def _predict(model: str, given: Path, found: Path, *code: Path) -> None:
     sys.addaudithook(_refuse_network)
+    import_files(code)
     nlp = spacy.load(model)
     rows = [(dict(doc.cats), _array(doc), doc.to_json()) for doc in nlp.pipe(_read(given))]
     srsly.write_msgpack(found, (str(nlp.path), rows))
@@ -113,4 +119,4 @@ def _array(doc: Doc) -> NDArray[Any]:
 
 
 if __name__ == "__main__":
-    _predict(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+    _predict(sys.argv[1], *map(Path, sys.argv[2:]))

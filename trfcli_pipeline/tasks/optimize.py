@@ -1,30 +1,25 @@
-"""Quantize a pipeline's encoder for faster inference on a CPU."""
+"""Make a pipeline's encoder faster for inference."""
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 import torch
 from packaging.requirements import Requirement
-from spacy.language import Language
 from spacy.util import get_minor_version_range
 
 from trfcli_pipeline.data.dataset import DataSource
-from trfcli_pipeline.data.files import directory_bytes
+from trfcli_pipeline.data.files import directory_bytes, read_object
 from trfcli_pipeline.data.outputs.directories import OutputDirectory, open_directory
-from trfcli_pipeline.data.outputs.manifest import update_meta
+from trfcli_pipeline.data.outputs.manifest import META, update_meta
+from trfcli_pipeline.data.outputs.staging import workspace_beside
 from trfcli_pipeline.data.reading import read_records
-from trfcli_pipeline.data.records import Record
-from trfcli_pipeline.encoder.backends import Backend, Encoder, InferenceConfig, cast_weights
-from trfcli_pipeline.encoder.capabilities import pad_id
-from trfcli_pipeline.encoder.openvino_export import convert
-from trfcli_pipeline.encoder.padding import pad
+from trfcli_pipeline.encoder.backends import Backend, InferenceConfig
+from trfcli_pipeline.encoder.devices import describe_device
 from trfcli_pipeline.encoder.precision import InferencePrecision
-from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.pipeline.doc_rows import word_pieces
+from trfcli_pipeline.errors import EncoderError, NonFiniteError, PipelineError
 from trfcli_pipeline.pipeline.language import DISTRIBUTION
 from trfcli_pipeline.pipeline.loading import (
     check_pipeline,
@@ -33,32 +28,70 @@ from trfcli_pipeline.pipeline.loading import (
     require_encoder,
 )
 from trfcli_pipeline.pipeline.saved import PIPELINE, locate_pipeline
-from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.progress import phase
-from trfcli_pipeline.tasks.before_after import Compared, choose_sample, compare_pipelines, evenly
+from trfcli_pipeline.tasks.before_after import Compared, choose_sample, compare_pipelines
+from trfcli_pipeline.tasks.faster_encoders import (
+    calibration_examples,
+    choose_device,
+    find_candidates,
+    replace_encoder,
+)
 
-__all__ = ["MAX_LOSS", "Compared", "OptimizationEvent", "Sampled", "Saved", "optimize"]
+__all__ = ["MAX_LOSS", "Decided", "OptimizationEvent", "Sampled", "Saved", "Tried", "optimize"]
 
 # In points: hundredths of the score, or of the cosine where texts have no labels.
 MAX_LOSS = {"accuracy": 0.5, "macro F": 0.5, "cosine": 1.0}
 
-# More segments hardly change the ranges of activations.
-_CALIBRATION_SEGMENTS = 300
-_CALIBRATION_PIECES = 20_000
-
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """The first event: the texts to calibrate and compare on were chosen.
+    """The first event: the texts and what to try were chosen.
 
     Attributes:
-        segments: Number of segments to calibrate int8 on; 0 for other precisions.
+        segments: Number of segments to calibrate int8 on; 0 if int8 isn't tried.
         texts: Number of texts to compare on, out of `all_texts`.
+        device: The device that speed is measured on, as a phrase.
+        candidates: The precisions and backends to try.
     """
 
     segments: int
     texts: int
     all_texts: int
+    device: str
+    candidates: Sequence[InferenceConfig]
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A precision and backend were tried.
+
+    Attributes:
+        compared: Metrics of the pipeline before and after; None if it can't run like this.
+        problem: Why it can't run like this.
+    """
+
+    inference: InferenceConfig
+    compared: Compared | None = None
+    problem: str | None = None
+
+    def is_acceptable(self, max_loss: float | None) -> bool:
+        """Whether the loss is at most `max_loss` points, or the one in `MAX_LOSS`."""
+        if self.compared is None:
+            return False
+        # `<=` refuses NaN too.
+        return self.compared.loss <= _allowed(self.compared.metric, max_loss)
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """All were tried.
+
+    Attributes:
+        chosen: The one to save; None if none is fast and accurate enough.
+    """
+
+    tried: Sequence[Tried]
+    chosen: Tried | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +109,7 @@ class Saved:
     size: int
 
 
-OptimizationEvent = Sampled | Compared | Saved
+OptimizationEvent = Sampled | Tried | Decided | Saved
 
 
 def optimize(
@@ -84,8 +117,9 @@ def optimize(
     output: Path,
     calibrate: DataSource,
     *,
-    precision: InferencePrecision = "int8",
-    backend: Backend = "openvino",
+    precision: InferencePrecision | Literal["auto"] = "auto",
+    backend: Backend | None = None,
+    device: str = "auto",
     dev: DataSource | None = None,
     max_loss: float | None = None,
     force: bool = False,
@@ -98,28 +132,33 @@ def optimize(
         model: Directory or name of a pipeline.
         output: The directory to save to.
         calibrate: A data file of any format; "-" is JSONL on stdin. int8 fits the ranges of
-            activations to these texts. Without `dev`, they are also what the two pipelines are
+            activations to these texts. Without `dev`, they are also what the pipelines are
             compared on: by their score if the classifier knows all labels of the file, else by the
             cosine of their vectors.
-        precision: Number format of the encoder's weights and activations.
-        backend: Library that runs the encoder.
+        precision: Number format of the encoder's weights and activations; "auto" for the fastest
+            of those that the device supports and whose loss is acceptable.
+        backend: Library that runs the encoder; None for the fastest.
+        device: The device to optimize for, and to measure on.
         dev: Labeled texts to compare on instead.
         max_loss: Highest acceptable drop of score or cosine in points (hundredths), by default
             `MAX_LOSS`.
         force: Replace an existing pipeline. Other files in its directory stay.
 
     Raises:
-        PipelineError: The pipeline can't be optimized with these options, or it lost too much.
-            Nothing is written then.
+        PipelineError: The pipeline can't be optimized with these options, lost too much, or, with
+            "auto", got no faster. Nothing is written then.
+        DeviceError: There is no such device.
         DataError: A record can't be read, or its labels don't fit the classifier.
         OutputError: The output exists and `force` isn't set, or it can't be written.
     """
-    if backend == "torch" and precision == "int8":
-        raise PipelineError("int8 needs the OpenVINO backend", hint="Use --backend openvino")
+    place = choose_device(device, precision, backend)
+    candidates = find_candidates(place, precision, backend)
     with open_directory(
         output, PIPELINE, force=force, models=[model], data=[calibrate, dev]
     ) as claim:
-        yield from _optimize(model, claim, calibrate, dev, backend, precision, max_loss)
+        yield from _optimize(
+            model, claim, calibrate, dev, str(place), candidates, max_loss, precision == "auto"
+        )
 
 
 def _optimize(
@@ -127,97 +166,120 @@ def _optimize(
     claim: OutputDirectory,
     calibrate: DataSource,
     dev: DataSource | None,
-    backend: Backend,
-    precision: InferencePrecision,
+    device: str,
+    candidates: Sequence[InferenceConfig],
     max_loss: float | None,
+    is_auto: bool,
 ) -> Iterator[OptimizationEvent]:
     check_pipeline(model)
-    claim.check_room(directory_bytes(locate_pipeline(model)))
+    # Room for all candidates: only the best one stays.
+    claim.check_room(len(candidates) * directory_bytes(locate_pipeline(model)))
     records = read_records(calibrate, labeled=False)
-    before, after = (load_pipeline(model, device="cpu") for _ in range(2))
-    old, new = require_encoder(before), require_encoder(after)
-    was = old.model.shim.inference
-    if was != InferenceConfig():
+    before = load_pipeline(model, device=device)
+    encoder = require_encoder(before)
+    was = encoder.model.shim.inference
+    if not was.is_trainable:
         raise PipelineError(
             f"{model}: is already optimized ({was.precision}, {was.backend})",
             hint="Optimize the original pipeline",
         )
+    has_int8 = any(each.precision == "int8" for each in candidates)
     with phase("Choosing texts"):
         sample = choose_sample(before, calibrate, records, dev)
-        examples = _examples(before, old, records) if precision == "int8" else []
-    yield Sampled(len(examples), len(sample.texts), sample.total)
+        examples = calibration_examples(before, encoder, records) if has_int8 else []
+    phrase = describe_device(encoder.model.shim.device)
+    yield Sampled(len(examples), len(sample.texts), sample.total, phrase, candidates)
 
-    inference = InferenceConfig(backend, precision)
-    with phase(f"Converting the encoder to {precision}"):
-        _replace_encoder(new, inference, examples)
-    meta = after.meta
-    meta.setdefault("trf", {})
-    meta["trf"]["encoder"] = {**describe_encoder(old), **meta["trf"].get("encoder", {})}
-    if backend == "openvino":
-        _require_extra(meta, "openvino")
-    with claim.staged() as staging:
-        with phase(f"Saving {claim.target.name}"):
-            after.to_disk(staging)
-        compared = compare_pipelines(before, load_pipeline(str(staging), device="cpu"), sample)
-        yield compared
-        allowed = MAX_LOSS[compared.metric] if max_loss is None else max_loss
-        # `not <=` in place of `>`, to refuse NaN too.
-        if not compared.loss <= allowed:
-            raise PipelineError(
-                f"{precision} lowers {compared.metric} by {compared.loss:.2f} points, "
-                f"more than the {allowed:g} allowed; nothing was written",
-                hint="Raise --max-loss, or use another --precision",
-            )
-        meta["trf"]["inference"] = {
-            **asdict(inference),
-            "texts": len(sample.texts),
-            "figure": compared.metric,
-            "loss": compared.loss,
-            "cosine": compared.cosine,
-        }
-        update_meta(staging, meta)
-    yield Saved(f"{meta['lang']}_{meta['name']}", after.pipe_names, directory_bytes(claim.target))
-
-
-def _examples(
-    nlp: Language, encoder: TransformersTok2Vec, records: Sequence[Record]
-) -> list[dict[str, torch.Tensor]]:
-    """Choose segments of the texts, and return the encoder's input for each, without padding."""
-    texts = [record.text for record in evenly(records, _CALIBRATION_SEGMENTS)]
-    before = nlp.pipe_names[: nlp.pipe_names.index(encoder.name)]
-    with nlp.select_pipes(enable=before):
-        X = word_pieces(list(nlp.pipe(texts)))
-    filled = evenly(np.flatnonzero(X.lengths).tolist(), _CALIBRATION_SEGMENTS)
-    # Take at least one segment, even if it is too long.
-    n_chosen = int(np.searchsorted(np.cumsum(X.lengths[filled]), _CALIBRATION_PIECES)) + 1
-    padding = pad_id(encoder.model.shim.module)
-    return [pad(X, np.array([row]), padding).inputs for row in filled[:n_chosen]]
+    with workspace_beside(claim.target) as workspace:
+        tried = []
+        for number, inference in enumerate(candidates):
+            try:
+                _save(model, device, inference, examples, workspace / str(number))
+                after = load_pipeline(str(workspace / str(number)), device=device)
+                tried.append(Tried(inference, compare_pipelines(before, after, sample)))
+            except (EncoderError, NonFiniteError, PipelineError) as error:
+                if not is_auto:
+                    raise
+                tried.append(Tried(inference, problem=error.message))
+            yield tried[-1]
+        chosen = _choose(tried, max_loss, is_auto=is_auto)
+        yield Decided(tried, chosen)
+        if chosen is None or chosen.compared is None:
+            raise _explain_refusal(tried, max_loss)
+        with claim.staged() as staging:
+            for entry in (workspace / str(tried.index(chosen))).iterdir():
+                entry.rename(staging / entry.name)
+            meta = read_object(staging / META, PipelineError)
+            meta["trf"]["inference"] = {
+                **asdict(chosen.inference),
+                "texts": len(sample.texts),
+                "figure": chosen.compared.metric,
+                "loss": chosen.compared.loss,
+                "cosine": chosen.compared.cosine,
+            }
+            update_meta(staging, meta)
+    name = f"{meta['lang']}_{meta['name']}"
+    yield Saved(name, before.pipe_names, directory_bytes(claim.target))
 
 
-def _replace_encoder(
-    component: TransformersTok2Vec,
+def _save(
+    model: str,
+    device: str,
     inference: InferenceConfig,
     examples: Sequence[Mapping[str, torch.Tensor]],
+    path: Path,
 ) -> None:
-    shim = component.model.shim
-    encoder = shim.encoder
-    if inference.backend == "torch":
-        shim.encoder = cast_weights(encoder, inference.precision)
-        return
-    if shim.all_attentions:
-        raise PipelineError(
-            "OpenVINO can't return attentions, and the pipeline keeps them",
-            hint="Set all_attentions = false in the config of trf_tok2vec",
+    """Save a copy of a pipeline with a faster encoder."""
+    nlp = load_pipeline(model, device=device)
+    encoder = require_encoder(nlp)
+    nlp.meta.setdefault("trf", {})
+    known = nlp.meta["trf"].get("encoder", {})
+    nlp.meta["trf"]["encoder"] = {**describe_encoder(encoder), **known}
+    with phase(f"Converting the encoder to {inference}"):
+        replace_encoder(encoder, inference, examples)
+        if inference.backend == "openvino":
+            _require_extra(nlp.meta, "openvino")
+        nlp.to_disk(path)
+
+
+def _choose(tried: Sequence[Tried], max_loss: float | None, *, is_auto: bool) -> Tried | None:
+    """The fastest whose loss is acceptable; with "auto", only if it is faster than the original."""
+    acceptable = [each for each in tried if each.is_acceptable(max_loss)]
+    best = max(acceptable, key=_speedup, default=None)
+    return None if best is not None and is_auto and _speedup(best) <= 1 else best
+
+
+def _speedup(tried: Tried) -> float:
+    return 0.0 if tried.compared is None else tried.compared.speedup
+
+
+def _allowed(metric: str, max_loss: float | None) -> float:
+    return MAX_LOSS[metric] if max_loss is None else max_loss
+
+
+def _explain_refusal(tried: Sequence[Tried], max_loss: float | None) -> PipelineError:
+    """The error that says why nothing is saved."""
+    if any(each.is_acceptable(max_loss) for each in tried):
+        return PipelineError(
+            "Nothing that is accurate enough is faster than the original; nothing was written",
+            hint="Name a --precision to save it all the same",
         )
-    module = convert(
-        encoder.module,
-        encoder.capabilities,
-        inference.precision,
-        all_hidden_states=shim.all_hidden_states,
-        examples=examples,
+    losses = [
+        f"{each.inference.precision} lowers {each.compared.metric} by {each.compared.loss:.2f}"
+        for each in tried
+        if each.compared is not None
+    ]
+    metrics = [each.compared.metric for each in tried if each.compared is not None]
+    if not losses:
+        return PipelineError(
+            f"{tried[0].inference.precision}: {tried[0].problem}; nothing was written",
+            hint="The original pipeline can still be used",
+        )
+    return PipelineError(
+        f"{', '.join(losses)} points, more than the {_allowed(metrics[0], max_loss):g} allowed; "
+        "nothing was written",
+        hint="Raise --max-loss, or use another --precision",
     )
-    capabilities = replace(encoder.capabilities, arguments=frozenset(module.input_names))
-    shim.encoder = Encoder(module, capabilities, inference)
 
 
 def _require_extra(meta: dict[str, Any], extra: str) -> None:

@@ -6,6 +6,7 @@ in one step, so that a failed run leaves an existing package untouched.
 """
 
 import json
+import keyword
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ import jinja2
 import srsly
 from packaging.requirements import Requirement
 from spacy.cli.package import FILENAMES_DOCS, TEMPLATE_INIT, get_meta
-from spacy.util import load_config
 
 from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.data.files import directory_bytes
@@ -25,15 +25,16 @@ from trfcli_pipeline.data.outputs.directories import Kind, open_directory
 from trfcli_pipeline.data.reading import read_records
 from trfcli_pipeline.errors import ArgumentError, OutputError, PipelineError, one_line
 from trfcli_pipeline.pipeline.language import DISTRIBUTION
-from trfcli_pipeline.pipeline.saved import entry_names
+from trfcli_pipeline.pipeline.user_code import import_code
 from trfcli_pipeline.progress import phase
 from trfcli_pipeline.tasks.archives import ARCHIVES, build_archives, timestamp
 from trfcli_pipeline.tasks.before_after import evenly
 from trfcli_pipeline.tasks.half import Halved, compare_halved, halve_encoder
-from trfcli_pipeline.tasks.model_card import model_card
+from trfcli_pipeline.tasks.model_card import checked_card
 from trfcli_pipeline.tasks.offline_predictions import EXAMPLE_TEXTS
 from trfcli_pipeline.tasks.own_wheel import build_own_wheel
 from trfcli_pipeline.tasks.package_meta import package_meta
+from trfcli_pipeline.tasks.pipeline_files import list_pipeline_files
 from trfcli_pipeline.tasks.verification import Verified, verify_wheel
 
 _PROJECT = "pyproject.toml"
@@ -84,6 +85,7 @@ def package(
     half: bool = False,
     verify: bool = False,
     texts: DataSource | None = None,
+    code: Path | None = None,
     force: bool = False,
 ) -> Package:
     """Build an installable package from a pipeline directory.
@@ -103,6 +105,8 @@ def package(
         verify: Install the wheel into a fresh environment, and compare its predictions.
         texts: A data file of any format with texts to compare predictions on, if `half` or
             `verify`. Default: built-in texts.
+        code: A Python file with functions that the pipeline needs. The package has a copy, and
+            imports it.
         force: Replace an existing package. Other files in its directory stay.
 
     Raises:
@@ -115,6 +119,9 @@ def package(
         DataError: A record of `texts` can't be read.
     """
     _check_arguments(formats, half=half, verify=verify, texts=texts)
+    if code is not None:
+        _check_module(code)
+        import_code(code)
     model_dir, output_dir = Path(model_dir).resolve(), Path(output_dir).resolve()
     meta = package_meta(model_dir, name=name, version=version)
     full_name = f"{meta['lang']}_{meta['name']}"
@@ -135,7 +142,7 @@ def package(
             # spaCy loads the pipeline to find what it requires.
             with phase("Loading the copy"):
                 meta = _complete(model_dir, data_dir, meta, half=half)
-            _assemble(staging, data_dir, meta)
+            _assemble(staging, data_dir, meta, code)
             if half:
                 with phase("Comparing the weights in 16 bits"):
                     built.halved = compare_halved(model_dir, data_dir, sizes, sample)
@@ -148,7 +155,7 @@ def package(
             if verify:
                 reference = data_dir if half else model_dir
                 with phase("Verifying the wheel"):
-                    built.verified = verify_wheel(archives[-1], full_name, reference, sample)
+                    built.verified = verify_wheel(archives[-1], full_name, reference, sample, code)
             manifest.write_manifest(staging, manifest.list_files(staging))
     return built
 
@@ -171,57 +178,27 @@ def _check_arguments(
         timestamp()
 
 
+def _check_module(code: Path) -> None:
+    """Check that a file can be a module of a package, as which it is imported."""
+    if not code.stem.isidentifier() or keyword.iskeyword(code.stem) or code.stem == "__init__":
+        raise ArgumentError(
+            f"{code}: {code.stem!r} can't be the name of a module",
+            hint="Rename the file: letters, digits and underscores, as in functions.py",
+        )
+
+
 def _read_texts(path: DataSource) -> Sequence[str]:
     return evenly([record.text for record in read_records(path, labeled=False)], _MAX_TEXTS)
 
 
 def _copy_pipeline(model_dir: Path, data_dir: Path) -> None:
-    """Copy the files that belong to a pipeline, and nothing else that lies in its directory."""
-    names = load_config(model_dir / "config.cfg").get("components", {})
-    entries = {*entry_names(names), *FILENAMES_DOCS}
-    listed = manifest.list_own(model_dir)
-    own = None if listed is None else listed | {*FILENAMES_DOCS}
+    """Copy the files that belong to a pipeline, without their modes."""
     data_dir.mkdir(parents=True)
-    for entry in sorted(model_dir.iterdir()):
-        if entry.name in entries:
-            _copy(entry, entry.name, data_dir, own)
-    for name in FILENAMES_DOCS:
-        _check_text_file(model_dir / name)
-
-
-def _copy(source: Path, name: str, data_dir: Path, own: frozenset[str] | None) -> None:
-    """Copy a file or a directory. Neither modes nor hidden files are copied.
-
-    Args:
-        name: Path of the source, relative to the pipeline.
-        own: Such paths of the files to copy; None for all.
-    """
-    if source.is_symlink():
-        raise PipelineError(
-            f"{source} is a link to {source.readlink()}",
-            hint="Put a copy of the file in its place if it belongs to the pipeline, or remove it",
-        )
-    if source.is_dir():
-        (data_dir / name).mkdir()
-        for entry in sorted(source.iterdir()):
-            if not entry.name.startswith("."):
-                _copy(entry, f"{name}/{entry.name}", data_dir, own)
-    elif not source.is_file():
-        raise PipelineError(f"{source} is neither a file nor a directory", hint="Remove it")
-    elif own is None or name in own:
-        shutil.copyfile(source, data_dir / name)
-
-
-def _check_text_file(path: Path) -> None:
-    if not path.is_file():
-        return
-    try:
-        path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise PipelineError(
-            f"{path}: is not UTF-8 (byte {error.start + 1:,} is 0x{error.object[error.start]:02x})",
-            hint="Save it as UTF-8",
-        ) from error
+    for name, source in list_pipeline_files(model_dir).items():
+        if source.is_dir():
+            (data_dir / name).mkdir()
+        else:
+            shutil.copyfile(source, data_dir / name)
 
 
 def _complete(
@@ -247,12 +224,19 @@ def _complete(
     return complete
 
 
-def _assemble(package_dir: Path, data_dir: Path, meta: Mapping[str, Any]) -> None:
+def _assemble(
+    package_dir: Path, data_dir: Path, meta: Mapping[str, Any], code: Path | None
+) -> None:
     """Put what makes a package of a pipeline around its copy."""
     srsly.write_json(data_dir / "meta.json", meta)
-    (data_dir.parent / "__init__.py").write_text(TEMPLATE_INIT.format(imports=""), encoding="utf-8")
+    imports = ""
+    if code is not None:
+        shutil.copyfile(code, data_dir.parent / code.name)
+        imports = f"from . import {code.stem}"
+    init = TEMPLATE_INIT.format(imports=imports)
+    (data_dir.parent / "__init__.py").write_text(init, encoding="utf-8")
     if not (data_dir / "README.md").exists():
-        (data_dir / "README.md").write_text(_card(meta), encoding="utf-8")
+        (data_dir / "README.md").write_text(checked_card(meta), encoding="utf-8")
     manifest.write_manifest(data_dir, manifest.list_files(data_dir))
     for directory in (data_dir.parent, package_dir):
         shutil.copyfile(data_dir / "meta.json", directory / "meta.json")
@@ -270,18 +254,6 @@ def _assemble(package_dir: Path, data_dir: Path, meta: Mapping[str, Any]) -> Non
         {**meta, "name": data_dir.parent.name}
     )
     (package_dir / _PROJECT).write_text(text, encoding="utf-8")
-
-
-def _card(meta: Mapping[str, Any]) -> str:
-    try:
-        return model_card(meta)
-    # These parts of meta.json may have any shape.
-    except (AttributeError, KeyError, TypeError, ValueError, jinja2.TemplateError) as error:
-        raise PipelineError(
-            f'meta.json: no model card can be made of "trf", "performance" and "labels": '
-            f"{one_line(error)}",
-            hint="Correct them, or add a README.md to the pipeline",
-        ) from error
 
 
 def _add_own_wheel(built: Package, dist: Path, requirements: Sequence[str]) -> None:

@@ -28,7 +28,9 @@ class Verified(NamedTuple):
     parts: tuple[str, ...]
 
 
-def verify_wheel(wheel: Path, name: str, reference: Path, texts: Sequence[str]) -> Verified:
+def verify_wheel(
+    wheel: Path, name: str, reference: Path, texts: Sequence[str], code: Path | None = None
+) -> Verified:
     """Install a wheel without network, and check that it predicts what a pipeline predicts.
 
     The environment sees the packages of the current one, so nothing else has to be installed.
@@ -38,6 +40,7 @@ def verify_wheel(wheel: Path, name: str, reference: Path, texts: Sequence[str]) 
         name: Name of its pipeline.
         reference: Directory of the pipeline to compare with.
         texts: The texts to compare on.
+        code: A Python file that the other pipeline needs.
 
     Raises:
         PipelineError: A prediction differs in a bit, or one of the pipelines can't be loaded.
@@ -54,7 +57,7 @@ def verify_wheel(wheel: Path, name: str, reference: Path, texts: Sequence[str]) 
                 f"{name}: loaded from {path} instead of the fresh environment",
                 hint="Remove it from PYTHONPATH",
             )
-    _, expected = predict_offline(sys.executable, str(reference), texts)
+    _, expected = predict_offline(sys.executable, str(reference), texts, code)
     for number, (one, other) in enumerate(zip(expected, installed, strict=True), start=1):
         for part, is_equal in _compare(one, other).items():
             if not is_equal:

@@ -17,12 +17,13 @@ from typing import Any, TypeVar
 import torch
 
 from trfcli_pipeline.errors import PipelineError, TrfError, one_line
+from trfcli_pipeline.pipeline.user_code import CodeFiles, explain_code
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 # Items per worker that are being processed, or whose results wait for a slower one before them.
-_PENDING = 4
+PENDING = 4
 
 
 @contextmanager
@@ -56,7 +57,11 @@ def start_workers(
         return
     method = "fork" if fork else "spawn"
     with _executor(number, method, _start_worker, function) as executor:
-        yield partial(_map, executor, _PENDING * number)
+
+        def submit(item: Item) -> Future[Result]:
+            return executor.submit(_apply, item)
+
+        yield partial(map_in_order, submit, PENDING * number)
 
 
 def run_apart(function: Callable[[Item], Result], item: Item) -> Result:
@@ -77,7 +82,8 @@ def _executor(
 ) -> Iterator[ProcessPoolExecutor]:
     others = {*multiprocessing.active_children()}
     context = multiprocessing.get_context(method)
-    executor = ProcessPoolExecutor(number, context, start, (function,))
+    # A new process unpickles the user's code first, then the function, which may need it.
+    executor = ProcessPoolExecutor(number, context, start, (CodeFiles(), function))
     # The garbage collector writes to every object it visits, which unshares its memory page. It
     # doesn't visit frozen objects.
     gc.collect()
@@ -100,23 +106,26 @@ def _executor(
         executor.shutdown(cancel_futures=True)
 
 
-def _map(executor: ProcessPoolExecutor, limit: int, items: Iterable[Any]) -> Iterator[Any]:
-    pending: deque[Future[Any]] = deque()
+def map_in_order(
+    submit: Callable[[Item], Future[Result]], limit: int, items: Iterable[Item]
+) -> Iterator[Result]:
+    """Yield the results of items in order, with at most `limit` items submitted ahead."""
+    pending: deque[Future[Result]] = deque()
     for item in items:
-        pending.append(executor.submit(_apply, item))
+        pending.append(submit(item))
         while pending and (pending[0].done() or len(pending) >= limit):
             yield pending.popleft().result()
     while pending:
         yield pending.popleft().result()
 
 
-def _start_worker(function: Callable[[Any], Any]) -> None:
+def _start_worker(code: CodeFiles, function: Callable[[Any], Any]) -> None:
     torch.set_num_threads(1)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    _start(function)
+    _start(code, function)
 
 
-def _start(function: Callable[[Any], Any]) -> None:
+def _start(code: CodeFiles, function: Callable[[Any], Any]) -> None:
     global _function  # noqa: PLW0603 - a worker has only one function
     _function = function
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -140,4 +149,4 @@ def _apply(item: Any) -> Any:
         raise
     except Exception as error:
         # Exceptions of other libraries may not be picklable.
-        raise PipelineError(one_line(error)) from None
+        raise explain_code(error) or PipelineError(one_line(error)) from None

@@ -1,6 +1,6 @@
 """What a user can ask of a training run."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -56,7 +56,15 @@ class TrainingArguments:
         precision: Precision of the encoder's training steps; see `encoder/precision.py`. "auto"
             leaves it to the pipeline.
         seed: Seed of all random numbers.
+        seeds: Number of models to train, each with the next seed, but on the same texts. The one
+            with the median score is kept.
+        data_seed: Seed by which dev texts are held out and `max_texts` are drawn; by default
+            `seed`.
         device: Where to train; see `encoder/devices.py`.
+        linear_probe: Whether a new classifier starts as a linear probe of the untrained encoder; by
+            default if there are few texts and no config file.
+        fixed: Dotted keys of settings that follow from the number of texts unless they are here:
+            then the value in the config file applies.
 
     Raises:
         ArgumentError: Two of the arguments contradict each other.
@@ -82,7 +90,11 @@ class TrainingArguments:
     lora: int | None = None
     precision: str = "auto"
     seed: int | None = None
+    seeds: int = 1
+    data_seed: int | None = None
     device: str = "auto"
+    linear_probe: bool | None = None
+    fixed: Collection[str] = ()
 
     def __post_init__(self) -> None:
         self._check_frozen()
@@ -90,7 +102,8 @@ class TrainingArguments:
 
     def as_json(self) -> dict[str, Any]:
         """All arguments, in values that JSON can hold; of the config's path only the name."""
-        return {**asdict(self), "config": self.config and self.config.name}
+        changed = {"config": self.config and self.config.name, "fixed": list(self.fixed)}
+        return {**asdict(self), **changed}
 
     def chosen(self) -> dict[str, Any]:
         """What differs from the defaults: arguments by their names, overrides by their keys."""
@@ -101,6 +114,10 @@ class TrainingArguments:
     def overrides_key(self, key: str) -> bool:
         """Whether the overrides set a setting, a part of it, or the section it is in."""
         return any(_overlap(key, each) for each in self.overrides)
+
+    def fixes(self, key: str) -> bool:
+        """Whether a setting has a chosen value, which the number of texts doesn't change."""
+        return key in self.overrides or key in self.fixed
 
     def chooses(self, name: str) -> bool:
         """Whether the user chose a value, by this argument or by an override in its place."""

@@ -22,10 +22,13 @@ from thinc.api import Model, Optimizer
 from trfcli_pipeline.data.files import read_object, sha256
 from trfcli_pipeline.data.outputs.manifest import find_changes
 from trfcli_pipeline.data.outputs.staging import staged_directory
+from trfcli_pipeline.encoder.random_states import random_states, set_random_states
 from trfcli_pipeline.errors import OutputError, PipelineError, TrfError, one_line
 
 # The states that Thinc's optimizers have for each parameter.
 _OPTIMIZER_STATES = ("mom1", "mom2", "averages")
+# The file in `Workspace.seeds` that is written last.
+SEED_RESULTS = "results.json"
 _STATE = "progress.json"
 _START_OVER = "Start again without --resume"
 _TENSORS = "tensors.safetensors"
@@ -57,8 +60,13 @@ class Workspace:
         return self.root / "checkpoint"
 
     @property
+    def seeds(self) -> Path:
+        """Directory of the models that are finished, if there are several seeds."""
+        return self.root / "seeds"
+
+    @property
     def can_resume(self) -> bool:
-        return self.checkpoint.exists()
+        return self.checkpoint.exists() or (self.seeds / SEED_RESULTS).exists()
 
     def check(self) -> None:
         """Check that what is at the directory's path is a workspace, if there is anything.
@@ -78,7 +86,7 @@ class Workspace:
                 )
 
     def _is_own(self, entry: Path) -> bool:
-        names = (self.best.name, self.checkpoint.name)
+        names = (self.best.name, self.checkpoint.name, self.seeds.name)
         return entry.name in names or entry.name.startswith(tuple(f".{name}-" for name in names))
 
     def save(self, state: Mapping[str, Any], tensors: Tensors) -> None:
@@ -124,6 +132,10 @@ class Workspace:
             return int(self.load_state()["progress"]["step"])
         return None
 
+    def has_checkpoint_of(self, seed: int) -> bool:
+        """Whether the checkpoint is of the training with a seed, rather than of the one before."""
+        return self.checkpoint.exists() and self.load_state().get("seed", seed) == seed
+
     @contextmanager
     def explain(self) -> Iterator[None]:
         """Turn the exceptions for missing or damaged parts of the checkpoint into a PipelineError.
@@ -139,11 +151,15 @@ class Workspace:
                 f"{self.checkpoint}: damaged ({one_line(error)})", hint=_START_OVER
             ) from error
 
-    def remove(self) -> None:
-        """Remove the workspace, but nothing that isn't its own."""
+    def remove(self, *, keep_seeds: bool = False) -> None:
+        """Remove the workspace, but nothing that isn't its own.
+
+        Args:
+            keep_seeds: Whether to keep the models that are finished.
+        """
         if self.root.is_dir() and not self.root.is_symlink():
             for entry in self.root.iterdir():
-                if self._is_own(entry):
+                if self._is_own(entry) and not (keep_seeds and entry == self.seeds):
                     shutil.rmtree(entry, ignore_errors=True)
             with suppress(OSError):
                 self.root.rmdir()
@@ -180,37 +196,31 @@ def restore_head(model: Model, optimizer: Optimizer, tensors: Tensors) -> None:
                 getattr(optimizer, name)[key] = ops.asarray(values)
 
 
-def random_state() -> dict[str, Any]:
-    """State of all random generators: of Python, numpy, torch and torch's accelerator."""
+def random_state(device: torch.device) -> dict[str, Any]:
+    """State of all random generators: of Python, numpy, torch, and torch on the device."""
     kind, keys, *rest = np.random.get_state()
+    cpu, *accelerator = [each.tolist() for each in random_states(device)]
     return {
         "python": random.getstate(),
         "numpy": [kind, np.asarray(keys).tolist(), *rest],
-        "torch": torch.get_rng_state().tolist(),
-        "accelerator": _accelerator().get_rng_state().tolist() if _accelerator() else None,
+        "torch": cpu,
+        "accelerator": accelerator[0] if accelerator else None,
     }
 
 
-def restore_random_state(state: Mapping[str, Any]) -> None:
+def restore_random_state(state: Mapping[str, Any], device: torch.device) -> None:
     """Set all random generators to what `random_state` returned, before or after JSON."""
     restore_python_random(state["python"])
     kind, keys, *rest = state["numpy"]
     np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))
-    torch.set_rng_state(torch.tensor(state["torch"], dtype=torch.uint8))
-    if _accelerator() and state["accelerator"]:
-        _accelerator().set_rng_state(torch.tensor(state["accelerator"], dtype=torch.uint8))
+    states = [state[name] for name in ("torch", "accelerator") if state[name] is not None]
+    set_random_states([torch.tensor(each, dtype=torch.uint8) for each in states], device)
 
 
 def restore_python_random(state: Any) -> None:
     """Set Python's random generator, which shuffles the texts."""
     version, internal, gauss = state
     random.setstate((version, tuple(internal), gauss))
-
-
-def _accelerator() -> Any:
-    if not torch.accelerator.is_available():
-        return None
-    return torch.get_device_module(torch.accelerator.current_accelerator())
 
 
 def _parameters(model: Model) -> Iterator[tuple[str, tuple[int, str], Model]]:

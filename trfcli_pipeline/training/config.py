@@ -54,10 +54,13 @@ class TrainingConfig:
             the config gives.
 
     Attributes:
+        raw: The config with its variables.
         config: The config, with all variables filled in.
         training: The `[training]` section with its functions called. Set by `fit`.
         trf_lr: Peak learning rate of the encoder; None if it is frozen. Set by `fit`.
         learn_rate: Peak learning rate of the classifier. Set by `fit`.
+        epochs_per_evaluation: Epochs between evaluations, if no number of steps is chosen. Set by
+            `fit`.
         decisions: Which settings the number of texts or steps changed and why, as sentences.
 
     Raises:
@@ -77,28 +80,24 @@ class TrainingConfig:
         self.arguments = arguments
         self.exclusive = exclusive
         self.n_processes = n_processes
+        self.epochs_per_evaluation = 1
         self.decisions: list[str] = []
-        self._is_few = False
+        self._starts_as_probe = arguments.linear_probe or False
         # Whether the user chose the encoder's learning rate.
         self._has_own_rate = arguments.config is not None or arguments.chooses("learn_rate")
-        if not self.path.is_file():
-            raise DataError(
-                f"{self.path}: there is no such config file",
-                hint="Leave out --config to use the default",
-            )
-        self._raw = read_config(self.path)
+        self.raw = read_config(self.path)
         with self._explain_errors():
             self._apply_arguments()
             defaults = Config().from_disk(shipped, interpolate=False)
-            apply_overrides(self._raw, arguments.overrides, defaults)
-            self.config = self._raw.interpolate()
+            apply_overrides(self.raw, arguments.overrides, defaults)
+            self.config = self.raw.interpolate()
             problem = out_of_range(self.config)
             if problem is not None and arguments.config is None:
                 raise ArgumentError(problem, hint="Correct the option")
             if problem is not None:
                 raise DataError(f"{self.path}: {problem}", hint="Correct the value")
             self.seed: int = self.config["system"]["seed"]
-            components = defaults.merge(self._raw).interpolate()["components"]
+            components = defaults.merge(self.raw).interpolate()["components"]
             for name in (WORDPIECER, TOK2VEC, TEXTCAT):
                 if arguments.config or any(f".{name}." in key for key in arguments.overrides):
                     check_component(components[name])
@@ -112,11 +111,17 @@ class TrainingConfig:
         """
         with self._explain_errors():
             self._set_steps(n_texts)
-            self.config = self._raw.interpolate()
+            self.config = self.raw.interpolate()
             self.training = registry.resolve(self.config["training"], schema=ConfigSchemaTraining)
             optimizer = self.config["training"]["optimizer"]
             self.learn_rate, trf_lr = _peak(optimizer["learn_rate"]), _peak(optimizer["trf_lr"])
             self.trf_lr = None if self.arguments.freeze_encoder else trf_lr
+
+    @property
+    def data_seed(self) -> int:
+        """Seed by which texts are held out and drawn."""
+        given = self.arguments.data_seed
+        return self.seed if given is None else given
 
     @property
     def optimizer(self) -> Optimizer:
@@ -163,7 +168,7 @@ class TrainingConfig:
     @property
     def starts_as_probe(self) -> bool:
         """Whether a new classifier starts as a linear probe of the untrained encoder."""
-        return self._is_few and self.classifier["architecture"] in CLASSIFIERS
+        return self._starts_as_probe and self.classifier["architecture"] in CLASSIFIERS
 
     @property
     def checkpoint_every(self) -> int:
@@ -220,7 +225,7 @@ class TrainingConfig:
                 f"Encoder learning rate {format_rate(trf_lr)}, as LoRA needs a higher one "
                 "(--learn-rate)"
             )
-        is_schedule = isinstance(self._raw["training"]["optimizer"]["trf_lr"], Mapping)
+        is_schedule = isinstance(self.raw["training"]["optimizer"]["trf_lr"], Mapping)
         values = {
             CONFIG_KEYS[name]: getattr(arguments, name)
             for name in ("epochs", "batch_size", "architecture", "segments", "seed")
@@ -230,14 +235,13 @@ class TrainingConfig:
         for key, value in values.items():
             *sections, name = key.split(".")
             if value is not None:
-                reduce(getitem, sections, self._raw)[name] = value
+                reduce(getitem, sections, self.raw)[name] = value
 
     def _set_steps(self, n_texts: int) -> None:
-        training, arguments = self._raw["training"], self.arguments
-        epochs_per_evaluation = 1
+        training, arguments = self.raw["training"], self.arguments
         if arguments.config is None:
-            self._is_few = n_texts < SMALL_TRAINING_SET
-            epochs_per_evaluation, decisions = fit_to_size(
+            self._starts_as_probe = n_texts < SMALL_TRAINING_SET
+            self.epochs_per_evaluation, decisions = fit_to_size(
                 training, n_texts, arguments, self.n_processes
             )
             self.decisions += decisions
@@ -245,23 +249,23 @@ class TrainingConfig:
         batches = math.ceil(n_texts / training["batcher"]["size"])
         steps_per_epoch = math.ceil(batches / training.get("accumulate_gradient", 1))
         steps = steps_per_epoch * training["max_epochs"]
-        if "training.max_steps" not in arguments.overrides:
+        if not arguments.fixes("training.max_steps"):
             training["max_steps"] = steps
         if not self._has_own_rate and arguments.lora is None:
             decisions = lower_rate(training, training["max_steps"])
             self.decisions += [] if arguments.freeze_encoder else decisions
         if "training.eval_frequency" not in arguments.overrides:
             training["eval_frequency"] = (
-                arguments.eval_every or steps_per_epoch * epochs_per_evaluation
+                arguments.eval_every or steps_per_epoch * self.epochs_per_evaluation
             )
         if arguments.patience is not None:
             training["patience"] = arguments.patience * training["eval_frequency"]
-        if "schedule.warmup_steps" not in arguments.overrides:
+        if not arguments.fixes("schedule.warmup_steps"):
             warmup_steps = math.ceil(_WARMUP_SHARE * training["max_steps"])
-            self._raw.setdefault("schedule", {})["warmup_steps"] = warmup_steps
+            self.raw.setdefault("schedule", {})["warmup_steps"] = warmup_steps
         # Added last, because spaCy's defaults would hide what the file lacks.
         defaults = Language.default_config["training"]
-        self._raw["training"] = Config(defaults).merge(training)
+        self.raw["training"] = Config(defaults).merge(training)
 
     @contextmanager
     def _explain_errors(self) -> Iterator[None]:
@@ -288,11 +292,16 @@ class TrainingConfig:
 
 
 def read_config(path: Path) -> Config:
-    """Read a config file without interpolating it.
+    """Read a config file without filling in its variables.
 
     Raises:
-        DataError: The file can't be used.
+        DataError: The file doesn't exist, or isn't a config.
     """
+    if not path.is_file():
+        raise DataError(
+            f"{path}: there is no such config file",
+            hint="Leave out --config to use the default",
+        )
     try:
         return Config().from_disk(path, interpolate=False)
     except (ValueError, configparser.Error) as error:

@@ -97,7 +97,9 @@ def read_data(
         check_labels(train_records, dev_records, dev_name=str(dev))
     labels, n_available = label_names(train_records), len(train_records)
     if arguments.max_texts is not None and arguments.max_texts < len(train_records):
-        drawn = random.Random(config.seed).sample(range(len(train_records)), arguments.max_texts)
+        drawn = random.Random(config.data_seed).sample(
+            range(len(train_records)), arguments.max_texts
+        )
         train_records = Selection(train_records, drawn)
     config.fit(len(train_records))
     dev_decides = dev is not None or len(dev_records) >= _FEW_DEV_TEXTS
@@ -141,11 +143,11 @@ def _hold_out(
 ) -> tuple[Sequence[Record], Sequence[Record], str]:
     """Hold out some texts as the dev set, and say so in a phrase."""
     share = config.arguments.dev_split or min(_DEV_SHARE, _MOST_DEV_TEXTS / len(records))
-    train, dev = stratified_split(records, share, config.seed)
+    train, dev = stratified_split(records, share, config.data_seed)
     if not dev:
         raise DataError(
             f"{path}: too few texts to hold some out as the dev set",
             hint="Give a file with --dev, or a larger --dev-split",
         )
-    origin = f"held out as the dev set (stratified {100 * share:.3g} %, seed {config.seed})"
+    origin = f"held out as the dev set (stratified {100 * share:.3g} %, seed {config.data_seed})"
     return train, dev, origin

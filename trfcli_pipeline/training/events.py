@@ -1,7 +1,7 @@
 """What `train_textcat` reports while it runs, for its caller to show."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -17,8 +17,34 @@ KeepReason = Literal["score", "rate", "last", "only"]
 
 
 @dataclass(frozen=True, slots=True)
+class SeedStarted:
+    """Reported before each model, if several are trained with different seeds.
+
+    Attributes:
+        number: Number of the model, from 1.
+        total: Number of all models.
+    """
+
+    seed: int
+    number: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeedFinished:
+    """Reported after each model, if several are trained with different seeds.
+
+    Attributes:
+        score: The score of its weights that are kept.
+    """
+
+    seed: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Planned:
-    """The first event: what was read, and what the training will do.
+    """Reported before the first step: what was read, and what the training will do.
 
     Attributes:
         config: Fitted to the data.
@@ -83,6 +109,32 @@ class Checkpointed:
 
 
 @dataclass(frozen=True, slots=True)
+class TrackingStarted:
+    """Reported before `Planned` if an experiment tracker is used.
+
+    Attributes:
+        tracker: Its name.
+        place: Where to look at the run: an address or a directory.
+    """
+
+    tracker: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingFailed:
+    """Reported once if an experiment tracker fails. Training goes on.
+
+    Attributes:
+        tracker: Its name.
+        reason: What happened.
+    """
+
+    tracker: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The last event: the trained pipeline is in its place.
 
@@ -96,6 +148,8 @@ class Finished:
             its end.
         already_finished: Whether there was nothing left to resume.
         seconds: Duration of the training, evaluations included; 0 if it had already finished.
+        seed: Seed of the model.
+        seed_scores: The score of each model by its seed, if there are several.
     """
 
     best_step: int
@@ -108,6 +162,18 @@ class Finished:
     replaced: str | None = None
     already_finished: bool = False
     seconds: float = 0.0
+    seed: int = 0
+    seed_scores: Mapping[int, float] = field(default_factory=dict)
 
 
-TrainingEvent = Planned | Stepped | Evaluated | Checkpointed | Finished
+TrainingEvent = (
+    SeedStarted
+    | Planned
+    | TrackingStarted
+    | Stepped
+    | Evaluated
+    | Checkpointed
+    | TrackingFailed
+    | SeedFinished
+    | Finished
+)

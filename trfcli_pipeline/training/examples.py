@@ -26,6 +26,10 @@ class Examples:
     Args:
         encode: Whether to run the encoder on the Docs.
         memory: Maximum memory for the examples, in bytes.
+
+    Attributes:
+        n_tokens, n_pieces: Number of tokens and wordpieces of each example.
+        n_known: Number of labels of each example of which it is known whether they apply.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class Examples:
         self.encode = encode
         self.n_tokens = array("L")
         self.n_pieces = array("L")
+        self.n_known = array("L")
         self._kept: list[Example] = []
         title = "Encoding the texts" if encode else "Tokenizing the texts"
         tracked = track(records, title, total=len(records), unit="texts")
@@ -53,6 +58,7 @@ class Examples:
                 doc = example.predicted
                 self.n_tokens.append(len(doc))
                 self.n_pieces.append(len(doc._.trf_word_pieces))
+                self.n_known.append(len(example.reference.cats))
                 memory -= _size(doc)
                 if memory >= 0:
                     self._kept.append(example)

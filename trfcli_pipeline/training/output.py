@@ -1,13 +1,12 @@
 """Where a trained pipeline goes, and what it replaces there."""
 
-import os
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from trfcli_pipeline.data.dataset import DataSource
-from trfcli_pipeline.data.files import directory_bytes, is_same_file
+from trfcli_pipeline.data.files import directory_bytes, is_same_file, link_or_copy
 from trfcli_pipeline.data.outputs import manifest
 from trfcli_pipeline.data.outputs.directories import OutputDirectory, open_directory
 from trfcli_pipeline.errors import OutputError
@@ -65,6 +64,9 @@ def claim_output(
         Workspace.beside(target).check()
         small = arguments.checkpoint_every == 0 or arguments.freeze_encoder or arguments.lora
         times = _SIZES if small else _SIZES_WITH_CHECKPOINTS
+        if arguments.seeds > 1:
+            # Of the finished models, those that may become the median.
+            times += arguments.seeds // 2 + 1
         claim.check_room(times * directory_bytes(source))
         yield claim
 
@@ -89,12 +91,4 @@ def replace_pipeline(claim: OutputDirectory, trained: Path) -> None:
     if manifest.read_manifest(trained) is not None:
         verify(trained)
     with claim.staged() as staging:
-        shutil.copytree(trained, staging, copy_function=_link, dirs_exist_ok=True)
-
-
-def _link(source: str, destination: str) -> None:
-    try:
-        os.link(source, destination)
-    except OSError:
-        # Some file systems have no hard links.
-        shutil.copy2(source, destination)
+        shutil.copytree(trained, staging, copy_function=link_or_copy, dirs_exist_ok=True)

@@ -28,7 +28,7 @@ _UNUSED = (
     *("training.before_to_disk", "training.before_update", "components.sentencizer"),
     *("components.trf_wordpiecer.trf_name", "components.trf_tok2vec.trf_name"),
     *("components.trf_wordpiecer.factory", "components.trf_tok2vec.factory"),
-    "components.trf_tok2vec.device",
+    *("components.trf_tok2vec.device", "trf"),
 )
 # Scores of an evaluation that spaCy's Scorer doesn't know.
 _OWN_SCORES = ("accuracy", "ece")

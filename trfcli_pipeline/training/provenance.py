@@ -20,11 +20,13 @@ from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.evaluation.report import HISTORY
 from trfcli_pipeline.pipeline.saved import pipeline_digest
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
+from trfcli_pipeline.pipeline.user_code import code_hashes
 from trfcli_pipeline.training.arguments import CONFIG_KEYS
 from trfcli_pipeline.training.checkpoints import Workspace
 from trfcli_pipeline.training.config import TrainingConfig
 from trfcli_pipeline.training.data import Data
 from trfcli_pipeline.training.events import Evaluated, Finished, Planned
+from trfcli_pipeline.training.seeds import saved_identity
 from trfcli_pipeline.training.trainer_state import TrainerState
 
 _VERSIONS = ("trfcli", "torch", "transformers", "spacy")
@@ -39,21 +41,28 @@ def identify(config: TrainingConfig, path: Path, data: Data) -> dict[str, Any]:
     Returns:
         The settings by their names, and hashes of all else.
     """
-    arguments = config.arguments.as_json()
-    settings = {
-        **{".".join(key): value for key, value in walk_dict(config.config)},
-        **{f"--{key}": value for key, value in arguments.pop("overrides").items()},
-        **arguments,
-        "processes": config.n_processes,
-    }
     return {
-        # As JSON reads them back.
-        "the settings": json.loads(json.dumps(settings)),
+        "the settings": settings_of(config),
         "the training texts": _digest_records(data.train),
         "the dev texts": _digest_records(data.dev),
         "the pipeline": pipeline_digest(path),
+        "the code": code_hashes(),
         "the installed packages": digest({name: installed_version(name) for name in _VERSIONS}),
     }
+
+
+def settings_of(config: TrainingConfig) -> dict[str, Any]:
+    """All settings and arguments by their names, as JSON reads them back."""
+    arguments = config.arguments.as_json()
+    settings = {
+        # First, as it explains changes in other settings.
+        "processes": config.n_processes,
+        **{".".join(key): value for key, value in walk_dict(config.config)},
+        **{f"--{key}": value for key, value in arguments.pop("overrides").items()},
+        **arguments,
+    }
+    found: dict[str, Any] = json.loads(json.dumps(settings))
+    return found
 
 
 def digest(values: Mapping[str, Any]) -> str:
@@ -85,13 +94,16 @@ def _digest_records(records: Sequence[Record]) -> str:
 
 
 def check_identity(workspace: Workspace, identity: Mapping[str, Any]) -> None:
-    """Check that a checkpoint belongs to the training run that is to be resumed.
+    """Check that what was saved belongs to the training run that is to be resumed.
 
     Raises:
         PipelineError: Something that the result depends on has changed.
     """
     with workspace.explain():
-        saved = dict(workspace.load_state()["identity"])
+        if workspace.checkpoint.exists():
+            saved = dict(workspace.load_state()["identity"])
+        else:
+            saved = dict(saved_identity(workspace.seeds))
     changed = [name for name, value in identity.items() if saved.get(name) != value]
     if changed:
         details = _changes(saved.get("the settings"), identity["the settings"])
@@ -152,6 +164,8 @@ def read_result(target: Path, shown: Path) -> Finished:
         path=shown,
         evaluations_without_improvement=since_best if facts["stopped_early"] else 0,
         kept_because=facts["choice"],
+        seed=facts["seed"],
+        seed_scores={int(seed): score for seed, score in facts.get("seed_scores", {}).items()},
     )
 
 
@@ -194,6 +208,7 @@ def describe_training(
             "device": plan.device,
             "versions": {name: installed_version(name) for name in _VERSIONS},
             "data": dict(files),
+            **({"code": code_hashes()} if code_hashes() else {}),
             "metric": config.metric,
             "best_step": event.step,
             "score": event.score,
@@ -230,3 +245,10 @@ def complete_meta(path: Path, state: TrainerState, source: str, request: str) ->
     )
     srsly.write_jsonl(path / HISTORY, state.history)
     update_meta(path, meta, added=[HISTORY])
+
+
+def record_seeds(path: Path, scores: Mapping[int, float]) -> None:
+    """Add to a trained pipeline the scores of all seeds, of which it is the median."""
+    meta = read_object(path / META, PipelineError)
+    meta["trf"]["training"]["seed_scores"] = {str(seed): scores[seed] for seed in sorted(scores)}
+    update_meta(path, meta, added=[])

@@ -1,8 +1,8 @@
 """Prepares a pipeline's components for training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 from spacy.language import Language
 from spacy.util import minibatch
@@ -95,20 +95,14 @@ def set_up_classifier(nlp: Language, config: TrainingConfig, data: Data) -> Clas
     and the focal loss of this training. Labels are added to it, but only removed if the arguments
     ask for it.
     """
-    wanted = config.classifier
+    old = _classifier(nlp)
+    wanted = classifier_settings(config, {} if old is None else nlp.get_pipe_config(TEXTCAT))
     factory = wanted.pop("factory")
     if config.arguments.balance:
         wanted["class_weights"] = _balanced_weights(data)
-    old = _classifier(nlp)
     if old is None:
         nlp.add_pipe(factory, name=TEXTCAT, config=wanted)
         return _start_anew(nlp, config, data, "new classifier")
-    before = nlp.get_pipe_config(TEXTCAT)
-    wanted |= {
-        name: before[name]
-        for name in _INHERITED
-        if name in before and name not in config.chosen_for_classifier
-    }
     differences = [
         f"{name} is {wanted[name]} instead of {old.cfg[name]}"
         for name in _STRUCTURE
@@ -120,6 +114,20 @@ def set_up_classifier(nlp: Language, config: TrainingConfig, data: Data) -> Clas
         lost = f"The trained classifier will be replaced by a new one: {', '.join(differences)}"
         return replace(setup, warnings=[lost] if differences else [])
     return _continue(nlp, config, data, old)
+
+
+def classifier_settings(config: TrainingConfig, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return factory and settings of the classifier that will be trained.
+
+    Args:
+        before: Settings of the pipeline's own classifier; empty if it has none.
+    """
+    inherited = {
+        name: before[name]
+        for name in _INHERITED
+        if name in before and name not in config.chosen_for_classifier
+    }
+    return config.classifier | inherited
 
 
 def _start_anew(nlp: Language, config: TrainingConfig, data: Data, phrase: str) -> ClassifierSetup:

@@ -3,16 +3,14 @@
 import math
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from itertools import compress
-from typing import Any
+from typing import Any, cast
 
 import torch
 from spacy.language import Language
 from spacy.util import minibatch
-from thinc.api import xp2torch
 
 from trfcli_pipeline.data.labels import complete_cats
 from trfcli_pipeline.errors import NonFiniteError
@@ -32,7 +30,7 @@ from trfcli_pipeline.training.checkpoints import (
 )
 from trfcli_pipeline.training.config import TrainingConfig
 from trfcli_pipeline.training.data import Data
-from trfcli_pipeline.training.distributed import DistributedContext
+from trfcli_pipeline.training.distributed import DistributedContext, SharedWeights
 from trfcli_pipeline.training.events import Checkpointed, Evaluated, KeepReason, Stepped
 from trfcli_pipeline.training.examples import Examples
 from trfcli_pipeline.training.overrides import TEXTCAT
@@ -76,6 +74,8 @@ class Trainer:
         # The mean size of an update, because the first one may be unusual.
         n_pieces = round(examples.mean_length * config.batch_size)
         encoder.model.shim.expect_updates(n_pieces)
+        weights = [] if self.freeze_encoder else encoder.model.shim.gradients.weights
+        self.shared_weights = SharedWeights(context, weights, classifier.model)
         self.state = TrainerState()
         self._random_state: Mapping[str, Any] | None = None
 
@@ -104,7 +104,7 @@ class Trainer:
                     state.epoch, state.epoch_step = state.epoch + 1, 0
                 is_last = state.step >= config.steps
                 if is_last or state.step % config.training["eval_frequency"] == 0:
-                    yield from self._evaluate_first(position)
+                    yield from self._evaluate_together(position)
                 every = config.checkpoint_every
                 if every and state.step % every == 0 and not is_last:
                     yield Checkpointed(state.step)
@@ -113,7 +113,8 @@ class Trainer:
 
     def plain_state(self) -> dict[str, Any]:
         """The part of a checkpoint that JSON can hold. All processes have to call this together."""
-        return {"progress": asdict(self.state), "random": self.context.gather(random_state())}
+        random_states = self.context.gather(random_state(self.encoder.model.shim.device))
+        return {"progress": asdict(self.state), "random": random_states}
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The part of a checkpoint that is tensors: weights and optimizer states.
@@ -149,7 +150,7 @@ class Trainer:
             if not self.freeze_encoder:
                 self.encoder.model.shim.adamw.load_state_dict(tensors)
             # Each epoch sets these again. Here, damaged ones are found before training goes on.
-            restore_random_state(self._random_state)
+            restore_random_state(self._random_state, self.encoder.model.shim.device)
             if self.state.epoch_step:
                 restore_python_random(self.state.order)
 
@@ -159,7 +160,7 @@ class Trainer:
             restore_python_random(self.state.order)
         else:
             if self._random_state is not None:
-                restore_random_state(self._random_state)
+                restore_random_state(self._random_state, self.encoder.model.shim.device)
             self.state.order = random.getstate()
         order = list(range(len(self.examples)))
         random.shuffle(order)
@@ -169,64 +170,58 @@ class Trainer:
             for batch in self.config.training["batcher"](self.examples.entries(order))
         ]
         if self._random_state is not None and self.state.epoch_step:
-            restore_random_state(self._random_state)
+            restore_random_state(self._random_state, self.encoder.model.shim.device)
         self._random_state = None
         return list(minibatch(batches, self.config.training["accumulate_gradient"]))
 
     def _update(self, step: list[list[int]]) -> float:
         optimizer, dropout = self.config.optimizer, self.config.training["dropout"]
-        losses: dict[str, float] = {}
+        losses: dict[str, float] = {TEXTCAT: 0.0}
         for batch in step:
-            own = self.examples.take(self.context.part(batch))
-            if self.freeze_encoder:
-                # The Docs already have the encoder's output.
-                self.classifier.update(own, drop=dropout, losses=losses)
-            else:
+            part = self.context.part(batch)
+            if not part:
+                continue
+            own = self.examples.take(part)
+            # The loss is a mean over the known labels.
+            weight = self._n_known(part) / max(self._n_known(batch), 1) / len(step)
+            if not self.freeze_encoder:
                 # `nlp.update` would copy the Docs, which takes as long as encoding short texts on a
                 # GPU. They have wordpieces, and all other components are frozen.
                 self.encoder.update(own, drop=dropout, losses=losses)
-                self.classifier.update(own, drop=dropout, losses=losses)
+            # With a frozen encoder, the Docs already have its output.
+            self.classifier.update(own, drop=dropout, losses=losses, weight=weight)
+            if not self.freeze_encoder:
                 self.encoder.release([example.predicted for example in own])
         self.encoder.complete_update()
-        if len(step) > 1:
-            for gradient in self._gradients():
-                gradient.div_(len(step))
-        share = self.context.share(step)
-        if self.context.size > 1:
-            self.context.sum_gradients(list(self._gradients()), share)
+        self.shared_weights.sum_gradients()
         if not self.freeze_encoder:
             self.encoder.finish_update(optimizer)
         self.classifier.finish_update(optimizer)
         optimizer.step_schedules()
-        return self.context.sum(losses[TEXTCAT] / len(step) * share, self.encoder.model.shim.device)
+        return self.context.sum(losses[TEXTCAT])
 
-    def _gradients(self) -> Iterator[torch.Tensor]:
-        """All gradients, as views of the optimizers' own memory; as many in each process."""
-        # A process whose part of the batch has no wordpieces has no gradients of the encoder.
-        weights = [] if self.freeze_encoder else self.encoder.model.shim.gradients.weights
-        has_gradient = self.context.any([each.grad is not None for each in weights])
-        for weight in compress(weights, has_gradient):
-            if weight.grad is None:
-                weight.grad = torch.zeros_like(weight)
-            yield weight.grad
-        for node in self.classifier.model.walk():
-            for name in node.param_names:
-                if node.has_grad(name):
-                    yield xp2torch(node.get_grad(name))
+    def _n_known(self, batch: list[int]) -> int:
+        return sum(self.examples.n_known[index] for index in batch)
 
-    def _evaluate_first(self, epoch: float) -> Iterator[Evaluated]:
-        """Evaluate in the first process and send the outcome to the others."""
-        state = self.state
+    def _evaluate_together(self, epoch: float) -> Iterator[Evaluated]:
+        """Predict the dev set in all processes, and score it in the first one."""
+        state, start = self.state, time.perf_counter()
+        with self.averaged():
+            own = predict_texts(
+                self.nlp, self.context.part(self.dev_texts), title="Evaluating"
+            ).cats
+        cats = self.context.collect(own)
         if self.context.is_first:
-            yield self._evaluate(epoch)
+            yield self._evaluate(epoch, cats, start)
         state.losses, state.words, state.word_seconds = [], 0, 0.0
+        # Processes of different machines may round scores differently, but must stop together.
         for name, value in self.context.gather(asdict(state))[0].items():
             setattr(state, name, value)
 
-    def _evaluate(self, epoch: float) -> Evaluated:
-        state, start = self.state, time.perf_counter()
-        with self.averaged():
-            evaluation = self._evaluate_dev()
+    def _evaluate(
+        self, epoch: float, cats: Sequence[Mapping[str, float]], start: float
+    ) -> Evaluated:
+        state, evaluation = self.state, self._score_dev(cats)
         score = self._score(evaluation)
         if score > state.best_score:
             state.improved_step = state.step
@@ -243,21 +238,19 @@ class Trainer:
         loss, speed = sum(state.losses) / len(state.losses), state.words / state.word_seconds
         metric = self.config.metric
         event = Evaluated(state.step, epoch, loss, speed, metric, score, evaluation, reason)
-        state.history.append(_history_row(event))
+        state.history.append(history_row(event))
         state.seconds += time.perf_counter() - start
         return event
 
-    def _evaluate_dev(self) -> Evaluation:
-        """Score the pipeline on the dev set; tune a multi-label classifier's thresholds first."""
-        prediction = predict_texts(self.nlp, self.dev_texts, title="Evaluating")
-        labels = self.dev_labels
-        threshold: Threshold = DEFAULT_THRESHOLD
+    def _score_dev(self, cats: Sequence[Mapping[str, float]]) -> Evaluation:
+        """Score predictions for the dev set; tune a multi-label classifier's thresholds first."""
+        labels, threshold = self.dev_labels, cast(Threshold, DEFAULT_THRESHOLD)
         if not self.config.exclusive:
-            threshold = tune_thresholds(self.dev_gold, prediction.cats, labels)
+            threshold = tune_thresholds(self.dev_gold, cats, labels)
             self.classifier.thresholds = {**self.classifier.thresholds, **threshold}
         return score_cats(
             self.dev_gold,
-            prediction.cats,
+            cats,
             labels,
             exclusive=self.config.exclusive,
             threshold=threshold,
@@ -285,7 +278,8 @@ class Trainer:
         return sum(weight * (scores[name] or 0.0) for name, weight in weights.items())
 
 
-def _history_row(event: Evaluated) -> dict[str, Any]:
+def history_row(event: Evaluated) -> dict[str, Any]:
+    """The row of an evaluation in `training.jsonl`."""
     scores = _scores(event.evaluation)
     return {
         "step": event.step,

@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable
+from itertools import dropwhile
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,10 @@ def check_case(
     monkeypatch: pytest.MonkeyPatch,
     run: Callable[..., Result],
 ) -> CheckCase:
-    """Check that a command fails with exactly one message and exit code 1, and changes nothing."""
+    """Check that a command fails with exactly one error and exit code 1, and changes nothing.
+
+    Before the error may be remarks about the layout of data files.
+    """
 
     def check(case: Case) -> None:
         monkeypatch.chdir(tmp_path)
@@ -48,7 +52,8 @@ def check_case(
         assert result.exit_code == 1, result.output
         assert isinstance(result.exception, SystemExit)
         assert result.stdout == ""
-        first, *hint = result.stderr.splitlines()
+        lines = result.stderr.splitlines()
+        first, *hint = dropwhile(lambda line: line.startswith(("ℹ data.", "⚠ data.")), lines)
         message = case.message.replace("{cwd}", str(tmp_path))
         expected, ellipsis, _ = f"✘ {message}".partition("…")
         assert first.startswith(expected) if ellipsis else first == expected

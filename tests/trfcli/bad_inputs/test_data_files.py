@@ -5,8 +5,8 @@ import json
 from functools import partial
 
 import pytest
-from bad_inputs import Build, Case, CheckCase, fifo, link, nothing, put
-from data_files import as_parquet, as_spacy
+from bad_inputs import Build, Case, CheckCase, fifo, link, nothing, put, steps
+from data_files import as_parquet, as_spacy, as_xlsx
 
 EVALUATE, TRAIN = "evaluate model data{}", "train model data{}"
 ANNOTATE, BENCHMARK = "annotate model data{} out.jsonl", "benchmark model data{} --rounds 1"
@@ -24,12 +24,40 @@ def file(name: str, suffix: str, content: str | bytes, command: str, message: st
 
 CASES = [
     Case("no such file", nothing, "evaluate model tran.jsonl", "tran.jsonl: no such file"),
-    Case("directory", nothing, "train model encoder", "encoder: a directory, not a file"),
     Case(
-        "unknown suffix",
-        partial(put, "data.xlsx", ""),
-        ANNOTATE.format(".xlsx"),
-        'data.xlsx: unknown suffix ".xlsx"',
+        "directory of a model",
+        nothing,
+        "train model encoder",
+        "encoder: the directory of a model, not of data",
+    ),
+    Case(
+        "directory without data",
+        partial(put, "folder/notes.md", "a\n"),
+        "train model folder",
+        "folder: a directory without data files",
+    ),
+    Case(
+        "directory with several data sets",
+        steps(partial(put, "sets/train.csv", ""), partial(put, "sets/test.csv", "")),
+        "train model sets",
+        "sets: several data files: test.csv, train.csv",
+    ),
+    Case("pattern", nothing, "train model *.csv", "*.csv: no file matches"),
+    file("unknown suffix", ".docs", "a", ANNOTATE, 'data.docs: unknown suffix ".docs"'),
+    file("not Excel", ".xlsx", "", EVALUATE, "data.xlsx: not an .xlsx file, or damaged"),
+    file(
+        "Excel cut off",
+        ".xlsx",
+        as_xlsx([("text", "label"), ("a", "GOOD")])[:2000],
+        TRAIN,
+        "data.xlsx: not an .xlsx file, or damaged",
+    ),
+    file(
+        "no such sheet",
+        ".xlsx",
+        as_xlsx([("text", "label"), ("a", "GOOD")]),
+        "evaluate model data{}#Test",
+        'data.xlsx: no sheet is called "Test"',
     ),
     Case(
         "named pipe",
@@ -76,7 +104,7 @@ CASES = [
         ".json",
         "[1, 2]",
         ANNOTATE,
-        "data.json, line 1: the record is a number, not an object or pair",
+        "data.json, record 1: the record is a number, not an object or pair",
     ),
     file(
         "list and more", ".json", f"[{RECORD}] x", EVALUATE, "data.json, line 2: not valid JSON (…"
@@ -86,13 +114,34 @@ CASES = [
         ".csv",
         "txt,label\na,GOOD\n",
         EVALUATE,
-        'data.csv, line 1: the header has no column "text" (its columns: "txt", "label")',
+        'data.csv: which column has the text? Its columns: "txt" (a), "label" (GOOD)',
+    ),
+    file(
+        "table with two columns of labels",
+        ".csv",
+        "text,topic,sentiment\na,x,GOOD\nb,y,BAD\n" * 3,
+        TRAIN,
+        "data.csv: which column has the labels? Its columns: …",
+    ),
+    file(
+        "no such column",
+        ".csv",
+        "text,label\na,GOOD\n",
+        "evaluate model data{} --label-column lable",
+        'data.csv: has no column "lable" (--label-column)',
+    ),
+    file(
+        "scores as labels",
+        ".csv",
+        "text,label\n" + "".join(f"a b,{number}.5\n" for number in range(20)),
+        TRAIN,
+        'data.csv: "label" looks like scores, not labels (20 different numbers from 0.5 to 19.5)',
     ),
     file(
         "table with an open quote",
         ".csv",
         'text,label\n"a,GOOD\n',
-        TRAIN,
+        "train model data{} --quoting minimal",
         "data.csv, line 2: the quoted field that starts here is never closed",
     ),
     file(
@@ -107,21 +156,35 @@ CASES = [
         ".tsv",
         "\t\n",
         EVALUATE,
-        'data.tsv, line 1: the header has no column "text" (its columns: "", "")',
+        "data.tsv: no records in the file",
     ),
     file(
         "table not UTF-8",
         ".tsv",
-        b"text\n\xff\n",
+        b"text\n\x81\n",
         ANNOTATE,
-        "data.tsv, line 2: not valid UTF-8 (0xff)",
+        "data.tsv, line 2: not valid UTF-8 (0x81)",
+    ),
+    file(
+        "table in another encoding",
+        ".csv",
+        b"text\n\xff\n",
+        "annotate model data{} out.jsonl --encoding ascii",
+        "data.csv: not valid ascii (ordinal not in range(128))",
+    ),
+    file(
+        "UTF-16 cut off",
+        ".csv",
+        "text\na\n".encode("utf-16")[:-1],
+        BENCHMARK,
+        "data.csv: not valid utf-16 (truncated data)",
     ),
     file(
         "table with zeros",
         ".csv",
         b"\0\0\0\n",
         ANNOTATE,
-        'data.csv, line 1: the header has no column "text" (its columns: "\\u0000\\u0000\\u0000")',
+        'data.csv: which column has the text? Its columns: "column_1" (…',
     ),
     file("empty text file", ".txt", "", ANNOTATE, "data.txt: no records in the file"),
     file(
@@ -161,23 +224,23 @@ CASES = [
     file(
         "not gzip",
         ".jsonl.gz",
-        RECORD,
+        "hello",
         EVALUATE,
-        "data.jsonl.gz: not a gzip file, or damaged (…",
+        "data.jsonl.gz, line 1: not valid JSON (…",
     ),
     file(
         "gzip cut off",
         ".jsonl.gz",
         gzip.compress(RECORD.encode())[:-12],
         ANNOTATE,
-        "data.jsonl.gz: not a gzip file, or damaged (…",
+        "data.jsonl.gz: not a compressed file, or damaged (…",
     ),
     file(
         "gzip damaged",
         ".csv.gz",
         gzip.compress(b"text\na\n")[:-8] + bytes(8),
         ANNOTATE,
-        "data.csv.gz: not a gzip file, or damaged (…",
+        "data.csv.gz: not a compressed file, or damaged (…",
     ),
     file(
         "unknown label",

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
+from trfcli_pipeline.data.dataset import DataSet
 from trfcli_pipeline.tasks.annotate import (
     AnnotationEvent,
     AnnotationFinished,
@@ -67,6 +68,19 @@ def test_quiet_prints_nothing(run: Run, workspace: Path) -> None:
     assert (result.exit_code, result.output) == (0, "")
 
 
+def test_folder_has_a_summary_of_each_file(run: Run, workspace: Path, write: Write) -> None:
+    write(workspace / "folder" / "a.jsonl", TEXTS)
+    # The second text can't be read.
+    write(workspace / "folder" / "b.jsonl", [TEXTS[0], {"id": 1}])
+    write(workspace / "folder" / "c.jsonl", TEXTS[:2])
+    result = run("annotate", "model", "folder", "out", "--on-error", "skip")
+    assert result.exit_code == 3
+    lines = [line for line in result.stderr.splitlines() if line.startswith(("ℹ", "✔"))]
+    assert lines[::2] == [f"ℹ folder/{name}.jsonl ({n} of 3)" for n, name in enumerate("abc", 1)]
+    ends = [line.rpartition(" ")[2] for line in lines[1::2]]
+    assert ends == ["out/a.jsonl", "out/b.jsonl", "out/c.jsonl"]
+
+
 def test_stdin_to_stdout(run: Run, workspace: Path) -> None:
     result = run("annotate", "model", "-", "-", input=json.dumps(TEXTS[0]) + "\n")
     assert result.exit_code == 0
@@ -79,6 +93,7 @@ def test_stdin_to_stdout(run: Run, workspace: Path) -> None:
     [
         ([], None, None),
         (["--n-process", "3"], "n_process", 3),
+        (["--engine", "ray"], "engine", "ray"),
         (["--batch-size", "7"], "batch_size", 7),
         (["-b", "7"], "batch_size", 7),
         (["--device", "cuda:1"], "device", "cuda:1"),
@@ -95,7 +110,8 @@ def test_each_option_changes_one_argument(
     asked = replayed(AnnotationStarted(1, 0), FINISHED)
     assert run("annotate", "m", "in.csv", "out.csv", *options).exit_code == 0
     defaults: dict[str, Any] = {
-        "n_process": 1,
+        "n_process": None,
+        "engine": "local",
         "batch_size": 256,
         "device": "auto",
         "scores": False,
@@ -104,7 +120,7 @@ def test_each_option_changes_one_argument(
         "force": False,
     }
     changed = {} if name is None else {name: value}
-    assert asked == {"args": ("m", "in.csv", "out.csv"), **defaults, **changed}
+    assert asked == {"args": ("m", DataSet.named("in.csv"), "out.csv"), **defaults, **changed}
 
 
 FINISHED = AnnotationFinished(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
+from trfcli_pipeline.data.dataset import DataSet
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.tasks.speed import Measurement
 
@@ -110,7 +111,7 @@ def test_options_reach_the_library(run: Run, asked: Asked) -> None:
     assert asked == [
         {
             "models": ["a"],
-            "data": "texts.jsonl",
+            "data": DataSet.named("texts.jsonl"),
             "max_texts": 2,
             "rounds": 5,
             "batch_size": 16,

@@ -5,12 +5,18 @@ from typing import Any
 
 import pytest
 import spacy
+import torch
 from typer.testing import Result
 
-from trfcli.commands.optimize import table_rows
+from trfcli.commands.optimize import table
+from trfcli_pipeline.encoder.backends import InferenceConfig
+from trfcli_pipeline.encoder.devices import describe_device
+from trfcli_pipeline.tasks import optimize as task
 from trfcli_pipeline.tasks.before_after import Compared, Metrics
+from trfcli_pipeline.tasks.optimize import Decided, Tried
 
 Run = Callable[..., Result]
+CALIBRATE = ("--calibrate", "texts.jsonl")
 
 
 @pytest.fixture
@@ -27,18 +33,26 @@ def workspace(
     return tmp_path
 
 
-def test_default_is_int8_with_openvino(run: Run, workspace: Path) -> None:
+def test_all_that_was_tried_is_shown(
+    run: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [InferenceConfig("openvino", "int8", "cpu"), InferenceConfig("torch", "bf16", "cpu")]
+    monkeypatch.setattr(task, "find_candidates", lambda *args: found)
+    monkeypatch.setattr(Compared, "speedup", 2.0)
     result = run("optimize", "model", "fast", "--calibrate", "texts.jsonl")
     assert result.exit_code == 0, result.output
-    calibrating, comparing, saved, following = result.stderr.splitlines()
+    calibrating, trying, saved, following = result.stderr.splitlines()
     assert calibrating == "ℹ Calibrating on 2 segments of texts.jsonl"
-    assert comparing == "ℹ Comparing the pipeline before and after on 2 texts of texts.jsonl"
+    device = describe_device(torch.device("cpu"))
+    names = "int8 with openvino, bf16 with torch"
+    assert trying == f"ℹ Trying {names} on {device}, with 2 texts of texts.jsonl"
     assert saved.startswith("✔ Saved en_pipeline to fast (")
     assert saved.endswith("): sentencizer, trf_wordpiecer, trf_tok2vec")
     assert following == "  Next: trf package fast ./out"
     header, *rows = [line.split() for line in result.stdout.splitlines()]
-    assert header == ["before", "after"]
-    assert [row[0] for row in rows] == ["words/s", "size", "cosine"]
+    assert header == ["words/s", "size", "cosine"]
+    assert [row[0] for row in rows] == ["original", "int8", "bf16"]
+    assert rows[1][-1] == "chosen"
     info = run("info", "fast")
     assert "int8 with openvino)" in info.stdout
 
@@ -48,9 +62,12 @@ def test_json_has_the_comparison(run: Run, workspace: Path) -> None:
     lines = (workspace / "texts.jsonl").read_bytes()
     result = run("optimize", "model", "fast", *options, input=lines)
     found = json.loads(result.stdout)
-    assert found["figure"] == "cosine"
-    assert found["loss"] == pytest.approx(100 * (1 - found["cosine"]))
-    assert found["before"].keys() == {"speed", "size", "score"}
+    assert found["device"] == describe_device(torch.device("cpu"))
+    (tried,) = found["tried"]
+    assert (tried["precision"], tried["backend"], tried["chosen"]) == ("bf16", "torch", True)
+    assert tried["figure"] == "cosine"
+    assert tried["loss"] == pytest.approx(100 * (1 - tried["cosine"]))
+    assert tried["before"].keys() == {"speed", "size", "score"}
     assert spacy.load("fast").pipe_names == ["sentencizer", "trf_wordpiecer", "trf_tok2vec"]
 
 
@@ -58,7 +75,7 @@ def test_too_large_a_loss_writes_nothing(run: Run, workspace: Path) -> None:
     options = ("--backend", "torch", "--precision", "bf16", "--max-loss", "0")
     result = run("optimize", "model", "fast", "--calibrate", "texts.jsonl", *options)
     assert result.exit_code == 1
-    assert "cosine of vectors" in result.stdout
+    assert "cosine" in result.stdout
     assert "✘ bf16 lowers cosine by 0." in result.stderr
     assert " points, more than the 0 allowed; nothing was written\n" in result.stderr
     assert "  Raise --max-loss" in result.stderr
@@ -82,7 +99,7 @@ def test_too_large_a_loss_writes_nothing(run: Run, workspace: Path) -> None:
         (["model", "model", "--calibrate", "texts.jsonl"], "model: is the input", "another"),
         (["model", "fast", "--calibrate", "none.jsonl"], "none.jsonl: no such file", ""),
         (
-            ["model", "fast", "--calibrate", "texts.jsonl", "--backend", "torch"],
+            ["model", "fast", *CALIBRATE, "--backend", "torch", "--precision", "int8"],
             "int8 needs the OpenVINO backend",
             "--backend openvino",
         ),
@@ -120,9 +137,10 @@ def test_table_shows_each_metric_before_and_after() -> None:
         metric="accuracy",
         loss=0.4,
     )
-    assert table_rows(compared) == [
-        ("words/s", "4,000", "10,000", "2.50×"),
-        ("size", "92 MB", "23 MB", "0.25×"),
-        ("accuracy", "0.962", "0.958", "-0.40 points"),
-        ("cosine of vectors", "", "0.9962", ""),
+    tried = Tried(InferenceConfig("openvino", "int8", "cpu"), compared)
+    failed = Tried(InferenceConfig("torch", "fp16", "cuda"), problem="not enough memory")
+    assert table(Decided([failed, tried], tried)) == [
+        ["", "words/s", "", "size", "accuracy", "cosine", ""],
+        ["original", "4,000", "", "92 MB", "0.962", "", ""],
+        ["int8 with openvino", "10,000", "2.50×", "23 MB", "0.958", "0.9962", "chosen"],
     ]

@@ -174,6 +174,7 @@ def test_build_option_selects_the_formats(
         "half": False,
         "verify": False,
         "texts": None,
+        "code": None,
         "force": False,
     }
 

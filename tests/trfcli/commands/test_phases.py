@@ -78,7 +78,8 @@ def test_each_command_says_what_it_is_doing(
     assert phases("compare", "model", "model", "texts.jsonl").titles == [
         "Reading texts.jsonl",
         "Loading model",
-        "Predicting with model",
+        "Predicting with A (model)",
+        "Predicting with B (model)",
         "Computing confidence intervals",
     ]
     annotate = phases("annotate", "model", "texts.jsonl", "out.jsonl", "--batch-size", "7")

@@ -7,6 +7,7 @@ import pytest
 from textcats import make, set_scores
 from typer.testing import Result
 
+from trfcli import console
 from trfcli.rendering.predictions import print_prediction
 from trfcli_pipeline.tasks.predict import BlankLine, Prediction
 
@@ -31,6 +32,7 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
             return iter(events)
 
         monkeypatch.setattr("trfcli_pipeline.tasks.predict.predict", predict)
+        monkeypatch.setattr("trfcli_pipeline.tasks.inputs.check_inputs", lambda _: None)
         return asked
 
     return replay
@@ -111,7 +113,14 @@ def test_typed_texts_get_a_note_and_are_not_repeated(
     monkeypatch.setattr("typer.testing._NamedTextIOWrapper.isatty", isatty)
     replayed(ONE)
     terminals = {"<stdin>"}
+    shown = []
+    info = console.info
+    monkeypatch.setattr(
+        console, "info", lambda text: (shown.append(console.settings.status), info(text))
+    )
     result = run("predict", "m")
+    # Nothing is drawn while the user types.
+    assert shown == [None]
     assert result.stderr == "ℹ Type a text and press Enter. Ctrl-D ends.\n"
     assert result.stdout.startswith(" Two bills!\n")
     terminals = {"<stdin>", "<stdout>"}

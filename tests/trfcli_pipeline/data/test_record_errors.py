@@ -11,11 +11,13 @@ from trfcli_pipeline.data.reading import Reading, read_records
 from trfcli_pipeline.errors import DataError
 
 LABELS = 'Labels go in "label", "labels" or "cats"'
-UTF8 = "Save the file as UTF-8"
+UTF8 = "Save the file as UTF-8, or name its encoding: --encoding cp1252"
 SKIP = "--skip-unlabeled leaves such records out"
 LINES = 'Each line is one record: {"text": ..., "label": ...}'
 NO_STRING = "Put it in quotes, or remove the record"
-OBJECT = 'the value of "A" in "cats" is a string, not a number from 0 to 1'
+LABEL = 'A label is a name or a number, such as "SPAM"; several are a list'
+SCORES = 'An object of labels has the form {"SPAM": 1, "HAM": 0}'
+OBJECT = 'the value of "A" in "label" is a string, not a number from 0 to 1'
 SHAPES = 'A .json file is one list, [{"text": ...}, ...], or has one record per line'
 QUOTES = 'Put fields with quotes or newlines in quotes, and double the quotes inside them ("")'
 
@@ -66,13 +68,13 @@ RECORD_ERRORS: list[tuple[str, Any, str, str | None]] = [
         'labels are given in both "cats" and "label"',
         "Keep one of them",
     ),
-    ("label object", {"text": "a", "label": {"A": "b"}}, OBJECT, None),
+    ("label object", {"text": "a", "label": {"A": "b"}}, OBJECT, SCORES),
     ("label null", {"text": "a", "label": None}, '"label" is null', SKIP),
     ("label empty", {"text": "a", "label": " "}, '"label" is empty', SKIP),
     ("label NaN", {"text": "a", "label": math.nan}, '"label" is NaN', SKIP),
-    ("label infinite", {"text": "a", "label": math.inf}, '"label" is inf, not a label', None),
-    ("labels of", {"text": "a", "labels": [None]}, '"labels" is null, not a label', None),
-    ("labels empty", {"text": "a", "labels": [""]}, 'a label in "labels" has an empty name', None),
+    ("label infinite", {"text": "a", "label": math.inf}, 'inf in "label" isn\'t a label', LABEL),
+    ("labels of", {"text": "a", "labels": [None]}, 'null in "labels" isn\'t a label', LABEL),
+    ("labels empty", {"text": "a", "labels": [""]}, 'a label in "labels" has an empty name', LABEL),
     (
         "cats number",
         {"text": "a", "cats": 3},
@@ -83,21 +85,21 @@ RECORD_ERRORS: list[tuple[str, Any, str, str | None]] = [
         "cats string",
         {"text": "a", "cats": {"A": "1"}},
         'the value of "A" in "cats" is a string, not a number from 0 to 1',
-        None,
+        SCORES,
     ),
     (
         "cats high",
         {"text": "a", "cats": {"A": 1.5}},
         'the value of "A" in "cats" is 1.5, not a number from 0 to 1',
-        None,
+        SCORES,
     ),
     (
         "cats nan",
         {"text": "a", "cats": {"A": math.nan}},
         'the value of "A" in "cats" is nan, not a number from 0 to 1',
-        None,
+        SCORES,
     ),
-    ("cats empty", {"text": "a", "cats": {"": 1}}, 'a label in "cats" has an empty name', None),
+    ("cats empty", {"text": "a", "cats": {"": 1}}, 'a label in "cats" has an empty name', LABEL),
 ]
 
 

@@ -53,7 +53,7 @@ def test_an_openvino_encoder_is_saved_and_loaded(openvino_encoder: Encoder, tmp_
 
 
 def test_a_bfloat16_encoder_is_saved_and_loaded(tiny_bert: Path, tmp_path: Path) -> None:
-    encoder = cast_weights(load(tiny_bert), "bf16")
+    encoder = cast_weights(load(tiny_bert), InferenceConfig("torch", "bf16"))
     save_encoder(encoder, tmp_path)
     loaded = load(tmp_path)
     assert {each.dtype for each in loaded.module.parameters()} == {torch.bfloat16}
@@ -98,7 +98,11 @@ def test_an_optimized_encoder_cannot_be_trained(
     component: Any = nlp.get_pipe("trf_tok2vec")
     shim = component.model.shim
     is_openvino = backend == "openvino"
-    shim.encoder = openvino_encoder if is_openvino else cast_weights(shim.encoder, "bf16")
+    shim.encoder = (
+        openvino_encoder
+        if is_openvino
+        else cast_weights(shim.encoder, InferenceConfig("torch", "bf16"))
+    )
     example = Example.from_dict(nlp.make_doc("I love this film."), {})
     with pytest.raises(PipelineError, match="The encoder can't be trained") as caught:
         nlp.update([example])
@@ -112,7 +116,7 @@ def test_bfloat16_in_torch_predicts_nearly_the_same(make_nlp: Callable[..., Lang
     model: TransformersWrapper = nlp.get_pipe("trf_tok2vec").model  # type: ignore[attr-defined]
     X = word_pieces(list(nlp.pipe(["I love this film.", "Unbelievable!"])))
     expected = model.predict(X)
-    model.shim.encoder = cast_weights(model.shim.encoder, "bf16")
+    model.shim.encoder = cast_weights(model.shim.encoder, InferenceConfig("torch", "bf16"))
     actual = model.predict(X)
     assert expected.all_attentions is not None
     assert actual.all_attentions is not None

@@ -117,7 +117,7 @@ def test_an_optimized_encoder_can_be_copied(tiny_bert: Path, make_copy: Copy, ba
     wrapper = load(tiny_bert)
     old = wrapper.shim.encoder
     if backend == "torch":
-        wrapper.shim.encoder = cast_weights(old, "bf16")
+        wrapper.shim.encoder = cast_weights(old, InferenceConfig("torch", "bf16"))
     else:
         module = convert(old.module, old.capabilities, "fp32", all_hidden_states=False, examples=[])
         wrapper.shim.encoder = Encoder(

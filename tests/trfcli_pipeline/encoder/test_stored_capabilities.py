@@ -14,7 +14,7 @@ from transformers import AutoModel, BigBirdConfig, BigBirdModel, FunnelConfig, F
 from wrapped import ALL, assert_bit_equal, load, make_input
 
 from trfcli_pipeline.encoder import capabilities
-from trfcli_pipeline.encoder.backends import cast_weights
+from trfcli_pipeline.encoder.backends import InferenceConfig, cast_weights
 from trfcli_pipeline.encoder.padding import WordPieces
 from trfcli_pipeline.errors import EncoderError
 
@@ -158,7 +158,7 @@ def test_a_damaged_file_is_an_error(saved: Path, content: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("backend", "jax"), ("backend", []), ("precision", "int8"), ("precision", "fp16")],
+    [("backend", "jax"), ("backend", []), ("precision", "int8"), ("precision", "int4")],
 )
 def test_an_invalid_way_to_run_is_an_error(saved: Path, name: str, value: Any) -> None:
     stored = json.loads((saved / FILE).read_text())
@@ -199,7 +199,7 @@ def test_an_optimized_encoder_keeps_the_capabilities_of_the_original(
     tiny_bert: Path, tmp_path: Path
 ) -> None:
     wrapper = load(tiny_bert)
-    half = cast_weights(wrapper.shim.encoder, "bf16")
+    half = cast_weights(wrapper.shim.encoder, InferenceConfig("torch", "bf16"))
     changed = replace(half.capabilities, ignores_padding=False, has_types=False)
     wrapper.shim.encoder = half._replace(capabilities=changed)
     wrapper.to_disk(tmp_path)

@@ -1,13 +1,16 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from spacy.language import Language
 
 from trfcli_pipeline.encoder.activations import KINDS
 from trfcli_pipeline.errors import DeviceError, EncoderError, PipelineError
+from trfcli_pipeline.huggingface import pretrained
 from trfcli_pipeline.pipeline.loading import (
     describe_encoder,
     is_pipeline,
@@ -71,6 +74,24 @@ def test_the_home_directory_is_expanded(saved: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HOME", str(saved.parent))
     assert load_pipeline("~/model").path == saved
     assert is_pipeline("~/model")
+
+
+def test_weights_are_loaded_straight_to_the_device(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(saved, tmp_path / "model")
+    config = tmp_path / "model" / "config.cfg"
+    config.write_text(config.read_text().replace('device = "auto"', 'device = "meta"'))
+    load, devices = pretrained.load_model, []
+
+    def load_model(*args: Any, device: torch.device, **kwargs: Any) -> Any:
+        devices.append(device.type)
+        return load(*args, device=device, **kwargs)
+
+    monkeypatch.setattr(pretrained, "load_model", load_model)
+    # Without a warning, although the machine has no device of that name.
+    load_pipeline(str(tmp_path / "model"), device="cpu")
+    assert devices == ["cpu"]
 
 
 def test_an_unknown_device_is_reported_before_loading(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from trfcli_pipeline.tasks import predictions
 from trfcli_pipeline.tasks.predictions import Batch, Predicted, Predictor
 
 TEXTS = ["Apple pie is delicious!", "", "I hate\n this film"]
-BATCH = Batch("data.jsonl", [1, 2, 3], TEXTS)
+BATCH = Batch("data.jsonl", "line", [1, 2, 3], TEXTS)
 SCORES = {"A": 0.25, "B": 0.5, "C": 0.25}
 
 
@@ -81,7 +81,7 @@ def test_each_classifier_applies_its_own_thresholds(make_nlp: Callable[..., Lang
     with_cats(nlp, "trf_textcat", {"A": 0.6, "B": 0.4})
     nlp.get_pipe("trf_textcat").component.thresholds = {"A": 0.7, "B": 0.3}  # type: ignore[attr-defined]
     with_cats(nlp, "textcat", {"X": 0.2, "Y": 0.8})
-    (row,) = rows_of(nlp, Batch("data.jsonl", [1], ["a film"]))
+    (row,) = rows_of(nlp, Batch("data.jsonl", "line", [1], ["a film"]))
     assert row == {"cats": {"A": 0.6, "B": 0.4, "X": 0.2, "Y": 0.8}, "labels": ["Y", "B"]}
 
 
@@ -133,7 +133,7 @@ def test_component_without_declared_assignments() -> None:
 
     nlp = spacy.blank("en")
     nlp.add_pipe("test_undeclared")
-    (row,) = rows_of(nlp, Batch("data.jsonl", [1], ["film"]))
+    (row,) = rows_of(nlp, Batch("data.jsonl", "line", [1], ["film"]))
     # The label has no threshold, so it can't be predicted.
     assert row == {
         "cats": {"LONG": 1.0},
@@ -223,12 +223,12 @@ def test_vocab_stops_growing_in_a_long_stream(monkeypatch: pytest.MonkeyPatch) -
     predictor = Predictor(nlp)
     predictor(BATCH)
     known = len(nlp.vocab.strings)
-    predictor(Batch("data.jsonl", [1], ["new words"]))
+    predictor(Batch("data.jsonl", "line", [1], ["new words"]))
     kept = len(nlp.vocab.strings)
     assert kept > known
     monkeypatch.setattr(predictions, "_KEPT_WORDS", 0)
     for number in range(3):
-        predictor(Batch("data.jsonl", [1], [f"newer{number} word{number}"]))
+        predictor(Batch("data.jsonl", "line", [1], [f"newer{number} word{number}"]))
     assert len(nlp.vocab.strings) == kept
 
 

@@ -1,17 +1,21 @@
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import pytest
 import torch
+from own_code import forget_code, write_code
 
 from trfcli_pipeline.encoder.devices import can_fork
 from trfcli_pipeline.errors import DataError, PipelineError
+from trfcli_pipeline.pipeline import user_code
 from trfcli_pipeline.tasks.worker_pool import run_apart, start_workers
 
 CAN_FORK = "fork" in multiprocessing.get_all_start_methods()
@@ -151,8 +155,10 @@ def test_no_worker_outlives_its_parent(how: signal.Signals) -> None:
         pytest.fail("a worker is still running")
 
 
-def test_run_apart_uses_another_process() -> None:
-    assert run_apart(square, 7) == 49
+def test_run_apart_uses_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_code(monkeypatch)
+    user_code.import_code(write_code(tmp_path / "functions.py"))
+    assert run_apart(sys.modules["functions"].square, 7) == 49
     pid, n_threads = run_apart(threads, 0)
     assert pid != os.getpid()
     # A single process may use all threads.

@@ -1,186 +1,203 @@
-import json
-import os
-import socket
-import subprocess
-import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import spacy
-import srsly
 import torch
 import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
+from thinc.api import Linear
+from torchrun import run_in_processes
+from trainings import QUICK, constant_rates, rows, write
 
-from trfcli_pipeline.errors import DeviceError
-from trfcli_pipeline.tasks.init_model import init_model
+from trfcli_pipeline.errors import DeviceError, PipelineError
 from trfcli_pipeline.training.arguments import TrainingArguments
-from trfcli_pipeline.training.config import config_path
-from trfcli_pipeline.training.distributed import DistributedContext, own_device
-from trfcli_pipeline.training.events import Finished, Stepped
+from trfcli_pipeline.training.distributed import DistributedContext, SharedWeights, own_device
+from trfcli_pipeline.training.events import Checkpointed, Evaluated, Finished, Stepped
 from trfcli_pipeline.training.train import train_textcat
 
 
 @given(st.lists(st.integers(), min_size=1), st.integers(1, 8))
-def test_parts_make_up_the_batch(batch: list[int], size: int) -> None:
-    contexts = [DistributedContext(rank, size) for rank in range(size)]
-    parts = [each.part(batch) for each in contexts]
-    shares = [each.share([batch]) for each in contexts]
-    assert sum(shares) == pytest.approx(1)
-    weighted = [part for part, share in zip(parts, shares, strict=True) if share]
-    assert sorted(item for part in weighted for item in part) == sorted(batch)
-    # Every process needs a part, or the others would wait for it.
-    assert all(parts)
+def test_parts_make_up_the_items(items: list[int], size: int) -> None:
+    parts = [DistributedContext(rank, size).part(items) for rank in range(size)]
+
+    class Context(DistributedContext):
+        def gather(self, value: Any) -> list[Any]:
+            return parts
+
+    assert Context(0, size).collect(parts[0]) == items
 
 
 def test_single_process_needs_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     context = DistributedContext.join(torch.device("cpu"))
     assert context == DistributedContext(0, 1)
-    gradient = torch.ones(3)
-    context.sum_gradients([gradient], 1.0)
-    assert gradient.tolist() == [1, 1, 1]
-    assert context.sum(2.5, torch.device("cpu")) == 2.5
-    assert context.gather("a") == ["a"]
+    tensor = torch.ones(3)
+    context.sum_tensors([tensor])
+    context.broadcast([tensor])
+    assert tensor.tolist() == [1, 1, 1]
+    assert context.sum(2.5) == 2.5
+    assert context.collect(["a"]) == ["a"]
     context.close()
 
 
-def test_each_process_uses_its_own_device(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second of two processes, on a machine that seems to have two GPUs."""
     monkeypatch.setenv("LOCAL_RANK", "1")
-    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(
+        torch.accelerator, "current_accelerator", lambda check_available=False: torch.device("cuda")
+    )
     monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
-    assert own_device("auto") == "cuda:1"
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_each_process_uses_its_own_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert own_device("auto") == own_device("cuda") == "cuda:1"
     assert own_device("cpu") == "cpu"
-    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 1)
-    with pytest.raises(DeviceError, match="more processes than this machine has cuda devices"):
-        own_device("auto")
+    with pytest.raises(DeviceError, match="cuda:0: 2 processes can't train on one device"):
+        own_device("cuda:0")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    assert own_device("cuda:0") == "cuda:0"
     monkeypatch.delenv("LOCAL_RANK")
     assert own_device("auto") == "auto"
 
 
-def test_gradients_of_one_process_only_are_known_to_all(tmp_path: Path) -> None:
-    # All messages are sent, over a group of one.
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
-    try:
-        context = DistributedContext(0, 2)
-        assert context.any([True, False]) == [True, False]
-        assert context.any([]) == []
-        gradients = [torch.ones(3), torch.ones(2, 2)]
-        context.sum_gradients(gradients, 0.5)
-        assert [each.tolist() for each in gradients] == [[0.5] * 3, [[0.5] * 2] * 2]
-    finally:
-        dist.destroy_process_group()
-
-
-TRAIN = """
-import json, sys
-import torch
-torch.set_num_threads(1)
-torch.cpu.get_capabilities = dict  # float32, as in the tests themselves
-from pathlib import Path
-from trfcli_pipeline.training.events import Finished, Stepped
-from trfcli_pipeline.training.arguments import TrainingArguments
-from trfcli_pipeline.training.train import train_textcat
-
-model, data, config, output, size, methods = sys.argv[1:]
-arguments = TrainingArguments(
-    config=Path(config),
-    epochs=2,
-    batch_size=int(size),
-    seed=1,
-    dev_split=0.2,
-    eval_every=4,
-    **json.loads(methods),
-)
-rows = []
-for event in train_textcat(model, data, output=Path(output), arguments=arguments):
-    if isinstance(event, Stepped):
-        rows.append(event.loss)
-    if isinstance(event, Finished):
-        rows.append(event.score)
-print(json.dumps(rows))
-"""
-
-
-def losses_and_score(
-    model: str, data: str, config: str, output: str, size: int, methods: dict[str, Any]
-) -> list[float]:
-    """Train in this process, and return what TRAIN prints."""
-    arguments = TrainingArguments(
-        config=Path(config),
-        epochs=2,
-        batch_size=size,
-        seed=1,
-        dev_split=0.2,
-        eval_every=4,
-        **methods,
-    )
-    events = list(train_textcat(model, data, output=Path(output), arguments=arguments))
-    losses = [event.loss for event in events if isinstance(event, Stepped)]
-    assert isinstance(events[-1], Finished)
-    return [*losses, events[-1].score]
-
-
-def run(arguments: list[str], *, size: int) -> list[list[float]]:
-    """Train in several processes.
-
-    Returns: The losses and the best score of each process.
-    """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", TRAIN, *arguments],
-            stdout=subprocess.PIPE,
-            text=True,
-            # As set by torchrun.
-            env={
-                **os.environ,
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": str(size),
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port),
-            },
-        )
-        for rank in range(size)
-    ]
-    return [json.loads(process.communicate(timeout=200)[0]) for process in processes]
-
-
-OVERRIDES = {"training.optimizer.use_averages": True, "training.optimizer.trf_layer_decay": 0.5}
-
-
-@pytest.mark.parametrize("methods", [{}, {"lora": 2, "overrides": OVERRIDES}])
-def test_two_processes_learn_the_same_as_one(
-    tiny_bert: Path, tmp_path: Path, methods: dict[str, Any]
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_more_processes_than_gpus_is_an_error_in_each(
+    monkeypatch: pytest.MonkeyPatch, rank: str
 ) -> None:
-    init_model(str(tiny_bert), tmp_path / "model", lang="xx")
-    words = {"A": ["apple pie", "delicious apple"], "B": ["this film", "a terrible film"]}
-    rows = [
-        {"text": f"{text} {number}", "label": label}
-        for label, texts in words.items()
-        for text in texts
-        # An odd number, for a last batch with unequal parts.
-        for number in range(9)
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 1)
+    with pytest.raises(DeviceError, match=r"2 processes .* has only 1 cuda device") as caught:
+        own_device("auto")
+    assert caught.value.hint == "Use --nproc-per-node 1, or --device cpu"
+
+
+def test_device_is_set_before_the_processes_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.accelerator, "set_device_index", calls.append)
+    monkeypatch.setattr(dist, "init_process_group", lambda *args, **kwargs: calls.append(kwargs))
+    monkeypatch.setattr(dist, "get_rank", lambda: 1)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    context = DistributedContext.join(torch.device("cuda:1"))
+    assert calls == [1, {"device_id": torch.device("cuda:1")}]
+    assert context == DistributedContext(1, 2, "cuda:1")
+
+
+def exchange() -> list[Any]:
+    """Sum gradients that only one of two processes has, after starting with other weights."""
+    context = DistributedContext.join(torch.device("cpu"))
+    weights = [torch.nn.Parameter(torch.full((2,), float(context.rank))) for _ in range(3)]
+    head = Linear(2, 3).initialize()
+    head.set_param("b", head.ops.asarray1f([context.rank] * 2))
+    if context.is_first:
+        weights[0].grad = torch.ones(2)
+        head.inc_grad("b", head.ops.asarray1f([5, 6]))
+    shared = SharedWeights(context, weights, head)
+    shared.broadcast()
+    shared.sum_gradients()
+    context.close()
+    return [
+        [each.tolist() for each in weights],
+        head.get_param("b").tolist(),
+        [None if each.grad is None else each.grad.tolist() for each in weights],
+        head.has_grad("W"),
+        head.get_grad("b").tolist(),
     ]
-    srsly.write_jsonl(tmp_path / "train.jsonl", rows)
-    config: Any = spacy.util.load_config(config_path("textcat.cfg"), interpolate=False)
-    config["training"]["dropout"] = 0.0
-    config["training"]["optimizer"].update(learn_rate=0.01, trf_lr=1e-3)
-    config.to_disk(tmp_path / "a.cfg")
-    common = [str(tmp_path / name) for name in ("model", "train.jsonl", "a.cfg")]
-    one = losses_and_score(*common, str(tmp_path / "one"), 8, methods)
-    two, also = run([*common, str(tmp_path / "two"), "4", json.dumps(methods)], size=2)
-    assert two == also
-    assert len(one) == 2 * 4 + 1
-    assert two == pytest.approx(one, abs=1e-5)
+
+
+def test_gradients_of_one_process_only_are_known_to_all() -> None:
+    expected = [[[0, 0]] * 3, [0, 0], [[1, 1], None, None], False, [5, 6]]
+    assert run_in_processes(2, exchange) == [expected] * 2
+
+
+def learn(model: Path, data: str, output: Path, arguments: TrainingArguments) -> list[float]:
+    """Train. Returns: All losses, all scores, and the final score."""
+    values = []
+    for event in train_textcat(str(model), data, dev=data, output=output, arguments=arguments):
+        match event:
+            case Stepped():
+                values.append(event.loss)
+            case Evaluated() | Finished():
+                values.append(event.score)
+    return values
+
+
+AVERAGED = {"training.optimizer.use_averages": True, "training.optimizer.trf_layer_decay": 0.5}
+ACCUMULATED = {"training.accumulate_gradient": 2}
+TWO = [{"text": "apple pie", "label": "FRUIT"}, {"text": "a terrible film", "label": "FILM"}]
+# Of a sorted batch of four, one process has both empty texts.
+EMPTY = [
+    {"text": text, "label": label}
+    for text, label in [
+        *[("", "FRUIT"), ("a dog", "FILM"), ("", "FILM"), ("apple", "FRUIT")],
+        *[("this film is a bore", "FILM"), ("", "FRUIT"), ("dog", "FRUIT")],
+    ]
+]
+# Some texts have one known label, others two.
+PARTIAL = [
+    {"text": f"{row['text']} {number}", "cats": cats}
+    for number, row in enumerate(rows("FRUIT")[:11])
+    for cats in [[{"A": 1, "B": 1}, {"A": 1}, {"B": 0}][number % 3]]
+]
+
+
+@pytest.mark.parametrize(
+    ("size", "data", "batch_size", "methods"),
+    [
+        # An odd number of texts, for a last batch with unequal parts.
+        (2, rows("FRUIT", "FILM")[:27], 4, {}),
+        (2, rows("FRUIT", "FILM")[:27], 4, {"lora": 2, "overrides": AVERAGED}),
+        (3, TWO, 1, {"freeze_encoder": True}),
+        (3, TWO, 1, {}),
+        (2, EMPTY, 2, {}),
+        (2, PARTIAL, 2, {"overrides": ACCUMULATED}),
+    ],
+    ids=["uneven", "lora", "frozen", "more processes than texts", "empty", "partial"],
+)
+def test_processes_learn_the_same_as_one(
+    model: Path,
+    tmp_path: Path,
+    size: int,
+    data: Sequence[dict[str, Any]],
+    batch_size: int,
+    methods: dict[str, Any],
+) -> None:
+    base = "textcat_multilabel.cfg" if data is PARTIAL else "textcat.cfg"
+    config = constant_rates(tmp_path / "a.cfg", head=0.01, encoder=1e-3, dropout=0.0, base=base)
+    arguments = replace(QUICK, config=config, learn_rate=None, batch_size=batch_size, **methods)
+    train = write(tmp_path / "train.jsonl", data)
+    in_one = replace(arguments, batch_size=batch_size * size)
+    expected = learn(model, train, tmp_path / "one", in_one)
+    first, *others = run_in_processes(size, learn, model, train, tmp_path / "all", arguments)
+    # Only the first process reports evaluations.
+    assert [each[-1] for each in others] == [first[-1]] * len(others)
+    assert first == pytest.approx(expected, abs=1e-5)
     # Only one of them writes files.
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        *("a.cfg", "model", "one", "train.jsonl", "two"),
+        *("a.cfg", "all", "models", "one", "train.jsonl"),
     ]
-    assert spacy.load(tmp_path / "two").get_pipe("trf_textcat").labels == ("A", "B")
+    assert spacy.load(tmp_path / "all").get_pipe("trf_textcat").labels
+
+
+CHECKPOINTED = replace(QUICK, checkpoint_every=1)
+
+
+def stop_after_checkpoint(model: Path, data: str) -> None:
+    events = train_textcat(str(model), data, arguments=CHECKPOINTED)
+    for event in events:
+        if isinstance(event, Checkpointed):
+            events.close()
+
+
+def test_training_isnt_resumed_with_another_number_of_processes(model: Path, data: str) -> None:
+    run_in_processes(2, stop_after_checkpoint, model, data)
+    with pytest.raises(PipelineError, match=r"can't be resumed: .*processes 2 -> 1"):
+        list(train_textcat(str(model), data, arguments=CHECKPOINTED, resume=True))

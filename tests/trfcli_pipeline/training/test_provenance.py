@@ -39,7 +39,11 @@ CHANGED: dict[str, Any] = {
     "lora": 2,
     "precision": "bf16",
     "seed": 7,
+    "seeds": 2,
+    "data_seed": 7,
     "device": "cpu",
+    "linear_probe": True,
+    "fixed": ["training.max_steps"],
 }
 
 

@@ -103,7 +103,7 @@ def test_texts_that_do_not_fit_in_memory_are_trained_on_as_well(
     plan, *_ = run(model, data, tmp_path / "one", **methods)
     assert isinstance(plan, Planned)
     assert not any("memory" in warning for warning in plan.warnings)
-    monkeypatch.setattr("trfcli_pipeline.training.train._MEMORY", 5 * 16_000)
+    monkeypatch.setattr("trfcli_pipeline.training.train_model._MEMORY", 5 * 16_000)
     monkeypatch.setattr("trfcli_pipeline.training.data._MEMORY", 2_000)
     plan, *_ = run(model, data, tmp_path / "two", **methods)
     assert isinstance(plan, Planned)

@@ -30,7 +30,7 @@ _interruptions = partial(typer.Option, rich_help_panel="Interruptions")
 def train_textcat(
     context: typer.Context,
     model: Annotated[str, pipeline_argument(metavar="MODEL", help="Directory of a pipeline.")],
-    train: Annotated[list[DataSet], data_argument(metavar="TRAIN")],
+    train: Annotated[list[DataSet] | None, data_argument(metavar="TRAIN")] = None,
     dev: Annotated[
         DataSet | None,
         data_option(
@@ -147,6 +147,15 @@ def train_textcat(
             min=0, max=2**32 - 1, metavar="N", help="Seed of all random numbers.", show_default="0"
         ),
     ] = None,
+    seeds: Annotated[
+        int,
+        _training(
+            min=1,
+            max=1000,
+            metavar="N",
+            help="Train N models with one seed after the other, and keep the median.",
+        ),
+    ] = 1,
     freeze_encoder: Annotated[
         bool,
         _encoder("--freeze-encoder", help="Train the classifier only: much faster, less accurate."),
@@ -191,6 +200,13 @@ def train_textcat(
             help="Remove labels of the existing classifier that no training text has.",
         ),
     ] = False,
+    track: Annotated[
+        Literal["wandb", "mlflow", "tensorboard"] | None,
+        _data(
+            metavar="NAME",
+            help="Log to wandb, mlflow or tensorboard. Needs trfcli[NAME].",
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         _interruptions(
@@ -218,6 +234,14 @@ def train_textcat(
             show_default="configs/textcat.cfg or textcat_multilabel.cfg",
         ),
     ] = None,
+    print_config: Annotated[
+        bool,
+        typer.Option(
+            "--print-config",
+            rich_help_panel="All other settings",
+            help="Print the config for --config instead of training.",
+        ),
+    ] = False,
 ) -> None:
     """Fine-tune a pipeline's encoder and a text classifier on labeled texts.
 
@@ -225,19 +249,30 @@ def train_textcat(
       trf train-textcat ./model train.jsonl
       trf train ./model train.csv --dev dev.csv --epochs 5 --output ./trained
       trf train ./model train.csv --training.optimizer.trf_layer_decay 0.9
+      trf train ./model train.csv --epochs 5 --print-config > train.cfg
     """
+    from trfcli_pipeline.errors import ArgumentError
     from trfcli_pipeline.tasks.inputs import check_inputs
     from trfcli_pipeline.training.arguments import TrainingArguments
+    from trfcli_pipeline.training.resolved_config import resolve_config
 
-    target = Path(output or model)
-    unchanged = f"{target} was not {'changed' if target.exists() else 'written'}"
-    console.if_interrupted(unchanged)
     # Options have the names of the arguments.
     names = {each.name for each in fields(TrainingArguments)}
     chosen = {name: value for name, value in context.params.items() if name in names}
     arguments = TrainingArguments(**chosen, overrides=context.obj)
-    data = DataSet.joined(train)
+    data = DataSet.joined(train) if train else None
     check_inputs(model, labeled=[data, dev])
+    if print_config:
+        text, decisions = resolve_config(model, data, dev, arguments)
+        for decision in decisions:
+            console.info(decision)
+        console.data(text)
+        return
+    if data is None:
+        raise ArgumentError("TRAIN is missing", hint="Name a file with labeled texts")
+    target = Path(output or model)
+    unchanged = f"{target} was not {'changed' if target.exists() else 'written'}"
+    console.if_interrupted(unchanged)
 
     from trfcli_pipeline.training import events
     from trfcli_pipeline.training import train as task
@@ -250,14 +285,23 @@ def train_textcat(
         arguments=arguments,
         resume=resume,
         force=force,
+        track=track,
     )
+    plans = 0
     with closing(reported):
         for event in reported:
             if not is_first_process():
                 continue
             match event:
+                case events.SeedStarted():
+                    messages.describe_seed(event)
+                case events.SeedFinished():
+                    console.if_interrupted(f"{unchanged}. --resume continues with the next seed")
                 case events.Planned():
-                    messages.describe_plan(event, resume=resume)
+                    messages.describe_plan(event, resume=resume, again=plans > 0)
+                    plans += 1
+                case events.TrackingStarted() | events.TrackingFailed():
+                    messages.describe_tracking(event)
                 case events.Evaluated():
                     messages.describe_evaluation(event)
                 case events.Checkpointed():

@@ -1,19 +1,48 @@
 """What `trf train-textcat` prints."""
 
 import shlex
+import statistics
 from typing import TYPE_CHECKING
 
 from trfcli import console, wording
 
 if TYPE_CHECKING:
     from trfcli_pipeline.training.data import Data
-    from trfcli_pipeline.training.events import Evaluated, Finished, Planned
+    from trfcli_pipeline.training.events import (
+        Evaluated,
+        Finished,
+        Planned,
+        SeedStarted,
+        TrackingFailed,
+        TrackingStarted,
+    )
 
 _NOTES = {None: "", "score": "← best", "rate": "← kept", "last": "← kept", "only": "← kept"}
 
 
-def describe_plan(plan: "Planned", *, resume: bool) -> None:
-    """Print what was read and what was decided."""
+def describe_seed(event: "SeedStarted") -> None:
+    """Print which of several models is trained next."""
+    console.info(f"Seed {event.number} of {event.total} (--seed {event.seed})")
+
+
+def describe_plan(plan: "Planned", *, resume: bool, again: bool) -> None:
+    """Print what was read and what was decided.
+
+    Args:
+        again: Whether another model was trained on the same texts before.
+    """
+    config = plan.config
+    if not again:
+        _describe_data(plan)
+    if plan.done_steps:
+        console.info(f"Resuming after step {plan.done_steps:,} of {config.steps:,}")
+    elif resume and not again:
+        console.info("No checkpoint to resume from: starting from the beginning")
+    if plan.done_steps < config.steps:
+        console.progress_row(_columns(config.metric).items())
+
+
+def _describe_data(plan: "Planned") -> None:
     config, data = plan.config, plan.data
     train = wording.plural(len(data.train), "text")
     if len(data.train) < data.n_available:
@@ -40,12 +69,16 @@ def describe_plan(plan: "Planned", *, resume: bool) -> None:
         f"Encoder input: {plan.segments}; {plan.mean_length:.0f} wordpieces per text on average; "
         f"{plan.classifier}"
     )
-    if plan.done_steps:
-        console.info(f"Resuming after step {plan.done_steps:,} of {config.steps:,}")
-    elif resume:
-        console.info("No checkpoint to resume from: starting from the beginning")
-    if plan.done_steps < config.steps:
-        console.progress_row(_columns(config.metric).items())
+
+
+def describe_tracking(event: "TrackingStarted | TrackingFailed") -> None:
+    """Print where an experiment tracker logs to, or that it can't."""
+    from trfcli_pipeline.training.events import TrackingStarted
+
+    if isinstance(event, TrackingStarted):
+        console.info(f"Logging to {event.tracker}: {event.place}")
+    else:
+        console.warn(f"Training goes on without {event.tracker}, which failed: {event.reason}")
 
 
 def describe_evaluation(event: "Evaluated") -> None:
@@ -75,7 +108,10 @@ def describe_result(finished: "Finished") -> None:
             f"Stopped early: no improvement for {wording.plural(evaluations, 'evaluation')} "
             "(--patience)"
         )
-    score = f"{metric_name(finished.metric)} {finished.score:.3f}"
+    metric = metric_name(finished.metric)
+    score = f"{metric} {finished.score:.3f}"
+    if finished.seed_scores:
+        _describe_seeds(metric, finished)
     if finished.kept_because == "score":
         kept = f"Kept the model of step {finished.best_step:,}, the best on the dev set ({score})"
     elif finished.kept_because == "rate":
@@ -90,6 +126,18 @@ def describe_result(finished: "Finished") -> None:
     replaced = f", replacing {finished.replaced}" if finished.replaced else ""
     console.good(f"{kept}. Saved to {finished.path}{replaced}")
     console.hint(f"Next: trf evaluate {shlex.quote(str(finished.path))} test.jsonl")
+
+
+def _describe_seeds(metric: str, finished: "Finished") -> None:
+    """Print how much the scores of several seeds differ, and which model is kept."""
+    scores = [*finished.seed_scores.values()]
+    mean, deviation = statistics.mean(scores), statistics.stdev(scores)
+    each = [f"seed {seed} {score:.3f}" for seed, score in finished.seed_scores.items()]
+    console.info(
+        f"{wording.plural(len(scores), 'seed')}: mean {metric} {mean:.3f}, standard deviation "
+        f"{deviation:.3f} ({', '.join(each)})"
+    )
+    console.info(f"Kept seed {finished.seed}, the median")
 
 
 def _labels(data: "Data", *, exclusive: bool) -> str:

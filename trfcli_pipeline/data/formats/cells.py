@@ -36,7 +36,9 @@ def to_rows(cells: Cells, file: RawFile) -> Rows:
         cells: The place of each row, and its cells.
         file: The file; its `columns` are set.
     """
-    cells = _without_rules(_not_blank(cells, file))
+    cells = _not_blank(cells, file)
+    if file.labeled:
+        cells = _without_rules(cells)
     start = list(islice(cells, _SAMPLE))
     start = start[_rows_above(start, file) :]
     good = [row for _, row in start if not isinstance(row, BadRowError)]

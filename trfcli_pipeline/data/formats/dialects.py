@@ -108,6 +108,8 @@ def _consistency(sample: str, delimiter: str) -> tuple[int, float]:
 
 
 def _guess_quoting(sample: str, delimiter: str) -> str:
+    if not delimiter:
+        return "minimal"
     rows = _rows(sample, Dialect(delimiter)) if '"' in sample or f"\\{delimiter}" in sample else []
     if f"\\{delimiter}" in sample and not _are_even(rows):
         escaped = _rows(sample, Dialect(delimiter, "backslash"))

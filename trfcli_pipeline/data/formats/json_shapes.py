@@ -6,7 +6,7 @@ from typing import Any
 from trfcli_pipeline.data.column_names import LABELS, TEXTS, first_of
 from trfcli_pipeline.data.formats.cells import to_rows
 from trfcli_pipeline.data.formats.rows import BadRowError, RawFile, Rows, quoted
-from trfcli_pipeline.data.wording import enumeration
+from trfcli_pipeline.data.wording import enumeration, plural
 from trfcli_pipeline.errors import DataError
 
 
@@ -33,13 +33,13 @@ def expand(place: int, value: Any, file: RawFile) -> Rows:
             )
         lists = {file.part: lists[file.part]}
     if len(lists) > 1:
-        counts = [f"{key} ({len(each):,} records)" for key, each in lists.items()]
+        counts = [f"{key} ({plural(len(each), 'record')})" for key, each in lists.items()]
         raise DataError(
             f"{file.name}: several lists of records: {enumeration(counts)}",
             hint=f"Name one of them: {file.name}#{next(iter(lists))}",
         )
-    file.place = "record"
     if lists:
+        file.place = "record"
         [(name, rows)] = lists.items()
         file.remarks.guess(f"reading the list {quoted(name)}")
         columns = value.get("columns")
@@ -53,6 +53,7 @@ def expand(place: int, value: Any, file: RawFile) -> Rows:
     if columns is None:
         yield place, value
         return
+    file.place = "record"
     file.remarks.guess("a table by column, as pandas writes it")
     yield from _numbered(columns)
 

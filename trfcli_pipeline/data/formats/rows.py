@@ -14,7 +14,7 @@ from trfcli_pipeline.errors import DataError
 LABEL_KEYS = ("cats", "label", "labels")
 
 COPY_AGAIN = "Copy or download the file again"
-_SAVE_AS_UTF8 = "Save the file as UTF-8"
+_SAVE_AS_UTF8 = "Save the file as UTF-8, or name its encoding: --encoding cp1252"
 _LONGEST_QUOTE = 40
 # Bytes, uncompressed. A longer line isn't a record. A larger file would take several times its size
 # in memory.

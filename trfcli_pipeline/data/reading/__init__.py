@@ -9,6 +9,7 @@ changes it.
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from itertools import chain, pairwise
+from pathlib import PurePath
 from typing import Any
 
 from trfcli_pipeline.data.dataset import DataSource, as_dataset
@@ -157,7 +158,9 @@ class Reading(Iterable[Record]):
         return Record(text, None, 1, row, file=part.name, unit="")
 
     def _open(self, part: Part) -> AbstractContextManager[tuple[RawFile, Format]]:
-        remarks = self._remarks.setdefault(part.name, Remarks(part.name))
+        # Texts in the directories of classes are remarked about together.
+        name = part.name if part.label is None else str(PurePath(part.name).parent.parent)
+        remarks = self._remarks.setdefault(name, Remarks(name))
         return open_part(part, labeled=self.labeled, options=self.options, remarks=remarks)
 
 

@@ -32,6 +32,8 @@ _FEWEST_CLASSES = 2
 _BLANKS = {"-": "+", "--": "++", ".": ""}
 # Labels that may be meant as missing values.
 _DOUBTFUL = ("NA", "N/A", "n/a")
+_LABEL = 'A label is a name or a number, such as "SPAM"; several are a list'
+_SCORES = 'An object of labels has the form {"SPAM": 1, "HAM": 0}'
 
 
 class LabelValues:
@@ -104,7 +106,7 @@ class LabelValues:
                 return self._all([name])
             case dict():
                 return {
-                    self._checked(name): checked_score(name, score) for name, score in value.items()
+                    self._checked(name): self._score(name, score) for name, score in value.items()
                 }
             case list() if self.is_one_hot and len(value) and all(map(_is_bit, value)):
                 return {self.names.get(at, str(at)): float(bit) for at, bit in enumerate(value)}
@@ -122,7 +124,7 @@ class LabelValues:
                     found |= self._all(value)
                 case {"label": label, **rest}:
                     score = rest.get("value", rest.get("score", 1.0))
-                    found[self._name(label)] = checked_score(str(label), score)
+                    found[self._name(label)] = self._score(str(label), score)
                 case _:
                     found[self._name(value)] = 1.0
         return found
@@ -139,15 +141,25 @@ class LabelValues:
             return json.dumps(value)
         if isinstance(value, int | float):
             if not math.isfinite(value):
-                raise BadRowError(f"{self._key} is {value}, not a label")
+                raise BadRowError(f"{value} in {self._key} isn't a label", advice=_LABEL)
             number = int(value)
             return self.names.get(number, str(number)) if number == value else str(value)
-        raise BadRowError(f"{self._key} is {kind_of(value)}, not a label")
+        raise BadRowError(f"{kind_of(value)} in {self._key} isn't a label", advice=_LABEL)
 
     def _checked(self, name: str) -> str:
         if not name.strip():
-            raise BadRowError(f"a label in {self._key} has an empty name")
+            raise BadRowError(f"a label in {self._key} has an empty name", advice=_LABEL)
         return name
+
+    def _score(self, label: str, value: Any) -> float:
+        """Check the value of a label in an object of labels."""
+        number = isinstance(value, int | float)
+        # NaN fails both comparisons.
+        if not number or not 0 <= value <= 1:
+            found = shortened(str(value)) if number else kind_of(value)
+            problem = f"the value of {quoted(label)} in {self._key} is {found}"
+            raise BadRowError(f"{problem}, not a number from 0 to 1", advice=_SCORES)
+        return float(value)
 
     def _split(self, value: Any) -> list[Any]:
         if not isinstance(value, str):
@@ -261,22 +273,6 @@ def guess_separator(values: Sequence[str]) -> str:
         if recurring >= _RECURRING * len(combined):
             return separator
     return ""
-
-
-def checked_score(label: str, value: Any) -> float:
-    """Check the value of a label in an object of labels.
-
-    Raises:
-        BadRowError: It isn't a number from 0 to 1.
-    """
-    number = isinstance(value, int | float)
-    # NaN fails both comparisons.
-    if not number or not 0 <= value <= 1:
-        found = shortened(str(value)) if number else kind_of(value)
-        raise BadRowError(
-            f'the value of {quoted(label)} in "cats" is {found}, not a number from 0 to 1'
-        )
-    return float(value)
 
 
 def _is_bit(value: Any) -> bool:

@@ -1,14 +1,21 @@
 """A directory to train in."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from thinc.api import Config
 from train_command import DEV, TEXTS, Write
+from train_events import Replayed
 
+from trfcli_pipeline.data.dataset import DataSet
+from trfcli_pipeline.tasks import inputs
 from trfcli_pipeline.tasks.init_model import init_model
+from trfcli_pipeline.training import train as task
 from trfcli_pipeline.training.config import config_path
+from trfcli_pipeline.training.events import TrainingEvent
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +52,22 @@ def fast(workspace: Path) -> str:
     config["system"]["seed"] = 3
     config.to_disk(workspace / "fast.cfg")
     return "fast.cfg"
+
+
+@pytest.fixture
+def replayed(monkeypatch: pytest.MonkeyPatch) -> Replayed:
+    """Replaces training by prepared events, and returns the arguments that it was called with."""
+
+    def replay(*events: TrainingEvent) -> dict[str, Any]:
+        asked: dict[str, Any] = {}
+
+        def train_textcat(model: str, train: DataSet, **options: Any) -> Iterator[TrainingEvent]:
+            asked.update(options, model=model, train=train)
+            yield from events
+
+        monkeypatch.setattr(task, "train_textcat", train_textcat)
+        # There are no such files.
+        monkeypatch.setattr(inputs, "check_inputs", lambda *_, **__: None)
+        return asked
+
+    return replay

@@ -1,6 +1,5 @@
 """How the command shows events, and which arguments it passes on."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,84 +7,19 @@ from typing import Any
 
 import pytest
 from train_command import Run
+from train_events import CONFIG, DATA, FINISHED, PLAN, Replayed
 
-from trfcli_pipeline.tasks import inputs
-from trfcli_pipeline.training import train as task
+from trfcli_pipeline.data.dataset import DataSet
 from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.events import (
     Evaluated,
-    Finished,
     KeepReason,
-    Planned,
     Stepped,
-    TrainingEvent,
 )
 
-Replayed = Callable[..., dict[str, Any]]
 AVERAGES = {"training.optimizer.use_averages": True}
 POOLING = {"components.trf_textcat.pooling": "max"}
 WEIGHTS = {"components.trf_textcat.class_weights": {"A": 2}}
-
-
-@pytest.fixture
-def replayed(monkeypatch: pytest.MonkeyPatch) -> Replayed:
-    """Replaces training by prepared events, and returns the arguments that it was called with."""
-
-    def replay(*events: TrainingEvent) -> dict[str, Any]:
-        asked: dict[str, Any] = {}
-
-        def train_textcat(model: str, train: str, **options: Any) -> Iterator[TrainingEvent]:
-            asked.update(options, model=model, train=train)
-            yield from events
-
-        monkeypatch.setattr(task, "train_textcat", train_textcat)
-        # There are no such files.
-        monkeypatch.setattr(inputs, "check_inputs", lambda *_, **__: None)
-        return asked
-
-    return replay
-
-
-CONFIG = SimpleNamespace(
-    exclusive=False,
-    trf_lr=5e-5,
-    learn_rate=1e-3,
-    batch_size=32,
-    steps=4240,
-    warmup_steps=1042,
-    metric="cats_micro_f",
-    decisions=["first decision (--option)", "second decision"],
-)
-DATA = SimpleNamespace(
-    train=range(4517),
-    n_available=4517,
-    has_several_labels=True,
-    dev=range(1501),
-    dev_origin="in the dev set (dev.csv)",
-    label_counts={"A": 1, "B": 2, "C": 3, "D": 40, "E": 50, "F": 600, "G": 700, "H": 4000},
-)
-PLAN = Planned(
-    CONFIG,  # type: ignore[arg-type]
-    DATA,  # type: ignore[arg-type]
-    warnings=["one thing", "another"],
-    device="mps",
-    threads=1,
-    mean_length=20.6,
-    classifier="new classifier",
-    segments="single sentences",
-)
-
-
-FINISHED = Finished(
-    best_step=2820,
-    metric="cats_micro_f",
-    score=0.97449,
-    highest_score=0.97449,
-    path=Path("trained"),
-    replaced=None,
-    evaluations_without_improvement=0,
-    seconds=112.0,
-)
 
 
 def changed(facts: SimpleNamespace, **values: Any) -> Any:
@@ -279,19 +213,20 @@ def test_each_option_is_passed_on(
     given = {} if name is None else {name: value}
     assert asked == {
         "model": "model",
-        "train": "train.csv",
+        "train": DataSet.named("train.csv"),
         "dev": None,
         "output": None,
         "arguments": TrainingArguments(**given),  # type: ignore[arg-type]
         "resume": False,
         "force": False,
+        "track": None,
     }
 
 
 def test_overrides_can_come_before_the_arguments(run: Run, replayed: Replayed) -> None:
     asked = replayed(PLAN, FINISHED)
     assert run("train", "--training.dropout", "0.1", "model", "train.csv").exit_code == 0
-    assert (asked["model"], asked["train"]) == ("model", "train.csv")
+    assert (asked["model"], asked["train"]) == ("model", DataSet.named("train.csv"))
     assert asked["arguments"].overrides == {"training.dropout": 0.1}
 
 
@@ -309,10 +244,10 @@ def test_resuming_is_shown(run: Run, replayed: Replayed) -> None:
 def test_dev_and_output_have_short_names(run: Run, replayed: Replayed) -> None:
     asked = replayed(PLAN, FINISHED)
     assert run("train", "model", "train.csv", "-d", "dev.csv", "-o", "trained").exit_code == 0
-    assert (asked["dev"], asked["output"]) == ("dev.csv", Path("trained"))
+    assert (asked["dev"], asked["output"]) == (DataSet.named("dev.csv"), Path("trained"))
 
 
 def test_arguments_after_two_dashes_are_not_options(run: Run, replayed: Replayed) -> None:
     asked = replayed(PLAN, FINISHED)
     assert run("train", "--epochs", "2", "--", "model", "--train.csv").exit_code == 0
-    assert asked["train"] == "--train.csv"
+    assert asked["train"] == DataSet.named("--train.csv")

@@ -272,3 +272,21 @@ def test_overrides_reach_the_saved_pipeline(run: Run, workspace: Path) -> None:
     facts = training_of(workspace / "model")
     assert facts["overrides"] == overrides
     assert facts["chosen"] == {"epochs": 1, **overrides}
+
+
+def test_config_is_printed_for_a_later_training(run: Run, workspace: Path, digest: Digest) -> None:
+    before = digest(workspace)
+    result = run("train", "model", "train.jsonl", "--seed", "7", "--lora", "2", "--print-config")
+    assert result.exit_code == 0
+    config = Config().from_str(result.stdout)
+    assert (config["system"]["seed"], config["trf"]["lora"]) == (7, 2)
+    assert config["training"]["batcher"]["size"] == 16
+    assert "Fewer than 500 texts: batch size 16" in result.stderr
+    assert digest(workspace) == before
+
+
+def test_only_a_config_can_be_printed_without_texts(run: Run, workspace: Path) -> None:
+    assert run("train", "model", "--print-config").stdout.startswith("[paths]\n")
+    result = run("train", "model")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[0] == "✘ TRAIN is missing"

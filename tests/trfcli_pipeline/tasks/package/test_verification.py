@@ -35,7 +35,12 @@ def test_one_bit_is_a_difference(
     same = Prediction({"HAM": 0.5}, np.ones((1, 2), "float32"), {"ents": []})
     installed = [same, same._replace(**DIFFERENT[part])]
 
-    def predict(python: str, model: str, texts: Any) -> tuple[Path, list[Prediction]]:
+    codes = []
+
+    def predict(
+        python: str, model: str, texts: Any, code: Path | None = None
+    ) -> tuple[Path, list[Prediction]]:
+        codes.append((model, code))
         return Path(python).parent, installed if model == "en_x" else [same, same]
 
     monkeypatch.setattr(verification, "_create_environment", lambda root: str(root / "python"))
@@ -45,8 +50,11 @@ def test_one_bit_is_a_difference(
         verify_wheel(Path("en_x.whl"), "en_x", tmp_path, ["a", "b"])
     assert error.value.message == f"en_x.whl: {part} of text 2 isn't the same as the pipeline's"
     installed[1] = same
-    found = verify_wheel(Path("en_x.whl"), "en_x", tmp_path, ["a", "b"])
+    code = tmp_path / "functions.py"
+    found = verify_wheel(Path("en_x.whl"), "en_x", tmp_path, ["a", "b"], code)
     assert found == Verified(2, ("doc.cats", "doc.tensor", "annotations"))
+    # The package has its own copy.
+    assert codes[-2:] == [("en_x", None), (str(tmp_path), code)]
 
 
 def test_failed_verification_writes_nothing(
