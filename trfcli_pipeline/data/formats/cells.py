@@ -1,6 +1,7 @@
 """From the cells of a table to rows: its header, and what is odd in it."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
@@ -92,6 +93,8 @@ def _rows_above(rows: Sequence[tuple[int, list[str] | BadRowError]], file: RawFi
         number = next((at for at, cells in enumerate(filled) if len(cells) != 1), len(filled))
         if [len(cells) for cells in filled[number:]].count(1):
             number = 0
+    if filled and not any(map(is_known, filled[0])):
+        number = _narrow_rows(rows, filled) or number
     if filled and not _names_both(filled[0]):
         named = [at for at, cells in enumerate(filled[:_HEADER_ROWS]) if _names_both(cells)]
         number = named[0] if named else number
@@ -100,6 +103,19 @@ def _rows_above(rows: Sequence[tuple[int, list[str] | BadRowError]], file: RawFi
     for place, _ in rows[:number]:
         file.remarks.odd(f"{file.place} {place}: left out, because the table starts below it")
     return number
+
+
+def _narrow_rows(
+    rows: Sequence[tuple[int, list[str] | BadRowError]], filled: Sequence[Sequence[str]]
+) -> int:
+    """Number of rows above the first one that has as many cells as most, if that is a header."""
+    [(usual, _)] = Counter(map(len, filled)).most_common(1)
+    number = next((at for at, cells in enumerate(filled) if len(cells) >= usual), 0)
+    below = [row for _, row in rows[number + 1 :] if not isinstance(row, BadRowError)]
+    header = rows[number][1]
+    if number > _HEADER_ROWS or isinstance(header, BadRowError):
+        return 0
+    return number if _is_header([cell.strip() for cell in header], below, set()) else 0
 
 
 def _is_comment(cells: Sequence[str]) -> bool:

@@ -100,6 +100,9 @@ class LabelValues:
         match value:
             case {"choices": list(choices)} | {"labels": list(choices)}:
                 return self._all(choices)
+            case [{"user_id": _, "value": given}, *_]:
+                # The answers of annotators, as Argilla 1 writes them.
+                return self.cats(given)
             case {"label": _, **rest} if not rest.keys() - {"value", "score"}:
                 return self._all([value])
             case {"name": str(name)} | {"value": str(name)} | {"displayName": str(name)}:
