@@ -95,6 +95,16 @@ def class_directories(path: Path) -> None:
         (path / label / f"{number}.txt").write_text(text)
 
 
+def nested_directories(path: Path) -> None:
+    """The same in a directory of its own, with notes, and with files that no one sees."""
+    class_directories(path / "data")
+    (path / "README.txt").write_text("From the web.")
+    (path / "data" / "HAM" / ".DS_Store").write_bytes(bytes(7))
+    inner = path / "data" / "HAM" / "more"
+    inner.mkdir()
+    (path / "data" / "HAM" / "5.txt").rename(inner / "5.txt")
+
+
 PLAIN = table(("text", "label"), TEXTS, LABELS)
 LINES = jsonl(*rows(text=TEXTS, label=LABELS))
 CLASSES = {"info": {"features": {"label": {"names": ["HAM", "SPAM"], "_type": "ClassLabel"}}}}

@@ -86,10 +86,15 @@ def as_table(rows: Sequence[Sequence[str]], delimiter: str) -> bytes:
     return stream.getvalue().encode()
 
 
-def as_xlsx(rows: Sequence[Sequence[Any]]) -> bytes:
+def as_xlsx(rows: Sequence[Sequence[Any]], *, notes: Sequence[Sequence[Any]] = ()) -> bytes:
+    """An Excel file with the rows of a table, and with notes on a sheet before it."""
     book = openpyxl.Workbook()
-    for row in rows:
+    for row in notes or rows:
         book.active.append(list(row))
+    if notes:
+        sheet = book.create_sheet("Data")
+        for row in rows:
+            sheet.append(list(row))
     stream = io.BytesIO()
     book.save(stream)
     return stream.getvalue()

@@ -1,6 +1,18 @@
 """Exports of annotation tools."""
 
-from data_cases import BITS, LABELS, NUMBERED, SETS, SEVERAL, SPAM, TEXTS, Case, dumped, rows
+from data_cases import (
+    BITS,
+    LABELS,
+    NUMBERED,
+    SETS,
+    SEVERAL,
+    SPAM,
+    TEXTS,
+    Case,
+    dumped,
+    parquet,
+    rows,
+)
 from data_files import jsonl
 
 CHOICE = [{"result": [{"type": "choices", "value": {"choices": [each]}}]} for each in LABELS]
@@ -118,6 +130,120 @@ EXPORTS = [
             f"__label__{label}\t{text}\n" for text, label in zip(TEXTS, LABELS, strict=True)
         ).encode(),
         SPAM,
+        "as in fastText",
+    ),
+    Case(
+        "spans.jsonl",
+        jsonl(*rows(text=TEXTS, label=[[[0, 4, "PER"]]] * 6)),
+        '{}: "label" has labels of words or spans, not of texts',
+    ),
+    Case(
+        "numbered_choice.jsonl",
+        jsonl(
+            *rows(
+                text=TEXTS,
+                options=[[{"id": 0, "text": "HAM"}, {"id": 1, "text": "SPAM"}]] * 6,
+                accept=[[int(bit)] for bit in BITS],
+                answer=["accept"] * 6,
+            )
+        ),
+        SPAM,
+    ),
+    Case(
+        "studio_spans.json",
+        dumped(
+            [
+                {
+                    "data": {"text": text},
+                    "annotations": [{"result": [{"value": {"labels": ["A"]}}]}],
+                }
+                for text in TEXTS
+            ]
+        ),
+        "{}, record 1: the annotation has no choices for the text",
+    ),
+    Case(
+        "studio_two.json",
+        dumped(
+            [
+                {"data": {"text": text}, "annotations": [each, CHOICE[2]]}
+                for text, each in zip(TEXTS, CHOICE, strict=True)
+            ]
+        ),
+        SPAM,
+        "4 records on which annotators disagree",
+    ),
+    Case(
+        "discarded.jsonl",
+        jsonl(
+            *(
+                {"text": text, "label.responses": [label], "label.responses.status": [status]}
+                for text, label, status in zip(
+                    TEXTS, LABELS, ["submitted"] * 5 + ["discarded"], strict=True
+                )
+            )
+        ),
+        SPAM[:5],
+        "line 6: left out a record that an annotator discarded",
+    ),
+    Case(
+        "feedback.parquet",
+        parquet(text=TEXTS, label=[[{"user_id": "u", "value": each}] for each in LABELS]),
+        SPAM,
+    ),
+    Case(
+        "lighttag.json",
+        dumped(
+            {
+                "examples": [
+                    {"content": text, "classifications": [{"classname": label}], "annotations": []}
+                    for text, label in zip(TEXTS, LABELS, strict=True)
+                ]
+            }
+        ),
+        SPAM,
+        '"examples"',
+    ),
+    Case(
+        "chat.jsonl",
+        jsonl(
+            *(
+                {
+                    "messages": [
+                        {"role": "user", "content": text},
+                        {"role": "assistant", "content": label},
+                    ]
+                }
+                for text, label in zip(TEXTS, LABELS, strict=True)
+            )
+        ),
+        SPAM,
+    ),
+    Case(
+        "spacy2.json",
+        dumped(
+            [
+                {"id": 1, "paragraphs": [{"raw": text, "cats": [{"label": label, "value": 1}]}]}
+                for text, label in zip(TEXTS, LABELS, strict=True)
+            ]
+        ),
+        SPAM,
+    ),
+    Case(
+        "at_the_end.txt",
+        "".join(
+            f"{text} __label__{label}\n" for text, label in zip(TEXTS, LABELS, strict=True)
+        ).encode(),
+        SPAM,
+        "as in fastText",
+    ),
+    Case(
+        "several.txt",
+        "".join(
+            " ".join([*(f"__label__{each}," for each in found), f"{text}\n"])
+            for text, found in zip(TEXTS, SETS, strict=True)
+        ).encode(),
+        SEVERAL,
         "as in fastText",
     ),
 ]

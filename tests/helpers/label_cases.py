@@ -11,6 +11,7 @@ from data_cases import (
     SPAM,
     TEXTS,
     Case,
+    Records,
     dumped,
     rows,
     table,
@@ -20,6 +21,19 @@ from data_files import jsonl
 from trfcli_pipeline.data.dataset import ReadingOptions
 
 EMOTIONS = ["20", "27,19", "4", "4,27", "19", "20,4"]
+
+
+def missing(mark: str) -> tuple[bytes, str, None, ReadingOptions, Records]:
+    """A file in which a mark takes the place of a label, and what is expected of it."""
+    return (
+        table(("text", "label"), TEXTS, [*LABELS[:5], mark]),
+        f'{{}}, line 7: "label" is "{mark}"',
+        None,
+        ReadingOptions(skip_unlabeled=True),
+        SPAM[:5],
+    )
+
+
 LABEL_FORMS = [
     Case("ints.csv", table(("text", "label"), TEXTS, BITS), NUMBERED, "labels are numbers: 0, 1"),
     Case("ints.jsonl", jsonl(*rows(text=TEXTS, label=map(int, BITS))), NUMBERED, "0, 1"),
@@ -171,5 +185,44 @@ LABEL_FORMS = [
         jsonl(*rows(premise=TEXTS, hypothesis=LABELS, label=LABELS)),
         [(f"{text} ||| {label}", [label]) for text, label in zip(TEXTS, LABELS, strict=True)],
         '"premise" and "hypothesis"',
+    ),
+    Case(
+        "numpy.csv",
+        table(("text", "labels"), TEXTS, [str(each).replace(",", "") for each in SETS]),
+        SEVERAL,
+    ),
+    Case(
+        "numpy_bits.csv",
+        table(("text", "labels"), TEXTS, ["[1 0]", "[0. 1.]"] * 3),
+        [(text, [label]) for text, label in zip(TEXTS, "01" * 3, strict=True)],
+        "2 zeros and ones",
+    ),
+    Case("tuples.csv", table(("text", "labels"), TEXTS, map(str, map(tuple, SETS))), SEVERAL),
+    Case("sets.csv", table(("text", "labels"), TEXTS, map(str, map(set, SETS))), SEVERAL),
+    Case("dash.csv", *missing("-")),
+    Case("dot.csv", *missing(".")),
+    Case(
+        "plus_and_minus.csv",
+        table(("text", "label"), TEXTS, "+-+-+-"),
+        [(text, [label]) for text, label in zip(TEXTS, "+-" * 3, strict=True)],
+    ),
+    Case(
+        "na.csv",
+        table(("text", "label"), TEXTS, ["A", "NA", "B"] * 2),
+        [(text, [label]) for text, label in zip(TEXTS, ["A", "NA", "B"] * 2, strict=True)],
+        '"NA", which is read as a label',
+    ),
+    Case(
+        "minus_one.jsonl",
+        jsonl(*rows(text=TEXTS, label=[0, 1, 2, 0, 1, -1])),
+        '{}, line 6: "label" is -1, which stands for no label',
+        options=ReadingOptions(skip_unlabeled=True),
+        then=[(text, [label]) for text, label in zip(TEXTS[:5], "01201", strict=True)],
+    ),
+    Case(
+        "polarity.jsonl",
+        jsonl(*rows(text=TEXTS, label=[0, 1, -1] * 2)),
+        [(text, [label]) for text, label in zip(TEXTS, ["0", "1", "-1"] * 2, strict=True)],
+        "labels are numbers: -1, 0, 1",
     ),
 ]

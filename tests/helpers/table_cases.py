@@ -78,7 +78,7 @@ TABLES = [
         "backslash.csv",
         b'text,label\n"a \\"quoted\\" thing, yes",HAM\n"no, thanks",SPAM\n"yes, a",HAM\n',
         [('a "quoted" thing, yes', ["HAM"]), ("no, thanks", ["SPAM"]), ("yes, a", ["HAM"])],
-        "quotes in cells",
+        "a backslash is before quotes",
     ),
     Case(
         "wrapped.csv",
@@ -110,6 +110,15 @@ TABLES = [
     ),
     Case("Text.parquet", parquet(Text=TEXTS, label=LABELS), SPAM, '"Text"'),
     Case("classes.parquet", parquet(CLASSES, text=TEXTS, label=map(int, BITS)), SPAM),
+    Case(
+        "lists.parquet",
+        parquet(
+            {"info": {"features": {"label": {"feature": {"names": ["HAM", "SPAM"]}}}}},
+            text=TEXTS,
+            label=[[int(bit)] for bit in BITS],
+        ),
+        SPAM,
+    ),
     Case("data.arrow", arrow(text=TEXTS, label=LABELS), SPAM),
     Case(
         "two_labels.csv",
@@ -118,5 +127,95 @@ TABLES = [
         '(HAM), "Area" (x)',
         options=ReadingOptions(label_column=("Team",)),
         then=SPAM,
+    ),
+    Case(
+        "comments.csv",
+        b"# exported by Bob, 2024\n#\n" + PLAIN,
+        SPAM,
+        "line 1: left out, because the table starts below it",
+    ),
+    Case("two_headers.csv", b"Ticket,Result\n" + PLAIN, SPAM, "the table starts below it"),
+    Case(
+        "above.xlsx",
+        as_xlsx(
+            [
+                ("Export", "", ""),
+                ("On", "2024-01-01", ""),
+                ("Nr", "Fall", "Art"),
+                *zip("123456", TEXTS, LABELS, strict=True),
+            ]
+        ),
+        SPAM,
+        "row 2: left out",
+    ),
+    Case(
+        "psql.txt",
+        b" text | label \n----+----\n" + table(None, TEXTS, LABELS, delimiter="|") + b"(6 rows)\n",
+        SPAM,
+        "vertical bars",
+    ),
+    Case(
+        "row_names.tsv",
+        b"text\tlabel\n" + table(None, "abcdef", TEXTS, LABELS, delimiter="\t"),
+        SPAM,
+        "column_1",
+    ),
+    Case(
+        "spaces.txt",
+        b'"text" "label"\n'
+        + b"".join(b'"%d" "a text" "%s"\n' % (n, b"AB"[n : n + 1]) for n in (0, 1)),
+        [("a text", ["A"]), ("a text", ["B"])],
+        "separated by spaces",
+    ),
+    Case(
+        "escaped.csv",
+        b"id,text,label\n" + b"".join(b'%d,so\\, he said \\"x\\",A\n' % n for n in range(3)),
+        [('so, he said "x"', ["A"])] * 3,
+        "a backslash is before",
+    ),
+    Case(
+        "emotions.txt",
+        table(None, ["i feel it"] * 6, LABELS, delimiter=";"),
+        [("i feel it", [label]) for label in LABELS],
+        "semicolons",
+    ),
+    Case(
+        "pandas.csv",
+        table(("", "0", "1"), "123456", TEXTS, LABELS),
+        SPAM,
+        'the text is in "0"',
+    ),
+    Case(
+        "reviews.csv",
+        table(
+            ("product_category", "helpful", "verified", "stars", "vine", "review_body"),
+            ["Toys"] * 6,
+            BITS,
+            BITS[::-1],
+            "123123",
+            LABELS,
+            TEXTS,
+        ),
+        '{}: which column has the labels? Its columns: "product_category" (Toys), "helpful" (0), '
+        '"verified" (0), "stars" (1), "vine" (HAM), "review_body" (Go until jurong point, …)',
+        options=ReadingOptions(label_column=("vine",)),
+        then=SPAM,
+    ),
+    Case(
+        "headline.csv",
+        table(("headline", "short_description", "category"), ["News"] * 6, TEXTS, LABELS),
+        [(f"News\n\n{text}", [label]) for text, label in zip(TEXTS, LABELS, strict=True)],
+        '"headline" and "short_description"',
+    ),
+    Case(
+        "one_column.csv",
+        table(("text",), TEXTS),
+        '{}: has only one column, "text", and no labels',
+    ),
+    Case(
+        "sheets.xlsx",
+        as_xlsx([("text", "label"), *zip(TEXTS, LABELS, strict=True)], notes=[("by Bob",)]),
+        SPAM,
+        'reading "Data", one of 2 sheets',
     ),
 ]

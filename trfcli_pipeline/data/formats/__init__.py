@@ -9,10 +9,12 @@ a .spacy file as arrays. Memory is bounded: a line has at most 64 MiB, and a fil
 a whole has at most 1 GiB, both uncompressed.
 """
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PurePath
 
+from trfcli_pipeline.data.column_names import LABELS, TEXTS, first_of
 from trfcli_pipeline.data.dataset import DEFAULT_OPTIONS, STDIN
 from trfcli_pipeline.data.formats.csv_writer import CsvWriter
 from trfcli_pipeline.data.formats.dialects import guess_dialect
@@ -24,6 +26,7 @@ from trfcli_pipeline.data.formats.parquet import PARQUET
 from trfcli_pipeline.data.formats.parquet_writer import ParquetWriter
 from trfcli_pipeline.data.formats.rows import Format
 from trfcli_pipeline.data.formats.spreadsheets import XLSX
+from trfcli_pipeline.data.formats.streams import decoded
 from trfcli_pipeline.data.formats.tables import CSV, TSV
 from trfcli_pipeline.data.formats.txt import TXT
 from trfcli_pipeline.data.formats.writing import Writer
@@ -60,7 +63,21 @@ _DESCRIPTIONS = {
     "labels.json",
     "labels.txt",
 }
-_STARTS = ((b"PAR1", PARQUET), (b"PK\x03\x04", XLSX), (b"{", JSONL), (b"[", JSON))
+_STARTS = ((b"PAR1", PARQUET), (b"ARROW1", PARQUET), (b"PK\x03\x04", XLSX))
+_OBJECTS = {JSONL, JSON}
+# A key of an object, or a list of objects, lists or strings.
+_OBJECT = re.compile(r'\{\s*("[^"]*"\s*:|\}$)|\[\s*(\{\s*"[^"]*"\s*:|\[\s*"|\]$)')
+_WEB_PAGE = ("a web page, not data", "Download the file itself")
+# What files may be that have the suffix of data: how they start, what they are, what to do.
+_FOREIGN = {
+    b"version https://git-lfs": (
+        "only a pointer of Git LFS, not the file",
+        "Get the file itself: git lfs pull",
+    ),
+    b"<!doctype html": _WEB_PAGE,
+    b"<html": _WEB_PAGE,
+    b"\xd0\xcf\x11\xe0": ("an old Excel file", "Save it in Excel as .xlsx or .csv"),
+}
 
 
 def open_writer(path: Path | str) -> Writer:
@@ -92,21 +109,52 @@ def is_data_name(path: PurePath) -> bool:
 
 
 def format_of(name: str, suffix: str, sample: bytes) -> Format:
-    """Choose the format of a file by its suffix or, if that says nothing, by its content.
+    """Choose the format of a file by its content or, if that says nothing, by its suffix.
 
     Raises:
-        DataError: Neither tells.
+        DataError: Neither tells, or the content is of a kind that can't be read.
     """
-    text = sample.decode("utf-8-sig", errors="replace")
-    if is_fasttext(text):
-        return FASTTEXT
-    if suffix in FORMATS:
-        return FORMATS[suffix]
-    for start, format in _STARTS:
-        if text.lstrip().encode().startswith(start) or sample.startswith(start):
-            return format
-    if "\0" not in text and guess_dialect(text, "", DEFAULT_OPTIONS).delimiter:
+    found = _by_content(name, sample)
+    expected = FORMATS.get(suffix)
+    if expected in _OBJECTS and found is None and _has_header(sample):
         return CSV
+    if expected is not None and (found is None or {found, expected} <= _OBJECTS):
+        return expected
+    found = found or _table_of(sample)
+    if found is not None:
+        return found
     problem = f'unknown suffix "{suffix}"' if suffix else "no suffix, so the format is unknown"
     hint = f"Use {', '.join(FORMATS)}, optionally with .gz, or - for JSONL on stdin"
     raise DataError(f"{name}: {problem}", hint=hint)
+
+
+def _by_content(name: str, sample: bytes) -> Format | None:
+    """The format that the start of a file shows beyond doubt; None if it doesn't."""
+    for start, format in _STARTS:
+        if sample.startswith(start):
+            return format
+    for start, (problem, hint) in _FOREIGN.items():
+        if sample[:100].lstrip().lower().startswith(start):
+            raise DataError(f"{name}: {problem}", hint=hint)
+    text = decoded(sample).lstrip("\ufeff \t\r\n")
+    if is_fasttext(text):
+        return FASTTEXT
+    first = text.partition("\n")[0].strip()
+    if _OBJECT.match(first) or (first in ("{", "[") and _OBJECT.match("".join(text.split()))):
+        return JSONL if text.startswith("{") else JSON
+    return None
+
+
+def _has_header(sample: bytes) -> bool:
+    """Whether a file starts with the names of columns."""
+    text = decoded(sample)
+    delimiter = guess_dialect(text, "", DEFAULT_OPTIONS).delimiter
+    cells = [cell.strip('" ') for cell in text.partition("\n")[0].split(delimiter or None)]
+    return first_of(TEXTS, cells) is not None and first_of(LABELS, cells) is not None
+
+
+def _table_of(sample: bytes) -> Format | None:
+    text = decoded(sample)
+    if "\0" in text or not guess_dialect(text, "", DEFAULT_OPTIONS).delimiter:
+        return None
+    return CSV

@@ -1,10 +1,11 @@
 """From the cells of a table to rows: its header, and what is odd in it."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
-from trfcli_pipeline.data.column_names import is_known, normalized
+from trfcli_pipeline.data.column_names import LABELS, TEXTS, first_of, is_known, normalized
 from trfcli_pipeline.data.formats.rows import BadRowError, RawFile, Rows, quoted
 from trfcli_pipeline.data.wording import plural
 
@@ -12,6 +13,11 @@ Cells = Iterator[tuple[int, list[str] | BadRowError]]
 
 # Rows by which a header is recognized.
 _SAMPLE = 200
+# A header is among the first rows.
+_HEADER_ROWS = 8
+# A line under the header is among these.
+_RULE_ROWS = 3
+_RULE = re.compile(r"[-+|:\s]*--[-+|:\s]*")
 _LONG_NAME, _MANY_WORDS = 40, 6
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)*%?")
 _FOOTER = re.compile(
@@ -31,8 +37,11 @@ def to_rows(cells: Cells, file: RawFile) -> Rows:
         cells: The place of each row, and its cells.
         file: The file; its `columns` are set.
     """
-    start = list(islice(_not_blank(cells, file), _SAMPLE))
-    start = start[_title_rows(start, file) :]
+    cells = _not_blank(cells, file)
+    if file.labeled:
+        cells = _without_rules(cells)
+    start = list(islice(cells, _SAMPLE))
+    start = start[_rows_above(start, file) :]
     good = [row for _, row in start if not isinstance(row, BadRowError)]
     if not good or isinstance(start[0][1], BadRowError):
         yield from start[:1]
@@ -40,7 +49,7 @@ def to_rows(cells: Cells, file: RawFile) -> Rows:
     n_header = _name_columns(good, file)
     columns = file.columns or []
     header = good[0] if n_header else None
-    rows = _without_headers(chain(start[n_header:], _not_blank(cells, file)), header, file)
+    rows = _without_headers(chain(start[n_header:], cells), header, file)
     for place, row in _joined(_without_footer(rows, file), len(columns), file):
         if isinstance(row, BadRowError):
             yield place, row
@@ -65,18 +74,57 @@ def _not_blank(cells: Cells, file: RawFile) -> Cells:
             )
 
 
-def _title_rows(rows: Sequence[tuple[int, list[str] | BadRowError]], file: RawFile) -> int:
-    """Number of rows above the header that only have a title in their first cell."""
+def _without_rules(cells: Cells) -> Cells:
+    """Leave out the lines that are drawn between the header and the rows of a printed table."""
+    for number, (place, row) in enumerate(cells):
+        text = "" if isinstance(row, BadRowError) else "".join(row).strip()
+        if number > _RULE_ROWS or _RULE.fullmatch(text) is None:
+            yield place, row
+
+
+def _rows_above(rows: Sequence[tuple[int, list[str] | BadRowError]], file: RawFile) -> int:
+    """Number of rows above the header: titles, comments, or a header over several columns."""
     filled = [
-        0 if isinstance(row, BadRowError) else sum(bool(cell.strip()) for cell in row)
+        () if isinstance(row, BadRowError) else tuple(cell.strip() for cell in row if cell.strip())
         for _, row in rows
     ]
-    number = next((at for at, cells in enumerate(filled) if cells != 1), len(filled))
-    if not number or filled[number:].count(1) or len(filled) < number + 2:
+    number = next((at for at, cells in enumerate(filled) if not _is_comment(cells)), 0)
+    if not number:
+        number = next((at for at, cells in enumerate(filled) if len(cells) != 1), len(filled))
+        if [len(cells) for cells in filled[number:]].count(1):
+            number = 0
+    if filled and not any(map(is_known, filled[0])):
+        number = _narrow_rows(rows, filled) or number
+    if filled and not _names_both(filled[0]):
+        named = [at for at, cells in enumerate(filled[:_HEADER_ROWS]) if _names_both(cells)]
+        number = named[0] if named else number
+    if len(filled) < number + 2:
         return 0
     for place, _ in rows[:number]:
         file.remarks.odd(f"{file.place} {place}: left out, because the table starts below it")
     return number
+
+
+def _narrow_rows(
+    rows: Sequence[tuple[int, list[str] | BadRowError]], filled: Sequence[Sequence[str]]
+) -> int:
+    """Number of rows above the first one that has as many cells as most, if that is a header."""
+    [(usual, _)] = Counter(map(len, filled)).most_common(1)
+    number = next((at for at, cells in enumerate(filled) if len(cells) >= usual), 0)
+    below = [row for _, row in rows[number + 1 :] if not isinstance(row, BadRowError)]
+    header = rows[number][1]
+    if number > _HEADER_ROWS or isinstance(header, BadRowError):
+        return 0
+    return number if _is_header([cell.strip() for cell in header], below, set()) else 0
+
+
+def _is_comment(cells: Sequence[str]) -> bool:
+    return bool(cells) and cells[0].startswith("#")
+
+
+def _names_both(cells: Sequence[str]) -> bool:
+    """Whether a row names a column of texts and one of labels."""
+    return first_of(TEXTS, cells) is not None and first_of(LABELS, cells) is not None
 
 
 def _without_headers(rows: Cells, header: list[str] | None, file: RawFile) -> Cells:
@@ -98,6 +146,8 @@ def _name_columns(rows: Sequence[list[str]], file: RawFile) -> int:
     named = {*file.options.text_column, *file.options.label_column}
     cells = [cell.strip() for cell in rows[0]]
     if _is_header(cells, rows[1:], named):
+        if _has_row_names(cells, rows[1:]):
+            cells.insert(0, "")
         while cells and not cells[-1] and all(not any(row[len(cells) - 1 :]) for row in rows[1:]):
             cells.pop()
         file.columns = _unique(cells, file)
@@ -112,8 +162,22 @@ def _name_columns(rows: Sequence[list[str]], file: RawFile) -> int:
     return 0
 
 
+def _has_row_names(cells: Sequence[str], rows: Sequence[list[str]]) -> bool:
+    """Whether each row has a name before its cells, which the header lacks, as R writes it."""
+    names = {row[0] for row in rows}
+    return (
+        len(names) == len(rows) > 1
+        and all(len(row) == len(cells) + 1 for row in rows)
+        and any(row[-1].strip() for row in rows)
+    )
+
+
 def _is_header(cells: Sequence[str], rows: Sequence[list[str]], named: set[str]) -> bool:
     if named & set(cells) or any(map(is_known, cells)):
+        return True
+    numbers = [cell for cell in cells if cell]
+    if numbers[1:] and numbers == [str(number) for number in range(len(numbers))]:
+        # pandas' names for columns without names.
         return True
     if any(normalized(name).startswith("column_") for name in named):
         return False

@@ -13,6 +13,8 @@ from trfcli_pipeline.data.formats.streams import SAMPLE
 _ROWS = 1_000
 _DELIMITERS = ",;\t|"
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*\n')
+# Quoted cells that are separated by spaces, as R writes them.
+_SPACED = re.compile(r'"[^"]*"( ("[^"]*"|[^" ]+))+')
 # The share of lines that must have as many cells as the header, if quotes are to be ignored.
 _CONSISTENT = 0.99
 # Names of delimiters for messages.
@@ -68,7 +70,7 @@ def guess_dialect(sample: str, default: str, options: ReadingOptions) -> Dialect
     if quoting is None:
         quoting = _guess_quoting(body, delimiter)
         if quoting == "backslash":
-            remarks.append(r"quotes in cells are written as \" (--quoting)")
+            remarks.append(r"a backslash is before quotes and delimiters in cells (--quoting)")
         elif quoting == "none":
             remarks.append("quotes are read as part of the text, as every line is a row without")
             remarks[-1] += " them (--quoting)"
@@ -90,6 +92,9 @@ def _guess_delimiter(sample: str, default: str) -> str:
         width, share = _consistency(sample, delimiter)
         if width > 1 and (share, delimiter == default, width) > highest:
             best, highest = delimiter, (share, delimiter == default, width)
+    lines = [line for line in sample.split("\n")[:_ROWS] if line.strip()]
+    if highest[0] < 1 and lines and all(_SPACED.fullmatch(line.strip()) for line in lines):
+        return " "
     return best
 
 
@@ -103,9 +108,15 @@ def _consistency(sample: str, delimiter: str) -> tuple[int, float]:
 
 
 def _guess_quoting(sample: str, delimiter: str) -> str:
+    if not delimiter:
+        return "minimal"
+    rows = _rows(sample, Dialect(delimiter)) if '"' in sample or f"\\{delimiter}" in sample else []
+    if f"\\{delimiter}" in sample and not _are_even(rows):
+        escaped = _rows(sample, Dialect(delimiter, "backslash"))
+        if escaped and _are_even(escaped):
+            return "backslash"
     if '"' not in sample:
         return "minimal"
-    rows = _rows(sample, Dialect(delimiter))
     is_clean = rows is not None
     if rows:
         width = len(rows[0])
@@ -118,6 +129,11 @@ def _guess_quoting(sample: str, delimiter: str) -> str:
     width = lines[0].count(delimiter)
     same = sum(line.count(delimiter) == width for line in lines)
     return "none" if width and same >= _CONSISTENT * len(lines) else "minimal"
+
+
+def _are_even(rows: Sequence[list[str]] | None) -> bool:
+    """Whether all rows have as many cells."""
+    return rows is not None and len({len(row) for row in rows if any(row)}) == 1
 
 
 def _rows(sample: str, dialect: Dialect) -> Sequence[list[str]] | None:

@@ -55,16 +55,20 @@ def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
     """The names of classes, which the `datasets` library stores in a file's metadata."""
     try:
         features = json.loads(metadata[b"huggingface"])["info"]["features"]
-        return {
-            column: feature["names"] for column, feature in features.items() if _is_class(feature)
-        }
+        names = {column: _names_of(feature) for column, feature in features.items()}
     except (KeyError, ValueError, TypeError, AttributeError):
         return {}
+    return {column: found for column, found in names.items() if found}
 
 
-def _is_class(feature: Any) -> bool:
-    names = feature.get("names") if isinstance(feature, dict) else None
-    return isinstance(names, list) and all(isinstance(name, str) for name in names)
+def _names_of(feature: Any) -> list[str]:
+    """The names of a ClassLabel, or of a list of them."""
+    match feature:
+        case {"names": list(names)} if all(isinstance(name, str) for name in names):
+            return names
+        case {"feature": inner} | [inner]:
+            return _names_of(inner)
+    return []
 
 
 PARQUET = Format(_read_parquet, place="row", is_text=False)

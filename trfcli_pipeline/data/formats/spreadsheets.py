@@ -17,6 +17,9 @@ from trfcli_pipeline.data.formats.rows import (
 from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.errors import DataError
 
+# Rows by which the sheet with the table is recognized.
+_FIRST_ROWS = 100
+
 
 def _read_xlsx(file: RawFile) -> Rows:
     try:
@@ -41,7 +44,8 @@ def _read_xlsx(file: RawFile) -> Rows:
         raise _damaged(file.name) from error
     if not names:
         raise DataError(f"{file.name}: no sheet in it", hint=COPY_AGAIN)
-    name = file.part or names[0]
+    tables = [each for each in names if _is_table(book[each])]
+    name = file.part or (tables or names)[0]
     if name not in names:
         raise DataError(
             f"{file.name}: no sheet is called {quoted(name)}",
@@ -49,10 +53,16 @@ def _read_xlsx(file: RawFile) -> Rows:
         )
     if len(names) > 1 and file.part is None:
         file.remarks.guess(
-            f"reading the first of {len(names)} sheets, {quoted(name)} (another: "
-            f"{file.name}#{names[1]})"
+            f"reading {quoted(name)}, one of {len(names)} sheets (another: "
+            f"{file.name}#{next(each for each in names if each != name)})"
         )
     return to_rows(_cells(book[name], file.name), file)
+
+
+def _is_table(sheet: Any) -> bool:
+    """Whether a sheet has a table rather than notes, or nothing."""
+    wide = [row for row in sheet.iter_rows(max_row=_FIRST_ROWS, values_only=True) if len(row) > 1]
+    return sum(sum(cell is not None for cell in row) > 1 for row in wide) > 1
 
 
 def _cells(sheet: Any, name: str) -> Cells:

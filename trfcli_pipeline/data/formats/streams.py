@@ -15,6 +15,7 @@ from trfcli_pipeline.errors import DataError
 SAMPLE = 2**20
 ZIP = b"PK\x03\x04"
 _GZIP, _BZIP2, _XZ, _ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
+_COMPRESSED = (_GZIP, _BZIP2, _XZ, _ZSTD)
 _BLOCK = 2**16
 # The longest first.
 _MARKS = (
@@ -112,12 +113,19 @@ def uncompressed(stream: IO[bytes], name: str) -> IO[bytes] | None:
         DataError: It is in Zstandard format, but the package for that isn't installed.
     """
     start = stream.read(6)
-    if not start.startswith((_GZIP, _BZIP2, _XZ, _ZSTD)):
+    if not start.startswith(_COMPRESSED):
         if stream.seekable():
             stream.seek(0)
             return None
         return buffered(_Restarted(start, stream))
-    stream = buffered(_Restarted(start, stream))
+    unpacked = _unpack(buffered(_Restarted(start, stream)), start, name)
+    # It may have been compressed twice.
+    start = unpacked.read(6)
+    rest = buffered(_Restarted(start, unpacked))
+    return _unpack(rest, start, name) if start.startswith(_COMPRESSED) else rest
+
+
+def _unpack(stream: IO[bytes], start: bytes, name: str) -> IO[bytes]:
     if start.startswith(_GZIP):
         return cast("IO[bytes]", gzip.GzipFile(fileobj=stream))
     if start.startswith(_BZIP2):
@@ -161,13 +169,19 @@ def as_utf8(
     return buffered(_Recoded(stream, found, name, old_mac=old_mac))
 
 
+def decoded(sample: bytes) -> str:
+    """The start of a text file in the encoding that its first bytes name; otherwise as UTF-8."""
+    encoding = next((name for mark, name in _MARKS if sample.startswith(mark)), "utf-8")
+    return sample.decode(encoding, errors="replace")
+
+
 def _guess(sample: bytes, remarks: Remarks) -> str:
     for mark, encoding in _MARKS:
         if sample.startswith(mark):
             return encoding
     try:
-        # The sample may end within a character.
-        codecs.getincrementaldecoder("utf-8")().decode(sample)
+        # A sample of a larger file may end within a character.
+        codecs.getincrementaldecoder("utf-8")().decode(sample, final=len(sample) < SAMPLE)
         return _utf16_without_mark(sample, remarks) or "utf-8"
     except UnicodeDecodeError:
         if _MULTIBYTE.search(sample) or _NOT_CP1252.search(sample):

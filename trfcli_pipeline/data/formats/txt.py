@@ -2,7 +2,6 @@
 
 from trfcli_pipeline.data.column_names import LABELS, TEXTS, first_of
 from trfcli_pipeline.data.formats.dialects import guess_dialect
-from trfcli_pipeline.data.formats.fasttext import is_fasttext, read_fasttext
 from trfcli_pipeline.data.formats.rows import (
     BadRowError,
     Format,
@@ -14,22 +13,37 @@ from trfcli_pipeline.data.formats.rows import (
 from trfcli_pipeline.data.formats.tables import TSV
 from trfcli_pipeline.errors import DataError
 
+# As many lines that look like rows can't be texts.
+_LEAST_ROWS, _ROWS = 10, 1_000
+
 
 def _read_txt(file: RawFile) -> Rows:
     sample = file.sample.decode("utf-8-sig", errors="replace")
-    delimiter = guess_dialect(sample, "\t", file.options).delimiter
-    cells = [cell.strip(' "') for cell in sample.partition("\n")[0].split(delimiter)]
-    if is_fasttext(sample):
-        return read_fasttext(file)
-    is_named = first_of(TEXTS, cells) is not None and first_of(LABELS, cells) is not None
-    if len(cells) > 1 and (is_named or file.options.delimiter or (file.labeled and "\t" in sample)):
+    dialect = guess_dialect(sample, "", file.options)
+    if dialect.delimiter and (
+        file.options.delimiter or _is_table(sample, dialect.delimiter, labeled=file.labeled)
+    ):
         return TSV.read(file)
-    if file.labeled:
+    if file.labeled and sample.strip():
         raise DataError(
-            f"{file.name}: a .txt file has no labels, but labels are needed",
-            hint="Use a table, such as .csv with the columns text and label",
+            f"{file.name}: one text per line, but labels are needed",
+            hint="Use a table with columns of texts and labels, or name what separates the "
+            'columns: --delimiter ";"',
         )
     return _texts(file)
+
+
+def _is_table(sample: str, delimiter: str, *, labeled: bool) -> bool:
+    """Whether lines are rows rather than texts that have the delimiter as punctuation."""
+    lines = [line for line in sample.split("\n") if line.strip()]
+    if not lines:
+        return False
+    cells = [cell.strip(' "') for cell in lines[0].split(delimiter)]
+    if first_of(TEXTS, cells) is not None and first_of(LABELS, cells) is not None:
+        return True
+    widths = {line.count(delimiter) for line in lines[:_ROWS]}
+    # Lines of texts would have no labels.
+    return len(widths) == 1 and (labeled or (delimiter != "," and len(lines) >= _LEAST_ROWS))
 
 
 def _texts(file: RawFile) -> Rows:

@@ -9,6 +9,7 @@ changes it.
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from itertools import chain, pairwise
+from pathlib import PurePath
 from typing import Any
 
 from trfcli_pipeline.data.dataset import DataSource, as_dataset
@@ -23,7 +24,12 @@ from trfcli_pipeline.data.formats.rows import (
     read_whole,
 )
 from trfcli_pipeline.data.reading.columns import PAIR_SEPARATOR, Columns, choose_columns, unclear
-from trfcli_pipeline.data.reading.exports import LeftOutError, flatten
+from trfcli_pipeline.data.reading.exports import (
+    LeftOutError,
+    annotators_disagree,
+    flatten,
+    without_labels,
+)
 from trfcli_pipeline.data.reading.opening import open_part
 from trfcli_pipeline.data.reading.rows import SHAPE, RowReader, as_fields
 from trfcli_pipeline.data.reading.sources import Part, find_parts
@@ -157,23 +163,35 @@ class Reading(Iterable[Record]):
         return Record(text, None, 1, row, file=part.name, unit="")
 
     def _open(self, part: Part) -> AbstractContextManager[tuple[RawFile, Format]]:
-        remarks = self._remarks.setdefault(part.name, Remarks(part.name))
+        # Texts in the directories of classes are remarked about together.
+        name = part.name if part.label is None else str(PurePath(part.name).parent.parent)
+        remarks = self._remarks.setdefault(name, Remarks(name))
         return open_part(part, labeled=self.labeled, options=self.options, remarks=remarks)
 
 
 def _fields(rows: Rows, file: RawFile) -> Iterator[Fields]:
+    remarks = file.remarks
     for place, row in rows:
         try:
-            yield place, flatten(as_fields(row))
+            fields = as_fields(row)
         except BadRowError as error:
             yield place, error
+            continue
+        try:
+            found: dict[str, Any] | BadRowError = flatten(fields)
         except LeftOutError as reason:
-            file.remarks.count(
-                file.place,
-                place,
-                f"left out a record {reason}",
-                f"records left out {reason}",
-            )
+            if file.labeled:
+                one, more = f"left out a record {reason}", f"records left out {reason}"
+                remarks.count(file.place, place, one, more)
+                continue
+            found = without_labels(fields)
+        except BadRowError as error:
+            found = error if file.labeled else without_labels(fields)
+        if file.labeled and found is not fields and annotators_disagree(fields):
+            one = "annotators disagree, and the first one's labels are used"
+            more = "records on which annotators disagree; the first one's labels are used"
+            remarks.count(file.place, place, one, more)
+        yield place, found
 
 
 def _take_sample(rows: Iterator[Fields], file: RawFile) -> list[Fields]:

@@ -1,14 +1,17 @@
 """Which columns of a table, or keys of records, have the text and the labels."""
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 from trfcli_pipeline.data.column_names import (
     LABEL_NAMES,
     LABELS,
     TEXTS,
+    TITLES,
     first_of,
     normalized,
     pair_of,
@@ -26,6 +29,7 @@ _LONGER = 2
 # In a column of labels, each one occurs so often on average, at least.
 _TIMES = 2
 _SUFFIXES = ("_label", "_class", "_category", "_sentiment", "_intent", "_topic")
+_BODY_SUFFIXES = ("_body", "_content", "_description", "_text")
 _BITS = (0, 1, "0", "1", "0.0", "1.0")
 _LONGEST_LABEL = 60
 _EXAMPLE = 24
@@ -110,8 +114,20 @@ def choose_columns(rows: Sequence[Row], file: RawFile) -> Columns | None:
 def unclear(
     file: RawFile, rows: Sequence[Row], wanted: str, candidates: Sequence[str]
 ) -> DataError:
-    """The error for columns that can't be told apart, with an example of each."""
+    """The error for columns that can't be told apart, with an example of each.
+
+    Args:
+        file: The file.
+        rows: Its first rows.
+        wanted: "text" or "label".
+        candidates: Columns that it may be, the likeliest first.
+    """
     names = file.columns or list(dict.fromkeys(key for row in rows for key in row))
+    if len(names) == 1 and wanted == "label":
+        return DataError(
+            f"{file.name}: has only one column, {quoted(names[0])}, and no labels",
+            hint="Add a column with the labels, or name what separates the columns: --delimiter",
+        )
     examples = []
     for name in names[:12]:
         values = [str(row[name]) for row in rows if name in row and str(row[name]).strip()]
@@ -120,12 +136,12 @@ def unclear(
         examples.append(f"{quoted(name)} ({example})")
     more = f" and {len(names) - 12} more" if len(names) > 12 else ""
     option = f"--{wanted}-column"
-    # The text is usually before the label.
-    name = next(iter(candidates), names[-1] if wanted == "label" else names[0])
+    by_length = sorted(names, key=partial(_mean_length, rows=rows))
+    name = next(iter(candidates), by_length[0 if wanted == "label" else -1])
     return DataError(
         f"{file.name}: which column has the {wanted}{'s' if wanted == 'label' else ''}? "
         f"Its columns: {', '.join(examples)}{more}",
-        hint=f"Name it, for example: {option} {_shell(name)}",
+        hint=f"Name it, for example: {option} {_shell(name, names)}",
     )
 
 
@@ -165,6 +181,15 @@ def _guess_text(
     if both is not None:
         return both, "\n\n"
     known = first_of(TEXTS, strings)
+    if known is not None and normalized(known) in TITLES:
+        bodies = [
+            name
+            for name in strings
+            if normalized(name).endswith(_BODY_SUFFIXES)
+            and _mean_length(name, rows) > _mean_length(known, rows)
+        ]
+        if len(bodies) == 1:
+            return (known, bodies[0]), "\n\n"
     if known is not None:
         return (known,), ""
     ending = [name for name in strings if normalized(name).endswith("_text")]
@@ -185,10 +210,9 @@ def _guess_text(
 def _guess_labels(
     names: Sequence[str], rows: Sequence[Row], file: RawFile
 ) -> tuple[tuple[str, ...], bool]:
-    known = [
-        name for name in names if normalized(name) in LABELS or normalized(name).endswith(_SUFFIXES)
-    ]
-    known = [name for name in known if _may_be_label(name, rows)] or known
+    exact = [name for name in names if normalized(name) in LABELS]
+    ending = [name for name in names if normalized(name).endswith(_SUFFIXES)]
+    known = [name for name in [*exact, *ending] if _may_be_label(name, rows)] or exact
     if len(known) > 1:
         # The one that only names the classes of another.
         companion = first_of(LABEL_NAMES, known)
@@ -198,15 +222,25 @@ def _guess_labels(
         return (known[0],), False
     if len(known) > 1:
         raise unclear(file, rows, "label", known)
-    binary = [name for name in names if _is_binary(name, rows)]
-    if len(binary) > 1:
-        return tuple(binary), True
     candidates = [name for name in names if _may_be_label(name, rows)]
+    binary = [name for name in names if _is_binary(name, rows)]
+    if _are_one_hot(binary, names, candidates):
+        return tuple(binary), True
     if len(candidates) == 1:
         return (candidates[0],), False
     if candidates or file.columns is not None:
-        raise unclear(file, rows, "label", candidates)
+        constant = [name for name in names if len(set(map(str, _values(name, rows)))) == 1]
+        raise unclear(file, rows, "label", candidates or constant)
     return (), False
+
+
+def _are_one_hot(binary: Sequence[str], names: Sequence[str], candidates: Sequence[str]) -> bool:
+    """Whether columns of 0 and 1 are labels: they are all there is, or all at one end."""
+    if len(binary) < 2 or set(binary).isdisjoint(candidates):
+        return False
+    n = len(binary)
+    are_together = n > 2 and list(binary) in (list(names[:n]), list(names[-n:]))
+    return are_together or set(candidates) <= set(binary)
 
 
 def _values(name: str, rows: Sequence[Row]) -> list[Any]:
@@ -262,5 +296,6 @@ def _listed(names: Sequence[str], separator: str) -> str:
     return separator.join(quoted(name) for name in names)
 
 
-def _shell(name: str) -> str:
-    return name if name.isidentifier() else f'"{shortened(name)}"'
+def _shell(name: str, names: Sequence[str]) -> str:
+    """What to type for a column: its name or, if that is too long, its number."""
+    return shlex.quote(name) if shortened(name) == name else str(names.index(name) + 1)

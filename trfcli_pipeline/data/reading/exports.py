@@ -3,8 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
+from trfcli_pipeline.data.formats.rows import BadRowError
+
 # Keys by which the records of tools are recognized.
-_MARKS = {"answer", "data", "fields", "annotation", "annotations"}
+_MARKS = {
+    "answer",
+    "data",
+    "fields",
+    "annotation",
+    "annotations",
+    "classifications",
+    "messages",
+    "paragraphs",
+}
 _RESPONSES = ".responses"
 
 
@@ -15,10 +26,12 @@ class LeftOutError(Exception):
 def flatten(row: dict[str, Any]) -> dict[str, Any]:
     """Convert a record of an annotation tool to one with a text and labels of its own.
 
-    Supported are Prodigy, Label Studio, doccano and Argilla. Other records stay as they are.
+    Supported are Prodigy, Label Studio, doccano, Argilla and LightTag, and the formats of spaCy 2
+    and of chats. Other records stay as they are.
 
     Raises:
         LeftOutError: An annotator ignored, skipped or cancelled it.
+        BadRowError: Its labels are of spans or pairs rather than of the text.
     """
     if _MARKS.isdisjoint(row) and not any(key.endswith(_RESPONSES) for key in row):
         return row
@@ -32,9 +45,42 @@ def flatten(row: dict[str, Any]) -> dict[str, Any]:
         return _argilla_columns(row)
     if "annotation" in row and "inputs" in row and "prediction" in row:
         return _old_argilla(row)
+    if isinstance(row.get("classifications"), list):
+        return _lighttag(row)
+    if isinstance(row.get("messages"), list):
+        return _chat(row)
+    if isinstance(row.get("paragraphs"), list):
+        return _old_spacy(row)
     if isinstance(row.get("annotations"), list) and "label" not in row and "labels" not in row:
         return _old_doccano(row)
     return row
+
+
+def without_labels(row: dict[str, Any]) -> dict[str, Any]:
+    """The same for a record whose labels aren't read, and can't be."""
+    inner = row.get("data") or row.get("fields")
+    return {**row, **inner} if isinstance(inner, dict) else row
+
+
+def annotators_disagree(row: dict[str, Any]) -> bool:
+    """Whether a record has different answers of several annotators."""
+    answers: list[list[Any]]
+    match row:
+        case {"data": dict(), "annotations": list(annotations)}:
+            results = [
+                each.get("result")
+                for each in annotations
+                if isinstance(each, dict) and not each.get("was_cancelled")
+            ]
+            answers = [[[each.get("value") for each in result or []] for result in results]]
+        case {"fields": dict(), "responses": dict(responses)}:
+            answers = [
+                [each.get("value") if isinstance(each, dict) else each for each in given or []]
+                for given in responses.values()
+            ]
+        case _:
+            answers = [value or [] for key, value in row.items() if key.endswith(_RESPONSES)]
+    return any(len({str(value) for value in values}) > 1 for values in answers)
 
 
 def _prodigy(row: dict[str, Any]) -> dict[str, Any]:
@@ -44,7 +90,10 @@ def _prodigy(row: dict[str, Any]) -> dict[str, Any]:
         case {"answer": "ignore"}:
             raise LeftOutError("that an annotator ignored")
         case {"accept": list(accepted), "answer": "accept"}:
-            return {**others, "labels": [str(each) for each in accepted]}
+            # Options without names of their own have numbers.
+            options = [each for each in row.get("options") or [] if isinstance(each, dict)]
+            texts = {each.get("id"): each.get("text") for each in options}
+            return {**others, "labels": [_name_of(each, texts) for each in accepted]}
         case {"accept": _}:
             raise LeftOutError("that an annotator rejected as a whole")
         case {"label": str(label), "answer": "accept" | "reject" as answer}:
@@ -62,13 +111,27 @@ def _label_studio(row: dict[str, Any]) -> dict[str, Any]:
     flat = dict(row["data"])
     if not annotations and (row.get("annotations") or row.get("completions")):
         raise LeftOutError("that an annotator skipped")
-    choices: list[str] = []
-    for annotation in annotations[:1]:
-        for result in annotation.get("result") or []:
-            value = result.get("value") if isinstance(result, dict) else None
-            if isinstance(value, dict):
-                choices += [each for each in value.get("choices") or [] if isinstance(each, str)]
-    return {**flat, "labels": choices} if annotations else flat
+    if not annotations:
+        return flat
+    results = [each for each in annotations[0].get("result") or [] if isinstance(each, dict)]
+    choices = [choice for each in results for choice in _choices(each.get("value"))]
+    if results and not choices:
+        raise BadRowError(
+            "the annotation has no choices for the text",
+            advice="Export a project whose labeling interface has <Choices>",
+        )
+    return {**flat, "labels": choices}
+
+
+def _choices(value: Any) -> list[str]:
+    match value:
+        case {"choices": list(choices)}:
+            return [each for each in choices if isinstance(each, str)]
+        case {"taxonomy": list(paths)}:
+            return [" / ".join(map(str, each)) for each in paths if isinstance(each, list)]
+        case {"rating": int(rating)}:
+            return [str(rating)]
+    return []
 
 
 def _argilla(row: dict[str, Any]) -> dict[str, Any]:
@@ -79,9 +142,9 @@ def _argilla(row: dict[str, Any]) -> dict[str, Any]:
     responses = row["responses"]
     if isinstance(responses, Mapping):
         for name, given in responses.items():
-            first = given[0] if isinstance(given, list) and given else given
-            value = first.get("value") if isinstance(first, dict) else first
-            flat[name] = value
+            values = [each.get("value") if isinstance(each, dict) else each for each in given or []]
+            if values:
+                flat[name] = values[0]
     return flat
 
 
@@ -90,6 +153,9 @@ def _argilla_columns(row: dict[str, Any]) -> dict[str, Any]:
     flat = {}
     for key, value in row.items():
         if key.endswith(_RESPONSES):
+            states = row.get(f"{key}.status") or []
+            if "discarded" in states and "submitted" not in states:
+                raise LeftOutError("that an annotator discarded")
             flat[key.removesuffix(_RESPONSES)] = (
                 value[0] if isinstance(value, list) and value else None
             )
@@ -122,3 +188,39 @@ def _old_doccano(row: dict[str, Any]) -> dict[str, Any]:
     ]
     others = {key: value for key, value in row.items() if key != "annotations"}
     return {**others, "labels": labels} if labels or not row["annotations"] else row
+
+
+def _lighttag(row: dict[str, Any]) -> dict[str, Any]:
+    """https://lighttag.io: the classes of an example."""
+    classes = [each.get("classname") for each in row["classifications"] if isinstance(each, dict)]
+    others = {
+        key: value for key, value in row.items() if key not in ("annotations", "classifications")
+    }
+    return {**others, "labels": [each for each in classes if each]}
+
+
+def _chat(row: dict[str, Any]) -> dict[str, Any]:
+    """Examples for language models: the user's text, and the assistant's answer as the label."""
+    said = {
+        each.get("role"): each.get("content") for each in row["messages"] if isinstance(each, dict)
+    }
+    others = {key: value for key, value in row.items() if key != "messages"}
+    if "user" not in said:
+        return row
+    return {**others, "text": said["user"], "label": said.get("assistant")}
+
+
+def _old_spacy(row: dict[str, Any]) -> dict[str, Any]:
+    """https://v2.spacy.io/api/annotation#json-input: the training format of spaCy 2."""
+    paragraphs = [each for each in row["paragraphs"] if isinstance(each, dict) and "raw" in each]
+    if not paragraphs:
+        return row
+    others = {key: value for key, value in row.items() if key != "paragraphs"}
+    text = "\n\n".join(str(each["raw"]) for each in paragraphs)
+    found = {"cats": paragraphs[0]["cats"]} if "cats" in paragraphs[0] else {}
+    return {**others, "text": text, **found}
+
+
+def _name_of(option: Any, texts: Mapping[Any, Any]) -> str:
+    text = texts.get(option)
+    return text if isinstance(option, int) and isinstance(text, str) else str(option)

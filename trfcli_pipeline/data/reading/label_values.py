@@ -1,6 +1,5 @@
 """What the values in a column of labels mean: names, lists, class numbers, one-hot vectors."""
 
-import ast
 import json
 import math
 import re
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from trfcli_pipeline.data.formats.rows import BadRowError, RawFile, quoted, shortened
+from trfcli_pipeline.data.reading.cell_values import is_missing, kind_of, parsed
+from trfcli_pipeline.data.reading.class_names import read_class_names
 from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.errors import DataError
 
@@ -20,15 +21,19 @@ _LONGEST_PART = 60
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 _CANONICAL = re.compile(r"-?(0|[1-9]\d*)(\.0*)?")
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d{1,3}")
+_MINUS_ONE = ("-1", "-1.0")
 _BOOLEANS = {"true", "false"}
 # Numbers are scores rather than labels if there are more different ones than this, and they are
 # fractions or hardly ever occur twice.
 _FEW_NUMBERS = 10
-_LONGEST_LITERAL = 100_000
+# -1 isn't a label beside 0, 1 and this. Beside 0 and 1 it may be a sentiment.
+_FEWEST_CLASSES = 2
+# What some tools write if there is no label, and what it is the counterpart of if it is a label.
+_BLANKS = {"-": "+", "--": "++", ".": ""}
+# Labels that may be meant as missing values.
+_DOUBTFUL = ("NA", "N/A", "n/a")
 _LABEL = 'A label is a name or a number, such as "SPAM"; several are a list'
 _SCORES = 'An object of labels has the form {"SPAM": 1, "HAM": 0}'
-# What tables have in place of a missing value. "None" and "NA" may be labels.
-_MISSING = {"", "nan", "NaN", "NULL", "null", "<NA>", "#N/A", "\\N"}
 
 
 class LabelValues:
@@ -54,7 +59,10 @@ class LabelValues:
         self.is_boolean = False
         self.is_one_hot = False
         self._key = quoted(column)
-        values = [_parsed(value) for value in sample if not is_missing(value)]
+        self._is_minus_one_missing = False
+        words = {value.strip() for value in sample if isinstance(value, str)}
+        self._blanks = {each for each, other in _BLANKS.items() if other not in words - {""}}
+        values = [parsed(value) for value in sample if not self.is_missing(value)]
         lists = [value for value in values if isinstance(value, list)]
         if lists:
             self._inspect_lists(lists, file)
@@ -68,13 +76,17 @@ class LabelValues:
             scalars = [part for each in scalars for part in self._split(each)]
         self._inspect_scalars(scalars, file, chosen=chosen)
         self.names = self._class_names(file) if self.is_numeric or self.is_one_hot else {}
-        if self.is_numeric and not self.names and scalars and not self.is_one_hot:
-            found = sorted(
-                {self._name(each) for each in scalars}, key=lambda name: (len(name), name)
-            )
-            file.remarks.guess(
-                f"labels are numbers: {enumeration(found)} (a file labels.json can name them)"
-            )
+        if self.is_numeric and scalars and not self.is_one_hot:
+            self._inspect_numbers(sorted({float(each) for each in scalars}), file)
+
+    def is_missing(self, value: Any) -> bool:
+        """Whether a cell says that there is no label."""
+        if is_missing(value):
+            return True
+        if isinstance(value, str):
+            value = value.strip()
+            return value in self._blanks or (self._is_minus_one_missing and value in _MINUS_ONE)
+        return self._is_minus_one_missing and isinstance(value, int | float) and value == -1
 
     def cats(self, value: Any) -> dict[str, float] | None:
         """The values of the labels that a cell gives; None if it is missing.
@@ -82,12 +94,15 @@ class LabelValues:
         Raises:
             BadRowError: It isn't a label.
         """
-        if is_missing(value):
+        if self.is_missing(value):
             return None
-        value = _parsed(value)
+        value = parsed(value)
         match value:
-            case {"choices": list(choices)}:
+            case {"choices": list(choices)} | {"labels": list(choices)}:
                 return self._all(choices)
+            case [{"user_id": _, "value": given}, *_]:
+                # The answers of annotators, as Argilla 1 writes them.
+                return self.cats(given)
             case {"label": _, **rest} if not rest.keys() - {"value", "score"}:
                 return self._all([value])
             case {"name": str(name)} | {"value": str(name)} | {"displayName": str(name)}:
@@ -166,6 +181,11 @@ class LabelValues:
             file.remarks.guess(
                 f"{self._key} has {length} zeros and ones for each text: one for each label"
             )
+        elif any(map(_is_span, (each for inner in lists for each in inner))):
+            raise DataError(
+                f"{file.name}: {self._key} has labels of words or spans, not of texts",
+                hint="Name a column with the labels of texts: --label-column NAME",
+            )
         elif any(isinstance(each, list) for inner in lists for each in inner):
             file.remarks.guess(f"{self._key} has lists in lists, which are read as one list")
 
@@ -190,6 +210,12 @@ class LabelValues:
     def _inspect_scalars(self, scalars: Sequence[Any], file: RawFile, *, chosen: bool) -> None:
         if not scalars:
             return
+        doubtful = next((each for each in _DOUBTFUL if each in scalars), None)
+        if doubtful is not None and set(scalars) != {doubtful}:
+            file.remarks.odd(
+                f'{self._key} has "{doubtful}", which is read as a label. If it stands for no '
+                "label, empty these cells and use --skip-unlabeled"
+            )
         self.is_boolean = all(
             isinstance(each, str) and each.strip().lower() in _BOOLEANS for each in scalars
         )
@@ -211,6 +237,16 @@ class LabelValues:
                 )
             file.remarks.odd(f"{self._key} looks like scores; each of {found} becomes a label")
 
+    def _inspect_numbers(self, different: Sequence[float], file: RawFile) -> None:
+        if different[0] == -1 and (self.names or different[-1] >= _FEWEST_CLASSES):
+            self._is_minus_one_missing = True
+            different = different[1:]
+        if not self.names:
+            found = [self._name(number) for number in different]
+            file.remarks.guess(
+                f"labels are numbers: {enumeration(found)} (a file labels.json can name them)"
+            )
+
     def _class_names(self, file: RawFile) -> Mapping[int, str]:
         if self.column in file.label_names:
             return dict(enumerate(file.label_names[self.column]))
@@ -218,15 +254,8 @@ class LabelValues:
             path = Path(file.name).parent / name
             if path.is_file():
                 file.remarks.guess(f"the names of labels are from {path}")
-                return _read_names(path)
+                return read_class_names(path)
         return {}
-
-
-def is_missing(value: Any) -> bool:
-    """Whether a cell has no value: null, NaN, or nothing but spaces."""
-    if isinstance(value, float):
-        return math.isnan(value)
-    return value is None or (isinstance(value, str) and value.strip() in _MISSING)
 
 
 def guess_separator(values: Sequence[str]) -> str:
@@ -249,43 +278,6 @@ def guess_separator(values: Sequence[str]) -> str:
     return ""
 
 
-_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
-    ((int, float), "a number"),
-    (str, "a string"),
-    (list, "a list"),
-    (dict, "an object"),
-)
-
-
-def kind_of(value: Any) -> str:
-    """JSON's name for the type of a value, or Python's if JSON has no such type."""
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    for types, name in _KINDS:
-        if isinstance(value, types):
-            return name
-    return f"of type {type(value).__name__}"
-
-
-def _parsed(value: Any) -> Any:
-    """Parse a list or an object that is written as a string, in JSON or as Python prints it."""
-    if not isinstance(value, str):
-        return value.tolist() if hasattr(value, "tolist") else value
-    text = value.strip()
-    if text[:1] + text[-1:] not in ("[]", "{}") or len(text) > _LONGEST_LITERAL:
-        return value
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        found = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        # numpy prints lists without commas.
-        found = re.findall(r"'([^']*)'", text) if text.startswith("['") else value
-    return found if isinstance(found, list | dict) else value
-
-
 def _is_bit(value: Any) -> bool:
     return isinstance(value, int | float) and value in (0, 1)
 
@@ -296,26 +288,11 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _read_names(path: Path) -> Mapping[int, str]:
-    """Read the names of classes from a file beside the data.
-
-    Raises:
-        DataError: The file has none.
-    """
-    try:
-        text = path.read_text("utf-8-sig")
-        found = text.splitlines() if path.suffix == ".txt" else json.loads(text)
-        if isinstance(found, dict):
-            found = found.get("id2label", found.get("names", found))
-        match found:
-            case list():
-                return dict(enumerate(str(each) for each in found))
-            case dict() if all(isinstance(each, int) for each in found.values()):
-                return {number: name for name, number in found.items()}
-            case dict():
-                return {int(number): str(name) for number, name in found.items()}
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise DataError(
-            f"{path}: not a list of label names", hint='It has the form ["HAM", "SPAM"]'
-        ) from error
-    raise DataError(f"{path}: not a list of label names", hint='It has the form ["HAM", "SPAM"]')
+def _is_span(value: Any) -> bool:
+    """Whether a value is a start, an end and a label."""
+    match value:
+        case [int(), int(), str()] | {"start": int(), "end": int()}:
+            return True
+        case {"start_offset": int(), "end_offset": int()}:
+            return True
+    return False

@@ -34,7 +34,7 @@ def open_part(
     name = part.name
     try:
         with part.open() as original:
-            suffix = ".txt" if part.label is not None else suffix_of(part.path)
+            suffix = suffix_of(part.path)
             if name == STDIN_NAME:
                 # What a program will write isn't known yet.
                 format, sample = FORMATS[suffix], b""
@@ -42,7 +42,9 @@ def open_part(
             else:
                 unpacked = uncompressed(original, name)
                 sample, stream = with_sample(unpacked or original)
-                format = format_of(name, suffix, sample)
+                format = FORMATS[".txt"]
+                if sample and part.label is None:
+                    format = format_of(name, suffix, sample)
                 if format.is_text:
                     stream = as_utf8(stream, sample, name, options.encoding, remarks)
                     sample, stream = with_sample(stream)

@@ -1,12 +1,14 @@
 """From the rows of a file to records, by the columns that were chosen."""
 
+import math
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 from trfcli_pipeline.data.formats.rows import LABEL_KEYS, BadRowError, RawFile, quoted
+from trfcli_pipeline.data.reading.cell_values import is_missing, kind_of
 from trfcli_pipeline.data.reading.columns import Columns
-from trfcli_pipeline.data.reading.label_values import LabelValues, is_missing, kind_of
+from trfcli_pipeline.data.reading.label_values import LabelValues
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.data.surrogates import without_surrogates
 from trfcli_pipeline.data.wording import enumeration
@@ -112,7 +114,11 @@ class RowReader:
             return {column: float(cell in _TRUE) for column, cell in cells.items()}, len(
                 cells
             ) < len(columns)
-        given = {column: row[column] for column in columns if not is_missing(row.get(column))}
+        given = {
+            column: row[column]
+            for column in columns
+            if not self._values[column].is_missing(row.get(column))
+        }
         if not given:
             if any(column in row and column in self._are_lists for column in columns):
                 return {}, False
@@ -157,10 +163,15 @@ class RowReader:
         empty = [column for column in self.columns.labels if column in row]
         if empty:
             value = row[empty[0]]
-            is_blank = isinstance(value, str)
-            found = "is empty" if is_blank else f"is {kind_of(value)}"
-            if isinstance(value, float):
-                found = "is NaN"
+            match value:
+                case str():
+                    found = f"is {quoted(value.strip())}" if value.strip() else "is empty"
+                case float() if math.isnan(value):
+                    found = "is NaN"
+                case int() | float():
+                    found = f"is {value:g}, which stands for no label"
+                case _:
+                    found = f"is {kind_of(value)}"
             return BadRowError(f"{quoted(empty[0])} {found}", advice=SKIP, unlabeled=True)
         others = {key: value for key, value in row.items() if key not in self.columns.text}
         return BadRowError(

@@ -1,6 +1,7 @@
 """The files of a data set: on disk, in directories and archives, or on the hub."""
 
 import re
+import shlex
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -21,6 +22,9 @@ from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.errors import DataError
 
 STDIN_NAME = "stdin"
+_TAR_SUFFIXES = (".tar", ".tgz", ".tbz2", ".txz")
+# The bit of a file's flags in an archive that says that it needs a password.
+_ENCRYPTED = 1
 Opener = Callable[[], AbstractContextManager[IO[bytes]]]
 
 _SPLITS = re.compile(
@@ -89,6 +93,11 @@ def _on_disk(path: Path, selected: str | None) -> Iterator[Part]:
         raise DataError(
             f"{name}: {kind}, not a file", hint="Use - to read from stdin, as in: trf ... - < FILE"
         )
+    elif suffix_of(path) in _TAR_SUFFIXES:
+        raise DataError(
+            f"{name}: an archive of files",
+            hint=f"Unpack it first: tar -xf {shlex.quote(name)}. Then name a file",
+        )
     elif _is_archive(path):
         yield from _in_archive(path, selected)
     else:
@@ -105,20 +114,23 @@ def _in_directory(path: Path, selected: str | None) -> Iterator[Part]:
     files: dict[str, Opener] = {
         str(each): partial(_open, each) for each in entries if _is_data(each)
     }
-    classes = [each for each in entries if each.is_dir()]
-    if classes and not files:
-        if any(map(_is_split, (each.name for each in classes))):
+    inner = [each for each in entries if each.is_dir()]
+    if selected is not None and path / selected in inner:
+        yield from _in_directory(path / selected, None)
+        return
+    if inner and not _without_notes(files):
+        if any(map(_is_split, (each.name for each in inner))):
             raise DataError(
                 f"{path}: a directory with several data sets",
-                hint=f"Name one of them: {enumeration([str(each) for each in classes])}",
+                hint=f"Name one of them: {enumeration([str(each) for each in inner])}",
             )
-        found = False
-        for each in classes:
-            for file in sorted(each.iterdir()):
-                if file.is_file() and file.suffix.lower() in _TEXT_FILES:
-                    found = True
-                    yield Part(str(file), file, partial(_open, file), label=each.name)
-        if found:
+        texts = [(each, file) for each in inner for file in _texts_in(each)]
+        if len({each for each, _ in texts}) > 1:
+            for each, file in texts:
+                yield Part(str(file), file, partial(_open, file), label=each.name)
+            return
+        if len(inner) == 1:
+            yield from _in_directory(inner[0], selected)
             return
     if not files:
         raise DataError(
@@ -128,21 +140,45 @@ def _in_directory(path: Path, selected: str | None) -> Iterator[Part]:
         yield Part(name, Path(name), opener)
 
 
+def _texts_in(directory: Path) -> Iterator[Path]:
+    """The files that are texts in the directory of a class."""
+    for file in sorted(directory.rglob("*")):
+        is_hidden = any(part.startswith(".") for part in file.relative_to(directory).parts)
+        if not is_hidden and file.suffix.lower() in _TEXT_FILES and file.is_file():
+            yield file
+
+
 def _in_archive(path: Path, selected: str | None) -> Iterator[Part]:
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [
-                each.filename
-                for each in archive.infolist()
-                if not each.is_dir()
-                and not each.filename.startswith("__MACOSX")
-                and _is_data(PurePath(each.filename))
-            ]
+            infos = [each for each in archive.infolist() if not each.is_dir()]
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise DataError(f"{path}: not a .zip file, or damaged", hint=COPY_AGAIN) from error
-    if not members:
-        raise DataError(f"{path}: no data file in it", hint=f"Files end in {', '.join(FORMATS)}")
-    files: dict[str, Opener] = {name: partial(_open_member, path, name) for name in members}
+    unpack = f"Unpack it first: unzip {shlex.quote(str(path))}"
+    if any(each.flag_bits & _ENCRYPTED for each in infos):
+        raise DataError(f"{path}: protected by a password", hint=unpack)
+    members = [
+        PurePath(each.filename)
+        for each in infos
+        if not any(part.startswith((".", "__MACOSX")) for part in PurePath(each.filename).parts)
+    ]
+    if PurePath("content.xml") in members:
+        raise DataError(
+            f"{path}: a document of LibreOffice", hint="Save it in LibreOffice as .xlsx or .csv"
+        )
+    files: dict[str, Opener] = {
+        str(each): partial(_open_member, path, str(each)) for each in members if _is_data(each)
+    }
+    if not files:
+        raise DataError(f"{path}: no data file in it", hint=f"{unpack}. Then name a file")
+    classes = {each.parent for each in members if suffix_of(each) in _TEXT_FILES}
+    if selected is None and not _without_notes(files) and len(classes) > 1:
+        if any(map(_is_split, (part for each in classes for part in each.parts))):
+            raise DataError(f"{path}: has several data sets", hint=f"{unpack}. Then name one")
+        for name, opener in files.items():
+            member = PurePath(name)
+            yield Part(f"{path}#{name}", member, opener, label=member.parent.name or None)
+        return
     for name, opener in _choose(str(path), files, selected):
         yield Part(f"{path}#{name}", PurePath(name), opener)
 
@@ -155,6 +191,11 @@ def _open_member(path: Path, name: str) -> Iterator[IO[bytes]]:
 
 def _open(path: Path) -> IO[bytes]:
     return path.open("rb")
+
+
+def _without_notes(files: dict[str, Opener]) -> dict[str, Opener]:
+    """The files other than .txt files, which are often notes about the others."""
+    return {name: each for name, each in files.items() if suffix_of(PurePath(name)) != ".txt"}
 
 
 def _choose(
@@ -172,16 +213,17 @@ def _choose(
                 hint=f"Its files: {enumeration([quoted(each) for each in files])}",
             )
     else:
-        chosen = list(files)
+        chosen = list(_without_notes(files) or files)
         if len(chosen) > 1 and (
             len({_split_of(each) for each in chosen}) > 1
             or len({suffix_of(PurePath(each)) for each in chosen}) > 1
         ):
-            first = _split_of(chosen[0]) or PurePath(chosen[0]).name
+            first = next((each for each in chosen if "train" in (_split_of(each) or "")), chosen[0])
+            first = PurePath(first).name
             names = [PurePath(each).name for each in chosen]
             raise DataError(
                 f"{name}: several data files: {enumeration(names)}",
-                hint=f"Name one of them: {name}#{first}",
+                hint=f"Name one of them: {shlex.quote(f'{name}#{first}')}",
             )
     yield from ((each, files[each]) for each in chosen)
 
@@ -201,11 +243,17 @@ def _is_split(name: str) -> bool:
 
 
 def _is_archive(path: Path) -> bool:
-    if suffix_of(path) in (".xlsx", ".docx"):
+    """Whether a file is a .zip file, other than an Excel file, whatever its name says."""
+    if suffix_of(path) == ".xlsx":
         return False
     try:
         with path.open("rb") as file:
-            return file.read(len(ZIP)) == ZIP
+            if file.read(len(ZIP)) != ZIP:
+                return False
+            with zipfile.ZipFile(file) as archive:
+                return "xl/workbook.xml" not in archive.namelist()
+    except zipfile.BadZipFile:
+        return True
     except OSError as error:
         raise unreadable(str(path), error) from error
 

@@ -1,5 +1,6 @@
 """Files as people have them: what is read, what is remarked, and what a refusal says to type."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -83,6 +84,25 @@ def test_several_files_patterns_and_directories(directory: Path) -> None:
     assert {record.file for record in records} == {"part0.csv", "part1.csv"}
     with pytest.raises(DataError, match=r"no\*\.csv: no file matches"):
         read(None, "no*.csv")
+
+
+def test_notes_beside_tables_and_parts_of_a_directory(directory: Path) -> None:
+    for name in ("train", "test"):
+        (directory / name).mkdir()
+        (directory / name / "part.csv").write_text(f"text,label\n{name},A\n")
+        (directory / name / "README.txt").write_text("Notes")
+    assert read(None, "train") == read(None, ".#train") == [("train", ["A"])]
+    with pytest.raises(DataError) as caught:
+        read(None, ".")
+    assert caught.value.hint == "Name one of them: test, train"
+
+
+def test_records_whose_labels_are_not_read_are_kept(directory: Path) -> None:
+    skipped = {"data": {"text": "a"}, "annotations": [{"was_cancelled": True}]}
+    spans = {"data": {"text": "b"}, "annotations": [{"result": [{"value": {"start": 0}}]}]}
+    (directory / "a.json").write_text(json.dumps([skipped, spans]))
+    records = read_records("a.json", labeled=False)
+    assert [record.text for record in records] == ["a", "b"]
 
 
 def test_options_take_precedence(directory: Path) -> None:
