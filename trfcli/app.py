@@ -35,6 +35,7 @@ from trfcli.data_options import ReadsData
 from trfcli.errors import Terminated, report
 from trfcli.help import HelpLayout
 from trfcli.options import CodeOption, DebugOption, QuietOption
+from trfcli.remarks import show_remarks
 from trfcli.text import printable
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ class Command(HelpLayout, ReadsData):
         if not console.settings.debug:
             console.silence_libraries()
         if is_first_process():
-            console.show_remarks()
+            show_remarks()
         limit_spinning()
         for param in self.params:
             # Such as the value of a shell variable that isn't set.

@@ -7,7 +7,6 @@ no progress bars, only the same facts as plain lines. rich is imported where it 
 
 import codecs
 import io
-import logging
 import os
 import re
 import sys
@@ -144,30 +143,6 @@ def hint(message: str) -> None:
 def warn(message: str) -> None:
     """Report something that the user may not want."""
     _write(message, "⚠", typer.colors.YELLOW)
-
-
-class _Remarks(logging.Handler):
-    """Prints what the library remarks about data files, each remark once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._shown: set[str] = set()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
-        # A file is opened more than once: to check its beginning, and to read it.
-        if message not in self._shown:
-            self._shown.add(message)
-            show = warn if record.levelno >= logging.WARNING else info
-            show(message)
-
-
-def show_remarks() -> None:
-    """Print the remarks of the library from here on."""
-    logger = logging.getLogger("trfcli_pipeline")
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    logger.handlers = [_Remarks()]
 
 
 def fail(message: str, *, hint: str | None = None) -> None:

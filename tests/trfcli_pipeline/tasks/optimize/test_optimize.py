@@ -1,7 +1,7 @@
 import copy
 import json
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,78 +9,20 @@ import numpy as np
 import pytest
 import spacy
 import srsly
-import torch
+from optimizing import DEVICE, TEXTS, equal, run
 from packaging.requirements import Requirement
 from spacy.language import Language
 
 from trfcli_pipeline.encoder.backends import InferenceConfig
-from trfcli_pipeline.encoder.devices import DeviceWarning, describe_device
 from trfcli_pipeline.errors import DataError, OutputError, PipelineError
 from trfcli_pipeline.pipeline.loading import load_pipeline
 from trfcli_pipeline.pipeline.processes import forks_work
 from trfcli_pipeline.tasks import before_after
-from trfcli_pipeline.tasks import optimize as optimizing
-from trfcli_pipeline.tasks.before_after import Compared, Metrics
 from trfcli_pipeline.tasks.info import describe_pipeline
 from trfcli_pipeline.tasks.model_card import model_card
 from trfcli_pipeline.tasks.optimize import Decided, Sampled, Saved, optimize
 from trfcli_pipeline.tasks.package import package
 from trfcli_pipeline.training.train import train_textcat
-
-TEXTS = [
-    "The quick brown fox jumps over the lazy dog. It's a fox!",
-    "Apple shares rose on the news.",
-    "I love this film, it is great fun. 🦊",
-    "",
-    "I hate this film; it is a terrible bore.",
-    " Zürich's cafés reopened. Unbelievable!",
-]
-DEVICE = describe_device(torch.device("cpu"))
-LABELS = ["HAM", "HAM", "HAM", "SPAM", "SPAM", "HAM"]
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
-    """A directory with a pipeline that has a classifier, and texts with and without labels."""
-    path = tmp_path_factory.mktemp("optimizing")
-    nlp = spacy.blank("trf", meta={"lang": "en"})
-    nlp.add_pipe("sentencizer")
-    nlp.add_pipe("trf_wordpiecer", config={"trf_name": str(tiny_bert)})
-    settings = {"trf_name": str(tiny_bert), "all_hidden_states": True}
-    nlp.add_pipe("trf_tok2vec", config=settings)
-    textcat: Any = nlp.add_pipe("trf_textcat", config={"exclusive_classes": True})
-    for label in ("HAM", "SPAM"):
-        textcat.add_label(label)
-    nlp.initialize()
-    nlp.to_disk(path / "model")
-    rows = [{"text": text, "label": label} for text, label in zip(TEXTS, LABELS, strict=True)]
-    srsly.write_jsonl(path / "labeled.jsonl", rows)
-    srsly.write_jsonl(path / "texts.jsonl", [{"text": text} for text in TEXTS])
-    return path
-
-
-@pytest.fixture(scope="module")
-def events(workspace: Path) -> list[Any]:
-    """The events of quantizing `model` to `int8`."""
-    model, out = str(workspace / "model"), workspace / "int8"
-    return list(optimize(model, out, str(workspace / "labeled.jsonl"), precision="int8"))
-
-
-@pytest.fixture
-def fast(workspace: Path, events: list[Any]) -> Language:
-    return spacy.load(workspace / "int8")
-
-
-def run(workspace: Path, texts: str = "texts.jsonl", **settings: Any) -> list[Any]:
-    """Optimize `model` to `out`, by default with the fastest conversion."""
-    settings = {"backend": "torch", "precision": "bf16", **settings}
-    model, out = str(workspace / "model"), settings.pop("output", workspace / "out")
-    return list(optimize(model, out, str(workspace / texts), **settings))
-
-
-def equal(one: Iterable[Any], other: Iterable[Any]) -> bool:
-    return all(np.array_equal(a.tensor, b.tensor) for a, b in zip(one, other, strict=True))
-
 
 # The optimized pipeline
 
@@ -198,108 +140,6 @@ def test_many_texts_are_sampled(
     assert (sampled.segments, sampled.texts, sampled.all_texts) == (0, 4, 6)
     # Texts 0, 1, 3 and 5; the first label is predicted for all.
     assert tried.compared.before.score == 0.75
-
-
-# The choice
-
-
-@pytest.fixture
-def measure(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Makes the comparisons return the given speeds and losses, one after the other."""
-
-    def set_results(*results: tuple[float, float]) -> None:
-        remaining = iter(results)
-
-        def compare(*args: Any) -> Compared:
-            speed, loss = next(remaining)
-            metrics = Metrics(1000.0, 1, 0.9), Metrics(speed, 1, 0.9)
-            return Compared(*metrics, cosine=1.0, metric="accuracy", loss=loss)
-
-        monkeypatch.setattr(optimizing, "compare_pipelines", compare)
-
-    return set_results
-
-
-@pytest.fixture
-def candidates(monkeypatch: pytest.MonkeyPatch) -> list[InferenceConfig]:
-    """Ways to run an encoder that take no time to make."""
-    found = [InferenceConfig("torch", each, "cpu") for each in ("fp32", "bf16", "tf32")]
-    monkeypatch.setattr(optimizing, "find_candidates", lambda *args: found)
-    return found
-
-
-def test_the_fastest_within_the_loss_is_saved(
-    workspace: Path,
-    tmp_path: Path,
-    measure: Callable[..., None],
-    candidates: list[InferenceConfig],
-) -> None:
-    measure((1500.0, 0.0), (1800.0, 0.4), (4000.0, 0.6))
-    events = run(workspace, precision="auto", output=tmp_path / "out")
-    assert events[0].candidates == candidates
-    assert events[-2].chosen.inference == candidates[1]
-    assert load_pipeline(str(tmp_path / "out")).meta["trf"]["inference"]["precision"] == "bf16"
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
-@pytest.mark.usefixtures("candidates")
-@pytest.mark.parametrize(
-    ("results", "problem"),
-    [
-        ([(900.0, 0.0), (999.0, 0.0), (4000.0, 0.6)], "is faster than the original"),
-        (
-            [(2000.0, 0.7), (2000.0, float("nan")), (2000.0, 0.6)],
-            "fp32 lowers accuracy by 0.70, bf16 lowers accuracy by nan, .* more than the 0.5",
-        ),
-    ],
-)
-def test_without_a_gain_nothing_is_saved(
-    workspace: Path,
-    tmp_path: Path,
-    measure: Callable[..., None],
-    monkeypatch: pytest.MonkeyPatch,
-    results: list[tuple[float, float]],
-    problem: str,
-) -> None:
-    measure(*results)
-    nlp = load_pipeline(str(workspace / "model"))
-    monkeypatch.setattr(optimizing, "load_pipeline", lambda *args, **kwargs: nlp)
-    monkeypatch.setattr(optimizing, "_save", lambda *args: None)
-    with pytest.raises(PipelineError, match=problem):
-        run(workspace, precision="auto", output=tmp_path / "out")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_what_cant_run_is_passed_over(
-    make_nlp: Callable[..., Language],
-    workspace: Path,
-    tmp_path: Path,
-    measure: Callable[..., None],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    make_nlp(all_attentions=True).to_disk(tmp_path / "attentive")
-    found = [InferenceConfig("openvino", "int8", "cpu"), InferenceConfig("torch", "bf16", "cpu")]
-    monkeypatch.setattr(optimizing, "find_candidates", lambda *args: found)
-    measure((2000.0, 0.0))
-    texts = str(workspace / "texts.jsonl")
-    _, int8, bf16, decided, _ = optimize(str(tmp_path / "attentive"), tmp_path / "out", texts)
-    assert int8.problem.startswith("OpenVINO can't return attentions")
-    assert decided.chosen == bf16
-
-
-def test_pipeline_for_a_gpu_runs_on_a_cpu_with_a_warning(
-    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    on_gpu = [InferenceConfig("torch", "fp16", "cuda")]
-    monkeypatch.setattr(optimizing, "find_candidates", lambda *args: on_gpu)
-    with pytest.warns(DeviceWarning, match=r"optimized for cuda \(fp16\); on cpu it may be slower"):
-        run(workspace, precision="fp16", output=tmp_path / "out")
-    with pytest.warns(DeviceWarning):
-        nlp = load_pipeline(str(tmp_path / "out"))
-    encoder = nlp.get_pipe("trf_tok2vec")
-    assert encoder.model.shim.inference == on_gpu[0]
-    assert encoder.transformers_model.dtype == torch.float32
-    assert equal(nlp.pipe(TEXTS), load_pipeline(str(workspace / "model")).pipe(TEXTS))
 
 
 # Refusals
