@@ -96,8 +96,9 @@ class FakeHub:
         if path == "api/whoami-v2":
             user, *teams = self.owners
             return _json({"name": user, "orgs": [{"name": each} for each in teams]})
-        is_api = path.startswith("api/models/")
-        path = path.removeprefix("api/models/")
+        is_api = path.startswith("api/")
+        for start in ("api/models/", "api/datasets/", "datasets/"):
+            path = path.removeprefix(start)
         name = "/".join(path.split("/")[:2])
         verb, _, rest = path.removeprefix(name).strip("/").partition("/")
         if name not in self.repositories:

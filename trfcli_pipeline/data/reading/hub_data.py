@@ -11,7 +11,7 @@ from trfcli_pipeline.data.formats import FORMATS, is_data_name
 from trfcli_pipeline.errors import DataError, one_line
 
 _ADDRESS = re.compile(
-    r"hf://(?:datasets/)?(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[^/#]+))?(?:/(?P<path>.+))?"
+    r"hf://(?:datasets/)?(?!datasets/)(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[^/#]+))?(?:/(?P<path>.+))?"
 )
 
 
