@@ -192,7 +192,7 @@ CASES = [
         ".txt",
         "a\n",
         TRAIN,
-        "data.txt: a .txt file has no labels, but labels are needed",
+        "data.txt: one text per line, but labels are needed",
     ),
     file(
         "not Parquet", ".parquet", "hello", EVALUATE, "data.parquet: not a Parquet file, or damaged"

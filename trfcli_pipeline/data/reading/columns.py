@@ -92,6 +92,11 @@ def choose_columns(rows: Sequence[Row], file: RawFile) -> Columns | None:
     one_hot, chosen = False, bool(options.label_column)
     if chosen:
         labels = _named(options.label_column, names, file, "--label-column")
+        if same := set(labels) & set(text):
+            raise DataError(
+                f"{file.name}: {quoted(same.pop())} can't be both the text and the label",
+                hint="Name the column with the text as well: --text-column",
+            )
         one_hot = len(labels) > 1 and all(_is_binary(name, rows) for name in labels)
     elif exact := [key for key in LABEL_KEYS if key in others]:
         labels = tuple(exact)
@@ -167,7 +172,7 @@ def _named(
                 f"{file.name}: has no {what} {quoted(name)} ({option})",
                 hint=f"{meant}Its {what}s: {enumeration([quoted(each) for each in names])}",
             )
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
 
 
 def _guess_text(
@@ -211,7 +216,8 @@ def _guess_labels(
     names: Sequence[str], rows: Sequence[Row], file: RawFile
 ) -> tuple[tuple[str, ...], bool]:
     exact = [name for name in names if normalized(name) in LABELS]
-    ending = [name for name in names if normalized(name).endswith(_SUFFIXES)]
+    others = [name for name in names if name not in exact]
+    ending = [name for name in others if normalized(name).endswith(_SUFFIXES)]
     known = [name for name in [*exact, *ending] if _may_be_label(name, rows)] or exact
     if len(known) > 1:
         # The one that only names the classes of another.
