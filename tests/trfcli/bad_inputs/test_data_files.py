@@ -44,7 +44,7 @@ CASES = [
     ),
     Case("pattern", nothing, "train model *.csv", "*.csv: no file matches"),
     file("unknown suffix", ".docs", "a", ANNOTATE, 'data.docs: unknown suffix ".docs"'),
-    file("not Excel", ".xlsx", "", EVALUATE, "data.xlsx: not an .xlsx file, or damaged"),
+    file("not Excel", ".xlsx", "?", EVALUATE, "data.xlsx: not an .xlsx file, or damaged"),
     file(
         "Excel cut off",
         ".xlsx",

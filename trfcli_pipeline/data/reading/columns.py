@@ -29,6 +29,8 @@ _LONGER = 2
 # In a column of labels, each one occurs so often on average, at least.
 _TIMES = 2
 _SUFFIXES = ("_label", "_class", "_category", "_sentiment", "_intent", "_topic")
+# So many columns of 0 and 1 side by side are labels, even if other columns could be the label.
+_MANY = 5
 _BODY_SUFFIXES = ("_body", "_content", "_description", "_text")
 _BITS = (0, 1, "0", "1", "0.0", "1.0")
 _LONGEST_LABEL = 60
@@ -245,7 +247,7 @@ def _are_one_hot(binary: Sequence[str], names: Sequence[str], candidates: Sequen
     if len(binary) < 2 or set(binary).isdisjoint(candidates):
         return False
     n = len(binary)
-    are_together = n > 2 and list(binary) in (list(names[:n]), list(names[-n:]))
+    are_together = n >= _MANY and list(binary) in (list(names[:n]), list(names[-n:]))
     return are_together or set(candidates) <= set(binary)
 
 

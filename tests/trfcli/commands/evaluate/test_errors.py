@@ -22,7 +22,7 @@ from trfcli_pipeline.evaluation.results import Evaluation
         (["exclusive", "folder"], "folder/notes.txt: one text per line", "Use a table"),
         (["exclusive", "tiny-bert"], "tiny-bert: the directory of a model, not of data", "Name a"),
         (["exclusive", "empty.jsonl"], "empty.jsonl: no records", "A record is"),
-        (["exclusive", "folder/notes.txt"], "folder/notes.txt: a .txt file has no lab", ".csv"),
+        (["exclusive", "folder/notes.txt"], "folder/notes.txt: one text per line", "--delimiter"),
         (["exclusive", "test.jsonl", "--device", "warp"], "warp: not a device", "cpu"),
         (["exclusive", "test.jsonl", "-o", "folder"], "folder: a directory, not a file", "file"),
         (
