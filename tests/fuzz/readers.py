@@ -8,9 +8,9 @@ others are libFuzzer's. Any exception other than a `TrfError`, and any message t
 line, is a finding.
 """
 
-import io
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import atheris
 
@@ -20,9 +20,11 @@ with atheris.instrument_imports(
 ):
     from thinc.api import Config
 
-    from trfcli_pipeline.data import formats, records
     from trfcli_pipeline.errors import TrfError
     from trfcli_pipeline.pipeline.foreign_pipelines import explain
+
+sys.path.append(str(Path(__file__).parents[1] / "helpers"))
+from data_files import reading_of
 
 LONGEST_MESSAGE = 1000
 
@@ -35,10 +37,8 @@ def read_config(content: bytes) -> None:
 
 def read_data(suffix: str, content: bytes) -> None:
     """Read a data file for training and for annotating."""
-    format = formats.FORMATS[f".{suffix}"]
     for labeled in (True, False):
-        rows = format.read(io.BytesIO(content), "data")
-        for _ in records._checked("data", format.place, records._records(rows, labeled=labeled)):
+        for _ in reading_of(f".{suffix}", content, labeled=labeled):
             pass
 
 

@@ -51,10 +51,23 @@ def as_json(rows: list[tuple[str, dict[str, float]]]) -> bytes:
 
 
 def as_parquet(rows: list[tuple[str, dict[str, float]]]) -> bytes:
-    cats = pa.array([list(cats.items()) for _, cats in rows], pa.map_(pa.string(), pa.float64()))
     stream = io.BytesIO()
-    pq.write_table(pa.table({"text": [text for text, _ in rows], "cats": cats}), stream)
+    pq.write_table(_arrow_table(rows), stream)
     return stream.getvalue()
+
+
+def as_arrow(rows: list[tuple[str, dict[str, float]]]) -> bytes:
+    """In the stream format, which the `datasets` library writes."""
+    stream = io.BytesIO()
+    table = _arrow_table(rows)
+    with pa.ipc.new_stream(stream, table.schema) as writer:
+        writer.write_table(table)
+    return stream.getvalue()
+
+
+def _arrow_table(rows: list[tuple[str, dict[str, float]]]) -> pa.Table:
+    cats = pa.array([list(cats.items()) for _, cats in rows], pa.map_(pa.string(), pa.float64()))
+    return pa.table({"text": [text for text, _ in rows], "cats": cats})
 
 
 def as_spacy(rows: list[tuple[str, dict[str, float]]]) -> bytes:
@@ -99,6 +112,7 @@ CATS_WRITERS: dict[str, Callable[[list[tuple[str, dict[str, float]]]], bytes]] =
     "pairs.jsonl": as_raw_jsonl,
     "list.json": as_json,
     "map.parquet": as_parquet,
+    "map.arrow": as_arrow,
     "docs.spacy": as_spacy,
     "cats.jsonl.gz": as_jsonl,
     "map.parquet.gz": as_parquet,

@@ -54,12 +54,7 @@ def resolve_device(name: str = "auto", *, replace_missing: bool = False) -> torc
     best = torch.device("cpu") if accelerator is None else accelerator
     if name == "auto":
         return best
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise DeviceError(
-            f"{name}: not a device name", hint="Use auto, cpu, cuda, cuda:1 or mps"
-        ) from error
+    device = _named(name)
     if device.type == "cpu":
         return device
     count = 0 if device.type != best.type else torch.accelerator.device_count()
@@ -72,6 +67,15 @@ def resolve_device(name: str = "auto", *, replace_missing: bool = False) -> torc
         raise DeviceError(missing, hint=f"Use auto or {best}")
     warnings.warn(f"{missing}; the encoder runs on {best}", DeviceWarning, stacklevel=2)
     return best
+
+
+def _named(name: str) -> torch.device:
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(
+            f"{name}: not a device name", hint="Use auto, cpu, cuda, cuda:1 or mps"
+        ) from error
 
 
 @contextmanager
@@ -88,7 +92,13 @@ def use_device(name: str) -> Iterator[None]:
 
 
 def chosen_device(name: str) -> str:
-    """The device of `use_device`, or else the one that is given."""
+    """The device of `use_device`, or else the one that is given.
+
+    Raises:
+        DeviceError: The given name isn't one of a device.
+    """
+    if name != "auto":
+        _named(name)
     return _chosen.get() or name
 
 

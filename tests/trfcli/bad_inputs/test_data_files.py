@@ -1,7 +1,10 @@
 """Data files that can't be used."""
 
 import gzip
+import io
 import json
+import re
+import zipfile
 from functools import partial
 
 import pytest
@@ -20,6 +23,14 @@ def data(suffix: str, content: str | bytes) -> Build:
 
 def file(name: str, suffix: str, content: str | bytes, command: str, message: str) -> Case:
     return Case(name, data(suffix, content), command.format(suffix), message)
+
+
+def without_sheets(workbook: bytes) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(workbook)) as old, zipfile.ZipFile(stream, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, re.sub(rb"<sheet .*?/>", b"", old.read(name)))
+    return stream.getvalue()
 
 
 CASES = [
@@ -51,6 +62,13 @@ CASES = [
         as_xlsx([("text", "label"), ("a", "GOOD")])[:2000],
         TRAIN,
         "data.xlsx: not an .xlsx file, or damaged",
+    ),
+    file(
+        "Excel without sheets",
+        ".xlsx",
+        without_sheets(as_xlsx([("text", "label")])),
+        EVALUATE,
+        "data.xlsx: no sheet in it",
     ),
     file(
         "no such sheet",

@@ -116,9 +116,20 @@ def _without_encoder(path: Path) -> str:
         ),
         (
             DataError,
-            r"a\.jsonl, line 1: no labels, but every text should have exactly one",
+            r"a\.jsonl: no text has a label",
             lambda t: {
                 "train": write(t / "a.jsonl", [{"text": str(n), "labels": []} for n in range(20)]),
+                "arguments": TrainingArguments(exclusive=True),
+            },
+        ),
+        (
+            DataError,
+            r"a\.jsonl, line 1: no labels, but every text should have exactly one",
+            lambda t: {
+                "train": write(
+                    t / "a.jsonl",
+                    [{"text": str(n), "labels": ["A", "B"][:n][-1:]} for n in range(20)],
+                ),
                 "arguments": TrainingArguments(exclusive=True),
             },
         ),

@@ -254,7 +254,6 @@ def train_textcat(
     from trfcli_pipeline.errors import ArgumentError
     from trfcli_pipeline.tasks.inputs import check_inputs
     from trfcli_pipeline.training.arguments import TrainingArguments
-    from trfcli_pipeline.training.resolved_config import resolve_config
 
     # Options have the names of the arguments.
     names = {each.name for each in fields(TrainingArguments)}
@@ -263,6 +262,8 @@ def train_textcat(
     data = DataSet.joined(train) if train else None
     check_inputs(model, labeled=[data, dev])
     if print_config:
+        from trfcli_pipeline.training.resolved_config import resolve_config
+
         text, decisions = resolve_config(model, data, dev, arguments)
         for decision in decisions:
             console.info(decision)

@@ -42,6 +42,8 @@ def _read_xlsx(file: RawFile) -> Rows:
         raise
     except Exception as error:  # zipfile, XML parsers and openpyxl each raise their own errors
         raise _damaged(file.name) from error
+    if not names:
+        raise DataError(f"{file.name}: no sheet in it", hint=COPY_AGAIN)
     tables = [each for each in names if _is_table(book[each])]
     name = file.part or (tables or names)[0]
     if name not in names:

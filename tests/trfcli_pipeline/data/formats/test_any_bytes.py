@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from data_files import as_parquet, as_spacy, as_table, as_xlsx, reading_of
+from data_files import as_arrow, as_parquet, as_spacy, as_table, as_xlsx, reading_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +16,7 @@ from trfcli_pipeline.errors import DataError
 
 VALID = {
     ".parquet": as_parquet([("a", {"A": 1.0}), ("b", {})]),
+    ".arrow": as_arrow([("a", {"A": 1.0}), ("b", {})]),
     ".spacy": as_spacy([("a", {"A": 1.0}), ("b", {})]),
     ".json": b'[{"text": "a", "label": "A"}, ["b", {"cats": {"A": 1}}]]',
     ".jsonl": b'{"text": "a", "label": "A"}\n["b", {"cats": {"A": 1}}]\n',

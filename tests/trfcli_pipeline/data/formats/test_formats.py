@@ -70,7 +70,7 @@ def test_reading_takes_little_memory(
 def test_name_of_places_in_every_format() -> None:
     assert {suffix: format.place for suffix, format in FORMATS.items()} == {
         **dict.fromkeys(FORMATS, "line"),
-        **dict.fromkeys((".parquet", ".xlsx"), "row"),
+        **dict.fromkeys((".parquet", ".arrow", ".xlsx"), "row"),
         ".spacy": "doc",
     }
 
