@@ -164,7 +164,7 @@ TABLES = [
         "spaces.txt",
         b'"text" "label"\n'
         + b"".join(b'"%d" "a text" "%s"\n' % (n, b"AB"[n : n + 1]) for n in (0, 1)),
-        [("a text", ["A"]), ("a text", ["B"])],
+        [("a text", [label]) for label in "ABA"],
         "separated by spaces",
     ),
     Case(
