@@ -110,7 +110,7 @@ def test_options_take_precedence(directory: Path) -> None:
     options = ReadingOptions(
         text_column=("x",),
         label_column=("label",),
-        label_separator="",
+        label_separator="none",
         encoding="latin-1",
         delimiter=";",
         quoting="minimal",
