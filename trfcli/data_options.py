@@ -79,8 +79,6 @@ class ReadsData(TyperCommand):
             given = {name: ctx.params.pop(name, None) for name in _names()}
             for name in ("text_column", "label_column"):
                 given[name] = tuple(given[name] or ())
-            if given["label_separator"] == "none":
-                given["label_separator"] = ""
             options = ReadingOptions(**given)
             for name, value in ctx.params.items():
                 if isinstance(value, DataSet):

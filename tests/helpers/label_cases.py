@@ -225,4 +225,10 @@ LABEL_FORMS = [
         [(text, [label]) for text, label in zip(TEXTS, ["0", "1", "-1"] * 2, strict=True)],
         "labels are numbers: -1, 0, 1",
     ),
+    Case(
+        "gold.jsonl",
+        jsonl(*rows(sentence=TEXTS, gold_label=LABELS, annotator_labels=[["x"]] * 6)),
+        SPAM,
+        '"gold_label"',
+    ),
 ]

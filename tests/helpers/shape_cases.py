@@ -116,7 +116,6 @@ SHAPES = [
     Case("classes.zip", zipped(CLASS_FILES), SPAM),
     Case("nothing.parquet", b"", "{}: no records in the file"),
     Case("nothing.txt", b"", "{}: no records in the file"),
-    Case("nothing.zip", b"", "{}: no records in the file"),
     Case("page.csv", b"<!DOCTYPE html><html></html>", "{}: a web page, not data"),
     Case(
         "pointer.csv",

@@ -164,7 +164,7 @@ TABLES = [
         "spaces.txt",
         b'"text" "label"\n'
         + b"".join(b'"%d" "a text" "%s"\n' % (n, b"AB"[n : n + 1]) for n in (0, 1)),
-        [("a text", ["A"]), ("a text", ["B"])],
+        [("a text", [label]) for label in "ABA"],
         "separated by spaces",
     ),
     Case(
@@ -217,5 +217,24 @@ TABLES = [
         as_xlsx([("text", "label"), *zip(TEXTS, LABELS, strict=True)], notes=[("by Bob",)]),
         SPAM,
         'reading "Data", one of 2 sheets',
+    ),
+    Case(
+        "hashtags.csv",
+        table(None, [f"#{text}" for text in TEXTS], LABELS),
+        [(f"#{text}", [label]) for text, label in zip(TEXTS, LABELS, strict=True)],
+        "no header",
+    ),
+    Case(
+        "commas.csv",
+        b"text,label\n" + b"".join(b"Hello you %d, there,A\n" % n for n in range(4)),
+        "{}, line 2: 3 fields, but the header names 2 columns",
+    ),
+    Case(
+        "flags.csv",
+        table(("text", "team", "vip", "old", "big"), TEXTS, LABELS, BITS, BITS, BITS[::-1]),
+        '{}: which column has the labels? Its columns: "text" (Go until jurong point, …), "team" '
+        '(HAM), "vip" (0), "old" (0), "big" (0)',
+        options=ReadingOptions(label_column=("team",)),
+        then=SPAM,
     ),
 ]

@@ -24,7 +24,7 @@ class ReadingOptions:
         text_column: Columns (or keys) with the text. Several are joined by an empty line.
         label_column: Columns with the labels. Several are either one label each, with 0 or 1 in
             their cells, or have labels in their cells.
-        label_separator: What separates the labels in a cell; "" if a cell is one label.
+        label_separator: What separates the labels in a cell; "" or "none" if a cell is one label.
         delimiter: What separates the cells of a table.
         encoding: Encoding of a text file, by Python's names.
         quoting: How a table quotes cells: "minimal" (a quote inside is doubled), "backslash" (it
@@ -44,6 +44,8 @@ class ReadingOptions:
     skip_unlabeled: bool = False
 
     def __post_init__(self) -> None:
+        if self.label_separator == "none":
+            object.__setattr__(self, "label_separator", "")
         if self.delimiter is not None:
             delimiter = _ESCAPED.get(self.delimiter.lower(), self.delimiter)
             object.__setattr__(self, "delimiter", delimiter)

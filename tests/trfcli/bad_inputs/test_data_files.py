@@ -55,7 +55,7 @@ CASES = [
     ),
     Case("pattern", nothing, "train model *.csv", "*.csv: no file matches"),
     file("unknown suffix", ".docs", "a", ANNOTATE, 'data.docs: unknown suffix ".docs"'),
-    file("not Excel", ".xlsx", "", EVALUATE, "data.xlsx: not an .xlsx file, or damaged"),
+    file("not Excel", ".xlsx", "?", EVALUATE, "data.xlsx: not an .xlsx file, or damaged"),
     file(
         "Excel cut off",
         ".xlsx",
@@ -210,7 +210,7 @@ CASES = [
         ".txt",
         "a\n",
         TRAIN,
-        "data.txt: a .txt file has no labels, but labels are needed",
+        "data.txt: one text per line, but labels are needed",
     ),
     file(
         "not Parquet", ".parquet", "hello", EVALUATE, "data.parquet: not a Parquet file, or damaged"

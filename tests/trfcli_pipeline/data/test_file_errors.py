@@ -49,7 +49,7 @@ def test_text_file_without_labels(tmp_path: Path) -> None:
     path = put(tmp_path / "a.txt", b"a\n")
     with pytest.raises(DataError) as caught:
         read_records(path, labeled=True)
-    assert caught.value.message == f"{path}: a .txt file has no labels, but labels are needed"
+    assert caught.value.message == f"{path}: one text per line, but labels are needed"
 
 
 def test_directories_and_invalid_paths(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_table_without_a_text_column(tmp_path: Path) -> None:
         ),
         ("a.parquet", b"PAR1", "not a Parquet file, or damaged"),
         ("a.parquet", as_parquet([("a", {"A": 1.0})])[:-20], "not a Parquet file, or damaged"),
-        ("a.spacy", b"", "not a spaCy 3 DocBin, or damaged"),
+        ("a.spacy", b"?", "not a spaCy 3 DocBin, or damaged"),
         ("a.spacy", as_spacy([("a", {})])[:-5], "not a spaCy 3 DocBin, or damaged"),
     ],
 )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from trfcli_pipeline.data.formats.jsonl_writer import JsonlWriter
 from trfcli_pipeline.data.reading import Reading, read_records
+from trfcli_pipeline.data.reading.cell_values import is_missing
 from trfcli_pipeline.data.records import Record, location, where
 from trfcli_pipeline.errors import DataError
 
@@ -45,8 +46,8 @@ def test_texts_and_cats_round_trip(
 
 
 def is_plain_cell(text: str) -> bool:
-    """Whether a cell isn't blank, and doesn't look like a formula that we quoted."""
-    return bool(text.strip()) and not text.startswith("'")
+    """Whether a cell has a value, and doesn't look like a formula that we quoted."""
+    return not is_missing(text) and text not in ("-", "--", ".") and not text.startswith("'")
 
 
 @pytest.mark.parametrize(("suffix", "delimiter"), [(".csv", ","), (".tsv", "\t"), (".csv.gz", ",")])

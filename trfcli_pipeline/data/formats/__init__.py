@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path, PurePath
 
 from trfcli_pipeline.data.column_names import LABELS, TEXTS, first_of
-from trfcli_pipeline.data.dataset import DEFAULT_OPTIONS, STDIN
+from trfcli_pipeline.data.dataset import DEFAULT_OPTIONS, STDIN, ReadingOptions
 from trfcli_pipeline.data.formats.csv_writer import CsvWriter
 from trfcli_pipeline.data.formats.dialects import guess_dialect
 from trfcli_pipeline.data.formats.docbin import DOCBIN, DocBinWriter
@@ -66,7 +66,7 @@ _DESCRIPTIONS = {
 _STARTS = ((b"PAR1", PARQUET), (b"ARROW1", PARQUET), (b"PK\x03\x04", XLSX))
 _OBJECTS = {JSONL, JSON}
 # A key of an object, or a list of objects, lists or strings.
-_OBJECT = re.compile(r'\{\s*("[^"]*"\s*:|\}$)|\[\s*(\{\s*"[^"]*"\s*:|\[\s*"|\]$)')
+_OBJECT = re.compile(r'\{\s*"[^"]*"\s*:|\[\s*(\{\s*"[^"]*"\s*:|\[\s*")')
 _WEB_PAGE = ("a web page, not data", "Download the file itself")
 # What files may be that have the suffix of data: how they start, what they are, what to do.
 _FOREIGN = {
@@ -108,19 +108,19 @@ def is_data_name(path: PurePath) -> bool:
     return suffix_of(path) in FORMATS and path.name not in _DESCRIPTIONS
 
 
-def format_of(name: str, suffix: str, sample: bytes) -> Format:
+def format_of(name: str, suffix: str, sample: bytes, options: ReadingOptions) -> Format:
     """Choose the format of a file by its content or, if that says nothing, by its suffix.
 
     Raises:
         DataError: Neither tells, or the content is of a kind that can't be read.
     """
-    found = _by_content(name, sample)
+    found = _by_content(name, suffix, sample)
     expected = FORMATS.get(suffix)
     if expected in _OBJECTS and found is None and _has_header(sample):
         return CSV
     if expected is not None and (found is None or {found, expected} <= _OBJECTS):
         return expected
-    found = found or _table_of(sample)
+    found = found or _table_of(sample, options)
     if found is not None:
         return found
     problem = f'unknown suffix "{suffix}"' if suffix else "no suffix, so the format is unknown"
@@ -128,13 +128,14 @@ def format_of(name: str, suffix: str, sample: bytes) -> Format:
     raise DataError(f"{name}: {problem}", hint=hint)
 
 
-def _by_content(name: str, sample: bytes) -> Format | None:
+def _by_content(name: str, suffix: str, sample: bytes) -> Format | None:
     """The format that the start of a file shows beyond doubt; None if it doesn't."""
     for start, format in _STARTS:
         if sample.startswith(start):
             return format
     for start, (problem, hint) in _FOREIGN.items():
-        if sample[:100].lstrip().lower().startswith(start):
+        # A text file may have web pages as texts.
+        if suffix != ".txt" and sample[:100].lstrip().lower().startswith(start):
             raise DataError(f"{name}: {problem}", hint=hint)
     text = decoded(sample).lstrip("\ufeff \t\r\n")
     if is_fasttext(text):
@@ -153,8 +154,8 @@ def _has_header(sample: bytes) -> bool:
     return first_of(TEXTS, cells) is not None and first_of(LABELS, cells) is not None
 
 
-def _table_of(sample: bytes) -> Format | None:
+def _table_of(sample: bytes, options: ReadingOptions) -> Format | None:
     text = decoded(sample)
-    if "\0" in text or not guess_dialect(text, "", DEFAULT_OPTIONS).delimiter:
+    if "\0" in text or not guess_dialect(text, "", options).delimiter:
         return None
     return CSV

@@ -89,7 +89,8 @@ def _rows_above(rows: Sequence[tuple[int, list[str] | BadRowError]], file: RawFi
         for _, row in rows
     ]
     number = next((at for at, cells in enumerate(filled) if not _is_comment(cells)), 0)
-    if not number:
+    if not number or not any(map(is_known, filled[number])):
+        # Texts may start with a hashtag.
         number = next((at for at, cells in enumerate(filled) if len(cells) != 1), len(filled))
         if [len(cells) for cells in filled[number:]].count(1):
             number = 0
@@ -166,7 +167,8 @@ def _has_row_names(cells: Sequence[str], rows: Sequence[list[str]]) -> bool:
     """Whether each row has a name before its cells, which the header lacks, as R writes it."""
     names = {row[0] for row in rows}
     return (
-        len(names) == len(rows) > 1
+        len(names) == len(rows) > 2
+        and not any(" " in name for name in names)
         and all(len(row) == len(cells) + 1 for row in rows)
         and any(row[-1].strip() for row in rows)
     )

@@ -120,6 +120,11 @@ class Reading(Iterable[Record]):
             first = bad[0]
             place = f", {first.unit} {first.line}" if first.unit else ""
             raise DataError(f"{first.file}{place}: {first.reason}", hint=_hint(bad, number))
+        if number == 0 and self.options.skip_unlabeled:
+            raise DataError(
+                f"{self.name}: no record has a text and a label",
+                hint="Name other columns with --text-column and --label-column",
+            )
         if number == 0:
             raise DataError(f"{self.name}: no records in the file", hint=f"A record is {SHAPE}")
 

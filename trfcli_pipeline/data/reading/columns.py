@@ -29,6 +29,8 @@ _LONGER = 2
 # In a column of labels, each one occurs so often on average, at least.
 _TIMES = 2
 _SUFFIXES = ("_label", "_class", "_category", "_sentiment", "_intent", "_topic")
+# So many columns of 0 and 1 side by side are labels, even if other columns could be the label.
+_MANY = 5
 _BODY_SUFFIXES = ("_body", "_content", "_description", "_text")
 _BITS = (0, 1, "0", "1", "0.0", "1.0")
 _LONGEST_LABEL = 60
@@ -92,6 +94,11 @@ def choose_columns(rows: Sequence[Row], file: RawFile) -> Columns | None:
     one_hot, chosen = False, bool(options.label_column)
     if chosen:
         labels = _named(options.label_column, names, file, "--label-column")
+        if same := set(labels) & set(text):
+            raise DataError(
+                f"{file.name}: {quoted(same.pop())} can't be both the text and the label",
+                hint="Name the column with the text as well: --text-column",
+            )
         one_hot = len(labels) > 1 and all(_is_binary(name, rows) for name in labels)
     elif exact := [key for key in LABEL_KEYS if key in others]:
         labels = tuple(exact)
@@ -167,7 +174,7 @@ def _named(
                 f"{file.name}: has no {what} {quoted(name)} ({option})",
                 hint=f"{meant}Its {what}s: {enumeration([quoted(each) for each in names])}",
             )
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
 
 
 def _guess_text(
@@ -211,7 +218,8 @@ def _guess_labels(
     names: Sequence[str], rows: Sequence[Row], file: RawFile
 ) -> tuple[tuple[str, ...], bool]:
     exact = [name for name in names if normalized(name) in LABELS]
-    ending = [name for name in names if normalized(name).endswith(_SUFFIXES)]
+    others = [name for name in names if name not in exact]
+    ending = [name for name in others if normalized(name).endswith(_SUFFIXES)]
     known = [name for name in [*exact, *ending] if _may_be_label(name, rows)] or exact
     if len(known) > 1:
         # The one that only names the classes of another.
@@ -239,7 +247,7 @@ def _are_one_hot(binary: Sequence[str], names: Sequence[str], candidates: Sequen
     if len(binary) < 2 or set(binary).isdisjoint(candidates):
         return False
     n = len(binary)
-    are_together = n > 2 and list(binary) in (list(names[:n]), list(names[-n:]))
+    are_together = n >= _MANY and list(binary) in (list(names[:n]), list(names[-n:]))
     return are_together or set(candidates) <= set(binary)
 
 

@@ -11,7 +11,7 @@ from typing import IO
 from trfcli_pipeline.data.dataset import ReadingOptions
 from trfcli_pipeline.data.formats import FORMATS, format_of, suffix_of
 from trfcli_pipeline.data.formats.remarks import Remarks
-from trfcli_pipeline.data.formats.rows import COPY_AGAIN, Format, RawFile, read_whole
+from trfcli_pipeline.data.formats.rows import COPY_AGAIN, Format, RawFile, quoted, read_whole
 from trfcli_pipeline.data.formats.streams import as_utf8, uncompressed, with_sample
 from trfcli_pipeline.data.reading.sources import STDIN_NAME, Part, unreadable
 from trfcli_pipeline.errors import DataError
@@ -42,9 +42,15 @@ def open_part(
             else:
                 unpacked = uncompressed(original, name)
                 sample, stream = with_sample(unpacked or original)
+                # An empty file has no records in any format.
                 format = FORMATS[".txt"]
-                if sample and part.label is None:
-                    format = format_of(name, suffix, sample)
+                if part.label is None and (sample or suffix not in FORMATS):
+                    format = format_of(name, suffix, sample, options)
+                if part.selected is not None and not format.has_parts:
+                    raise DataError(
+                        f"{name}: has no parts, such as {quoted(part.selected)}",
+                        hint=f"Name only the file: {name}",
+                    )
                 if format.is_text:
                     stream = as_utf8(stream, sample, name, options.encoding, remarks)
                     sample, stream = with_sample(stream)

@@ -19,10 +19,10 @@ from trfcli_pipeline.evaluation.results import Evaluation
         (["tiny-bert", "test.jsonl"], "tiny-bert: not a spaCy pipeline", "trf init tiny-bert"),
         (["./plain", "test.jsonl"], "./plain: has no text classifier", "trf train-textcat"),
         (["exclusive", "tset.jsonl"], "tset.jsonl: no such file", "Did you mean test.jsonl?"),
-        (["exclusive", "folder"], "folder/notes.txt: a .txt file has no labels", "Use a table"),
+        (["exclusive", "folder"], "folder/notes.txt: one text per line", "Use a table"),
         (["exclusive", "tiny-bert"], "tiny-bert: the directory of a model, not of data", "Name a"),
         (["exclusive", "empty.jsonl"], "empty.jsonl: no records", "A record is"),
-        (["exclusive", "folder/notes.txt"], "folder/notes.txt: a .txt file has no lab", ".csv"),
+        (["exclusive", "folder/notes.txt"], "folder/notes.txt: one text per line", "--delimiter"),
         (["exclusive", "test.jsonl", "--device", "warp"], "warp: not a device", "cpu"),
         (["exclusive", "test.jsonl", "-o", "folder"], "folder: a directory, not a file", "file"),
         (

@@ -16,11 +16,11 @@ from train_command import DEV, LABELS, TEXTS, CheckFailure, Digest, Run, Write
         (["tiny-bert", "train.jsonl"], "not a spaCy pipeline", ""),
         (["train.jsonl", "train.jsonl"], "train.jsonl: ", ""),
         (["model", "trian.jsonl"], "trian.jsonl: no such file", "Did you mean train.jsonl?"),
-        (["model", "folder"], "folder/notes.txt: a .txt file has no labels", "Use a table"),
+        (["model", "folder"], "folder/notes.txt: one text per line", "Use a table"),
         (["model", "tiny-bert"], "tiny-bert: the directory of a model, not of data", "Name a"),
         (["model", "train.jsonl", "surplus"], "surplus: no such file", None),
         (["model", "empty.jsonl"], "empty.jsonl: no records", "A record is"),
-        (["model", "folder/notes.txt"], "folder/notes.txt: a .txt file has no labels", ".csv"),
+        (["model", "folder/notes.txt"], "folder/notes.txt: one text per line", "--delimiter"),
         (["model", "train.jsonl", "--dev", "dve.jsonl"], "dve.jsonl: no such file", "dev.jsonl"),
         (
             ["model", "train.jsonl", "--dev", "empty.jsonl"],

@@ -110,7 +110,7 @@ def test_options_take_precedence(directory: Path) -> None:
     options = ReadingOptions(
         text_column=("x",),
         label_column=("label",),
-        label_separator="",
+        label_separator="none",
         encoding="latin-1",
         delimiter=";",
         quoting="minimal",
@@ -121,6 +121,23 @@ def test_options_take_precedence(directory: Path) -> None:
         read(ReadingOptions(text_column=("txt",)), "a.csv")
     assert caught.value.message == 'a.csv: has no column "txt" (--text-column)'
     assert caught.value.hint == ('Did you mean "text"? Its columns: "id", "text", "x", "label"')
+
+
+def test_options_that_do_not_fit(directory: Path) -> None:
+    (directory / "a.csv").write_text("text,label\na,\nb,\n")
+    (directory / "a.dat").write_text("a:A\nb:B\nc:A\n")
+    for options, message in (
+        (ReadingOptions(label_column=("text",)), "can't be both the text and the label"),
+        (ReadingOptions(skip_unlabeled=True), "no record has a text and a label"),
+    ):
+        with pytest.raises(DataError, match=message):
+            read(options, "a.csv")
+    with pytest.raises(DataError, match="has no parts"):
+        read(None, "a.csv#train")
+    with pytest.raises(DataError, match="unknown suffix"):
+        read(None, "a.dat")
+    columns = ReadingOptions(text_column=("1", "1"), label_column=("2",), delimiter=":")
+    assert read(columns, "a.dat") == [("a", ["A"]), ("b", ["B"]), ("c", ["A"])]
 
 
 def test_remarks_are_made_once(directory: Path, caplog: pytest.LogCaptureFixture) -> None:
