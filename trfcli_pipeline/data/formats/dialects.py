@@ -37,16 +37,20 @@ class Dialect:
     n_skipped: int = 0
     remarks: tuple[str, ...] = ()
 
-    def reader(self, lines: Iterator[str]) -> Any:
-        """Create a reader of the `csv` module, which has no public name for its class."""
+    def reader(self, lines: Iterator[str], *, strict: bool = True) -> Any:
+        """Create a reader of the `csv` module, which has no public name for its class.
+
+        Args:
+            lines: Lines with their ends.
+            strict: Whether wrong quotes are errors.
+        """
         match self.quoting:
             case "none":
                 return csv.reader(lines, delimiter=self.delimiter, quoting=csv.QUOTE_NONE)
             case "backslash":
-                return csv.reader(
-                    lines, delimiter=self.delimiter, doublequote=False, escapechar="\\", strict=True
-                )
-        return csv.reader(lines, delimiter=self.delimiter, strict=True)
+                options = {"doublequote": False, "escapechar": "\\"}
+                return csv.reader(lines, delimiter=self.delimiter, strict=strict, **options)
+        return csv.reader(lines, delimiter=self.delimiter, strict=strict)
 
 
 def guess_dialect(sample: str, default: str, options: ReadingOptions) -> Dialect:
@@ -101,7 +105,12 @@ def _guess_delimiter(sample: str, default: str) -> str:
 def _consistency(sample: str, delimiter: str) -> tuple[int, float]:
     """Number of cells of the first row, and the share of rows that have as many."""
     quoting = _guess_quoting(sample, delimiter)
-    widths = [len(row) for row in _rows(sample, Dialect(delimiter, quoting)) or [] if any(row)]
+    dialect = Dialect(delimiter, quoting)
+    rows = _rows(sample, dialect)
+    if rows is None:
+        # A bad quote says nothing about what separates the cells of other rows.
+        rows = _rows(sample, dialect, strict=False)
+    widths = [len(row) for row in rows or [] if any(row)]
     if not widths:
         return 0, 0.0
     return widths[0], sum(width == widths[0] for width in widths) / len(widths)
@@ -136,11 +145,11 @@ def _are_even(rows: Sequence[list[str]] | None) -> bool:
     return rows is not None and len({len(row) for row in rows if any(row)}) == 1
 
 
-def _rows(sample: str, dialect: Dialect) -> Sequence[list[str]] | None:
+def _rows(sample: str, dialect: Dialect, *, strict: bool = True) -> Sequence[list[str]] | None:
     """The first rows of the sample; None if they can't be read in this dialect."""
     rows: list[list[str]] = []
     lines = [f"{line}\n" for line in sample.split("\n")]
-    reader = dialect.reader(iter(lines))
+    reader = dialect.reader(iter(lines), strict=strict)
     start = 0
     try:
         for row in reader:

@@ -151,3 +151,10 @@ def test_remarks_are_made_once(directory: Path, caplog: pytest.LogCaptureFixture
         'a.csv: the text is in "Text" (--text-column); the label is in "Label" (--label-column)',
         "a.csv, line 3: a row without values was left out",
     ]
+
+
+def test_bad_quote_does_not_hide_the_delimiter(directory: Path) -> None:
+    (directory / "a.csv").write_text('id;text;label\n1;"a; b" c;A\n2;b, c;B\n3;d;A\n')
+    with pytest.raises(DataError) as caught:
+        read(None, "a.csv")
+    assert caught.value.message == "a.csv, line 2: not valid CSV (';' expected after '\"')"
