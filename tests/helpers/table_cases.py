@@ -162,8 +162,7 @@ TABLES = [
     ),
     Case(
         "spaces.txt",
-        b'"text" "label"\n'
-        + b"".join(b'"%d" "a text" "%s"\n' % (n, b"AB"[n : n + 1]) for n in (0, 1)),
+        b'"text" "label"\n"1" "a text" "A"\n"2" "a text" "B"\n"3" "a text" "A"\n',
         [("a text", [label]) for label in "ABA"],
         "separated by spaces",
     ),
