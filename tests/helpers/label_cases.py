@@ -231,4 +231,43 @@ LABEL_FORMS = [
         SPAM,
         '"gold_label"',
     ),
+    Case(
+        "crosses.csv",
+        table(("text", "toxic", "threat"), TEXTS, ["x", "", "x", "x", "", "x"], ["", "x"] * 3),
+        '{}: which column has the labels? Its columns: "text" (Go until jurong point, …), "toxic" '
+        '(x), "threat" (x)',
+        options=ReadingOptions(label_column=("toxic", "threat")),
+        then=[
+            (text, found)
+            for text, found in zip(
+                TEXTS,
+                (["toxic"], ["threat"], ["toxic"], ["threat", "toxic"], [], ["threat", "toxic"]),
+                strict=True,
+            )
+        ],
+    ),
+    Case(
+        "true_false.csv",
+        table(("text", "toxic", "threat"), TEXTS, ["True", "False"] * 3, ["False", "True"] * 3),
+        [(text, [label]) for text, label in zip(TEXTS, ["toxic", "threat"] * 3, strict=True)],
+        "the labels are the columns",
+    ),
+    Case(
+        "people.csv",
+        table(("text", "label"), TEXTS, ["Smith, John", "Smith, Jane", "Doe, John"] * 2),
+        [
+            (text, [label])
+            for text, label in zip(
+                TEXTS, ["Smith, John", "Smith, Jane", "Doe, John"] * 2, strict=True
+            )
+        ],
+    ),
+    Case(
+        "years.csv",
+        table(("text", "year"), TEXTS, ["2019", "2020"] * 3),
+        '{}: which column has the labels? Its columns: "text" (Go until jurong point, …), "year" '
+        "(2019)",
+        options=ReadingOptions(label_column=("year",)),
+        then=[(text, [year]) for text, year in zip(TEXTS, ["2019", "2020"] * 3, strict=True)],
+    ),
 ]

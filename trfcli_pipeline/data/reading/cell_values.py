@@ -6,6 +6,8 @@ import math
 import re
 from typing import Any
 
+_YES = (1, "1", "1.0", "true", "yes", "y", "x")
+_NO = (0, "0", "0.0", "false", "no", "n")
 _LONGEST_LITERAL = 100_000
 # What tables have in place of a missing value. "None" and "NA" may be labels.
 _MISSING = {"", "nan", "NaN", "NULL", "null", "<NA>", "#N/A", "\\N"}
@@ -21,6 +23,14 @@ def is_missing(value: Any) -> bool:
     if isinstance(value, float):
         return math.isnan(value)
     return value is None or (isinstance(value, str) and value.strip() in _MISSING)
+
+
+def is_yes(value: Any) -> bool | None:
+    """What the cell in the column of a label says about the label; None if it is something else."""
+    word = value.strip().lower() if isinstance(value, str) else value
+    if word in _YES:
+        return True
+    return False if word in _NO else None
 
 
 _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (

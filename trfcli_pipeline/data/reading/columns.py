@@ -1,11 +1,10 @@
 """Which columns of a table, or keys of records, have the text and the labels."""
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
-from typing import Any
 
 from trfcli_pipeline.data.column_names import (
     LABEL_NAMES,
@@ -18,7 +17,16 @@ from trfcli_pipeline.data.column_names import (
     title_and_body,
 )
 from trfcli_pipeline.data.formats.rows import LABEL_KEYS, RawFile, quoted, shortened
-from trfcli_pipeline.data.reading.label_values import guess_separator
+from trfcli_pipeline.data.reading.column_values import (
+    Row,
+    is_binary,
+    is_marked,
+    is_numeric,
+    is_text,
+    may_be_label,
+    mean_length,
+    values_of,
+)
 from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.errors import DataError
 
@@ -26,17 +34,11 @@ PAIR_MARK = "|||"
 PAIR_SEPARATOR = f" {PAIR_MARK} "
 # A column is the text if its values are at least so many times as long as those of the others.
 _LONGER = 2
-# In a column of labels, each one occurs so often on average, at least.
-_TIMES = 2
 _SUFFIXES = ("_label", "_class", "_category", "_sentiment", "_intent", "_topic")
 # So many columns of 0 and 1 side by side are labels, even if other columns could be the label.
 _MANY = 5
 _BODY_SUFFIXES = ("_body", "_content", "_description", "_text")
-_BITS = (0, 1, "0", "1", "0.0", "1.0")
-_LONGEST_LABEL = 60
 _EXAMPLE = 24
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +101,11 @@ def choose_columns(rows: Sequence[Row], file: RawFile) -> Columns | None:
                 f"{file.name}: {quoted(same.pop())} can't be both the text and the label",
                 hint="Name the column with the text as well: --text-column",
             )
-        one_hot = len(labels) > 1 and all(_is_binary(name, rows) for name in labels)
+        one_hot = len(labels) > 1 and all(is_marked(name, rows) for name in labels)
     elif exact := [key for key in LABEL_KEYS if key in others]:
         labels = tuple(exact)
         companion = first_of(LABEL_NAMES, others)
-        if exact == ["label"] and companion is not None and _is_numeric("label", rows):
+        if exact == ["label"] and companion is not None and is_numeric("label", rows):
             labels = (companion,)
             remarks.append(f"the names of labels are in {quoted(companion)} (--label-column)")
     else:
@@ -143,7 +145,7 @@ def unclear(
         examples.append(f"{quoted(name)} ({example})")
     more = f" and {len(names) - 12} more" if len(names) > 12 else ""
     option = f"--{wanted}-column"
-    by_length = sorted(names, key=partial(_mean_length, rows=rows))
+    by_length = sorted(names, key=partial(mean_length, rows=rows))
     name = next(iter(candidates), by_length[0 if wanted == "label" else -1])
     return DataError(
         f"{file.name}: which column has the {wanted}{'s' if wanted == 'label' else ''}? "
@@ -180,7 +182,7 @@ def _named(
 def _guess_text(
     names: Sequence[str], rows: Sequence[Row], file: RawFile
 ) -> tuple[tuple[str, ...], str] | None:
-    strings = [name for name in names if _is_text(name, rows)]
+    strings = [name for name in names if is_text(name, rows)]
     pair = pair_of(strings)
     if pair is not None:
         return pair, PAIR_SEPARATOR
@@ -193,7 +195,7 @@ def _guess_text(
             name
             for name in strings
             if normalized(name).endswith(_BODY_SUFFIXES)
-            and _mean_length(name, rows) > _mean_length(known, rows)
+            and mean_length(name, rows) > mean_length(known, rows)
         ]
         if len(bodies) == 1:
             return (known, bodies[0]), "\n\n"
@@ -202,7 +204,7 @@ def _guess_text(
     ending = [name for name in strings if normalized(name).endswith("_text")]
     if len(ending) == 1:
         return (ending[0],), ""
-    lengths = sorted(((_mean_length(name, rows), name) for name in strings), reverse=True)
+    lengths = sorted(((mean_length(name, rows), name) for name in strings), reverse=True)
     if not lengths:
         return None
     (longest, name), *others = lengths
@@ -220,7 +222,7 @@ def _guess_labels(
     exact = [name for name in names if normalized(name) in LABELS]
     others = [name for name in names if name not in exact]
     ending = [name for name in others if normalized(name).endswith(_SUFFIXES)]
-    known = [name for name in [*exact, *ending] if _may_be_label(name, rows)] or exact
+    known = [name for name in [*exact, *ending] if may_be_label(name, rows)] or exact
     if len(known) > 1:
         # The one that only names the classes of another.
         companion = first_of(LABEL_NAMES, known)
@@ -230,14 +232,15 @@ def _guess_labels(
         return (known[0],), False
     if len(known) > 1:
         raise unclear(file, rows, "label", known)
-    candidates = [name for name in names if _may_be_label(name, rows)]
-    binary = [name for name in names if _is_binary(name, rows)]
+    candidates = [name for name in names if may_be_label(name, rows)]
+    binary = [name for name in names if is_binary(name, rows)]
+    binary = binary or [name for name in names if is_marked(name, rows)]
     if _are_one_hot(binary, names, candidates):
         return tuple(binary), True
     if len(candidates) == 1:
         return (candidates[0],), False
     if candidates or file.columns is not None:
-        constant = [name for name in names if len(set(map(str, _values(name, rows)))) == 1]
+        constant = [name for name in names if len(set(map(str, values_of(name, rows)))) == 1]
         raise unclear(file, rows, "label", candidates or constant)
     return (), False
 
@@ -249,53 +252,6 @@ def _are_one_hot(binary: Sequence[str], names: Sequence[str], candidates: Sequen
     n = len(binary)
     are_together = n >= _MANY and list(binary) in (list(names[:n]), list(names[-n:]))
     return are_together or set(candidates) <= set(binary)
-
-
-def _values(name: str, rows: Sequence[Row]) -> list[Any]:
-    found = [row[name] for row in rows if row.get(name) is not None]
-    return [value for value in found if not isinstance(value, str) or value.strip()]
-
-
-def _is_text(name: str, rows: Sequence[Row]) -> bool:
-    values = _values(name, rows)
-    return bool(values) and sum(isinstance(value, str) for value in values) > len(values) / 2
-
-
-def _mean_length(name: str, rows: Sequence[Row]) -> float:
-    values = [value for value in _values(name, rows) if isinstance(value, str)]
-    return sum(map(len, values)) / len(values) if values else 0.0
-
-
-def _is_binary(name: str, rows: Sequence[Row]) -> bool:
-    values = _values(name, rows)
-    return bool(values) and all(
-        isinstance(value, bool) or (isinstance(value, int | float | str) and value in _BITS)
-        for value in values
-    )
-
-
-def _is_numeric(name: str, rows: Sequence[Row]) -> bool:
-    values = _values(name, rows)
-    return bool(values) and all(
-        isinstance(value, int | float) or (isinstance(value, str) and value.strip().isdigit())
-        for value in values
-    )
-
-
-def _may_be_label(name: str, rows: Sequence[Row]) -> bool:
-    """Whether the values of a column are few, short, and occur more than once."""
-    values = _values(name, rows)
-    if not values or any(isinstance(value, dict) for value in values):
-        return False
-    texts = [str(value).strip() for value in values]
-    separator = guess_separator(texts)
-    if separator:
-        texts = [part.strip() for text in texts for part in text.split(separator)]
-    different = set(texts)
-    return (
-        1 < len(different) <= max(2, len(texts) / _TIMES)
-        and max(map(len, different)) <= _LONGEST_LABEL
-    )
 
 
 def _listed(names: Sequence[str], separator: str) -> str:

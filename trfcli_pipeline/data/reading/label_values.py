@@ -271,6 +271,11 @@ def guess_separator(values: Sequence[str]) -> str:
         combined = [cell for cell in cells if len(cell) > 1]
         if not combined or any(len(part) > _LONGEST_PART for cell in combined for part in cell):
             continue
+        # The comma may be a part of names, if none of them occurs alone.
+        parts = set().union(*combined)
+        are_names = separator == "," and all(", " in each for each in different if "," in each)
+        if are_names and not any(len(cell) == 1 and cell <= parts for cell in cells):
+            continue
         times = Counter(part for cell in cells for part in cell)
         recurring = sum(any(times[part] > 1 for part in cell) for cell in combined)
         if recurring >= _RECURRING * len(combined):

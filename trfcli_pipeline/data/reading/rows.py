@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from trfcli_pipeline.data.formats.rows import LABEL_KEYS, BadRowError, RawFile, quoted
-from trfcli_pipeline.data.reading.cell_values import is_missing, kind_of
+from trfcli_pipeline.data.reading.cell_values import is_missing, is_yes, kind_of
 from trfcli_pipeline.data.reading.columns import Columns
 from trfcli_pipeline.data.reading.label_values import LabelValues
 from trfcli_pipeline.data.records import Record
@@ -28,7 +28,6 @@ _LABEL_WORDS = {
     "tags": "labels",
 }
 _MOST_SEEN = 10_000
-_TRUE = (1, "1", "1.0", "true", "True", "TRUE")
 
 
 class RowReader:
@@ -49,7 +48,14 @@ class RowReader:
         self._are_lists: set[str] = set()
         # What the cells of a single column mean: most occur often.
         self._seen: dict[str, tuple[dict[str, float], bool]] = {}
-        if not file.labeled or columns.one_hot:
+        self._crosses: set[str] = set()
+        if not file.labeled:
+            return
+        if columns.one_hot:
+            for column in columns.labels:
+                cells = {row.get(column) for row in sample if not is_missing(row.get(column))}
+                if not any(map(_is_no, cells)):
+                    self._crosses.add(column)
             return
         for column in columns.labels:
             values = [row[column] for row in sample if column in row]
@@ -111,9 +117,10 @@ class RowReader:
         columns = self.columns.labels
         if self.columns.one_hot:
             cells = {column: row[column] for column in columns if not is_missing(row.get(column))}
-            return {column: float(cell in _TRUE) for column, cell in cells.items()}, len(
-                cells
-            ) < len(columns)
+            cats = {column: float(is_yes(cell) or False) for column, cell in cells.items()}
+            # A blank cell is a no in a column of crosses.
+            cats |= {column: 0.0 for column in self._crosses if column not in cells}
+            return cats, len(cats) < len(columns)
         given = {
             column: row[column]
             for column in columns
@@ -197,6 +204,10 @@ def as_fields(row: Any) -> dict[str, Any]:
     pair = '["text", {"cats": {...}}]'
     advice = f"A record is {SHAPE} or {pair}"
     raise BadRowError(f"the record is {kind_of(row)}, not an object or pair", advice=advice)
+
+
+def _is_no(cell: Any) -> bool:
+    return is_yes(cell) is False
 
 
 def _is_scores(value: Any) -> bool:
