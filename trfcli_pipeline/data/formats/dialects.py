@@ -48,8 +48,13 @@ class Dialect:
             case "none":
                 return csv.reader(lines, delimiter=self.delimiter, quoting=csv.QUOTE_NONE)
             case "backslash":
-                options = {"doublequote": False, "escapechar": "\\"}
-                return csv.reader(lines, delimiter=self.delimiter, strict=strict, **options)
+                return csv.reader(
+                    lines,
+                    delimiter=self.delimiter,
+                    doublequote=False,
+                    escapechar="\\",
+                    strict=strict,
+                )
         return csv.reader(lines, delimiter=self.delimiter, strict=strict)
 
 
