@@ -96,7 +96,7 @@ COPIES = st.sampled_from([to_disk, to_bytes, to_pickle, copy.deepcopy])
 
 
 # Examples of `test_any_order_of_operations`, and operations in each.
-EXAMPLES, STEPS = 10, 8
+EXAMPLES, STEPS = 7, 8
 
 
 def examples(docs: list[Doc]) -> list[Example]:

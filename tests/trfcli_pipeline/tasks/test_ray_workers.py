@@ -49,7 +49,7 @@ class ChosenDevice:
 
 
 def _choose() -> ChosenDevice:
-    return ChosenDevice(devices.chosen_device("none"))
+    return ChosenDevice(devices.chosen_device("auto"))
 
 
 def run(function: Callable[[int], Any], number: int | None = 2, device: str = "cpu") -> list[Any]:

@@ -10,6 +10,7 @@ from typing import IO
 from trfcli_pipeline.data.formats import FORMATS, is_data_name
 from trfcli_pipeline.errors import DataError, one_line
 
+_TIMEOUT = 10.0  # seconds
 _ADDRESS = re.compile(
     r"hf://(?:datasets/)?(?!datasets/)(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[^/#]+))?(?:/(?P<path>.+))?"
 )
@@ -52,7 +53,8 @@ def _ask(address: str, repo: str, revision: str | None) -> list[str]:
     from huggingface_hub import errors as hub
 
     try:
-        return HfApi().list_repo_files(repo, repo_type="dataset", revision=revision)
+        # Other requests are repeated for half a minute if the hub can't be reached.
+        info = HfApi().dataset_info(repo, revision=revision, timeout=_TIMEOUT)
     except hub.HFValidationError as error:
         raise DataError(f"{address}: not a valid name on the hub", hint=None) from error
     except hub.GatedRepoError as error:
@@ -69,6 +71,7 @@ def _ask(address: str, repo: str, revision: str | None) -> list[str]:
         ) from error
     except Exception as error:  # without a connection, whatever the HTTP library raises
         raise _unavailable(address, error) from error
+    return [file.rfilename for file in info.siblings or []]
 
 
 def _download(
