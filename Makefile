@@ -50,7 +50,7 @@ demo: $(VENV)/installed
 	  print(nlp("You have WON a prize! Call 0800 123 456 now to claim it.").cats)'
 
 test: $(VENV)/installed
-	pytest --numprocesses auto
+	pytest --numprocesses auto --dist worksteal
 
 LOWEST := .venv-lowest
 $(LOWEST)/installed: pyproject.toml constraints.txt .ci/lowest.py
@@ -64,7 +64,7 @@ $(LOWEST)/installed: pyproject.toml constraints.txt .ci/lowest.py
 
 # Old versions use features that newer versions of other packages deprecate.
 test-lowest: $(LOWEST)/installed
-	$(LOWEST)/bin/python -m pytest --numprocesses auto -W ignore::DeprecationWarning
+	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist worksteal -W ignore::DeprecationWarning
 
 lint: $(VENV)/installed
 	ruff format --check

@@ -49,13 +49,12 @@ def data(tmp_path: Path) -> str:
     return str(tmp_path / "texts.jsonl")
 
 
-def test_pipelines_take_turns_in_new_processes(model: str, data: str) -> None:
-    found = list(benchmark([model, model], data, rounds=1, batch_size=2))
-    assert [each.n_words for each in found] == [N_WORDS, N_WORDS]
-    for each in found:
-        assert each.start_seconds is not None
-        # Python and the modules come first.
-        assert each.start_seconds > each.load_seconds + 0.1
+def test_pipelines_are_measured_in_new_processes(model: str, data: str) -> None:
+    [found] = benchmark([model], data, rounds=1, batch_size=2)
+    assert found.n_words == N_WORDS
+    assert found.start_seconds is not None
+    # Python and the modules come first.
+    assert found.start_seconds > found.load_seconds + 0.1
 
 
 def test_each_round_measures_every_pipeline(

@@ -61,7 +61,7 @@ words = st.text(st.sampled_from("aeloŵ😀.'\u0301[SEP]"), min_size=1, max_size
 spaced = st.lists(words, min_size=1, max_size=20).map(" ".join)
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(text=spaced, room=st.integers(1, 12))
 @example(text="apple " * 20, room=1)
 @example(text="😀😀 😀", room=1)
