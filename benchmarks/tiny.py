@@ -16,6 +16,7 @@ from trfcli_pipeline.tasks import (  # noqa: F401 - so that the forks needn't im
 )
 from trfcli_pipeline.training import train  # noqa: F401
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from conftest import save_tiny_bert

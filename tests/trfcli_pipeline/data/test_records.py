@@ -54,7 +54,9 @@ def is_plain_cell(text: str) -> bool:
 @settings(max_examples=40)
 @given(data=st.data())
 def test_tables_round_trip(scratch: Path, suffix: str, delimiter: str, data: st.DataObject) -> None:
-    table_names = names.map(str.strip).filter(is_plain_cell)
+    # Names that can't be taken for numbers, truth values, missing ones or lists.
+    plain_names = names.map(str.strip).filter(is_plain_cell).map("L".__add__)
+    table_names = plain_names.filter(set("|;#,").isdisjoint)
     cells = texts.filter(is_plain_cell)
     rows = data.draw(st.lists(st.tuples(cells, table_names), min_size=1))
     path = put(scratch / f"one{suffix}", as_table([("text", "label"), *rows], delimiter))
