@@ -77,9 +77,7 @@ class ReadsData(TyperCommand):
     def invoke(self, ctx: "Context") -> Any:
         if reads_data(self.callback):
             given = {name: ctx.params.pop(name, None) for name in _names()}
-            for name in ("text_column", "label_column"):
-                given[name] = tuple(given[name] or ())
-            options = ReadingOptions(**given)
+            options = ReadingOptions.of(given)
             for name, value in ctx.params.items():
                 if isinstance(value, DataSet):
                     ctx.params[name] = replace(value, options=options)

@@ -67,6 +67,12 @@ def first_of(known: Iterable[str], names: Iterable[str]) -> str | None:
     return next((by_normal[each] for each in known if each in by_normal), None)
 
 
+def names_both(cells: Iterable[str]) -> bool:
+    """Whether cells are the header of a table: they name a column of texts and one of labels."""
+    cells = list(cells)
+    return first_of(TEXTS, cells) is not None and first_of(LABELS, cells) is not None
+
+
 def title_and_body(names: Iterable[str]) -> tuple[str, str] | None:
     """The title and the body of a text, if names has both."""
     names = list(names)

@@ -1,6 +1,5 @@
 """What a user calls a data set: files, and what they say about the layout of them."""
 
-import codecs
 import glob
 import os
 from collections.abc import Iterable, Mapping
@@ -56,18 +55,14 @@ class ReadingOptions:
                 )
         if self.encoding is not None:
             try:
-                is_text = codecs.lookup(self.encoding)._is_text_encoding
-            except (LookupError, ValueError):
-                is_text = False
-            if not is_text:
+                "".encode(self.encoding)
+            except (LookupError, ValueError) as error:
                 raise ArgumentError(
                     f"--encoding: Python knows no text encoding {self.encoding!a}",
                     hint="Such as utf-8, utf-16, cp1252 or latin-1",
-                )
+                ) from error
         if self.quoting is not None and self.quoting not in QUOTINGS:
-            raise ArgumentError(
-                f"--quoting: {self.quoting!a} isn't one of {', '.join(QUOTINGS)}", hint=None
-            )
+            raise ArgumentError(f"--quoting: {self.quoting!a} isn't one of {', '.join(QUOTINGS)}")
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PurePath
 
-from trfcli_pipeline.data.column_names import LABELS, TEXTS, first_of
+from trfcli_pipeline.data.column_names import names_both
 from trfcli_pipeline.data.dataset import DEFAULT_OPTIONS, STDIN, ReadingOptions
 from trfcli_pipeline.data.formats.csv_writer import CsvWriter
 from trfcli_pipeline.data.formats.dialects import guess_dialect
@@ -151,7 +151,7 @@ def _has_header(sample: bytes) -> bool:
     text = decoded(sample)
     delimiter = guess_dialect(text, "", DEFAULT_OPTIONS).delimiter
     cells = [cell.strip('" ') for cell in text.partition("\n")[0].split(delimiter or None)]
-    return first_of(TEXTS, cells) is not None and first_of(LABELS, cells) is not None
+    return names_both(cells)
 
 
 def _table_of(sample: bytes, options: ReadingOptions) -> Format | None:

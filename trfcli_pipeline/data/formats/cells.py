@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
-from trfcli_pipeline.data.column_names import LABELS, TEXTS, first_of, is_known, normalized
-from trfcli_pipeline.data.formats.rows import BadRowError, RawFile, Rows, quoted
+from trfcli_pipeline.data.column_names import is_known, names_both, normalized
+from trfcli_pipeline.data.formats.rows import QUOTE_FIELDS, BadRowError, RawFile, Rows, quoted
 from trfcli_pipeline.data.wording import plural
 
 Cells = Iterator[tuple[int, list[str] | BadRowError]]
@@ -24,7 +24,6 @@ _FOOTER = re.compile(
     r"(?:(?:grand|sub)[ -]?)?totals?\b|sum\b|count\b|average\b|\(?\d[\d,]* (?:rows?|records?)\b",
     re.IGNORECASE,
 )
-_TOO_MANY = 'Put fields with quotes or newlines in quotes, and double the quotes inside them ("")'
 
 
 def to_rows(cells: Cells, file: RawFile) -> Rows:
@@ -56,7 +55,7 @@ def to_rows(cells: Cells, file: RawFile) -> Rows:
             continue
         if len(row) > len(columns) and any(cell.strip() for cell in row[len(columns) :]):
             problem = f"{len(row)} fields, but the header names {plural(len(columns), 'column')}"
-            yield place, BadRowError(problem, advice=_TOO_MANY)
+            yield place, BadRowError(problem, advice=QUOTE_FIELDS)
         else:
             yield place, dict(zip(columns, row, strict=False))
 
@@ -96,8 +95,8 @@ def _rows_above(rows: Sequence[tuple[int, list[str] | BadRowError]], file: RawFi
             number = 0
     if filled and not any(map(is_known, filled[0])):
         number = _narrow_rows(rows, filled) or number
-    if filled and not _names_both(filled[0]):
-        named = [at for at, cells in enumerate(filled[:_HEADER_ROWS]) if _names_both(cells)]
+    if filled and not names_both(filled[0]):
+        named = [at for at, cells in enumerate(filled[:_HEADER_ROWS]) if names_both(cells)]
         number = named[0] if named else number
     if len(filled) < number + 2:
         return 0
@@ -121,11 +120,6 @@ def _narrow_rows(
 
 def _is_comment(cells: Sequence[str]) -> bool:
     return bool(cells) and cells[0].startswith("#")
-
-
-def _names_both(cells: Sequence[str]) -> bool:
-    """Whether a row names a column of texts and one of labels."""
-    return first_of(TEXTS, cells) is not None and first_of(LABELS, cells) is not None
 
 
 def _without_headers(rows: Cells, header: list[str] | None, file: RawFile) -> Cells:

@@ -27,7 +27,7 @@ class Dialect:
 
     Attributes:
         delimiter: What separates cells.
-        quoting: One of `options.QUOTINGS`.
+        quoting: One of `dataset.QUOTINGS`.
         n_skipped: Number of lines before the table: 1 for Excel's line "sep=;".
         remarks: What was guessed, as sentences.
     """

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import IO, Any
 
 from trfcli_pipeline.data.dataset import DEFAULT_OPTIONS, ReadingOptions
@@ -14,6 +15,9 @@ from trfcli_pipeline.errors import DataError
 LABEL_KEYS = ("cats", "label", "labels")
 
 COPY_AGAIN = "Copy or download the file again"
+QUOTE_FIELDS = (
+    'Put fields with quotes or newlines in quotes, and double the quotes inside them ("")'
+)
 _SAVE_AS_UTF8 = "Save the file as UTF-8, or name its encoding: --encoding cp1252"
 _LONGEST_QUOTE = 40
 # Bytes, uncompressed. A longer line isn't a record. A larger file would take several times its size
@@ -57,6 +61,8 @@ class RawFile:
         columns: The columns of a table, in order; None if rows have keys of their own. A reader
             sets it before the first row.
         label_names: Names of the classes of integer columns, if the file says them.
+        directory: The directory that it is in; None if it isn't on disk itself.
+        is_stdin: Whether it is stdin, of which more may come only after an answer.
     """
 
     name: str
@@ -70,6 +76,8 @@ class RawFile:
     place: str = "line"
     columns: list[str] | None = None
     label_names: dict[str, list[str]] = field(default_factory=dict)
+    directory: Path | None = None
+    is_stdin: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from trfcli_pipeline.data.formats.dialects import Dialect, guess_dialect, swallo
 from trfcli_pipeline.data.formats.formulas import plain_text
 from trfcli_pipeline.data.formats.rows import (
     LONGEST_LINE,
+    QUOTE_FIELDS,
     BadRowError,
     Format,
     RawFile,
@@ -18,8 +19,6 @@ from trfcli_pipeline.data.formats.rows import (
 from trfcli_pipeline.data.formats.streams import SAMPLE
 from trfcli_pipeline.data.surrogates import SURROGATE
 from trfcli_pipeline.data.wording import plural
-
-_CSV_QUOTES = 'Put fields with quotes or newlines in quotes, and double the quotes inside them ("")'
 
 
 def _read_table(file: RawFile, delimiter: str) -> Rows:
@@ -73,8 +72,8 @@ def _cells(file: RawFile, dialect: Dialect) -> Cells:
 
 def _bad_csv(error: csv.Error) -> BadRowError:
     if "unexpected end" in str(error):
-        return BadRowError("the quoted field that starts here is never closed", advice=_CSV_QUOTES)
-    return BadRowError(f"not valid CSV ({str(error).partition(' - ')[0]})", advice=_CSV_QUOTES)
+        return BadRowError("the quoted field that starts here is never closed", advice=QUOTE_FIELDS)
+    return BadRowError(f"not valid CSV ({str(error).partition(' - ')[0]})", advice=QUOTE_FIELDS)
 
 
 CSV = Format(partial(_read_table, delimiter=","))

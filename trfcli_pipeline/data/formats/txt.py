@@ -1,6 +1,6 @@
 """Read .txt files: one text per line, unless they are tables or have the labels of fastText."""
 
-from trfcli_pipeline.data.column_names import LABELS, TEXTS, first_of
+from trfcli_pipeline.data.column_names import names_both
 from trfcli_pipeline.data.formats.dialects import guess_dialect
 from trfcli_pipeline.data.formats.rows import (
     BadRowError,
@@ -39,7 +39,7 @@ def _is_table(sample: str, delimiter: str, *, labeled: bool) -> bool:
     if not lines:
         return False
     cells = [cell.strip(' "') for cell in lines[0].split(delimiter)]
-    if first_of(TEXTS, cells) is not None and first_of(LABELS, cells) is not None:
+    if names_both(cells):
         return True
     widths = {line.count(delimiter) for line in lines[:_ROWS]}
     # Lines of texts would have no labels.

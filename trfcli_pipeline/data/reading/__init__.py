@@ -8,6 +8,7 @@ changes it.
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from itertools import chain, pairwise
 from pathlib import PurePath
 from typing import Any
@@ -21,6 +22,7 @@ from trfcli_pipeline.data.formats.rows import (
     Format,
     RawFile,
     Rows,
+    bad_utf8,
     read_whole,
 )
 from trfcli_pipeline.data.reading.columns import PAIR_SEPARATOR, Columns, choose_columns, unclear
@@ -160,8 +162,8 @@ class Reading(Iterable[Record]):
         try:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            reason = f"not valid UTF-8 (0x{data[error.start]:02x})"
-            return BadRecord(1, reason, "--encoding", file=part.name, unit="")
+            bad = bad_utf8(data[error.start])
+            return BadRecord(1, bad.reason, bad.advice, file=part.name, unit="")
         if self.labeled:
             return Record(text, {label: 1.0}, 1, file=part.name, unit="")
         row = {"text": text, "label": label, "file": part.name}
@@ -208,7 +210,7 @@ def _take_sample(rows: Iterator[Fields], file: RawFile) -> list[Fields]:
         if not isinstance(row, BadRowError):
             characters += sum(len(each) for each in row.values() if isinstance(each, str))
             # A program that writes to stdin may wait for an answer.
-            if file.name == "stdin" and not file.labeled and "text" in row:
+            if file.is_stdin and not file.labeled and "text" in row:
                 break
         if len(sample) == _SAMPLE_ROWS or characters >= _SAMPLE_CHARACTERS:
             break
@@ -277,17 +279,16 @@ def _joined(records: Iterable[Record | BadRecord]) -> Iterator[Record | BadRecor
     """Join the labels of consecutive records with the same text."""
     held: Record | None = None
     for record in records:
-        if isinstance(record, BadRecord):
-            yield record
-        elif held is not None and held.text == record.text:
-            cats = {**(held.cats or {}), **(record.cats or {})}
-            held = Record(
-                held.text, cats, held.line, partial=held.partial, file=held.file, unit=held.unit
-            )
-        else:
-            if held is not None:
-                yield held
+        if held is not None and isinstance(record, Record) and held.text == record.text:
+            held = replace(held, cats={**(held.cats or {}), **(record.cats or {})})
+            continue
+        if held is not None:
+            yield held
+            held = None
+        if isinstance(record, Record):
             held = record
+        else:
+            yield record
     if held is not None:
         yield held
 

@@ -86,7 +86,7 @@ def choose_columns(rows: Sequence[Row], file: RawFile) -> Columns | None:
         if found is None:
             return None
         text, joiner = found
-        pair = ', joined by "|||"' if joiner == PAIR_SEPARATOR else ""
+        pair = f', joined by "{PAIR_MARK}"' if joiner == PAIR_SEPARATOR else ""
         remarks.append(f"the text is in {_listed(text, ' and ')}{pair} (--text-column)")
     if not file.labeled:
         if remarks:

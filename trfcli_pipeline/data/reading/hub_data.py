@@ -56,7 +56,7 @@ def _ask(address: str, repo: str, revision: str | None) -> list[str]:
         # Other requests are repeated for half a minute if the hub can't be reached.
         info = HfApi().dataset_info(repo, revision=revision, timeout=_TIMEOUT)
     except hub.HFValidationError as error:
-        raise DataError(f"{address}: not a valid name on the hub", hint=None) from error
+        raise DataError(f"{address}: not a valid name on the hub") from error
     except hub.GatedRepoError as error:
         raise DataError(
             f"{address}: this data set is gated",

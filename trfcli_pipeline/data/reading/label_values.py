@@ -5,7 +5,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from trfcli_pipeline.data.formats.rows import BadRowError, RawFile, quoted, shortened
@@ -68,7 +67,7 @@ class LabelValues:
             self._inspect_lists(lists, file)
         strings = [value for value in values if isinstance(value, str)]
         if strings and len(strings) == len(values):
-            self._inspect_strings(strings, file, chosen=chosen)
+            self._inspect_strings(strings, file)
         scalars = [
             each for value in values for each in (value if isinstance(value, list) else [value])
         ]
@@ -189,7 +188,7 @@ class LabelValues:
         elif any(isinstance(each, list) for inner in lists for each in inner):
             file.remarks.guess(f"{self._key} has lists in lists, which are read as one list")
 
-    def _inspect_strings(self, values: Sequence[str], file: RawFile, *, chosen: bool) -> None:
+    def _inspect_strings(self, values: Sequence[str], file: RawFile) -> None:
         given = file.options.label_separator
         if given is not None:
             self.separator = given
@@ -251,8 +250,8 @@ class LabelValues:
         if self.column in file.label_names:
             return dict(enumerate(file.label_names[self.column]))
         for name in ("labels.json", "labels.txt"):
-            path = Path(file.name).parent / name
-            if path.is_file():
+            path = None if file.directory is None else file.directory / name
+            if path is not None and path.is_file():
                 file.remarks.guess(f"the names of labels are from {path}")
                 return read_class_names(path)
         return {}

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from pathlib import Path
 from typing import IO
 
 from trfcli_pipeline.data.dataset import ReadingOptions
@@ -13,7 +14,7 @@ from trfcli_pipeline.data.formats import FORMATS, format_of, suffix_of
 from trfcli_pipeline.data.formats.remarks import Remarks
 from trfcli_pipeline.data.formats.rows import COPY_AGAIN, Format, RawFile, quoted, read_whole
 from trfcli_pipeline.data.formats.streams import as_utf8, uncompressed, with_sample
-from trfcli_pipeline.data.reading.sources import STDIN_NAME, Part, unreadable
+from trfcli_pipeline.data.reading.sources import Part, unreadable
 from trfcli_pipeline.errors import DataError
 
 
@@ -35,7 +36,7 @@ def open_part(
     try:
         with part.open() as original:
             suffix = suffix_of(part.path)
-            if name == STDIN_NAME:
+            if part.is_stdin:
                 # What a program will write isn't known yet.
                 format, sample = FORMATS[suffix], b""
                 stream = as_utf8(original, sample, name, options.encoding, remarks)
@@ -66,6 +67,8 @@ def open_part(
                 suffix=suffix,
                 part=part.selected,
                 place=format.place,
+                directory=part.path.parent if isinstance(part.path, Path) else None,
+                is_stdin=part.is_stdin,
             )
             yield file, format
     except (gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError) as error:

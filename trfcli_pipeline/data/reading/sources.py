@@ -21,7 +21,6 @@ from trfcli_pipeline.data.reading.hub_data import hub_files
 from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.errors import DataError
 
-STDIN_NAME = "stdin"
 _TAR_SUFFIXES = (".tar", ".tgz", ".tbz2", ".txz")
 # The bit of a file's flags in an archive that says that it needs a password.
 _ENCRYPTED = 1
@@ -46,6 +45,7 @@ class Part:
         open: Opens it.
         selected: What of it to read, if it has several parts itself: a split, a sheet.
         label: The label of a file that is a text in the directory of a class.
+        is_stdin: Whether it is stdin, which can be read once, and may not be complete yet.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Part:
     open: Opener
     selected: str | None = None
     label: str | None = None
+    is_stdin: bool = False
 
 
 def find_parts(data: DataSet) -> Iterator[Part]:
@@ -63,7 +64,7 @@ def find_parts(data: DataSet) -> Iterator[Part]:
     """
     for source in data.sources:
         if source == STDIN:
-            yield Part(STDIN_NAME, PurePath("stdin.jsonl"), _open_stdin)
+            yield Part("stdin", PurePath("stdin.jsonl"), _open_stdin, is_stdin=True)
         elif source.startswith(HUB):
             address, _, selected = source.partition("#")
             for name, opener in _choose(source, hub_files(address), selected or None):
