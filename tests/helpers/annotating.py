@@ -24,7 +24,7 @@ def read(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(name).read_text(encoding="utf-8").splitlines()]
 
 
-def run(*args: str, **options: Any) -> list[AnnotationEvent]:
+def run(*args: Any, **options: Any) -> list[AnnotationEvent]:
     return list(annotate(*args, **options))
 
 

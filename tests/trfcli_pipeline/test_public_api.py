@@ -33,4 +33,4 @@ def test_attributes_are_registered_with_the_first_name_and_torch_is_imported_the
         "from spacy.tokens import Doc\n"
         "assert Doc.has_extension('trf_alignment')\n"
     )
-    subprocess.run([sys.executable, "-c", program], check=True)
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

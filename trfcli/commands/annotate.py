@@ -103,10 +103,10 @@ def annotate(
         "resume": resume,
         "force": force,
     }
-    folder, is_file = Path(str(source)), output == "-" or Path(output).suffix
+    is_file = output == "-" or Path(output).suffix
     events: Generator[FileStarted | task.AnnotationEvent, None, None] = (
-        annotate_folder(model, folder, Path(output), **options)
-        if folder.is_dir() and not is_file
+        annotate_folder(model, source, Path(output), **options)
+        if Path(str(source)).is_dir() and not is_file
         else task.annotate(model, source, output, **options)
     )
     n_skipped = 0

@@ -1,11 +1,12 @@
 """Annotate all data files of a folder."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trfcli_pipeline.data.formats import FORMATS, WRITERS
+from trfcli_pipeline.data.dataset import DataSource, as_dataset
+from trfcli_pipeline.data.formats import FORMATS, WRITERS, is_data_name, suffix_of
 from trfcli_pipeline.errors import DataError, OutputError
 from trfcli_pipeline.tasks.annotate import AnnotationEvent, annotate
 
@@ -28,7 +29,7 @@ class FileStarted:
 
 def annotate_folder(
     model: str,
-    source: Path,
+    source: DataSource,
     output: Path,
     *,
     resume: bool = False,
@@ -42,8 +43,8 @@ def annotate_folder(
 
     Args:
         model: Directory of a pipeline, or name of an installed one.
-        source: The folder. Names that start with "." or "_" and those of unknown formats are
-            passed over.
+        source: The folder, and the layout of its files. Names that start with "." or "_" and
+            those of unknown formats are passed over.
         output: The folder for the outputs.
         resume: Leave out files that have an output already, and continue with the one that was
             interrupted.
@@ -54,9 +55,11 @@ def annotate_folder(
         DataError: The folder has no data files.
         OutputError: An output exists, or the folders contain each other.
     """
-    if output.resolve().is_relative_to(source.resolve()):
+    data = as_dataset(source)
+    folder = Path(str(data))
+    if output.resolve().is_relative_to(folder.resolve()):
         raise OutputError(f"{output}: is inside the input, {source}", hint="Name another directory")
-    pairs = [(path, output / _output_name(path.relative_to(source))) for path in _files(source)]
+    pairs = [(path, output / _output_name(path.relative_to(folder))) for path in _files(folder)]
     if not pairs:
         raise DataError(f"{source}: has no data files", hint=f"Use {', '.join(FORMATS)}")
     done = [target for _, target in pairs if target.exists()]
@@ -70,7 +73,8 @@ def annotate_folder(
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         yield FileStarted(number, len(pairs), path, target)
-        yield from annotate(model, str(path), str(target), resume=resume, force=force, **options)
+        file = replace(data, sources=(str(path),))
+        yield from annotate(model, file, str(target), resume=resume, force=force, **options)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -78,15 +82,10 @@ def _files(folder: Path) -> list[Path]:
         path
         for path in folder.rglob("*")
         if path.is_file()
-        and _format(path) in FORMATS
+        and is_data_name(path)
         and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
     )
 
 
 def _output_name(path: Path) -> Path:
-    return path if _format(path) in WRITERS else path.with_name(f"{path.name}.jsonl")
-
-
-def _format(path: Path) -> str:
-    inner = path.with_suffix("") if path.suffix.lower() == ".gz" else path
-    return inner.suffix.lower()
+    return path if suffix_of(path) in WRITERS else path.with_name(f"{path.name}.jsonl")

@@ -27,7 +27,7 @@ def check_record(nlp: "Language", writer: Writer, record: Record) -> None:
     """
     bad = _bad_record(nlp, writer, record)
     if bad is not None:
-        raise DataError(f"{where(bad)}: {bad.reason}", hint=bad.advice)
+        raise _refused(bad)
 
 
 def check_records(nlp: "Language", writer: Writer, records: Records, *, skip: bool) -> Records:
@@ -43,10 +43,14 @@ def check_records(nlp: "Language", writer: Writer, records: Records, *, skip: bo
         DataError: A record can't be annotated.
     """
     for record in records:
-        if isinstance(record, Record) and not skip:
-            check_record(nlp, writer, record)
         bad = _bad_record(nlp, writer, record) if isinstance(record, Record) else None
+        if bad is not None and not skip:
+            raise _refused(bad)
         yield bad or record
+
+
+def _refused(bad: BadRecord) -> DataError:
+    return DataError(f"{where(bad)}: {bad.reason}", hint=bad.advice)
 
 
 def _bad_record(nlp: "Language", writer: Writer, record: Record) -> BadRecord | None:

@@ -10,8 +10,8 @@ from spacy.language import Language
 
 from trfcli_pipeline.data.dataset import DataSource, as_dataset
 from trfcli_pipeline.data.files import directory_bytes
-from trfcli_pipeline.data.reading import read_records
-from trfcli_pipeline.data.records import Record
+from trfcli_pipeline.data.reading import Reading, read_records
+from trfcli_pipeline.data.records import BadRecord, Record
 from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.evaluation.classifier import (
     TEXT_CLASSIFIERS,
@@ -164,9 +164,19 @@ def _read_labels(nlp: Language, path: DataSource) -> list[Record] | None:
         return None
     known = {*find_classifier(nlp).labels}
     try:
-        labeled = read_records(path, labeled=True)
+        found = list(Reading(path, labeled=True).everything())
     except DataError:
+        # No column has labels.
         return None
+    bad = [record for record in found if isinstance(record, BadRecord)]
+    if any(record.unlabeled for record in bad):
+        return None
+    # Labels that are wrong are an error, which this raises.
+    labeled = (
+        read_records(path, labeled=True)
+        if bad
+        else [record for record in found if isinstance(record, Record)]
+    )
     return labeled if all(record.labels <= known for record in labeled) else None
 
 

@@ -16,11 +16,7 @@ from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.checkpoints import Workspace
 from trfcli_pipeline.training.data import read_data
 from trfcli_pipeline.training.distributed import DistributedContext, own_device
-from trfcli_pipeline.training.events import (
-    SeedFinished,
-    SeedStarted,
-    TrainingEvent,
-)
+from trfcli_pipeline.training.events import SeedFinished, SeedStarted, TrainingEvent
 from trfcli_pipeline.training.output import claim_output, replace_pipeline
 from trfcli_pipeline.training.provenance import (
     check_identity,
@@ -32,9 +28,7 @@ from trfcli_pipeline.training.provenance import (
     record_seeds,
 )
 from trfcli_pipeline.training.seeds import SeedResults, config_with_seed
-from trfcli_pipeline.training.setup import (
-    describe_classifier,
-)
+from trfcli_pipeline.training.setup import describe_classifier
 from trfcli_pipeline.training.stored_arguments import check_settings, complete_arguments
 from trfcli_pipeline.training.trackers import check_tracker
 from trfcli_pipeline.training.tracking import track as track_events

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from annotating import RECORDS, run, write
 
+from trfcli_pipeline.data.dataset import DataSet, ReadingOptions
 from trfcli_pipeline.errors import DataError, OutputError
 from trfcli_pipeline.tasks.annotate_folder import FileStarted, annotate_folder
 
@@ -19,7 +20,7 @@ def shards(workspace: Path) -> None:
 
 
 def annotate(model: str, **options: Any) -> list[FileStarted]:
-    events = annotate_folder(model, Path("shards"), Path("out"), **options)
+    events = annotate_folder(model, "shards", Path("out"), **options)
     return [event for event in events if isinstance(event, FileStarted)]
 
 
@@ -37,7 +38,7 @@ def test_each_file_has_the_output_that_it_has_alone(model: str) -> None:
 
 
 def test_resuming_leaves_out_the_files_that_are_done(model: str) -> None:
-    events = annotate_folder(model, Path("shards"), Path("out"), batch_size=2)
+    events = annotate_folder(model, "shards", Path("out"), batch_size=2)
     for event in events:
         if isinstance(event, FileStarted) and event.number == 2:
             # Stop after the first batch.
@@ -54,7 +55,20 @@ def test_resuming_leaves_out_the_files_that_are_done(model: str) -> None:
 
 def test_folders_that_cant_be_used_are_errors(model: str) -> None:
     with pytest.raises(OutputError, match="is inside the input"):
-        list(annotate_folder(model, Path("shards"), Path("shards/out")))
+        list(annotate_folder(model, "shards", Path("shards/out")))
     Path("empty").mkdir()
     with pytest.raises(DataError, match="empty: has no data files"):
-        list(annotate_folder(model, Path("empty"), Path("out")))
+        list(annotate_folder(model, "empty", Path("out")))
+
+
+def test_reading_options_apply_to_each_file(model: str) -> None:
+    Path("columns").mkdir()
+    write("columns/a.jsonl", [{"title": "I hate it", "body": "I love it"}])
+    options = ReadingOptions(text_column=("body",))
+    list(annotate_folder(model, DataSet(("columns",), options), Path("out")))
+    run(model, DataSet(("columns/a.jsonl",), options), "alone.jsonl")
+    assert Path("out/a.jsonl").read_bytes() == Path("alone.jsonl").read_bytes()
+
+    options = ReadingOptions(text_column=("nosuch",))
+    with pytest.raises(DataError, match="nosuch"):
+        list(annotate_folder(model, DataSet(("columns",), options), Path("other")))
