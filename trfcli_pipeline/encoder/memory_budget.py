@@ -36,8 +36,8 @@ def fitting_pieces(shim: TransformersShim, length: int, *, is_train: bool) -> in
     # Without graphs, one layer reuses the memory of another.
     keeps_layers = is_train or shim.all_hidden_states or shim.all_attentions
     layers = shim.module.config.num_hidden_layers if keeps_layers else 1
-    free = _SUB_BATCH_SHARE * free_bytes(shim.device) / (1 if is_train else shim.n_streams)
-    return int(free / _bytes_per_piece(shim, layers, length))
+    free = shim.updating.free_bytes() if is_train else free_bytes(shim.device) / shim.n_streams
+    return int(_SUB_BATCH_SHARE * free / _bytes_per_piece(shim, layers, length))
 
 
 def _bytes_per_piece(shim: TransformersShim, layers: int, length: int) -> int:

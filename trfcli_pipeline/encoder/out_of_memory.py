@@ -1,12 +1,12 @@
 """Split work into smaller parts when the device runs out of memory."""
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Protocol, Self, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 
-from trfcli_pipeline.encoder.devices import empty_cache
+from trfcli_pipeline.encoder.devices import empty_cache, free_bytes
 from trfcli_pipeline.errors import PipelineError, is_out_of_memory
 
 
@@ -42,6 +42,26 @@ class MemoryGuard:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.max_size: float = math.inf
+        self._free_bytes: int | None = None
+
+    def free_bytes(self) -> int:
+        """The device's free memory when this was first called, in bytes.
+
+        Later changes are ignored, so that they don't change how a training run divides its batches.
+        """
+        if self._free_bytes is None:
+            self._free_bytes = free_bytes(self.device)
+        return self._free_bytes
+
+    def state_dict(self) -> dict[str, int | None]:
+        """What was found out about the memory, in values that JSON can hold."""
+        max_size = None if math.isinf(self.max_size) else int(self.max_size)
+        return {"max_size": max_size, "free_bytes": self._free_bytes}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Set what `state_dict` returned."""
+        self.max_size = math.inf if state["max_size"] is None else int(state["max_size"])
+        self._free_bytes = state["free_bytes"]
 
     def run(
         self,

@@ -113,8 +113,12 @@ class Trainer:
 
     def plain_state(self) -> dict[str, Any]:
         """The part of a checkpoint that JSON can hold. All processes have to call this together."""
-        random_states = self.context.gather(random_state(self.encoder.model.shim.device))
-        return {"progress": asdict(self.state), "random": random_states}
+        shim = self.encoder.model.shim
+        return {
+            "progress": asdict(self.state),
+            "random": self.context.gather(random_state(shim.device)),
+            "memory": self.context.gather(shim.updating.state_dict()),
+        }
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The part of a checkpoint that is tensors: weights and optimizer states.
@@ -144,6 +148,7 @@ class Trainer:
         with workspace.explain():
             self.state = TrainerState(**state["progress"])
             self._random_state = state["random"][self.context.rank]
+            self.encoder.model.shim.updating.load_state_dict(state["memory"][self.context.rank])
             for _ in range(self.state.step):
                 self.config.optimizer.step_schedules()
             restore_head(self.classifier.model, self.config.optimizer, tensors)

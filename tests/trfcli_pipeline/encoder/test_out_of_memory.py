@@ -1,3 +1,4 @@
+import json
 from dataclasses import dataclass
 
 import pytest
@@ -112,3 +113,20 @@ def test_other_errors_are_raised(guard: MemoryGuard) -> None:
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         list(guard.run(work, Rows([0, 1])))
     assert guard.max_size == float("inf")
+
+
+def test_what_is_known_about_the_memory_survives_json(
+    guard: MemoryGuard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restored = MemoryGuard(torch.device("cpu"))
+    restored.load_state_dict(json.loads(json.dumps(guard.state_dict())))
+    assert restored.max_size == float("inf")
+    list(guard.run(Device(50).work, Rows(list(range(8)))))
+    free = [1000, 2000]
+    monkeypatch.setattr(
+        "trfcli_pipeline.encoder.out_of_memory.free_bytes", lambda device: free.pop(0)
+    )
+    assert guard.free_bytes() == guard.free_bytes() == 1000
+    restored.load_state_dict(json.loads(json.dumps(guard.state_dict())))
+    assert restored.max_size == guard.max_size == 40
+    assert restored.free_bytes() == 1000

@@ -6,6 +6,7 @@ import torch
 from wrapped import LENGTHS, SIZES, load, make_input, simulate_memory, split
 
 from trfcli_pipeline.encoder.model import TransformersWrapper
+from trfcli_pipeline.encoder.out_of_memory import MemoryGuard
 from trfcli_pipeline.encoder.shim import TransformersShim
 from trfcli_pipeline.encoder.sub_batches import sub_batch_size
 
@@ -34,8 +35,10 @@ def simulate_device(
     wrapper: TransformersWrapper, monkeypatch: pytest.MonkeyPatch, kind: str, free: int
 ) -> None:
     """Pretend that the encoder is on such a device, with this many free bytes."""
-    monkeypatch.setattr("trfcli_pipeline.encoder.memory_budget.free_bytes", lambda device: free)
+    for module in ("memory_budget", "out_of_memory"):
+        monkeypatch.setattr(f"trfcli_pipeline.encoder.{module}.free_bytes", lambda device: free)
     wrapper.shim.device = torch.device(kind)
+    wrapper.shim.updating = MemoryGuard(wrapper.shim.device)
 
 
 def automatic_size(wrapper: TransformersWrapper, *, is_train: bool) -> int:

@@ -15,6 +15,7 @@ from directories import snapshot
 from trainings import QUICK, finish, hidden, rows, start, write
 
 from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.tasks.init_model import init_model
 from trfcli_pipeline.training.events import Checkpointed, Finished, Planned, Stepped
 from trfcli_pipeline.training.train import train_textcat
 
@@ -55,6 +56,31 @@ def test_resumed_training_gives_the_same_model_as_uninterrupted_training(
     for meta in (one, other):
         del meta["trf"]["training"]["request"]
     assert one == other
+
+
+def test_resumed_training_divides_batches_as_before_whatever_memory_is_free(
+    tiny_bert: Path, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise, other units would be dropped, and sums rounded differently."""
+    untrained = tmp_path / "untrained"
+    init_model(str(tiny_bert), untrained, lang="xx", words_per_batch="auto")
+    weights = {}
+    for name, free in {"little": (10**5,), "much": (10**12,), "more": (10**5, 10**12)}.items():
+        model = tmp_path / name / "model"
+        shutil.copytree(untrained, model)
+        for index, each in enumerate(free):
+            set_free_bytes(monkeypatch, each)
+            events = train_textcat(str(model), data, arguments=LONG, resume=index > 0)
+            for event in events:
+                if isinstance(event, Stepped) and event.step == 7 and each != free[-1]:
+                    break
+            events.close()
+        weights[name] = snapshot(model / "trf_tok2vec")
+    assert weights["more"] == weights["little"] != weights["much"]
+
+
+def set_free_bytes(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    monkeypatch.setattr("trfcli_pipeline.encoder.out_of_memory.free_bytes", lambda device: free)
 
 
 KILLED = """
