@@ -82,21 +82,22 @@ def copy_weights(
 
 
 def linear_probe_weights(
-    features: Matrix, loss: Loss, n_classes: int
+    features: Matrix, loss: Loss, n_classes: int, *, penalty: float = 1.0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Fit a linear classifier to the features of a frozen encoder (a linear probe).
 
     Fine-tuning from there changes the encoder less and generalizes better from few texts (Kumar et
     al. 2022, "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution").
 
-    The loss is penalized by half the squared norm of the weights, for features scaled to a mean
-    norm of 1 so that the penalty means the same for every encoder. With a cross-entropy this is
-    scikit-learn's LogisticRegression with C = 1.
+    The loss is penalized by `penalty` times half the squared norm of the weights, for features
+    scaled to a mean norm of 1, so that the penalty means the same for every encoder. With a
+    cross-entropy this is scikit-learn's LogisticRegression with C = 1 / penalty.
 
     Args:
         features: *Shape:* (texts, width)
         loss: The loss of logits.
         n_classes: Number of classes.
+        penalty: Factor of the penalty.
 
     Returns:
         Weights and bias. *Shapes:* (classes, width) and (classes,)
@@ -112,8 +113,10 @@ def linear_probe_weights(
     def objective(flat: Matrix) -> tuple[float, Matrix]:
         weights, bias = flat[:-n_classes].reshape(shape), flat[-n_classes:]
         value, d_logits = loss(scaled @ weights.T + bias)
-        gradient = np.concatenate([(d_logits.T @ scaled + weights).ravel(), d_logits.sum(axis=0)])
-        return value + 0.5 * float((weights**2).sum()), gradient
+        gradient = np.concatenate(
+            [(d_logits.T @ scaled + penalty * weights).ravel(), d_logits.sum(axis=0)]
+        )
+        return value + 0.5 * penalty * float((weights**2).sum()), gradient
 
     start = np.zeros(shape[0] * shape[1] + n_classes)
     options = {"maxiter": _MAX_ITERATIONS}

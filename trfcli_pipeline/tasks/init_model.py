@@ -1,13 +1,11 @@
 """Create a spaCy pipeline from a pretrained encoder."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trfcli_pipeline.data.outputs.directories import open_directory
-from trfcli_pipeline.errors import PipelineError, one_line
-from trfcli_pipeline.huggingface import sources
-from trfcli_pipeline.pipeline.loading import check_name, describe_encoder
+from trfcli_pipeline.pipeline.creating import create_pipeline
+from trfcli_pipeline.pipeline.loading import check_name
 from trfcli_pipeline.pipeline.saved import PIPELINE
 from trfcli_pipeline.progress import phase
 
@@ -54,58 +52,10 @@ def init_model(
         check_name(name)
     with open_directory(output, PIPELINE, force=force, models=[encoder]) as claim:
         with phase(f"Loading {encoder}"):
-            nlp, facts = _create(
+            nlp, facts = create_pipeline(
                 encoder, lang=lang, name=name, words_per_batch=words_per_batch, revision=revision
             )
         claim.check_room(_BYTES * facts["parameters"])
         with phase(f"Saving {output}"), claim.staged() as staging:
             nlp.to_disk(staging)
     return nlp, facts
-
-
-def _create(
-    encoder: str,
-    *,
-    lang: str,
-    name: str | None,
-    words_per_batch: int | str | None,
-    revision: str | None,
-) -> tuple["TransformersLanguage", dict[str, Any]]:
-    source = sources.locate(encoder, revision=revision)
-    # spaCy and torch take seconds to import, so errors about names and files come before.
-    from trfcli_pipeline.pipeline.language import TransformersLanguage
-    from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
-    from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
-
-    try:
-        nlp = TransformersLanguage(meta={"lang": lang})
-    except ImportError as error:
-        raise PipelineError(
-            f"{lang}: spaCy can't create this language's tokenizer: {one_line(error)}",
-            hint="Use a code such as en, de or xx (any language), and install the packages that "
-            "its tokenizer needs: https://spacy.io/usage/models#languages",
-        ) from error
-    path = str(source.path)
-    settings = {} if words_per_batch is None else {"words_per_batch": words_per_batch}
-    nlp.add_pipe("sentencizer")
-    wordpiecer = TransformersWordPiecer.from_pretrained(nlp.vocab, path)
-    tok2vec = TransformersTok2Vec.from_pretrained(nlp.vocab, path, **settings)
-    for component in (wordpiecer, tok2vec):
-        # Save the given name: the resolved path exists only on this machine.
-        component.trf_name = encoder
-        nlp.add_pipe(component)
-    # Packages add the language code as a prefix themselves.
-    nlp.meta["name"] = (name or default_name(source.title)).removeprefix(f"{lang}_")
-    facts = {
-        "name": source.title,
-        "source": source.origin,
-        "revision": source.revision,
-        **describe_encoder(tok2vec),
-    }
-    nlp.meta["trf"] = {"encoder": facts}
-    return nlp, facts
-
-
-def default_name(encoder: str) -> str:
-    """Derive a pipeline's name from its encoder's: "bert-base-uncased" -> trf_bertbaseuncased"""
-    return "trf_" + (re.sub(r"[^a-z0-9]", "", encoder.lower()) or "encoder")

@@ -10,6 +10,7 @@ from spacy.util import minibatch
 
 from trfcli_pipeline.data.batching import ExampleSize, make_examples
 from trfcli_pipeline.data.records import Record
+from trfcli_pipeline.pipeline.components import run_up_to
 from trfcli_pipeline.progress import track
 
 # Bytes of memory per example, and further bytes per wordpiece, measured on spaCy's Docs.
@@ -93,13 +94,6 @@ class Examples:
         last = "trf_tok2vec" if self.encode else "trf_wordpiecer"
         run_up_to(self.nlp, last, [example.predicted for example in examples])
         return examples
-
-
-def run_up_to(nlp: Language, last: str, docs: Iterable[Doc]) -> list[Doc]:
-    """Run the pipeline on Docs, up to and including the component named `last`."""
-    enabled = nlp.pipe_names[: nlp.pipe_names.index(last) + 1]
-    with nlp.select_pipes(enable=enabled):
-        return list(nlp.pipe(docs))
 
 
 def _size(doc: Doc) -> int:

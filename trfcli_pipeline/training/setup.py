@@ -8,6 +8,7 @@ from spacy.language import Language
 from spacy.util import minibatch
 from thinc.types import Floats2d
 
+from trfcli_pipeline.curation.features import encode_chunk
 from trfcli_pipeline.data.batching import make_examples
 from trfcli_pipeline.data.labels import complete_cats
 from trfcli_pipeline.data.wording import agree, enumeration, plural
@@ -19,7 +20,6 @@ from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
 from trfcli_pipeline.progress import track
 from trfcli_pipeline.training.config import TrainingConfig
 from trfcli_pipeline.training.data import Data
-from trfcli_pipeline.training.examples import run_up_to
 from trfcli_pipeline.training.overrides import TEXTCAT
 
 # Texts that are encoded at a time.
@@ -191,12 +191,9 @@ def _set_priors(classifier: TransformersTextCategorizer, data: Data) -> None:
 def _features(nlp: Language, classifier: TransformersTextCategorizer, data: Data) -> Floats2d:
     """The classifier's input for each training text. *Shape:* (texts, width)"""
     layer = classifier.model.get_ref("features")
-    found = []
     texts = track(data.train, "Encoding the texts", total=len(data.train), unit="texts")
-    for chunk in minibatch(texts, _CHUNK):
-        docs = run_up_to(nlp, "trf_tok2vec", [nlp.make_doc(record.text) for record in chunk])
-        found.append(layer.predict(docs))
-    return layer.ops.xp.concatenate(found)
+    chunks = minibatch((record.text for record in texts), _CHUNK)
+    return layer.ops.xp.concatenate([encode_chunk(nlp, chunk, layer) for chunk in chunks])
 
 
 def _classifier(nlp: Language) -> TransformersTextCategorizer | None:

@@ -1,0 +1,101 @@
+"""Cross-fitted predictions: each text is predicted by a classifier that hasn't seen it."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trfcli_pipeline.curation.features import Features
+from trfcli_pipeline.curation.gold import Gold
+from trfcli_pipeline.curation.probe import fit_probe
+from trfcli_pipeline.data.duplicates import normal_form
+from trfcli_pipeline.evaluation.eval_prediction import FloatArray
+from trfcli_pipeline.progress import track
+
+Indices = NDArray[np.int_]
+# Trains on some texts and predicts others: indices of both -> (texts to predict, labels)
+FitPredict = Callable[[Indices, Indices], FloatArray]
+
+FOLDS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class CrossFit:
+    """Cross-fitted predictions.
+
+    Attributes:
+        scores: Probability of each label for each text. *Shape:* (texts, labels)
+        folds: The fold in which each text was held out. *Shape:* (texts,)
+    """
+
+    scores: FloatArray
+    folds: Indices
+
+
+def cross_fit(fit_predict: FitPredict, folds: Indices, n_labels: int) -> CrossFit:
+    """Predict each fold by a classifier that was trained on the others.
+
+    Args:
+        fit_predict: Trains on the texts with the first indices, and predicts those with the second.
+        folds: The fold of each text; see `assign_folds`. *Shape:* (texts,)
+        n_labels: Number of labels that are predicted.
+    """
+    scores = np.zeros((len(folds), n_labels))
+    numbers = np.unique(folds).tolist()
+    for fold in track(numbers, "Cross-fitting", total=len(numbers), unit="folds"):
+        held_out = folds == fold
+        scores[held_out] = fit_predict(np.flatnonzero(~held_out), np.flatnonzero(held_out))
+    return CrossFit(scores, folds)
+
+
+def cross_fit_probe(
+    features: Features, gold: Gold, folds: Indices, *, penalty: float = 1.0
+) -> CrossFit:
+    """Cross-fit a linear probe; see `cross_fit` and `fit_probe`."""
+
+    def fit_predict(seen: Indices, held_out: Indices) -> FloatArray:
+        probe = fit_probe(features[seen], gold.take(seen), penalty=penalty)
+        return probe.predict(features[held_out])
+
+    return cross_fit(fit_predict, folds, len(gold.labels))
+
+
+def assign_folds(
+    texts: Sequence[str], gold: Gold, *, n_folds: int = FOLDS, seed: int = 0
+) -> Indices:
+    """Divide texts into folds with similar shares of each label.
+
+    Copies of a text, also with other case or punctuation, are in the same fold: otherwise a
+    classifier would have seen what it predicts. A text with several labels counts for the rarest.
+
+    Args:
+        texts: The texts.
+        gold: Their labels.
+        n_folds: Number of folds; at most one per text.
+        seed: The same seed gives the same folds.
+
+    Returns:
+        The fold of each text. *Shape:* (texts,)
+    """
+    groups: dict[str, list[int]] = {}
+    for index, text in enumerate(texts):
+        groups.setdefault(normal_form(text), []).append(index)
+    shuffled = list(groups.values())
+    random.Random(seed).shuffle(shuffled)
+    rarest = _rarest_labels(gold)
+    # Dealt out one by one, each label's texts get to all folds.
+    shuffled.sort(key=lambda members: rarest[members[0]])
+    folds = np.zeros(len(texts), dtype=np.int_)
+    for number, members in enumerate(shuffled):
+        folds[members] = number % n_folds
+    return folds
+
+
+def _rarest_labels(gold: Gold) -> list[int]:
+    """The column of the rarest label of each text, or the number of labels if it has none."""
+    applies = np.nan_to_num(gold.values) > 0
+    counts = np.where(applies, gold.counts, np.inf)
+    found = np.where(applies.any(axis=1), counts.argmin(axis=1), len(gold.labels))
+    return [int(each) for each in found]
