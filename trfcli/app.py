@@ -28,6 +28,7 @@ from trfcli.commands import (
     package,
     predict,
     push,
+    suggest,
 )
 from trfcli.commands.train_textcat.command import is_first_process, train_textcat
 from trfcli.commands.train_textcat.overrides import TakesOverrides
@@ -77,6 +78,7 @@ def terminated_like_interrupted() -> Iterator[None]:
 COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("init-model", "init"): init_model.init_model,
     ("inspect-alignment", "inspect"): inspect_alignment.inspect_alignment,
+    ("suggest",): suggest.suggest,
     ("train-textcat", "train"): train_textcat,
     ("evaluate",): evaluate.evaluate,
     ("compare",): compare.compare,

@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from trfcli_pipeline.pipeline.loading import is_pipeline, load_pipeline
+from trfcli_pipeline.pipeline.loading import (
+    is_pipeline,
+    keep_what_heads_read,
+    load_pipeline,
+)
 from trfcli_pipeline.progress import phase, track
 
 if TYPE_CHECKING:
@@ -21,12 +25,13 @@ Features = NDArray[np.float32]
 _BATCH = 256
 
 
-def load_encoder(model: str, *, device: str = "auto") -> "Language":
+def load_encoder(model: str, *, device: str = "auto", heads: bool = False) -> "Language":
     """Load a pipeline whose encoder gives the features of texts.
 
     Args:
         model: Directory or name of a pipeline, or an encoder as `create_pipeline` takes it.
         device: The device to run the encoder on.
+        heads: Whether the pipeline's heads will run, too.
 
     Raises:
         PipelineError: The pipeline can't be loaded or has no encoder.
@@ -43,8 +48,11 @@ def load_encoder(model: str, *, device: str = "auto") -> "Language":
             nlp, _ = create_pipeline(model)
     encoder = require_encoder(nlp)
     encoder.model.shim.to(device)
-    # `doc.tensor` is all that features need.
-    encoder.kept = frozenset()
+    if heads:
+        keep_what_heads_read(nlp)
+    else:
+        # `doc.tensor` is all that features need.
+        encoder.kept = frozenset()
     return nlp
 
 
