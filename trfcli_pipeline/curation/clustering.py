@@ -40,14 +40,14 @@ def k_means(
         weights: Weight of each text in the mean of its cluster. *Shape:* (texts,)
     """
     centers = features[_first_centers(features, n_clusters, random, weights)]
+    weighted = features * weights[:, np.newaxis].astype(np.float32)
     for _ in range(_ITERATIONS):
         members = nearest(features, centers)
-        moved = np.zeros_like(centers)
-        np.add.at(moved, members, features * weights[:, np.newaxis].astype(features.dtype))
-        totals = np.bincount(members, weights, minlength=n_clusters)
+        order = np.argsort(members, kind="stable")
         # An empty cluster keeps its center.
-        filled = totals > 0
-        centers[filled] = moved[filled] / totals[filled, np.newaxis]
+        filled, starts = np.unique(members[order], return_index=True)
+        sums = np.add.reduceat(weighted[order], starts)
+        centers[filled] = sums / np.add.reduceat(weights[order], starts)[:, np.newaxis]
     return Clusters(centers, nearest(features, centers))
 
 

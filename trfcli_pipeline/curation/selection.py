@@ -10,21 +10,27 @@ from trfcli_pipeline.evaluation.eval_prediction import FloatArray
 
 # Texts that are clustered, at most: more would hardly change where the clusters are.
 _MOST_CLUSTERED = 10_000
-# Unsure texts that are clustered, for each text of the batch.
-_CANDIDATES = 10
+# Share of the pool that counts as unsure, and how many texts at least for each one to select.
+_CANDIDATES, _LEAST_CANDIDATES = 0.1, 10
+# No cluster may weigh nothing.
+_LEAST_WEIGHT = 1e-6
 
 Indices = NDArray[np.int_]
 
 
-def select_unsure(pool: ArrayStore, margins: FloatArray, n: int, *, seed: int = 0) -> Indices:
+def select_unsure(
+    pool: ArrayStore, scores: ArrayStore, margins: FloatArray, n: int, *, seed: int = 0
+) -> Indices:
     """Select texts that a classifier is unsure about and that differ from each other.
 
     The texts with the smallest margins are clustered by k-means, in which a text counts the more
     the less sure it is. The text nearest to the center of each cluster is selected (Zhdanov 2019,
-    "Diverse mini-batch Active Learning").
+    "Diverse mini-batch Active Learning"). Texts differ by their features and by the labels that
+    they may have.
 
     Args:
         pool: The features of the texts.
+        scores: The scores of the texts, from 0 to 1 for each label.
         margins: See `Scorer.margins`. *Shape:* (texts,)
         n: Number of texts to select; at most all.
         seed: The same seed selects the same texts.
@@ -32,19 +38,20 @@ def select_unsure(pool: ArrayStore, margins: FloatArray, n: int, *, seed: int = 
     Returns:
         Indices of the selected texts, those of the heaviest cluster first. *Shape:* (n,)
     """
-    count = max(n, min(_CANDIDATES * n, _MOST_CLUSTERED))
+    count = max(_LEAST_CANDIDATES * n, int(_CANDIDATES * len(pool)))
+    count = max(n, min(count, _MOST_CLUSTERED))
     candidates = np.argsort(margins, kind="stable")[:count]
-    features = pool.take(candidates)
-    weights = np.maximum(1 - margins[candidates], 1e-6)
-    clusters = k_means(features, n, np.random.default_rng(seed), weights)
+    rows = np.concatenate([pool.take(candidates), scores.take(candidates)], axis=1)
+    weights = np.maximum(1 - margins[candidates], _LEAST_WEIGHT)
+    clusters = k_means(rows, n, np.random.default_rng(seed), weights)
     totals = np.bincount(clusters.members, weights, minlength=n)
     chosen: list[int] = []
     for cluster in np.argsort(-totals, kind="stable").tolist():
         members = np.flatnonzero(clusters.members == cluster)
         if len(members):
-            apart = ((features[members] - clusters.centers[cluster]) ** 2).sum(axis=1)
+            apart = ((rows[members] - clusters.centers[cluster]) ** 2).sum(axis=1)
             chosen.append(int(members[apart.argmin()]))
-    # Fewer clusters than texts to select have members if some features are equal.
+    # Fewer clusters than texts to select have members if some rows are equal.
     rest = np.setdiff1d(np.arange(len(candidates)), chosen)[: n - len(chosen)]
     return candidates[np.concatenate([chosen, rest]).astype(np.int_)]
 

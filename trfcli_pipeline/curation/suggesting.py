@@ -42,8 +42,8 @@ def suggest_texts(
         chosen = select_typical(features, labeled, n, seed=seed)
         doubts: list[list[tuple[str, float]]] = [[] for _ in chosen]
     else:
-        margins = np.concatenate([scorer.margins(block.astype(np.float64)) for block in scores.blocks()])
-        chosen = select_unsure(features, margins, n, seed=seed)
+        margins = scorer.all_margins(scores)
+        chosen = select_unsure(features, scores, margins, n, seed=seed)
         doubts = [scorer.doubts(row) for row in scores.take(chosen).astype(np.float64)]
     unlike = are_unlike(features.take(chosen), labeled)
     counts = count_represented(features, chosen, labeled)

@@ -55,9 +55,9 @@ class Suggestion:
             reasons.append(f"unsure about {names[0]}")
         if self.is_unlike:
             reasons.append("unlike anything labeled")
-        if self.stands_for or not reasons:
+        if self.stands_for:
             reasons.append(f"stands for {plural(self.stands_for, 'other')}")
-        return "; ".join(reasons)
+        return "; ".join(reasons or ["stands for itself"])
 
 
 def are_unlike(chosen: Features, labeled: Features) -> BoolArray:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trfcli_pipeline.curation.array_store import ArrayStore
 from trfcli_pipeline.evaluation.eval_prediction import FloatArray
 
 # A text is unsure if the probabilities of its two labels differ by less.
@@ -45,6 +46,10 @@ class Scorer:
             margins: FloatArray = ordered[:, -1] - ordered[:, -2]
             return margins
         return self._distances(scores).min(axis=1)
+
+    def all_margins(self, scores: ArrayStore) -> FloatArray:
+        """The margins of all texts of a store. *Shape:* (texts,)"""
+        return np.concatenate([self.margins(each.astype(np.float64)) for each in scores.blocks()])
 
     def doubts(self, scores: FloatArray) -> list[tuple[str, float]]:
         """The labels that a text may have, with their scores, the likeliest first.
