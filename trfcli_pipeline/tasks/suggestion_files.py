@@ -3,7 +3,7 @@
 `trf train` reads what comes back from each of them; see `data/reading/exports.py`.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +21,19 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-# Keys that tools or readers would take for something else than a column of the user's.
-_LABELING = {*LABEL_KEYS, "reason"}
-_PRODIGY = {"answer", "accept", "options", "spans", "tokens", "meta", "html", "image"}
+# Keys that a tool or a reader would take for something else than a column of the user's.
+_RESERVED = {
+    *LABEL_KEYS,
+    "reason",
+    "accept",
+    "answer",
+    "html",
+    "image",
+    "meta",
+    "options",
+    "spans",
+    "tokens",
+}
 
 
 def choose_format(output: Path | None, format: str | None) -> str:
@@ -67,7 +77,7 @@ def _doccano(suggestions: "Sequence[Suggestion]") -> str:
 
 def _prodigy(suggestions: "Sequence[Suggestion]") -> str:
     """https://prodi.gy/docs/api-loaders: JSONL; `meta` is shown below each text."""
-    rows = [{**_columns(each, _PRODIGY), "meta": {"reason": each.reason}} for each in suggestions]
+    rows = [{**_columns(each), "meta": {"reason": each.reason}} for each in suggestions]
     return JsonlWriter().add(rows).decode()
 
 
@@ -101,12 +111,12 @@ FORMATS: "Mapping[str, Callable[[Sequence[Suggestion]], str]]" = {
 _SUFFIXES = {".jsonl": "doccano", ".json": "label-studio", ".csv": "csv", ".tsv": "tsv"}
 
 
-def _columns(suggestion: "Suggestion", reserved: Collection[str] = ()) -> Row:
+def _columns(suggestion: "Suggestion") -> Row:
     """The text, and the columns of its row under names that mean nothing else."""
     text, row = suggestion.record.text, suggestion.record.row
     columns: Row = {"text": text}
     for key, value in row.items():
-        if key in _LABELING or key in reserved:
+        if key in _RESERVED:
             if value not in (None, "", [], {}):
                 columns[_free_name(f"original_{key}", row)] = value
         elif key != "text":

@@ -137,15 +137,11 @@ def test_labels_that_are_all_the_same(run: Run, folder: Path, write: Write) -> N
             "labeled.jsonl: no text is left to suggest (12 labeled already)",
             "Give a pool with other texts",
         ),
-        ("encoder pool.jsonl -n 0", "-n: from 1 to 5,000 texts can be suggested, not 0", None),
-        ("encoder pool.jsonl -n 5001", "not 5,001", None),
         ("encoder pool.jsonl --labeled pool.jsonl", "pool.jsonl, line 1: ", "label"),
-        ("encoder pool.jsonl -o batch.txt", "batch.txt: the suffix doesn't say", "--format"),
         ("encoder pool.jsonl -o pool.jsonl", "pool.jsonl: is the input", "another"),
         ("encoder pool.jsonl -o labeled.jsonl", "is not a file of trf suggest", "another"),
-        ("encoder pool.jsonl --format word", "'word' isn't one of doccano", None),
-        ("nosuch pool.jsonl", "nosuch: not in the local cache", "minilm"),
-        ("encoder nosuch.jsonl", "nosuch.jsonl: ", None),
+        ("nosuch pool.jsonl", "nosuch: can't reach the Hugging Face hub", "minilm"),
+        ("encoder nosuch.jsonl", "nosuch.jsonl: ", ""),
     ],
 )
 def test_what_can_not_be_used(
@@ -159,3 +155,20 @@ def test_what_can_not_be_used(
     write(Path("empty.jsonl"), [])
     write(Path("blank.jsonl"), [{"text": "  "}])
     check_failure(["suggest", *args.split()], problem, advice)
+
+
+@pytest.mark.parametrize(
+    ("args", "problem"),
+    [
+        ("-n 0", "-n: from 1 to 5,000 texts can be suggested, not 0"),
+        ("-n 5001", "not 5,001"),
+        ("-o batch.txt", "batch.txt: the suffix doesn't say for which tool the file is"),
+        ("--format word", "'word' isn't one of doccano"),
+    ],
+)
+def test_wrong_usage(run: Run, folder: Path, args: str, problem: str) -> None:
+    result = run("suggest", "encoder", "pool.jsonl", *args.split())
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert problem in result.stderr
+    assert not Path("batch.txt").exists()
