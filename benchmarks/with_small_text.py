@@ -32,9 +32,13 @@ class FrozenEncoder:
     """What a query strategy asks of a classifier, for texts that are rows of features."""
 
     def __init__(self) -> None:
-        self.model = LogisticRegression(C=1 / PENALTY, max_iter=300, tol=1e-3)
+        self.model = LogisticRegression()
 
     def fit(self, rows: Any, labels: Any) -> None:
+        """Start from the last weights if there is no new label."""
+        if not np.array_equal(np.unique(labels), getattr(self.model, "classes_", None)):
+            options = {"C": 1 / PENALTY, "max_iter": 1000, "tol": 1e-5, "warm_start": True}
+            self.model = LogisticRegression(**options)
         self.model.fit(rows, labels)
 
     def predict_proba(self, rows: Any) -> Any:
