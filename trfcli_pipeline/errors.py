@@ -11,6 +11,8 @@ TrfError
 """
 
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class TrfError(Exception):
@@ -54,6 +56,22 @@ class NonFiniteError(TrfError):
 
 class ArgumentError(TrfError):
     """Raised when an argument is invalid, or excludes another one."""
+
+
+@contextmanager
+def needs_extra(need: str, extra: str, error: type[TrfError]) -> Iterator[None]:
+    """Turn the ImportError for a package that an extra installs into an error that names the extra.
+
+    Args:
+        need: What needs which package: "--lora needs peft".
+        extra: The extra of this package.
+        error: The class of the error.
+    """
+    try:
+        yield
+    except ImportError as cause:
+        hint = f'pip install "trfcli[{extra}]"'
+        raise error(f"{need}, which isn't installed", hint=hint) from cause
 
 
 _LONGEST = 300

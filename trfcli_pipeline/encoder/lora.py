@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from trfcli_pipeline.errors import EncoderError, one_line
+from trfcli_pipeline.errors import EncoderError, needs_extra, one_line
 
 if TYPE_CHECKING:
     from trfcli_pipeline.huggingface.types import PreTrainedModel
@@ -43,13 +43,9 @@ def add_adapters(module: "PreTrainedModel", rank: int) -> list[LoraAdapter]:
     Raises:
         EncoderError: peft isn't installed, or the encoder has no linear layers.
     """
-    try:
+    with needs_extra("--lora needs peft", "lora", EncoderError):
         from peft import LoraConfig, inject_adapter_in_model
         from peft.tuners.lora import LoraLayer
-    except ImportError as error:
-        raise EncoderError(
-            "--lora needs peft, which isn't installed", hint='pip install "trfcli[lora]"'
-        ) from error
     config = LoraConfig(r=rank, lora_alpha=_SCALE * rank, target_modules="all-linear")
     with warnings.catch_warnings():
         # peft reports that it detected transposed linear layers (GPT-2).

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from trfcli_pipeline.encoder.precision import InferencePrecision
 from trfcli_pipeline.encoder.threads import count_streams
-from trfcli_pipeline.errors import EncoderError, PipelineError, one_line
+from trfcli_pipeline.errors import EncoderError, PipelineError, needs_extra, one_line
 from trfcli_pipeline.huggingface.configs import load_config
 
 if TYPE_CHECKING:
@@ -164,13 +164,8 @@ def import_openvino() -> Any:
     """
     # OpenVINO reports its usage through this package, if it finds it.
     sys.modules.setdefault("openvino_telemetry", cast(Any, None))
-    try:
+    with needs_extra("The encoder needs OpenVINO", "openvino", PipelineError):
         import openvino
-    except ImportError as error:
-        raise PipelineError(
-            "The encoder needs OpenVINO, which isn't installed",
-            hint='pip install "trfcli[openvino]"',
-        ) from error
     return openvino
 
 

@@ -1,6 +1,7 @@
 """Annotate all data files of a folder."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -71,10 +72,24 @@ def annotate_folder(
     for number, (path, target) in enumerate(pairs, start=1):
         if resume and target in done:
             continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield FileStarted(number, len(pairs), path, target)
-        file = replace(data, sources=(str(path),))
-        yield from annotate(model, file, str(target), resume=resume, force=force, **options)
+        with _directory(target.parent):
+            yield FileStarted(number, len(pairs), path, target)
+            file = replace(data, sources=(str(path),))
+            yield from annotate(model, file, str(target), resume=resume, force=force, **options)
+
+
+@contextmanager
+def _directory(path: Path) -> Iterator[None]:
+    """Create a directory with its parents. If the block fails, those that stayed empty go away."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for each in missing:
+                each.rmdir()
+        raise
 
 
 def _files(folder: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 import torch
 
 from trfcli_pipeline.encoder.devices import use_device
-from trfcli_pipeline.errors import PipelineError, TrfError, one_line
+from trfcli_pipeline.errors import PipelineError, TrfError, needs_extra, one_line
 from trfcli_pipeline.tasks.worker_pool import PENDING, map_in_order
 
 Item = TypeVar("Item")
@@ -81,12 +81,8 @@ def import_ray() -> Any:
         PipelineError: It isn't installed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
+    with needs_extra("--engine ray needs Ray", "ray", PipelineError):
         import ray
-    except ImportError as error:
-        raise PipelineError(
-            "--engine ray needs Ray, which isn't installed", hint='pip install "trfcli[ray]"'
-        ) from error
     return ray
 
 

@@ -260,7 +260,10 @@ def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     path = put(tmp_path / "t.parquet", b"PAR1")
     with pytest.raises(DataError) as caught:
         read_records(path, labeled=False)
-    assert caught.value.message == f"{path}: pyarrow is needed to read Parquet files"
+    assert (
+        caught.value.message
+        == f"{path}: reading Parquet files needs pyarrow, which isn't installed"
+    )
     assert caught.value.hint == 'pip install "trfcli[parquet]"'
 
 

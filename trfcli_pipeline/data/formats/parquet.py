@@ -6,17 +6,12 @@ from typing import IO, Any
 
 from trfcli_pipeline.data.formats.parquet_rows import BATCH_ROWS, bounded_rows, open_parquet
 from trfcli_pipeline.data.formats.rows import COPY_AGAIN, Format, RawFile, Rows
-from trfcli_pipeline.errors import DataError
+from trfcli_pipeline.errors import DataError, needs_extra
 
 
 def _read_parquet(file: RawFile) -> Rows:
-    try:
+    with needs_extra(f"{file.name}: reading Parquet files needs pyarrow", "parquet", DataError):
         import pyarrow  # noqa: F401
-    except ImportError as error:
-        hint = 'pip install "trfcli[parquet]"'
-        raise DataError(
-            f"{file.name}: pyarrow is needed to read Parquet files", hint=hint
-        ) from error
     try:
         schema, batches = _open_table(file.stream, file.name)
         file.columns = schema.names

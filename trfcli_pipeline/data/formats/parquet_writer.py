@@ -4,7 +4,8 @@ import io
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from trfcli_pipeline.data.formats.writing import Kind, Writer, as_text, needs_extra
+from trfcli_pipeline.data.formats.writing import Kind, Writer, as_text
+from trfcli_pipeline.errors import OutputError, needs_extra
 
 # A row group is what a reader loads at once, and what this writer holds in memory.
 _GROUP_ROWS = 20_000
@@ -24,11 +25,9 @@ class ParquetWriter(Writer):
 
     def __init__(self) -> None:
         super().__init__()
-        try:
+        with needs_extra("Writing Parquet files needs pyarrow", "parquet", OutputError):
             import pyarrow
             import pyarrow.parquet
-        except ImportError as error:
-            raise needs_extra("pyarrow", "parquet", "Parquet") from error
         self._arrow = pyarrow
         self._sink = _Sink()
         self._rows: list[list[Any]] = []

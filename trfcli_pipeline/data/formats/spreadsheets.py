@@ -15,20 +15,15 @@ from trfcli_pipeline.data.formats.rows import (
     quoted,
 )
 from trfcli_pipeline.data.wording import enumeration
-from trfcli_pipeline.errors import DataError
+from trfcli_pipeline.errors import DataError, needs_extra
 
 # Rows by which the sheet with the table is recognized.
 _FIRST_ROWS = 100
 
 
 def _read_xlsx(file: RawFile) -> Rows:
-    try:
+    with needs_extra(f"{file.name}: reading .xlsx files needs openpyxl", "xlsx", DataError):
         import openpyxl
-    except ImportError as error:
-        hint = 'pip install "trfcli[xlsx]"'
-        raise DataError(
-            f"{file.name}: openpyxl is needed to read .xlsx files", hint=hint
-        ) from error
 
     content = file.stream.read(LARGEST_WHOLE + 1)
     check_whole(len(content), file.name)

@@ -9,7 +9,7 @@ import re
 from typing import IO, Any, cast
 
 from trfcli_pipeline.data.formats.remarks import Remarks
-from trfcli_pipeline.errors import DataError
+from trfcli_pipeline.errors import DataError, needs_extra
 
 # Bytes at the start of a file by which its layout is guessed.
 SAMPLE = 2**20
@@ -136,12 +136,9 @@ def _unpack(stream: IO[bytes], start: bytes, name: str) -> IO[bytes]:
 
 
 def _unpack_zstd(stream: IO[bytes], name: str) -> IO[bytes]:
-    try:
+    with needs_extra(f"{name}: reading .zst files needs zstandard", "zstd", DataError):
         import zstandard
-    except ImportError as error:
-        raise DataError(
-            f"{name}: zstandard is needed to read .zst files", hint='pip install "trfcli[zstd]"'
-        ) from error
+
     reader: IO[bytes] = zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
     return reader
 

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from trfcli_pipeline.data.formats.json import to_json
 from trfcli_pipeline.data.surrogates import without_surrogates
-from trfcli_pipeline.errors import OutputError
 
 Kind = Literal["text", "integer", "number", "boolean"]
 
@@ -102,13 +101,6 @@ def as_text(value: Any) -> str | None:
         case list() | dict() | bool():
             return without_surrogates(to_json(value))
     return without_surrogates(str(value))
-
-
-def needs_extra(package: str, extra: str, files: str) -> OutputError:
-    """The error for a package that isn't installed."""
-    return OutputError(
-        f"{package} is needed to write {files} files", hint=f'pip install "trfcli[{extra}]"'
-    )
 
 
 def _cell(value: Any, kind: Kind) -> Any:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from trfcli_pipeline.data.formats.rows import quoted
-from trfcli_pipeline.data.formats.writing import Kind, Writer, as_text, needs_extra
-from trfcli_pipeline.errors import OutputError
+from trfcli_pipeline.data.formats.writing import Kind, Writer, as_text
+from trfcli_pipeline.errors import OutputError, needs_extra
 
 # Excel's limits. The first row is the header.
 _MOST_ROWS = 2**20 - 1
@@ -35,10 +35,8 @@ class XlsxWriter(Writer):
 
     def __init__(self) -> None:
         super().__init__()
-        try:
+        with needs_extra("Writing .xlsx files needs openpyxl", "xlsx", OutputError):
             import openpyxl.cell
-        except ImportError as error:
-            raise needs_extra("openpyxl", "xlsx", ".xlsx") from error
         self._openpyxl = openpyxl
         self._rows: list[list[Any]] = []
 

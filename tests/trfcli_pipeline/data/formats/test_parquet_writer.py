@@ -61,6 +61,6 @@ def test_missing_package_is_named(
     monkeypatch: pytest.MonkeyPatch, name: str, package: str, extra: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(OutputError, match=f"{package} is needed to write") as caught:
+    with pytest.raises(OutputError, match=f"Writing .* needs {package}") as caught:
         open_writer(name)
     assert caught.value.hint == f'pip install "trfcli[{extra}]"'

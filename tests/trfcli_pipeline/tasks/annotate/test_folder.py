@@ -71,4 +71,15 @@ def test_reading_options_apply_to_each_file(model: str) -> None:
 
     options = ReadingOptions(text_column=("nosuch",))
     with pytest.raises(DataError, match="nosuch"):
-        list(annotate_folder(model, DataSet(("columns",), options), Path("other")))
+        list(annotate_folder(model, DataSet(("columns",), options), Path("other/sub")))
+    assert not Path("other").exists()
+
+
+def test_directories_with_other_files_stay(model: str) -> None:
+    Path("columns/sub").mkdir(parents=True)
+    write("columns/sub/b.jsonl", [{"id": 1}])
+    Path("other").mkdir()
+    Path("other/notes.txt").write_text("mine")
+    with pytest.raises(DataError, match="b.jsonl"):
+        list(annotate_folder(model, "columns", Path("other")))
+    assert [str(path) for path in Path("other").rglob("*")] == ["other/notes.txt"]
