@@ -14,6 +14,7 @@ from trfcli_pipeline.curation.uncertainty import Scorer
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.evaluation.classifier import Classifier
 from trfcli_pipeline.evaluation.eval_prediction import DEFAULT_THRESHOLD, threshold_row
+from trfcli_pipeline.progress import phase
 
 
 def suggest_texts(
@@ -38,13 +39,14 @@ def suggest_texts(
         seed: The same seed chooses the same texts.
     """
     n = min(n, len(records))
-    if scorer is None or scores is None:
-        chosen = select_typical(features, labeled, n, seed=seed)
-        doubts: list[list[tuple[str, float]]] = [[] for _ in chosen]
-    else:
-        margins = scorer.all_margins(scores)
-        chosen = select_unsure(features, scores, margins, n, seed=seed)
-        doubts = [scorer.doubts(row) for row in scores.take(chosen).astype(np.float64)]
+    doubts: list[list[tuple[str, float]]] = [[] for _ in range(n)]
+    with phase("Choosing texts"):
+        if scorer is None or scores is None:
+            chosen = select_typical(features, labeled, n, seed=seed)
+        else:
+            margins = scorer.all_margins(scores)
+            chosen = select_unsure(features, scores, margins, n, seed=seed)
+            doubts = [scorer.doubts(row) for row in scores.take(chosen).astype(np.float64)]
     unlike = are_unlike(features.take(chosen), labeled)
     counts = count_represented(features, chosen, labeled)
     return [

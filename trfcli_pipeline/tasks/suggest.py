@@ -35,13 +35,11 @@ class Suggestions:
     Attributes:
         suggestions: The texts, the most useful first.
         pool: The pool that they are from.
-        n_labels: Number of labels that texts are scored for; 0 without a classifier.
         stability: How much the latest labels still changed; None if there are too few.
     """
 
     suggestions: "Sequence[Suggestion]"
     pool: "PoolTexts"
-    n_labels: int
     stability: "Stability | None"
 
 
@@ -143,7 +141,7 @@ def _suggest(
     found = suggest_texts(
         texts.records, features, labeled, n, scorer=scorer, scores=scores, seed=seed
     )
-    return Suggestions(found, texts, 0 if scorer is None else len(scorer.labels), stability)
+    return Suggestions(found, texts, stability)
 
 
 def left_out(texts: "PoolTexts") -> str:

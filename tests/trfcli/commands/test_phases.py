@@ -82,6 +82,13 @@ def test_each_command_says_what_it_is_doing(
         "Predicting with B (model)",
         "Computing confidence intervals",
     ]
+    assert phases("suggest", "model", "texts.jsonl", "-n", "2").titles == [
+        "Loading model",
+        "Reading texts.jsonl",
+        "Encoding the pool",
+        "Choosing texts",
+        "Comparing the pool",
+    ]
     annotate = phases("annotate", "model", "texts.jsonl", "out.jsonl", "--batch-size", "7")
     assert annotate.titles == ["Reading texts.jsonl", "Loading model", "Annotating"]
     annotating = annotate.begun[-1]

@@ -54,6 +54,14 @@ def test_with_labeled_texts(run: Run, folder: Path, write: Write) -> None:
     assert "kappa" in result.stderr
 
 
+def test_labels_that_are_not_exclusive(run: Run, folder: Path, write: Write) -> None:
+    rows = [{"text": row["text"], "labels": [row["label"], "ALL"]} for row in LABELED]
+    write(Path("several.jsonl"), [*rows, {"text": "none", "labels": []}])
+    result = run("suggest", "encoder", "pool.jsonl", "-n", "3", "--labeled", "several.jsonl")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("unsure about ") == 3
+
+
 def test_the_classifier_of_a_pipeline(run: Run, folder: Path) -> None:
     options = ("--epochs", "1", "--freeze-encoder", "--device", "cpu", "--dev", "labeled.jsonl")
     assert run("init", "encoder", "model").exit_code == 0
