@@ -8,6 +8,7 @@ linear probe is fitted to the labeled texts and scored on the test texts.
 
 The peer's Python has small-text and scikit-learn. Prints the accuracy after each batch, in the mean
 over draws, and the number of texts that each needs for the accuracy of random texts at the budget.
+For `suggest` also how much each batch changed the predictions, which tells when to stop.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from trfcli_pipeline.curation.features import encode_all, load_encoder
 from trfcli_pipeline.curation.gold import Gold
 from trfcli_pipeline.curation.probe import fit_probe
 from trfcli_pipeline.curation.selection import select_typical, select_unsure
+from trfcli_pipeline.curation.stability import STOP_SET, cohen_kappa
 from trfcli_pipeline.curation.suggesting import probe_scores
 from trfcli_pipeline.data.reading import read_records
 
@@ -56,6 +58,7 @@ def main() -> None:
     data = read_data(arguments.data, arguments.features)
     rounds = arguments.budget // arguments.batch
     curves: dict[str, Array] = {}
+    kappas: list[tuple[float, ...]] = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.npz"
         np.savez(path, **data)
@@ -64,7 +67,9 @@ def main() -> None:
             draws = []
             for seed in range(arguments.draws):
                 if name == "suggest":
-                    draws.append(list(suggest(data, arguments.batch, n, seed)))
+                    found, agreements = zip(*suggest(data, arguments.batch, n, seed), strict=True)
+                    draws.append(found)
+                    kappas.append(agreements)
                 else:
                     draws.append(run_peer(arguments.peer, path, name, arguments.batch, n, seed))
             curves[name] = np.mean(draws, axis=0)
@@ -73,6 +78,8 @@ def main() -> None:
                 json.dumps([round(100 * each, 1) for each in curves[name].tolist()]),
                 flush=True,
             )
+    if kappas:
+        print("suggest, kappa", json.dumps(np.mean(kappas, axis=0).round(3).tolist()))
     if "random" in curves:
         goal = curves["random"][-1]
         for name, curve in curves.items():
@@ -101,12 +108,21 @@ def read_data(folder: Path, cache: Path | None) -> dict[str, Array]:
     return data
 
 
-def suggest(data: dict[str, Array], batch: int, rounds: int, seed: int) -> Iterator[float]:
-    """Yield the accuracy after each batch that `trf suggest` chooses."""
+def suggest(
+    data: dict[str, Array], batch: int, rounds: int, seed: int
+) -> Iterator[tuple[float, float]]:
+    """Yield the accuracy after each batch that `trf suggest` chooses, and what the batch changed.
+
+    The latter is Cohen's kappa of the predictions before and after it; 0 for the first one.
+    """
     train, classes = data["train"], data["train_labels"]
     names = tuple(map(str, range(classes.max() + 1)))
     chosen: Array = np.array([], dtype=np.int_)
     gold: Gold | None = None
+    before: Array | None = None
+    every_class = np.arange(classes.max() + 1)
+    drawn = np.random.default_rng(seed).permutation(len(train))[:STOP_SET]
+    stop_set = train[drawn]
     for _ in range(rounds):
         rest = np.setdiff1d(np.arange(len(train)), chosen)
         pool = ArrayStore(train.shape[1])
@@ -124,7 +140,10 @@ def suggest(data: dict[str, Array], batch: int, rounds: int, seed: int) -> Itera
         gold = Gold(tuple(names[each] for each in seen), values, exclusive=True)
         probe = fit_probe(train[chosen], gold, penalty=PENALTY)
         predicted = seen[probe.predict(data["test"]).argmax(axis=1)]
-        yield float((predicted == data["test_labels"]).mean())
+        decisions = seen[probe.predict(stop_set).argmax(axis=1)][:, np.newaxis] == every_class
+        kappa = 0.0 if before is None else cohen_kappa(before, decisions)
+        before = decisions
+        yield float((predicted == data["test_labels"]).mean()), kappa
 
 
 def run_peer(python: str, path: Path, name: str, batch: int, rounds: int, seed: int) -> list[float]:

@@ -74,6 +74,7 @@ def suggest(
       trf suggest minilm pool.jsonl --labeled train.jsonl -o batch.json
       trf suggest ./trained pool.csv --format prodigy > batch.jsonl
     """
+    from trfcli_pipeline.data.formats.json import escape_invisible
     from trfcli_pipeline.tasks import suggest as task
     from trfcli_pipeline.tasks.suggestion_files import render
 
@@ -88,7 +89,10 @@ def suggest(
         device=device,
     )
     if output is None and format is not None:
-        console.data(render(found.suggestions, format).removesuffix("\n"))
+        content = render(found.suggestions, format).removesuffix("\n")
+        # In JSON, characters that a terminal would act on can be escaped.
+        is_json = format not in ("csv", "tsv")
+        console.data(escape_invisible(content) if is_json else content)
     elif output is None:
         show(found)
     else:
