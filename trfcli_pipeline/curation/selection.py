@@ -11,7 +11,7 @@ from trfcli_pipeline.evaluation.eval_prediction import FloatArray
 # Texts that are clustered, at most: more would hardly change where the clusters are.
 _MOST_CLUSTERED = 10_000
 # Share of the pool that counts as unsure, and how many texts at least for each one to select.
-_CANDIDATES, _LEAST_CANDIDATES = 0.1, 10
+_CANDIDATES, _LEAST_CANDIDATES = 0.2, 10
 # No cluster may weigh nothing.
 _LEAST_WEIGHT = 1e-6
 
