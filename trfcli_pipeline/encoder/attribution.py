@@ -53,7 +53,7 @@ def encode_scaled(
         DeviceError: This process can't use the encoder's device.
     """
     shim.check_process()
-    _check_differentiable(shim)
+    check_differentiable(shim)
     shim.set_dropout(0.0)
     collector = Collector(shim, X)
     batches = sub_batches(shim, X, words_per_batch, is_train=True)
@@ -114,7 +114,8 @@ class _Scaled:
         return (found * self.distances).sum(dim=-1).float()
 
 
-def _check_differentiable(shim: TransformersShim) -> None:
+def check_differentiable(shim: TransformersShim) -> None:
+    """Raise a PipelineError if the encoder has no gradients with respect to embeddings."""
     if shim.inference.backend != "torch":
         raise PipelineError(
             f"The encoder runs with {shim.inference.backend}, which has no gradients to explain "
