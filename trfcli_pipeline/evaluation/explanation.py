@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-
 HIGHEST_LEVEL = 4
 # Weaker tokens, relative to the strongest one, aren't highlighted.
 _WEAKEST = 0.05
@@ -22,6 +21,11 @@ class TokenAttribution(NamedTuple):
     text: str
     whitespace: str
     value: float
+
+    @property
+    def signed(self) -> str:
+        """The value with its sign and two decimals."""
+        return signed(self.value)
 
 
 class Highlight(NamedTuple):
@@ -120,3 +124,8 @@ class Explanation:
             "steps": self.steps,
             "tokens": rows,
         }
+
+
+def signed(value: float) -> str:
+    """A number with its sign and two decimals: "+1.92", never "-0.00"."""
+    return f"{round(value, 2) + 0.0:+.2f}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from trfcli_pipeline.evaluation.explanation import Explanation
+from trfcli_pipeline.evaluation.explanation import Explanation, signed
 
 _GENERATOR = '<meta name="generator" content="trf explain">'
 # Of a page: more than what comes before the generator.
@@ -35,6 +35,7 @@ def render_explanations(explanations: Sequence[Explanation], *, model: str) -> s
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["signed"] = signed
     # Our own styles must not be escaped.
     style = Markup(environment.get_template("explanations.css").render())
     page = environment.get_template("explanations.html").render(
