@@ -54,8 +54,12 @@ def _text_lines(explanation: "Explanation") -> list[Text]:
         text.append(printable(token.text) if token.text.strip() else " ", style)
         text.append(token.whitespace)
     width = max(terminal_width() - _MARGIN, 1)
-    lines = text.wrap(Console(width=width), width)
-    return [Text.assemble(" " * (_MARGIN - 1), line) for line in lines]
+    lines = [
+        Text.assemble(" " * (_MARGIN - 1), line) for line in text.wrap(Console(width=width), width)
+    ]
+    for line in lines:
+        line.rstrip()
+    return lines
 
 
 def _rows(explanation: "Explanation", bar: int) -> Iterator[tuple[tuple[str, str, str], str]]:
