@@ -45,15 +45,15 @@ def test_tokens_by_strength(shown: Callable[..., list[str]]) -> None:
     assert lines[:2] == [" POSITIVE 0.950", "   A stirring , funny and moving"]
     assert lines[3].split() == ["an", "empty", "input", "+0.00"]
     assert lines[4].startswith(" stirring")
-    assert lines[4].endswith("+2.00   ━━━━━━━━━━━━━━━━━━━━")
-    assert lines[6].endswith("-0.50   ╸╸╸╸╸")
+    assert lines[4].endswith(" ━━━━━━━━━━━━━━━━━━━━   +2.00")
+    assert lines[6].split() == ["and", "╸╸╸╸╸", "-0.50"]
     assert lines[9].split() == [",", "+0.00"]
-    assert lines[10] == " log-odds of POSITIVE   +3.00"
+    assert lines[10].split() == ["log-odds", "of", "POSITIVE", "+3.00"]
 
 
 def test_other_tokens_are_summed(shown: Callable[..., list[str]]) -> None:
     lines = shown(explanation({f"word{number}": number / 10 for number in range(14)}))
-    assert " 4 other tokens         +0.60" in lines
+    assert ["4", "other", "tokens", "+0.60"] in map(str.split, lines)
 
 
 def test_incomplete_sum(shown: Callable[..., list[str]]) -> None:

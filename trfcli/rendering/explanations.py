@@ -43,7 +43,7 @@ def print_explanation(explanation: "Explanation") -> None:
     width = min(console.data_width(), terminal_width() - 1)
     bar = max(min(width - _NUMBERS - _MAX_NAME, _LONGEST_BAR), _MIN_BAR)
     rows, styles = zip(*_rows(explanation, bar), strict=True)
-    console.data_table(("", "adds", ""), rows, styles=styles)
+    console.data_table(("", "", "adds"), rows, left=2, styles=styles)
     console.data("")
 
 
@@ -64,7 +64,7 @@ def _text_lines(explanation: "Explanation") -> list[Text]:
 
 def _rows(explanation: "Explanation", bar: int) -> Iterator[tuple[tuple[str, str, str], str]]:
     """Yield the rows of the table, whose numbers add up to the last one, and their styles."""
-    yield ("an empty input", _number(explanation.base), ""), "dim"
+    yield ("an empty input", "", _number(explanation.base)), "dim"
     order = sorted(
         (index for index, token in enumerate(explanation.tokens) if token.text.strip()),
         key=lambda index: -abs(explanation.tokens[index].value),
@@ -74,13 +74,13 @@ def _rows(explanation: "Explanation", bar: int) -> Iterator[tuple[tuple[str, str
         token = explanation.tokens[index]
         length = round(abs(explanation.strengths[index]) * bar)
         bar_of_token = ("━" if token.value > 0 else "╸") * length
-        yield (_name(token), _number(token.value), bar_of_token.ljust(bar)), ""
+        yield (_name(token), bar_of_token, _number(token.value)), ""
     others = [token.value for i, token in enumerate(explanation.tokens) if i not in shown]
     if others:
-        yield (plural(len(others), "other token"), _number(sum(others)), ""), ""
+        yield (plural(len(others), "other token"), "", _number(sum(others))), ""
     if not explanation.is_complete:
-        yield ("missing (more --steps)", _number(explanation.remainder), ""), "dim"
-    yield (f"log-odds of {explanation.label}", _number(explanation.log_odds), ""), "bold"
+        yield ("missing (more --steps)", "", _number(explanation.remainder)), "dim"
+    yield (f"log-odds of {explanation.label}", "", _number(explanation.log_odds)), "bold"
 
 
 def _name(token: "TokenAttribution") -> str:
