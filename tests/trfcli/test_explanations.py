@@ -59,7 +59,7 @@ def test_other_tokens_are_summed(shown: Callable[..., list[str]]) -> None:
 def test_incomplete_sum(shown: Callable[..., list[str]]) -> None:
     lines = shown(explanation(WORDS, log_odds=4.0, is_complete=False, is_predicted=False))
     assert lines[0] == " POSITIVE 0.950 (not predicted)"
-    assert lines[-3].split() == ["missing", "(more", "--steps)", "+1.00"]
+    assert lines[-3].split() == ["unexplained", "(try", "more", "--steps)", "+1.00"]
 
 
 @pytest.mark.parametrize("width", [24, 40, 200])

@@ -28,6 +28,8 @@ _AGAINST = (
 )
 _MARGIN = 4
 _SHOWN_TOKENS = 10
+# With two decimals, a smaller one is 0.00.
+_SHOWN_REMAINDER = 0.005
 _LONGEST_BAR = 20
 # Columns that the table needs beside its bars and the names of tokens.
 _NUMBERS = 20
@@ -78,8 +80,9 @@ def _rows(explanation: "Explanation", bar: int) -> Iterator[tuple[tuple[str, str
     others = [token.value for i, token in enumerate(explanation.tokens) if i not in shown]
     if others:
         yield (plural(len(others), "other token"), "", _number(sum(others))), ""
-    if not explanation.is_complete:
-        yield ("missing (more --steps)", "", _number(explanation.remainder)), "dim"
+    if abs(explanation.remainder) >= _SHOWN_REMAINDER:
+        advice = "" if explanation.is_complete else " (try more --steps)"
+        yield (f"unexplained{advice}", "", _number(explanation.remainder)), "dim"
     yield (f"log-odds of {explanation.label}", "", _number(explanation.log_odds)), "bold"
 
 

@@ -12,7 +12,7 @@ from trfcli_pipeline.evaluation.explanation_page import is_explanation_page, ren
 HOSTILE = '</style><script>alert("1")</script>{{ 7 * 191 }}'
 
 
-def explanation(text: str, value: float, *, is_complete: bool = True) -> Explanation:
+def explanation(text: str, value: float) -> Explanation:
     return Explanation(
         label=f"LABEL {text}",
         score=0.75,
@@ -21,7 +21,7 @@ def explanation(text: str, value: float, *, is_complete: bool = True) -> Explana
         base=0.1,
         tokens=(TokenAttribution(text, " ", value), TokenAttribution("b", "", -0.2)),
         steps=16,
-        is_complete=is_complete,
+        is_complete=True,
     )
 
 
@@ -44,12 +44,12 @@ def test_tokens_are_marked() -> None:
     html = render_explanations([explanation("a", 1.0)], model="./model")
     assert Page(html).marks == [("for s4", "+1.00"), ("against s1", "-0.20")]
     assert "(not predicted)" in html
-    assert "The tokens miss" not in html
+    assert "unexplained <b>+0.20</b>, together <b>+1.10</b>" in html
 
 
-def test_incomplete_sum_is_stated() -> None:
-    html = render_explanations([explanation("a", 1.0, is_complete=False)], model="./model")
-    assert "The tokens miss <b>+0.20</b>" in html
+def test_complete_sum() -> None:
+    html = render_explanations([explanation("a", 1.2)], model="./model")
+    assert "empty input <b>+0.10</b>, tokens <b>+1.00</b>, together <b>+1.10</b>" in html
 
 
 def test_texts_and_labels_are_escaped() -> None:
