@@ -42,7 +42,7 @@ class Page(HTMLParser):
 
 def test_tokens_are_marked() -> None:
     html = render_explanations([explanation("a", 1.0)], model="./model")
-    assert Page(html).marks == [("for s4", "+1.00"), ("against s1", "-0.20")]
+    assert Page(html).marks == [("for level-4", "+1.00"), ("against level-1", "-0.20")]
     assert "(not predicted)" in html
     assert "unexplained <b>+0.20</b>, together <b>+1.10</b>" in html
 
