@@ -1,5 +1,7 @@
 """`trf explain`: show which tokens a prediction is due to."""
 
+import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -82,6 +84,9 @@ def explain(
     from trfcli_pipeline.tasks import explain as task
     from trfcli_pipeline.tasks.single_texts import BlankLine
 
+    for text in filter(os.path.isfile, given or ()):
+        command = f"trf explain {shlex.quote(model)} < {shlex.quote(text)}"
+        console.warn(f"{text} is a file, but its name is taken as a text. For its lines: {command}")
     typed = given is None and sys.stdin is not None and sys.stdin.isatty()
     explanations = task.explain(
         model, given, label=label, steps=steps, threshold=threshold, html=html, device=device

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 
 from trfcli_pipeline.encoder.activations import Activations
-from trfcli_pipeline.encoder.capabilities import pad_id
 from trfcli_pipeline.encoder.collector import Collector
 from trfcli_pipeline.encoder.lora import merged
 from trfcli_pipeline.encoder.padding import SubBatch, WordPieces, pad_rows
@@ -34,7 +33,8 @@ def encode_scaled(
 ) -> tuple[Activations, Callable[[Activations], FloatArray]]:
     """Encode a batch whose word embeddings lie between those of an empty input and their own.
 
-    In the empty input, each wordpiece has the embedding of padding. Positions stay as they are.
+    In the empty input, each wordpiece has the embedding of padding, or zeros if the encoder has no
+    padding. Positions stay as they are.
 
     Sub-batches are encoded again for their backward pass, so that the graph of one at a time is all
     that has to fit in memory. The gradients of weights are left alone.
@@ -96,9 +96,11 @@ class _Scaled:
         inputs = dict(batch.inputs)
         ids = inputs.pop("input_ids")
         lookup = shim.module.get_input_embeddings()
+        pad_id = getattr(shim.module.config, "pad_token_id", None)
         with torch.no_grad():
-            empty = lookup(torch.full_like(ids, pad_id(shim.module)))
-            self.distances = lookup(ids) - empty
+            own = lookup(ids)
+            empty = own * 0 if pad_id is None else lookup(torch.full_like(ids, pad_id))
+            self.distances = own - empty
             scaled = empty + pad_rows(factors, batch).to(empty) * self.distances
         self.batch = batch
         self.embeddings = scaled.requires_grad_()

@@ -51,6 +51,13 @@ def test_page(run: Run, model: str) -> None:
     assert "love" in Path("page.html").read_text()
 
 
+def test_name_of_a_file_as_text(run: Run, model: str) -> None:
+    Path("my texts.txt").write_text("one")
+    result = run("explain", model, "my texts.txt", "--steps", "1")
+    assert "is a file, but its name is taken as a text" in result.stderr
+    assert "< 'my texts.txt'" in result.stderr
+
+
 def test_faithfulness(run: Run, model: str) -> None:
     Path("texts.txt").write_text("I love this film\nThe lazy dog jumps over it\n")
     result = run("explain", model, "--faithfulness", "texts.txt", "--steps", "1")

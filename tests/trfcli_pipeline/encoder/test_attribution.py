@@ -80,3 +80,13 @@ def test_encoder_without_gradients(wrapper: TransformersWrapper) -> None:
     wrapper.shim.inference = InferenceConfig("openvino", "int8")
     with pytest.raises(PipelineError, match="runs with openvino, which has no gradients"):
         attributed(wrapper, np.ones(8))
+
+
+def test_encoder_without_padding_starts_from_zeros(tiny_gpt2: Path) -> None:
+    wrapper = TransformersWrapper(device="cpu").from_disk(tiny_gpt2)
+    wrapper.shim.module.config.pad_token_id = None
+    found, _ = attributed(wrapper, np.zeros(8))
+    plain = AutoModel.from_pretrained(tiny_gpt2)
+    with torch.inference_mode():
+        expected = plain(inputs_embeds=torch.zeros(1, 5, plain.config.n_embd)).last_hidden_state[0]
+    np.testing.assert_allclose(found[:5], expected.numpy(), atol=1e-5)
