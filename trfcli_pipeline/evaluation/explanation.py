@@ -73,11 +73,6 @@ class Explanation:
         return "".join(token.text + token.whitespace for token in self.tokens)
 
     @property
-    def base_score(self) -> float:
-        """The probability of the label for an empty input."""
-        return 1 / (1 + math.exp(-self.base))
-
-    @property
     def remainder(self) -> float:
         """What is missing for the tokens to add up to the difference from an empty input."""
         return self.log_odds - self.base - sum(token.value for token in self.tokens)

@@ -27,7 +27,6 @@ def test_text_and_sum() -> None:
     found = explanation(*TOKENS)
     assert found.text == "Not good !"
     assert found.remainder == pytest.approx(0.08)
-    assert found.base_score == 0.5
 
 
 def test_highlights() -> None:
