@@ -133,9 +133,12 @@ def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make_nlp(tiny_bert: Path) -> Callable[..., Language]:
-    """Create an initialized pipeline; `settings` are those of trf_tok2vec."""
+    """Create an initialized pipeline; `settings` are those of trf_tok2vec.
 
-    def make(encoder: Path = tiny_bert, *, lang: str = "en", **settings: object) -> Language:
+    By default its language is "xx", because English takes longer than everything else.
+    """
+
+    def make(encoder: Path = tiny_bert, *, lang: str = "xx", **settings: object) -> Language:
         nlp = TransformersLanguage(meta={"lang": lang})
         nlp.add_pipe("sentencizer")
         nlp.add_pipe("trf_wordpiecer", config={"trf_name": str(encoder)})

@@ -1,10 +1,12 @@
 import math
 import sys
 from collections.abc import Callable
+from functools import cache
 from types import ModuleType
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 from trfcli import console
@@ -80,8 +82,13 @@ def cafes() -> Report:
     )
 
 
+# Typer builds all commands again for each call.
+get_command = cache(typer.main.get_command)
+
+
 @pytest.fixture
-def run() -> Run:
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr("typer.testing._get_command", get_command)
     runner = CliRunner()
 
     def run_trf(*args: str, **options: Any) -> Result:

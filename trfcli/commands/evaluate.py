@@ -48,6 +48,12 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Highlight what the most confident mistakes in the report are due to."
+        ),
+    ] = False,
     as_json: JsonOption = False,
     threshold: ThresholdOption = None,
     batch_size: BatchSizeOption = None,
@@ -66,6 +72,7 @@ def evaluate(
         DataSet.joined(data),
         output=output,
         html=html,
+        explain=explain,
         threshold=threshold,
         device=device,
         batch_size=batch_size,

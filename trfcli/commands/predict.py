@@ -54,6 +54,7 @@ def predict(
     check_inputs(model)
 
     from trfcli_pipeline.tasks import predict as task
+    from trfcli_pipeline.tasks.single_texts import BlankLine
 
     given = None if texts in (None, [], [_STDIN]) else texts
     for text in filter(os.path.isfile, given or ()):
@@ -68,7 +69,7 @@ def predict(
     with_text = not (typed and sys.stdout.isatty()) and (given is None or len(given) > 1)
     any_text = False
     for each in predictions:
-        if isinstance(each, task.BlankLine):
+        if isinstance(each, BlankLine):
             console.warn(f"stdin, line {each.line}: skipped, because it is empty")
             continue
         any_text = True

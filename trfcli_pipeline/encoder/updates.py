@@ -148,7 +148,7 @@ class TrainingPass:
             output = self.take_output()
         pairs = [
             pair
-            for pair in _outputs_and_gradients(self.batch, output, d_activations)
+            for pair in outputs_and_gradients(self.batch, output, d_activations)
             # The outputs of frozen layers depend on nothing that is trained.
             if pair[0].requires_grad
         ]
@@ -160,7 +160,7 @@ class TrainingPass:
         return torch.autograd.grad(tensors, weights, scaled, allow_unused=True)
 
 
-def _outputs_and_gradients(
+def outputs_and_gradients(
     batch: SubBatch, output: Any, d_activations: Activations
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Pair each output of a sub-batch with its part of the gradients, which are tensors."""

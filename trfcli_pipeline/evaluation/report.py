@@ -15,6 +15,7 @@ from markupsafe import Markup
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.data.wording import plural
 from trfcli_pipeline.errors import DataError, one_line
+from trfcli_pipeline.evaluation.explanation import Explanation
 from trfcli_pipeline.evaluation.report_charts import draw_charts, format_score
 from trfcli_pipeline.evaluation.results import Evaluation, Mistake
 
@@ -71,6 +72,7 @@ def render_report(
     data: str,
     history: Sequence[Mapping[str, Any]] = (),
     metric: str = "score",
+    explanations: Mapping[int, Explanation] | None = None,
 ) -> str:
     """Render an evaluation as an HTML page.
 
@@ -82,6 +84,7 @@ def render_report(
         history: The evaluations during training: "step", "epoch" and the scores; see
             `read_history`.
         metric: Key of the metric that checkpoints were chosen by, whose values are the scores.
+        explanations: Explanations of mistakes, by the indices of their texts.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("trfcli_pipeline.evaluation"),
@@ -96,6 +99,7 @@ def render_report(
     style, script = (
         Markup(environment.get_template(name).render()) for name in ("report.css", "report.js")
     )
+    explained = explanations or {}
     shown = evaluation.mistakes[::-1][:_SHOWN_MISTAKES]
     page = environment.get_template("report.html").render(
         generator=Markup(_GENERATOR),
@@ -107,7 +111,11 @@ def render_report(
         matrix=_matrix(evaluation),
         matrix_class=_matrix_class(len(evaluation.labels)),
         confusions=evaluation.confusions[:_SHOWN_CONFUSIONS],
-        mistakes=[_mistake(each, records, evaluation.labels) for each in shown],
+        mistakes=[
+            _mistake(each, records, evaluation.labels, explained.get(each.index)) for each in shown
+        ],
+        n_explained=len(explained),
+        shown_text=_SHOWN_TEXT,
         style=style,
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -132,13 +140,19 @@ def _matrix(evaluation: Evaluation) -> list[dict[str, Any]]:
     return rows
 
 
-def _mistake(mistake: Mistake, records: Sequence[Record], labels: Sequence[str]) -> dict[str, Any]:
+def _mistake(
+    mistake: Mistake,
+    records: Sequence[Record],
+    labels: Sequence[str],
+    explanation: Explanation | None,
+) -> dict[str, Any]:
     record = records[mistake.index]
     text = record.text
     return {
         **asdict(mistake),
         "line": record.line,
         "text": text if len(text) <= _SHOWN_TEXT else f"{text[:_SHOWN_TEXT]}…",
+        "explanation": explanation,
         "gold_columns": [labels.index(each) for each in mistake.gold],
         "predicted_columns": [labels.index(each) for each in mistake.predicted],
     }

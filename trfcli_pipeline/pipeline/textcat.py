@@ -23,6 +23,7 @@ from trfcli_pipeline.heads.initialization import (
 )
 from trfcli_pipeline.heads.losses import exclusive_loss, multilabel_loss
 from trfcli_pipeline.pipeline import textcat_checks as checks
+from trfcli_pipeline.pipeline.attributions import install_attributions
 from trfcli_pipeline.pipeline.components import no_rehearsal
 from trfcli_pipeline.pipeline.finite import check_finite
 from trfcli_pipeline.pipeline.textcat_decisions import DecidingTextCategorizer
@@ -31,6 +32,7 @@ from trfcli_pipeline.pipeline.textcat_scorer import score_textcat
 from trfcli_pipeline.tokenization.extensions import install_extensions
 
 install_extensions()
+install_attributions()
 
 DEFAULT_SETTINGS: dict[str, Any] = {
     "architecture": "softmax_last_hidden",

@@ -8,6 +8,7 @@ from thinc.types import Floats2d
 
 from trfcli_pipeline.evaluation.classifier import Classifier, predicted_labels
 from trfcli_pipeline.pipeline import textcat_checks as checks
+from trfcli_pipeline.pipeline.component_hooks import CLASSIFIER, remember_component
 from trfcli_pipeline.tokenization.extensions import add_classifier
 
 
@@ -52,7 +53,7 @@ class DecidingTextCategorizer(TextCategorizer):
         return predicted_labels(cats, [Classifier.from_pipe(self, self.name)])
 
     def set_annotations(self, docs: Iterable[Doc], scores: Floats2d) -> None:
-        """Set `doc.cats`, and what `doc._.trf_labels` needs to decide.
+        """Set `doc.cats`, and what `doc._.trf_labels` and `doc._.trf_attributions` need.
 
         Args:
             docs: The Docs.
@@ -63,3 +64,4 @@ class DecidingTextCategorizer(TextCategorizer):
         classifier = Classifier.from_pipe(self, self.name)
         for doc in docs:
             add_classifier(doc, classifier)
+        remember_component(docs, CLASSIFIER, self)

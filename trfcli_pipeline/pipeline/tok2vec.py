@@ -18,6 +18,7 @@ from trfcli_pipeline.encoder.model import TransformersWrapper
 from trfcli_pipeline.encoder.padding import WordPieces
 from trfcli_pipeline.huggingface.sources import locate
 from trfcli_pipeline.pipeline.buffering import pipe_buffers
+from trfcli_pipeline.pipeline.component_hooks import ENCODER, remember_component
 from trfcli_pipeline.pipeline.components import find_pipeline, no_rehearsal
 from trfcli_pipeline.pipeline.doc_outputs import assign_outputs, clear_outputs
 from trfcli_pipeline.pipeline.doc_rows import rows_by_doc, start_download, word_pieces
@@ -201,6 +202,7 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
 
     def _assign(self, docs: Sequence[Doc], rows: Iterable[Floats2d], outputs: Activations) -> None:
         assign_outputs(self.name, self.model.ops, docs, rows, outputs)
+        remember_component(docs, ENCODER, self)
 
     def _input(self, docs: Sequence[Doc]) -> WordPieces:
         if self._pending is not None and self._pending.has_gradients():

@@ -1,18 +1,13 @@
 """Predict texts as they come, to try a text classifier."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trfcli_pipeline.data.formats.rows import BadRowError, bounded_lines, lines
-from trfcli_pipeline.data.records import location
-from trfcli_pipeline.data.surrogates import without_surrogates
-from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.evaluation.classifier import find_classifier
 from trfcli_pipeline.pipeline.loading import keep_what_heads_read, load_pipeline
-from trfcli_pipeline.tasks.annotation_batches import too_long
 from trfcli_pipeline.tasks.predictions import Batch, Predictor
+from trfcli_pipeline.tasks.single_texts import BlankLine, batches, check_lengths, check_stdin
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +34,6 @@ class Prediction:
         return {"text": self.text, **predicted, "cats": dict(list(self.cats.items())[:top_k])}
 
 
-@dataclass(frozen=True, slots=True)
-class BlankLine:
-    """A line of stdin that has no text.
-
-    Attributes:
-        line: Its number, counted from 1.
-    """
-
-    line: int
-
-
 def predict(
     model: str,
     texts: Sequence[str] | None,
@@ -74,39 +58,28 @@ def predict(
         DeviceError: The machine has no such device.
         DataError: A text is too long, or stdin can't be read.
     """
-    if texts is None and sys.stdin is None:
-        raise DataError("stdin: closed", hint='Give it a text: trf predict MODEL "A text."')
+    check_stdin(texts, "trf predict")
     nlp = load_pipeline(model, device=device)
     find_classifier(nlp, model=model)
     keep_what_heads_read(nlp)
     predictor = Predictor(nlp, threshold=threshold)
-    if texts is None:
-        return _predict_stdin(predictor)
-    numbers = list(range(1, len(texts) + 1))
-    return iter(
-        _predict_batch(predictor, Batch("", "text", numbers, [*map(without_surrogates, texts)]))
-    )
+    predictions = _predict_all(predictor, texts)
+    # Given texts are predicted at once, so that errors come before anything is printed.
+    return predictions if texts is None else iter(list(predictions))
 
 
-def _predict_stdin(predictor: Predictor) -> Iterator[Prediction | BlankLine]:
-    for number, line in lines(bounded_lines(sys.stdin.buffer, "stdin")):
-        if isinstance(line, BadRowError):
-            raise DataError(
-                f"stdin, line {number}: {line.reason}",
-                hint="Convert the texts first, for example with: iconv -f latin1 -t utf-8",
-            )
-        if line.strip():
-            yield from _predict_batch(predictor, Batch("stdin", "line", [number], [line]))
+def _predict_all(
+    predictor: Predictor, texts: Sequence[str] | None
+) -> Iterator[Prediction | BlankLine]:
+    for batch in batches(texts):
+        if isinstance(batch, BlankLine):
+            yield batch
         else:
-            yield BlankLine(number)
+            yield from _predict_batch(predictor, batch)
 
 
 def _predict_batch(predictor: Predictor, batch: Batch) -> list[Prediction]:
-    for number, text in zip(batch.lines, batch.texts, strict=True):
-        problem = too_long(predictor.nlp, text)
-        if problem is not None:
-            place = location(batch.file, batch.unit, number, number)
-            raise DataError(f"{place}: {problem}", hint="Split the text")
+    check_lengths(predictor.nlp, batch)
     classifiers = predictor.classifiers
     thresholds = {
         label: each.thresholds[label] for each in classifiers for label in each.thresholds

@@ -61,17 +61,17 @@ def install_extensions() -> None:
         ValueError: Another package has registered an attribute of the same name.
     """
     for name in (*_BY_PIECE, *_BY_LAYER, *_BY_SEGMENT, *_OF_DOC, _CLASSIFIERS):
-        _install(Doc, name, default=None)
-    _install(Doc, "trf_labels", getter=_doc_labels)
+        install_extension(Doc, name, default=None)
+    install_extension(Doc, "trf_labels", getter=_doc_labels)
     for name in _FOLLOWING:
-        _install(Doc, name, getter=_Follow(name), setter=_Store(name))
-    _install(Doc, "trf_alignment", getter=_doc_alignment, setter=_set_doc_alignment)
-    _install(Doc, "all_attentions", getter=_all_attentions_of_doc)
-    _install(Token, "trf_alignment", getter=_token_alignment)
-    _install(Span, "trf_alignment", getter=_span_alignment)
+        install_extension(Doc, name, getter=_Follow(name), setter=_Store(name))
+    install_extension(Doc, "trf_alignment", getter=_doc_alignment, setter=_set_doc_alignment)
+    install_extension(Doc, "all_attentions", getter=_all_attentions_of_doc)
+    install_extension(Token, "trf_alignment", getter=_token_alignment)
+    install_extension(Span, "trf_alignment", getter=_span_alignment)
     for part in (Span, Token):
         for name, getter in _GETTERS_OF_PARTS.items():
-            _install(part, name, getter=getter)
+            install_extension(part, name, getter=getter)
 
 
 def doc_alignment(doc: Doc) -> Alignment:
@@ -111,7 +111,12 @@ def _doc_labels(doc: Doc) -> list[str]:
     return predicted_labels(doc.cats, classifiers)
 
 
-def _install(owner: type[Doc | Span | Token], name: str, **definition: Any) -> None:
+def install_extension(owner: type[Doc | Span | Token], name: str, **definition: Any) -> None:
+    """Register an attribute; see `spacy.tokens.Doc.set_extension`. Repeated calls have no effect.
+
+    Raises:
+        ValueError: Another package has registered an attribute of the same name.
+    """
     default, method, getter, setter = (
         definition.get(key) for key in ("default", "method", "getter", "setter")
     )

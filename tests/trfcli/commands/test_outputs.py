@@ -213,7 +213,7 @@ def test_termination_cleans_up_like_an_interrupt(
         signal.raise_signal(number)
 
     with monkeypatch.context() as patch:
-        patch.setattr("trfcli_pipeline.tasks.init_model._create", terminate)
+        patch.setattr("trfcli_pipeline.tasks.init_model.create_pipeline", terminate)
         result = run("init", "enc", "new")
     assert result.exit_code == 128 + number
     assert result.stderr == "✘ Terminated; nothing was changed.\n"

@@ -12,6 +12,7 @@ import pytest
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.evaluation import report
+from trfcli_pipeline.evaluation.explanation import Explanation, TokenAttribution
 from trfcli_pipeline.evaluation.report import read_history, render_report
 from trfcli_pipeline.evaluation.results import Evaluation, score_cats
 
@@ -88,6 +89,35 @@ def multilabel_case() -> tuple[Evaluation, list[Record]]:
     thresholds = {"A": 0.25, "B": 0.5, "C": 0.5}
     evaluation = score_cats(gold, predicted, ["A", "B", "C"], exclusive=False, threshold=thresholds)
     return evaluation, [Record(f"text {i}", None, i + 1) for i in range(4)]
+
+
+def explained(text: str, label: str) -> Explanation:
+    first, _, rest = text.partition(" ")
+    return Explanation(
+        label=label,
+        score=0.8,
+        is_predicted=True,
+        log_odds=1.4,
+        base=0.0,
+        tokens=(TokenAttribution(first, " ", 2.0), TokenAttribution(rest, "", -0.6)),
+        steps=16,
+        is_complete=True,
+    )
+
+
+def test_explained_mistakes_are_highlighted() -> None:
+    evaluation, records = exclusive_case(["HAM", "SPAM"], ["<b> one", "two b"])
+    first, *others = evaluation.mistakes[::-1]
+    explanations = {first.index: explained(records[first.index].text, first.label)}
+    page = Page(render_report(evaluation, records, explanations=explanations, **ORIGIN))
+    marks = [attributes for tag, attributes in page.tags if tag == "mark"]
+    assert [(each["class"], each["title"]) for each in marks if "title" in each] == [
+        ("for level-4", "+2.00"),
+        ("against level-2", "-0.60"),
+    ]
+    assert others
+    assert page.has_text("The tokens of the first 1 mistake are highlighted")
+    assert page.count("b") == Page(render_report(evaluation, records, **ORIGIN)).count("b")
 
 
 def test_report_on_exclusive_labels() -> None:

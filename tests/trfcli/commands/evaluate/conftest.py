@@ -22,7 +22,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path, write: Wri
     config["training"]["dropout"] = 0.0
     config.to_disk(path / "fast.cfg")
     data = write(path / "data.jsonl", TEXTS)
-    init_model(str(tiny_bert), path / "plain")
+    init_model(str(tiny_bert), path / "plain", lang="xx")
     for name, exclusive in (("exclusive", True), ("multilabel", False)):
         arguments = TrainingArguments(
             config=path / "fast.cfg",

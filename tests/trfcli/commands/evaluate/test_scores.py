@@ -251,3 +251,20 @@ def test_nothing_but_the_output_is_written(run: Run, workspace: Path, digest: Di
     assert run("evaluate", "exclusive", "test.jsonl", "-o", "metrics.json").exit_code == 0
     (workspace / "metrics.json").unlink()
     assert digest(workspace) == before
+
+
+def test_explained_report(run: Run, workspace: Path, write: Write) -> None:
+    odd = [{**TEXTS[0], "label": "GOOD"}, *TEXTS[1:]]
+    write(workspace / "odd.jsonl", odd)
+    args = ["evaluate", "exclusive", "odd.jsonl", "--html", "report.html"]
+    assert run(*args).exit_code == 0
+    assert "<mark" not in Path("report.html").read_text(encoding="utf8")
+    assert run(*args, "--explain").exit_code == 0
+    html = Path("report.html").read_text(encoding="utf8")
+    assert "The tokens of all mistakes are highlighted" in " ".join(html.split())
+
+
+def test_explain_needs_a_report(run: Run, workspace: Path) -> None:
+    result = run("evaluate", "exclusive", "test.jsonl", "--explain")
+    assert result.exit_code == 2
+    assert "--explain is for mistakes in the report" in result.stderr

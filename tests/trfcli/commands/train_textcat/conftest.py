@@ -21,7 +21,7 @@ from trfcli_pipeline.training.events import TrainingEvent
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
     path = tmp_path_factory.mktemp("pipelines") / "model"
-    init_model(str(tiny_bert), path)
+    init_model(str(tiny_bert), path, lang="xx")
     return path
 
 

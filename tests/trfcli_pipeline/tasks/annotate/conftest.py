@@ -11,7 +11,7 @@ from trfcli_pipeline.tasks.init_model import init_model
 def model(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> str:
     """A pipeline with a classifier whose scores differ between texts."""
     path = tmp_path_factory.mktemp("models") / "model"
-    nlp, _ = init_model(str(tiny_bert), path)
+    nlp, _ = init_model(str(tiny_bert), path, lang="xx")
     textcat: Any = nlp.add_pipe("trf_textcat", config={"exclusive_classes": True})
     textcat.initialize(None, nlp=nlp, labels=["BAD", "GOOD"])
     output = textcat.model.get_ref("output_layer")

@@ -80,6 +80,6 @@ def test_directories_with_other_files_stay(model: str) -> None:
     write("columns/sub/b.jsonl", [{"id": 1}])
     Path("other").mkdir()
     Path("other/notes.txt").write_text("mine")
-    with pytest.raises(DataError, match="b.jsonl"):
+    with pytest.raises(DataError, match="sub"):
         list(annotate_folder(model, "columns", Path("other")))
     assert [str(path) for path in Path("other").rglob("*")] == ["other/notes.txt"]
