@@ -19,6 +19,7 @@ from trfcli.options import (
 
 if TYPE_CHECKING:
     from trfcli_pipeline.data.records import Record
+    from trfcli_pipeline.evaluation.promises import Promise
     from trfcli_pipeline.evaluation.results import Evaluation
 
 _SHOWN_CONFUSIONS = 10
@@ -111,6 +112,7 @@ def show(result: "Evaluation", records: "Sequence[Record]") -> None:
             ],
             left=2,
         )
+    show_selective(result)
     # `mistakes` starts with the least confident.
     most = result.mistakes[::-1][:_SHOWN_MISTAKES]
     print_mistakes("Most confident mistakes", most, records)
@@ -150,6 +152,43 @@ def show_headline(result: "Evaluation") -> None:
         case dict(thresholds):
             low, high = min(thresholds.values()), max(thresholds.values())
             console.data_line(f"Decision thresholds: one per label, {low:g} to {high:g}")
+
+
+def show_selective(result: "Evaluation") -> None:
+    """Print the accuracy of the most confident answers, and whether promises were kept."""
+    found = result.selective
+    console.data_line("Accuracy if only the texts with the highest confidence are answered:")
+    console.data_table(
+        ("share answered", *(wording.percent(float(share)) for share in found.accuracies)),
+        [("accuracy", *(f"{value:.3f}" for value in found.accuracies.values()))],
+    )
+    console.data_line(f"area under the risk-coverage curve (AURC) {found.curve.area:.4f}")
+    coverage, accuracy, sets = found.coverage, found.accuracy, found.set_coverage
+    if coverage is not None and accuracy is not None:
+        console.data_line(
+            f"Answers {wording.percent(coverage.found)} of the texts; {_promise(accuracy)} of the "
+            f"answers are correct"
+        )
+    elif coverage is not None:
+        console.data_line("Answers none of the texts")
+    if sets is not None:
+        console.data_line(
+            f"Label sets of {found.set_size:.1f} labels on average; {_promise(sets)} of the true "
+            "labels are in them"
+        )
+
+
+def _promise(promise: "Promise") -> str:
+    low, high = (wording.percent(value) for value in promise.interval)
+    verdict = {
+        "kept": "promised",
+        "chance": "within chance of the promised",
+        "broken": "less than the promised",
+    }[promise.verdict]
+    return (
+        f"{wording.percent(promise.found)} (95% CI {low} to {high}; {verdict} "
+        f"{wording.percent(promise.promised)})"
+    )
 
 
 def show_labels(result: "Evaluation") -> None:
