@@ -1,5 +1,6 @@
 """When a classifier doesn't answer: its confidence in each answer, and what it promises."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self
 
@@ -16,6 +17,7 @@ from trfcli_pipeline.evaluation.temperature import calibrate, fit_temperature
 # From fewer texts, shares such as 95 % can't be estimated.
 FEWEST_TEXTS = 100
 DEFAULT_ACCURACY = 0.95
+_DIGITS = 8
 
 
 class Aim(NamedTuple):
@@ -99,6 +101,20 @@ class FittedAbstention(NamedTuple):
     accuracy_bound: float | None
     set_size: float
 
+    @property
+    def summary(self) -> str:
+        """Say in one sentence how many texts are answered, and how many answers are right."""
+        if self.coverage is None or self.accuracy is None or self.accuracy_bound is None:
+            return (
+                f"Marks no text as unsure: the dev set shows no confidence from which "
+                f"{_percent(self.aim.value)} of the answers are right"
+            )
+        texts = "all texts" if self.coverage == 1 else f"{_percent(self.coverage)} of the texts"
+        return (
+            f"Answers {texts}, and is right in {_percent(self.accuracy)} of those (dev); on new "
+            f"texts like these, in at least {_percent(self.accuracy_bound)} with 90 % confidence"
+        )
+
     def as_json(self) -> dict[str, Any]:
         """Return plain values, from which `from_json` restores this."""
         others = self._asdict()
@@ -110,6 +126,19 @@ class FittedAbstention(NamedTuple):
         own = {name: values[name] for name in cls._fields if name not in ("abstention", "aim")}
         decisive = Abstention(*(values[name] for name in Abstention._fields))
         return cls(abstention=decisive, aim=Aim(**values["aim"]), **own)
+
+
+def _rounded_down(threshold: float) -> float:
+    """The threshold with so few digits that it is the same once it was saved as JSON by srsly."""
+    return math.floor(threshold * 10**_DIGITS) / 10**_DIGITS
+
+
+def _short(value: float) -> float:
+    return round(float(value), _DIGITS)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def answer_confidence(
@@ -162,17 +191,21 @@ def fit_abstention(prediction: EvalPrediction, aim: Aim | None = None) -> Fitted
         least: float | None = selective.choose_for_coverage(confidence, aim.value)
     else:
         least = selective.choose_for_accuracy(confidence, prediction.correct, aim.value)
+    least = None if least is None else _rounded_down(least)
     probabilities = calibrate(prediction.scores, temperature, exclusive=exclusive)
-    threshold = conformal.fit_threshold(probabilities, prediction.is_gold, exclusive=exclusive)
+    threshold = _rounded_down(
+        conformal.fit_threshold(probabilities, prediction.is_gold, exclusive=exclusive)
+    )
     sets = conformal.label_sets(probabilities, threshold, exclusive=exclusive)
     coverage = accuracy = bound = None
     if least is not None:
         answered = confidence >= least
         n_answered, n_correct = int(answered.sum()), int(prediction.correct[answered].sum())
-        coverage, accuracy = n_answered / len(prediction), n_correct / n_answered
+        coverage, accuracy = _short(n_answered / len(prediction)), _short(n_correct / n_answered)
         # A threshold that was chosen for an accuracy was tested for just that.
-        bound = selective.accuracy_bound(n_correct, n_answered)
-        bound = aim.value if aim.kind == "accuracy" else bound
+        bound = aim.value
+        if aim.kind == "coverage":
+            bound = _short(selective.accuracy_bound(n_correct, n_answered))
     return FittedAbstention(
         Abstention(temperature, least, threshold),
         aim,
@@ -180,5 +213,5 @@ def fit_abstention(prediction: EvalPrediction, aim: Aim | None = None) -> Fitted
         coverage,
         accuracy,
         bound,
-        float(sets.sum(axis=1).mean()),
+        _short(sets.sum(axis=1).mean()),
     )

@@ -76,13 +76,12 @@ class Novelty:
         Returns:
             *Shape:* (texts,)
         """
-        known = self.features.astype(np.float32).T
-        parts = [
-            _distances(_normalized(features[start : start + _ROWS]) @ known)
-            for start in range(0, len(features), _ROWS)
-        ]
+        known, distances = self.features.astype(np.float32).T, np.zeros(len(features))
+        for start in range(0, len(features), _ROWS):
+            rows = slice(start, start + _ROWS)
+            distances[rows] = _distances(_normalized(features[rows]) @ known)
         sure = scores.max(axis=1) if self.exclusive else np.maximum(scores, 1 - scores).prod(axis=1)
-        found: FloatArray = np.concatenate(parts) * (1.0 - sure + _LEAST_DOUBT) / self.scale
+        found: FloatArray = distances * (1.0 - sure + _LEAST_DOUBT) / self.scale
         return found
 
     def as_dict(self) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def add_novelty(trainer: Trainer, path: Path) -> None:
     texts = [record.text for record in _some(trainer.examples.records, MOST_NEIGHBORS)]
     dev_texts = [*_some(trainer.dev_texts, _DEV_TEXTS)]
     total = len(texts) + len(dev_texts)
-    features, scores = _predict(
+    features, scores = predict_features(
         nlp, classifier, track(texts + dev_texts, _TITLE, total=total, unit="texts")
     )
     classifier.novelty = Novelty.fit(
@@ -87,7 +87,7 @@ def _some(items: Sequence[Item], most: int) -> Sequence[Item]:
     return [items[int(place * step)] for place in range(min(len(items), most))]
 
 
-def _predict(
+def predict_features(
     nlp: Language, classifier: TransformersTextCategorizer, texts: Iterable[str]
 ) -> tuple[NDArray[np.float32], FloatArray]:
     """Return what the classifier reads of texts, and what it predicts for them.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from trfcli import console, wording
 
 if TYPE_CHECKING:
-    from trfcli_pipeline.evaluation.abstention import FittedAbstention
     from trfcli_pipeline.training.data import Data
     from trfcli_pipeline.training.events import (
         Evaluated,
@@ -125,7 +124,7 @@ def describe_result(finished: "Finished") -> None:
     else:
         kept = f"Kept the final model ({score}); the dev set is too small to choose another"
     if finished.abstention is not None:
-        console.info(_describe_abstention(finished.abstention))
+        console.info(f"{finished.abstention.summary} (--min-accuracy, --coverage)")
     replaced = f", replacing {finished.replaced}" if finished.replaced else ""
     console.good(f"{kept}. Saved to {finished.path}{replaced}")
     console.hint(f"Next: trf evaluate {shlex.quote(str(finished.path))} test.jsonl")
@@ -141,21 +140,6 @@ def _describe_seeds(metric: str, finished: "Finished") -> None:
         f"{deviation:.3f} ({', '.join(each)})"
     )
     console.info(f"Kept seed {finished.seed}, the median")
-
-
-def _describe_abstention(fitted: "FittedAbstention") -> str:
-    """What the classifier promises if it doesn't answer when it is unsure, as a sentence."""
-    coverage, accuracy, bound = fitted.coverage, fitted.accuracy, fitted.accuracy_bound
-    if coverage is None or accuracy is None or bound is None:
-        return (
-            f"The dev set shows no confidence from which {wording.percent(fitted.aim.value)} of "
-            "the answers are correct, so no text will be marked as unsure (--min-accuracy)"
-        )
-    texts = "all texts" if coverage == 1 else f"{wording.percent(coverage)} of texts"
-    return (
-        f"Answers {texts} and is right in {wording.percent(accuracy)} of those on the dev "
-        f"set; on new texts in at least {wording.percent(bound)} (90 % confidence)"
-    )
 
 
 def _labels(data: "Data", *, exclusive: bool) -> str:
