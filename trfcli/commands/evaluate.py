@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _SHOWN_CONFUSIONS = 10
 _SHOWN_MISTAKES = 3
+# Of fewer texts, half or a tenth says nothing.
+_FEWEST_ANSWERS = 20
 # A larger confusion matrix is hard to read.
 _MATRIX_LABELS = 12
 
@@ -112,7 +114,8 @@ def show(result: "Evaluation", records: "Sequence[Record]") -> None:
             ],
             left=2,
         )
-    show_selective(result)
+    if result.n_scored >= _FEWEST_ANSWERS:
+        show_selective(result)
     # `mistakes` starts with the least confident.
     most = result.mistakes[::-1][:_SHOWN_MISTAKES]
     print_mistakes("Most confident mistakes", most, records)

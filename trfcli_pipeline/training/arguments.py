@@ -141,6 +141,11 @@ class TrainingArguments:
             return Aim("coverage", self.coverage)
         return Aim() if self.min_accuracy is None else Aim("accuracy", self.min_accuracy)
 
+    @property
+    def asks_for_abstention(self) -> bool:
+        """Whether the user chose how many texts to answer."""
+        return self.coverage is not None or self.min_accuracy is not None
+
     def is_exclusive(self) -> bool | None:
         """Whether exactly one label applies to each text, if the user says so."""
         return self.overrides.get(CONFIG_KEYS["exclusive"], self.exclusive)

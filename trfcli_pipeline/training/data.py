@@ -109,7 +109,7 @@ def read_data(
             f"Fewer than {_FEW_DEV_TEXTS} dev texts are too few to choose a checkpoint by: the "
             "final model will be kept (--dev)"
         )
-    if len(dev_records) < FEWEST_TEXTS:
+    if len(dev_records) < FEWEST_TEXTS and (dev_decides or arguments.asks_for_abstention):
         config.decisions.append(
             f"Fewer than {FEWEST_TEXTS} dev texts are too few to learn when not to answer (--dev)"
         )
