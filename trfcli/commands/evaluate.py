@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _SHOWN_CONFUSIONS = 10
 _SHOWN_MISTAKES = 3
+_VERDICTS = {"kept": "kept", "chance": "may be chance", "broken": "not kept"}
 # Of fewer texts, half or a tenth says nothing.
 _FEWEST_ANSWERS = 20
 # A larger confusion matrix is hard to read.
@@ -162,35 +163,30 @@ def show_selective(result: "Evaluation") -> None:
     found = result.selective
     console.data_line("Accuracy if only the texts with the highest confidence are answered:")
     console.data_table(
-        ("share answered", *(wording.percent(float(share)) for share in found.accuracies)),
+        ("share answered", *(f"{100 * float(share):.0f} %" for share in found.accuracies)),
         [("accuracy", *(f"{value:.3f}" for value in found.accuracies.values()))],
     )
-    console.data_line(f"area under the risk-coverage curve (AURC) {found.curve.area:.4f}")
+    console.data_line(f"Area under the risk-coverage curve (AURC): {found.curve.area:.4f}")
     coverage, accuracy, sets = found.coverage, found.accuracy, found.set_coverage
     if coverage is not None and accuracy is not None:
         console.data_line(
-            f"Answers {wording.percent(coverage.found)} of the texts; {_promise(accuracy)} of the "
-            f"answers are correct"
+            f"Answers {wording.percent(coverage.found)} of the texts, and is right in "
+            f"{_promise(accuracy)}"
         )
     elif coverage is not None:
         console.data_line("Answers none of the texts")
     if sets is not None:
         console.data_line(
-            f"Label sets of {found.set_size:.1f} labels on average; {_promise(sets)} of the true "
-            "labels are in them"
+            f"Label sets, of {found.set_size:.1f} labels on average, have the true label in "
+            f"{_promise(sets)}"
         )
 
 
 def _promise(promise: "Promise") -> str:
     low, high = (wording.percent(value) for value in promise.interval)
-    verdict = {
-        "kept": "promised",
-        "chance": "within chance of the promised",
-        "broken": "less than the promised",
-    }[promise.verdict]
     return (
-        f"{wording.percent(promise.found)} (95% CI {low} to {high}; {verdict} "
-        f"{wording.percent(promise.promised)})"
+        f"{wording.percent(promise.found)} of cases (95% CI {low} to {high}; promised "
+        f"{wording.percent(promise.promised)}: {_VERDICTS[promise.verdict]})"
     )
 
 

@@ -7,11 +7,7 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 
 from trfcli_pipeline.evaluation import conformal, selective
-from trfcli_pipeline.evaluation.eval_prediction import (
-    EvalPrediction,
-    FloatArray,
-    decide,
-)
+from trfcli_pipeline.evaluation.eval_prediction import EvalPrediction, FloatArray, decide
 from trfcli_pipeline.evaluation.temperature import calibrate, fit_temperature
 
 # From fewer texts, shares such as 95 % can't be estimated.
@@ -106,7 +102,7 @@ class FittedAbstention(NamedTuple):
         """Say in one sentence how many texts are answered, and how many answers are right."""
         if self.coverage is None or self.accuracy is None or self.accuracy_bound is None:
             return (
-                f"Marks no text as unsure: the dev set shows no confidence from which "
+                "Marks no text as unsure: the dev set shows no confidence from which "
                 f"{_percent(self.aim.value)} of the answers are right"
             )
         texts = "all texts" if self.coverage == 1 else f"{_percent(self.coverage)} of the texts"
@@ -122,10 +118,14 @@ class FittedAbstention(NamedTuple):
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Restore what `as_json` returned."""
+        """Restore what `as_json` returned, also from JSON that srsly has read imprecisely."""
+        values = {
+            name: round(each, _DIGITS) if isinstance(each, float) else each
+            for name, each in {**values, **values["aim"]}.items()
+        }
         own = {name: values[name] for name in cls._fields if name not in ("abstention", "aim")}
         decisive = Abstention(*(values[name] for name in Abstention._fields))
-        return cls(abstention=decisive, aim=Aim(**values["aim"]), **own)
+        return cls(abstention=decisive, aim=Aim(values["kind"], values["value"]), **own)
 
 
 def _rounded_down(threshold: float) -> float:

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import srsly
 
 from trfcli_pipeline.evaluation.abstention import (
     Abstention,
@@ -53,6 +54,10 @@ def test_survives_json() -> None:
     fitted = fit_abstention(predict(500))
     assert fitted is not None
     assert FittedAbstention.from_json(json.loads(json.dumps(fitted.as_json()))) == fitted
+    # spaCy saves a component's cfg by srsly, which rounds.
+    assert (
+        FittedAbstention.from_json(srsly.json_loads(srsly.json_dumps(fitted.as_json()))) == fitted
+    )
 
 
 def test_too_few_texts() -> None:
