@@ -19,10 +19,14 @@ from trfcli.options import (
 
 if TYPE_CHECKING:
     from trfcli_pipeline.data.records import Record
+    from trfcli_pipeline.evaluation.promises import Promise
     from trfcli_pipeline.evaluation.results import Evaluation
 
 _SHOWN_CONFUSIONS = 10
 _SHOWN_MISTAKES = 3
+_VERDICTS = {"kept": "kept", "chance": "may be chance", "broken": "not kept"}
+# Of fewer texts, half or a tenth says nothing.
+_FEWEST_ANSWERS = 20
 # A larger confusion matrix is hard to read.
 _MATRIX_LABELS = 12
 
@@ -118,6 +122,8 @@ def show(result: "Evaluation", records: "Sequence[Record]") -> None:
             ],
             left=2,
         )
+    if result.n_scored >= _FEWEST_ANSWERS:
+        show_selective(result)
     # `mistakes` starts with the least confident.
     most = result.mistakes[::-1][:_SHOWN_MISTAKES]
     print_mistakes("Most confident mistakes", most, records)
@@ -157,6 +163,38 @@ def show_headline(result: "Evaluation") -> None:
         case dict(thresholds):
             low, high = min(thresholds.values()), max(thresholds.values())
             console.data_line(f"Decision thresholds: one per label, {low:g} to {high:g}")
+
+
+def show_selective(result: "Evaluation") -> None:
+    """Print the accuracy of the most confident answers, and whether promises were kept."""
+    found = result.selective
+    console.data_line("Accuracy if only the texts with the highest confidence are answered:")
+    console.data_table(
+        ("share answered", *(f"{100 * float(share):.0f} %" for share in found.accuracies)),
+        [("accuracy", *(f"{value:.3f}" for value in found.accuracies.values()))],
+    )
+    console.data_line(f"Area under the risk-coverage curve (AURC): {found.curve.area:.4f}")
+    coverage, accuracy, sets = found.coverage, found.accuracy, found.set_coverage
+    if coverage is not None and accuracy is not None:
+        console.data_line(
+            f"Answers {wording.percent(coverage.found)} of the texts, and is right in "
+            f"{_promise(accuracy)}"
+        )
+    elif coverage is not None:
+        console.data_line("Answers none of the texts")
+    if sets is not None:
+        console.data_line(
+            f"Label sets, of {found.set_size:.1f} labels on average, have the true label in "
+            f"{_promise(sets)}"
+        )
+
+
+def _promise(promise: "Promise") -> str:
+    low, high = (wording.percent(value) for value in promise.interval)
+    return (
+        f"{wording.percent(promise.found)} of cases (95% CI {low} to {high}; promised "
+        f"{wording.percent(promise.promised)}: {_VERDICTS[promise.verdict]})"
+    )
 
 
 def show_labels(result: "Evaluation") -> None:

@@ -76,6 +76,8 @@ def model_pairs(model: dict[str, Any]) -> Pairs:
             pairs.append(("source", f"{encoder['source']}{revision}"))
     for component in model["components"]:
         pairs.append(("component", format_component(component)))
+        if "promise" in component:
+            pairs.append(("answers", component["promise"]))
     pairs += history_pairs(model)
     if "verified_files" in model:
         pairs.append(("verified", wording.plural(model["verified_files"], "file")))

@@ -22,6 +22,8 @@ _MAX_LABEL = 40
 def print_prediction(prediction: "Prediction", top_k: int, *, with_text: bool) -> None:
     """Print a line for each label: first the predicted ones, with an arrow, then the others.
 
+    Below them, say if the classifier is unsure, or if the text is unlike the labeled ones.
+
     Args:
         prediction: Of one text.
         top_k: Number of labels to print, unless more are predicted.
@@ -50,3 +52,8 @@ def _lines(prediction: "Prediction", top_k: int) -> Iterator[Text]:
         if label in prediction.thresholds:
             line.append(f"   threshold {prediction.thresholds[label]:g}", DIM)
         yield line
+    if prediction.unsure:
+        candidates = ", ".join(map(printable, prediction.label_set or ()))
+        yield Text(f"   unsure: one of {candidates}" if candidates else "   unsure", "yellow")
+    if (prediction.novelty or 0.0) > 1.0:
+        yield Text(f"   unlike the labeled texts (novelty {prediction.novelty:.2f})", "yellow")

@@ -1,6 +1,6 @@
 """The text classifiers of a pipeline: labels, thresholds, what they predict, and gold labels."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -9,8 +9,10 @@ from trfcli_pipeline.data.dataset import STDIN
 from trfcli_pipeline.data.labels import check_known_labels, check_single_labels, complete_cats
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.evaluation.abstention import Abstention
 from trfcli_pipeline.evaluation.eval_prediction import (
     DEFAULT_THRESHOLD,
+    FloatArray,
     Threshold,
     decide,
     threshold_row,
@@ -30,12 +32,14 @@ class Classifier(NamedTuple):
         labels: Its labels, in the component's order.
         exclusive: Whether it predicts exactly one label per text.
         threshold: The component's decision threshold, or one per label if they were tuned.
+        abstention: What decides whether it answers; None if nothing was fitted.
     """
 
     name: str
     labels: Sequence[str]
     exclusive: bool
     threshold: Threshold = DEFAULT_THRESHOLD
+    abstention: Abstention | None = None
 
     @classmethod
     def from_pipe(cls, pipe: Any, name: str, factory: str = "trf_textcat") -> Self:
@@ -48,7 +52,22 @@ class Classifier(NamedTuple):
         """
         labels = tuple(getattr(pipe, "labels", None) or ())
         exclusive = getattr(pipe, "exclusive_classes", False) is True or factory == "textcat"
-        return cls(name, labels, exclusive, DEFAULT_THRESHOLD if exclusive else _threshold(pipe))
+        threshold = DEFAULT_THRESHOLD if exclusive else _threshold(pipe)
+        return cls(name, labels, exclusive, threshold, getattr(pipe, "abstention", None))
+
+    @classmethod
+    def restore(cls, values: Iterable[Any]) -> Self:
+        """Restore a classifier from a plain tuple or list, as a Doc stores it."""
+        found = cls(*values)
+        if found.abstention is None:
+            return found
+        return found._replace(abstention=Abstention(*found.abstention))
+
+    def with_threshold(self, threshold: Threshold) -> Self:
+        """Decide by other thresholds, for which nothing was promised."""
+        if self.exclusive:
+            return self
+        return self._replace(threshold=threshold, abstention=None)
 
     @property
     def thresholds(self) -> dict[str, float]:
@@ -65,13 +84,59 @@ def predicted_labels(cats: Mapping[str, float], classifiers: Iterable[Classifier
         classifiers: The classifiers that gave the scores.
     """
     found: dict[str, float] = {}
-    for _, labels, exclusive, threshold in classifiers:
-        known = [label for label in labels if label in cats]
+    for each in classifiers:
+        known = [label for label in each.labels if label in cats]
         if known:
             scores = np.array([[cats[label] for label in known]])
-            (applies,) = decide(scores, threshold_row(threshold, known), exclusive=exclusive)
+            thresholds = threshold_row(each.threshold, known)
+            (applies,) = decide(scores, thresholds, exclusive=each.exclusive)
             found |= {known[index]: cats[known[index]] for index in np.flatnonzero(applies)}
     return sorted(found, key=found.__getitem__, reverse=True)
+
+
+def is_unsure(cats: Mapping[str, float], classifiers: Iterable[Classifier]) -> bool | None:
+    """Say whether a text should not be answered: if any of the classifiers is unsure.
+
+    Args:
+        cats: The text's scores.
+        classifiers: The classifiers that gave the scores.
+
+    Returns:
+        None if none of them has a threshold for that.
+    """
+    verdicts: list[bool] = []
+    for each, scores in _with_scores(cats, classifiers):
+        thresholds = threshold_row(each.threshold, each.labels)
+        verdict = each.abstention.is_unsure(scores, thresholds, exclusive=each.exclusive)
+        verdicts += verdict or []
+    return any(verdicts) if verdicts else None
+
+
+def label_set(cats: Mapping[str, float], classifiers: Iterable[Classifier]) -> list[str] | None:
+    """Return the labels that can't be ruled out, by descending score; see `conformal`.
+
+    Args:
+        cats: The text's scores.
+        classifiers: The classifiers that gave the scores.
+
+    Returns:
+        None if no sets were fitted for any of them.
+    """
+    sets = [
+        each.abstention.label_sets(scores, each.labels, exclusive=each.exclusive)[0]
+        for each, scores in _with_scores(cats, classifiers)
+    ]
+    found = [label for each in sets for label in each]
+    return sorted(found, key=cats.__getitem__, reverse=True) if sets else None
+
+
+def _with_scores(
+    cats: Mapping[str, float], classifiers: Iterable[Classifier]
+) -> Iterator[tuple[Any, FloatArray]]:
+    """The classifiers with a fitted abstention that gave all of their scores, and these scores."""
+    for each in classifiers:
+        if each.abstention is not None and all(label in cats for label in each.labels):
+            yield each, np.array([[cats[label] for label in each.labels]])
 
 
 def find_classifiers(nlp: "Language") -> list[Classifier]:

@@ -1,6 +1,6 @@
 """The charts of the evaluation report, with captions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
@@ -12,9 +12,12 @@ from trfcli_pipeline.evaluation import charts, metrics
 from trfcli_pipeline.evaluation.calibration import confidences
 from trfcli_pipeline.evaluation.charts import Bars, Line
 from trfcli_pipeline.evaluation.metric_names import metric_name
+from trfcli_pipeline.evaluation.promises import Promise
 from trfcli_pipeline.evaluation.results import Evaluation
 
 _HISTOGRAM_BARS = 20
+# More points can't be told apart.
+_CURVE_POINTS = 400
 # Styles that are easy to tell apart.
 _STYLES = ("s1", "s2", "s3", "s4", "s5", "s6")
 
@@ -43,6 +46,7 @@ def draw_charts(
     return [
         _reliability_chart(evaluation),
         _histogram_chart(evaluation),
+        _selective_chart(evaluation),
         _precision_recall_chart(evaluation),
         *_learning_charts(history, metric),
     ]
@@ -101,6 +105,56 @@ def _histogram_chart(evaluation: Evaluation) -> Chart:
             up, down, title=f"Histogram of scores: {names[0]}, {names[1]}", name=axis
         ),
     )
+
+
+def _selective_chart(evaluation: Evaluation) -> Chart:
+    found = evaluation.selective
+    curve, accuracies = found.curve, found.accuracies
+    step = max(len(curve.coverage) // _CURVE_POINTS, 1)
+    points = [*zip(curve.coverage.tolist(), curve.risk.tolist(), strict=True)]
+    # From the other end, so that the point of all texts is kept.
+    line = Line("error rate", points[::-1][::step][::-1])
+    marks = []
+    if found.coverage is not None and found.accuracy is not None:
+        chosen = (found.coverage.found, 1.0 - found.accuracy.found)
+        marks.append(Line("chosen threshold", [chosen], "s2", marked=True))
+    caption = (
+        "Error rate if only the texts with the highest confidence are answered, by their share of "
+        f"all texts (area under the curve: {curve.area:.4f})."
+    )
+    return Chart(
+        title="Risk and coverage",
+        caption=" ".join([caption, *_describe_promises(evaluation)]),
+        svg=charts.line_chart(
+            [line, *marks],
+            title="Risk-coverage curve: error rate by share of answered texts",
+            x=charts.unit_axis("share answered"),
+            y=charts.nice_axis("error rate", curve.risk.tolist()),
+        ),
+        legend=[(each.style, each.name) for each in (line, *marks)] if marks else (),
+        header=("Share answered", "Accuracy"),
+        rows=[(share, format_score(value)) for share, value in accuracies.items()],
+    )
+
+
+def _describe_promises(evaluation: Evaluation) -> Iterator[str]:
+    """Sentences on what the classifier promised, and on what it kept."""
+    found = evaluation.selective
+    if found.coverage is not None and found.accuracy is not None:
+        yield (
+            f"The classifier answers {found.coverage.found:.1%} of the texts; "
+            f"{_describe_promise(found.accuracy)} of the answers are correct."
+        )
+    if found.set_coverage is not None:
+        yield (
+            f"Its label sets have {found.set_size:.1f} labels on average; "
+            f"{_describe_promise(found.set_coverage)} of the true labels are in them."
+        )
+
+
+def _describe_promise(promise: Promise) -> str:
+    low, high = promise.interval
+    return f"{promise.found:.1%} (95% CI {low:.1%} to {high:.1%}; promised: {promise.promised:.1%})"
 
 
 def _precision_recall_chart(evaluation: Evaluation) -> Chart:

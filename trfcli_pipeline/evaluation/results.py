@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from trfcli_pipeline.evaluation import metrics
+from trfcli_pipeline.evaluation.abstention import FittedAbstention
 from trfcli_pipeline.evaluation.bootstrap import Interval, intervals
 from trfcli_pipeline.evaluation.calibration import Bin, calibration_error, reliability
 from trfcli_pipeline.evaluation.eval_prediction import (
@@ -17,6 +18,7 @@ from trfcli_pipeline.evaluation.eval_prediction import (
     EvalPrediction,
     Threshold,
 )
+from trfcli_pipeline.evaluation.promises import SelectiveEvaluation
 from trfcli_pipeline.evaluation.summary import WeakLabel, find_weakest, summarize
 
 
@@ -81,12 +83,15 @@ class Evaluation:
         n_texts: Number of texts, including those that can't be scored.
         n_words: Number of tokens that aren't whitespace; None if no pipeline ran.
         seconds: Run time of the pipeline, including tokenization; None if no pipeline ran.
+        fitted_abstention: When the classifier doesn't answer; None if that wasn't fitted, or if
+            other thresholds were used.
     """
 
     prediction: EvalPrediction
     n_texts: int
     n_words: int | None = None
     seconds: float | None = None
+    fitted_abstention: FittedAbstention | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -182,6 +187,11 @@ class Evaluation:
         return calibration_error(self.reliability)
 
     @cached_property
+    def selective(self) -> SelectiveEvaluation:
+        """Whether the classifier kept its promises on these texts."""
+        return SelectiveEvaluation(self.prediction, self.fitted_abstention)
+
+    @cached_property
     def intervals(self) -> Mapping[str, Interval]:
         """95 % bootstrap confidence intervals of `accuracy`, `cats_micro_f` and `cats_macro_f`."""
         return intervals(self.prediction)
@@ -256,6 +266,9 @@ class Evaluation:
             "macro_average_precision": self.macro_average_precision,
             "average_precision_per_type": dict(self.average_precisions),
             "ece": self.ece,
+            "aurc": self.selective.curve.area,
+            "accuracy_at_coverage": self.selective.accuracies,
+            "abstention": self.selective.as_json(),
             "intervals": {name: list(interval) for name, interval in self.intervals.items()},
             "speed": self.speed,
             "n_texts": self.n_texts,

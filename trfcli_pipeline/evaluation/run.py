@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trfcli_pipeline.data.formats.rows import quoted
 from trfcli_pipeline.data.records import Record
@@ -72,7 +72,15 @@ def evaluate_classifier(
         exclusive=classifier.exclusive,
         threshold=classifier.threshold if threshold is None else threshold,
     )
-    return replace(evaluation, n_words=output.n_words, seconds=output.seconds)
+    # Nothing was promised for other thresholds, or by spaCy's own classifiers.
+    decides_itself = threshold is None or classifier.exclusive
+    component: Any = nlp.get_pipe(classifier.name)
+    return replace(
+        evaluation,
+        n_words=output.n_words,
+        seconds=output.seconds,
+        fitted_abstention=getattr(component, "fitted_abstention", None) if decides_itself else None,
+    )
 
 
 def predict_texts(

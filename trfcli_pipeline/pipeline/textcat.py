@@ -96,6 +96,7 @@ class TransformersTextCategorizer(DecidingTextCategorizer):
             class_weights=dict(class_weights or {}),
             focal_gamma=focal_gamma,
             thresholds={},
+            abstention=None,
         )
 
     @classmethod
@@ -156,7 +157,8 @@ class TransformersTextCategorizer(DecidingTextCategorizer):
                 labels = [label for eg in get_examples() for label in eg.reference.cats]
         for label in labels or ():
             self.add_label(label)
-        # Thresholds were tuned for the weights that are about to be replaced.
+        # Thresholds and the rest were fitted for the weights that are about to be replaced.
+        self.forget_fitted()
         self.cfg.update(positive_label=positive_label, thresholds={})
         checks.check_settings(self.name, self.labels, self.cfg)
         if nlp is None:
@@ -206,6 +208,7 @@ class TransformersTextCategorizer(DecidingTextCategorizer):
         """Take over the weights and thresholds of a classifier with the same architecture.
 
         Labels that both have keep their rows of the output layer. The other rows stay as they are.
+        When not to answer is taken over only if both have the same labels, and so is the novelty.
 
         Args:
             other: The classifier to continue from.
@@ -214,6 +217,8 @@ class TransformersTextCategorizer(DecidingTextCategorizer):
         self.thresholds = {
             label: value for label, value in other.thresholds.items() if label in self.labels
         }
+        if sorted(self.labels) == sorted(other.labels):
+            self.fitted_abstention, self.novelty = other.fitted_abstention, other.novelty
 
     def predict(self, docs: Iterable[Doc]) -> Floats2d:
         """Predict the score of each label. *Shape:* (docs, labels)"""
@@ -247,6 +252,7 @@ class TransformersTextCategorizer(DecidingTextCategorizer):
         checks.require_weights(self.name, self.model)
         examples, losses = list(examples), {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
+        self.forget_fitted()
         # TextCategorizer.update would skip a batch of empty Docs, but learn from one among others.
         if examples:
             set_dropout_rate(self.model, drop)

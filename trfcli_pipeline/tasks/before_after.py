@@ -77,8 +77,14 @@ class Sample:
     def score(self, cats: Sequence[Mapping[str, float]]) -> float | None:
         if self.classifier is None:
             return None
-        _, labels, exclusive, threshold = self.classifier
-        found = score_cats(self.gold, cats, labels, exclusive=exclusive, threshold=threshold)
+        exclusive = self.classifier.exclusive
+        found = score_cats(
+            self.gold,
+            cats,
+            self.classifier.labels,
+            exclusive=exclusive,
+            threshold=self.classifier.threshold,
+        )
         return found.accuracy if exclusive else found.macro_f
 
     @property

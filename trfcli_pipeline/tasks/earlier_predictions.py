@@ -16,16 +16,19 @@ _SPAN_KEYS = {"start", "end", "label", "text"}
 _TOKEN_KEYS = {"start", "end", "head", *TOKEN_ATTRIBUTES}
 _HEADS = {("label", "score"), ("labels", "score"), ("cats", "labels")}
 _OTHERS = {"ents", "spans", "tokens"}
+# What comes after the labels and scores, but not on its own.
+_FOLLOWING = {"score_", "unsure", "label_set", "novelty"}
 
 
 class EarlierPredictions:
     """Finds the columns that an earlier run has written, by their names, order and values.
 
     They are next to each other, in the order of a run: `label` or `labels`, `score`, and columns
-    `score_LABEL`, or `cats` and `labels`; then `ents`, `spans` and `tokens`; all of them with or
-    without the suffix "_predicted". Scores are the shortest decimal numbers of float32 values from
-    0 to 1, some with seven or more digits, and there is one wherever there is a label. Entities,
-    spans and tokens have exactly the keys that a run writes.
+    `score_LABEL`, or `cats` and `labels`; then `unsure`, `label_set` and `novelty`; then `ents`,
+    `spans` and `tokens`; all of them with or without the suffix "_predicted". Scores are the
+    shortest decimal numbers of float32 values from 0 to 1, some with seven or more digits, and
+    there is one wherever there is a label. Entities, spans and tokens have exactly the keys that a
+    run writes.
 
     Everything else is the user's own: gold labels, labels that were corrected beside the scores of
     all labels, and scores that were rounded or come from elsewhere.
@@ -71,7 +74,7 @@ class EarlierPredictions:
                 or (_is_head(before, column) and before in found)
                 or (meaning in _OTHERS and self._is_ours({column}))
                 or (
-                    meaning in {"score_", *_OTHERS}
+                    meaning in _FOLLOWING | _OTHERS
                     and before in found
                     and column not in self._foreign
                 )
@@ -123,6 +126,20 @@ def _judge_score(value: Any) -> bool | None:
     return len(digits) >= _DIGITS
 
 
+def _judge_unsure(value: Any) -> bool | None:
+    return False if str(value).lower() in ("true", "false", "") else None
+
+
+def _judge_novelty(value: Any) -> bool | None:
+    if _is_empty(value):
+        return False
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return False if shortest(number) == number else None
+
+
 def _judge_cats(value: Any) -> bool | None:
     return _judge_all(_judge_score, value.values()) if isinstance(value, dict) else None
 
@@ -165,6 +182,8 @@ def _parsed(value: Any) -> Any:
 _JUDGES: dict[str, Callable[[Any], bool | None]] = {
     "score": _judge_score,
     "score_": _judge_score,
+    "unsure": _judge_unsure,
+    "novelty": _judge_novelty,
     "cats": _judge_cats,
     "ents": _judge_ents,
     "spans": _judge_spans,

@@ -106,6 +106,7 @@ def describe_pipeline(nlp: "Language") -> dict[str, Any]:
                 "name": name,
                 "factory": nlp.get_pipe_meta(name).factory,
                 "labels": list(getattr(pipe, "labels", [])),
+                **_promise(pipe),
             }
             for name, pipe in nlp.pipeline
         ],
@@ -114,6 +115,12 @@ def describe_pipeline(nlp: "Language") -> dict[str, Any]:
         "requirements": list(meta.get("requirements", [])),
         "performance": meta.get("performance", {}),
     }
+
+
+def _promise(pipe: Any) -> dict[str, Any]:
+    """When a classifier doesn't answer; nothing if that wasn't fitted."""
+    fitted = getattr(pipe, "fitted_abstention", None)
+    return {} if fitted is None else {"abstention": fitted.as_json(), "promise": fitted.summary}
 
 
 def _sysconf(name: str) -> int:

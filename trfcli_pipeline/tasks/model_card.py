@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 
 from trfcli_pipeline.errors import PipelineError, one_line
+from trfcli_pipeline.evaluation.abstention import FittedAbstention
 from trfcli_pipeline.huggingface.card import Score, card_metadata
 
 # Scores of a text classifier, in the order of the card.
@@ -95,6 +96,7 @@ def model_card(meta: Mapping[str, Any], *, repository: str | None = None) -> str
         # spaCy's own text classifiers don't set `doc._.trf_labels`.
         decides=classifier == "trf_textcat"
         or (classifier is not None and "exclusive_classes" in training),
+        promise=_promise(training),
         dev_file=dev_file,
         scores=scores,
         encoder=encoder,
@@ -112,6 +114,14 @@ def _classifier(labels: Mapping[str, list[str]], counts: Mapping[str, int]) -> s
         if counts.keys() <= {*names} if counts else "textcat" in pipe:
             return pipe
     return None
+
+
+def _promise(training: Mapping[str, Any]) -> str | None:
+    """When the classifier doesn't answer, as a sentence; None if it always does."""
+    fitted = training.get("abstention")
+    if not fitted or fitted["min_confidence"] is None:
+        return None
+    return FittedAbstention.from_json(fitted).summary
 
 
 def _token_task(pipes: list[str]) -> str:

@@ -9,6 +9,8 @@ from trfcli_pipeline.pipeline.loading import keep_what_heads_read, load_pipeline
 from trfcli_pipeline.tasks.predictions import Batch, Predictor
 from trfcli_pipeline.tasks.single_texts import BlankLine, batches, check_lengths, check_stdin
 
+_FITTED = ("unsure", "label_set", "novelty")
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -20,6 +22,9 @@ class Prediction:
         cats: The score of each label, by descending score.
         thresholds: The decision threshold of each label; labels of exclusive classes have none.
         exclusive: Whether exactly one label applies.
+        unsure: Whether the text should not be answered; None if that wasn't fitted.
+        label_set: The labels that can't be ruled out; None if that wasn't fitted.
+        novelty: How unlike the labeled texts it is; None if that wasn't fitted.
     """
 
     text: str
@@ -27,11 +32,16 @@ class Prediction:
     cats: dict[str, float]
     thresholds: dict[str, float]
     exclusive: bool
+    unsure: bool | None = None
+    label_set: list[str] | None = None
+    novelty: float | None = None
 
     def as_json(self, top_k: int | None = None) -> dict[str, Any]:
-        """Return text, label or labels, and the highest `top_k` scores, or all of them."""
+        """Return text, label or labels, what was fitted, and the highest `top_k` scores, or all."""
         predicted = {"label": self.labels[0]} if self.exclusive else {"labels": self.labels}
-        return {"text": self.text, **predicted, "cats": dict(list(self.cats.items())[:top_k])}
+        fitted = {name: getattr(self, name) for name in _FITTED if getattr(self, name) is not None}
+        cats = dict(list(self.cats.items())[:top_k])
+        return {"text": self.text, **predicted, **fitted, "cats": cats}
 
 
 def predict(
@@ -93,6 +103,7 @@ def _predict_batch(predictor: Predictor, batch: Batch) -> list[Prediction]:
             dict(sorted(row["cats"].items(), key=lambda item: -item[1])),
             thresholds,
             exclusive,
+            *map(row.get, _FITTED),
         )
         for text, row in zip(batch.texts, rows, strict=True)
     ]

@@ -11,9 +11,16 @@ from spacy.tokens import Doc, DocBin, Span, Token
 from trfcli_pipeline.data.records import location
 from trfcli_pipeline.encoder.devices import trim_heap
 from trfcli_pipeline.errors import PipelineError, one_line
-from trfcli_pipeline.evaluation.classifier import find_classifiers, predicted_labels
+from trfcli_pipeline.evaluation.classifier import (
+    find_classifiers,
+    is_unsure,
+    label_set,
+    predicted_labels,
+)
 from trfcli_pipeline.evaluation.run import check_scores, count_words
 from trfcli_pipeline.tasks.prediction_values import TOKEN_ATTRIBUTES, shortest
+from trfcli_pipeline.tokenization.extensions import NOVELTY
+from trfcli_pipeline.tokenization.retokenizing import stored
 
 # Each takes about 400 bytes in the vocab.
 _KEPT_WORDS = 20_000
@@ -62,6 +69,8 @@ class Predictor:
 
     - `cats`: the score of each label, in float32 precision.
     - `labels`: the predicted labels, by descending score; see `evaluation.classifier`.
+    - `unsure`: whether the text should not be answered, `label_set`: the labels that can't be ruled
+      out, and `novelty`: how unlike the labeled texts it is; as far as these were fitted.
     - `ents`: a list of `{"start", "end", "label", "text"}`, with `kb_id` for linked entities.
       `start` and `end` are character offsets.
     - `spans`: the same lists by the keys of `doc.spans`.
@@ -99,7 +108,7 @@ class Predictor:
             )
         self.classifiers = find_classifiers(nlp)
         if threshold is not None:
-            self.classifiers = [each._replace(threshold=threshold) for each in self.classifiers]
+            self.classifiers = [each.with_threshold(threshold) for each in self.classifiers]
 
     @property
     def labels(self) -> list[str]:
@@ -178,6 +187,14 @@ class Predictor:
         if doc.cats or "doc.cats" in self._assigned:
             row["cats"] = {label: shortest(score) for label, score in doc.cats.items()}
             row["labels"] = labels
+            fitted: dict[str, Any] = {
+                "unsure": is_unsure(doc.cats, self.classifiers),
+                "label_set": label_set(doc.cats, self.classifiers),
+                "novelty": stored(doc, NOVELTY),
+            }
+            if fitted["novelty"] is not None:
+                fitted["novelty"] = shortest(fitted["novelty"])
+            row |= {key: value for key, value in fitted.items() if value is not None}
         if doc.ents or "doc.ents" in self._assigned:
             row["ents"] = [_span(ent) for ent in doc.ents]
         if doc.spans or "doc.spans" in self._assigned:

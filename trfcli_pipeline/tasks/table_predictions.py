@@ -22,6 +22,8 @@ class TableForm:
     - `score`: the score of the (first) predicted label; empty if there is none.
     - `score_LABEL`: the score of each label, if asked for.
 
+    Then follow `unsure`, `label_set` (in the form of `labels`) and `novelty`, if the row has them.
+
     Args:
         labels: All labels of the pipeline.
         exclusive: Whether every text has exactly one label.
@@ -46,11 +48,16 @@ class TableForm:
         cells["score"] = cats[labels[0]] if labels else None
         if self.scores:
             cells |= {f"score_{label}": score for label, score in cats.items()}
+        if "label_set" in others:
+            others["label_set"] = self._join(others["label_set"])
         return {**cells, **others}
 
     def kind(self, column: str) -> Kind:
         """What a column has."""
-        return "number" if column == "score" or column.startswith("score_") else "text"
+        if column == "unsure":
+            return "boolean"
+        is_number = column in ("score", "novelty") or column.startswith("score_")
+        return "number" if is_number else "text"
 
     def _join(self, labels: Sequence[str]) -> str:
         # The same for all cells, and such that a reader gets every label back.

@@ -12,7 +12,12 @@ import numpy as np
 from spacy.tokens import Doc, Span, Token
 
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.evaluation.classifier import Classifier, predicted_labels
+from trfcli_pipeline.evaluation.classifier import (
+    Classifier,
+    is_unsure,
+    label_set,
+    predicted_labels,
+)
 from trfcli_pipeline.tokenization.alignment import (
     Alignment,
     Ints,
@@ -50,8 +55,11 @@ _FOLLOWING = (LINKS, SEGMENTS, UNSEEN)
 # What the alignment is computed from if tokens change, the tokens that `doc.tensor` has rows for,
 # and which tokenizer and settings the wordpieces are from.
 _OF_DOC = (TOKEN_SPANS, PIECE_SPANS, "trf_tensor_spans", "trf_fingerprint")
-# What `trf_labels` is computed from, besides `doc.cats`: the classifiers as plain tuples.
+# What `trf_labels`, `trf_unsure` and `trf_label_set` are computed from, besides `doc.cats`: the
+# classifiers as plain tuples.
 _CLASSIFIERS = "trf_classifiers"
+# How unlike the labeled texts a text is.
+NOVELTY = "trf_novelty"
 
 
 def install_extensions() -> None:
@@ -60,9 +68,11 @@ def install_extensions() -> None:
     Raises:
         ValueError: Another package has registered an attribute of the same name.
     """
-    for name in (*_BY_PIECE, *_BY_LAYER, *_BY_SEGMENT, *_OF_DOC, _CLASSIFIERS):
+    for name in (*_BY_PIECE, *_BY_LAYER, *_BY_SEGMENT, *_OF_DOC, _CLASSIFIERS, NOVELTY):
         install_extension(Doc, name, default=None)
     install_extension(Doc, "trf_labels", getter=_doc_labels)
+    install_extension(Doc, "trf_unsure", getter=_doc_unsure)
+    install_extension(Doc, "trf_label_set", getter=_doc_label_set)
     for name in _FOLLOWING:
         install_extension(Doc, name, getter=_Follow(name), setter=_Store(name))
     install_extension(Doc, "trf_alignment", getter=_doc_alignment, setter=_set_doc_alignment)
@@ -94,7 +104,7 @@ def doc_alignment(doc: Doc) -> Alignment:
 
 
 def add_classifier(doc: Doc, classifier: Classifier) -> None:
-    """Let `doc._.trf_labels` decide by a classifier that has set `doc.cats`.
+    """Let `doc._.trf_labels`, `trf_unsure` and `trf_label_set` decide by a classifier's `doc.cats`.
 
     It replaces an earlier one that has the same labels.
     """
@@ -106,9 +116,20 @@ def add_classifier(doc: Doc, classifier: Classifier) -> None:
     store(doc, _CLASSIFIERS, (*others, tuple(classifier)))
 
 
+def _classifiers(doc: Doc) -> list[Classifier]:
+    return [Classifier.restore(each) for each in stored(doc, _CLASSIFIERS) or ()]
+
+
 def _doc_labels(doc: Doc) -> list[str]:
-    classifiers = (Classifier(*each) for each in stored(doc, _CLASSIFIERS) or ())
-    return predicted_labels(doc.cats, classifiers)
+    return predicted_labels(doc.cats, _classifiers(doc))
+
+
+def _doc_unsure(doc: Doc) -> bool | None:
+    return is_unsure(doc.cats, _classifiers(doc))
+
+
+def _doc_label_set(doc: Doc) -> list[str] | None:
+    return label_set(doc.cats, _classifiers(doc))
 
 
 def install_extension(owner: type[Doc | Span | Token], name: str, **definition: Any) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trfcli_pipeline.errors import ArgumentError
+from trfcli_pipeline.evaluation.abstention import Aim
 
 LAYER_DECAY = "training.optimizer.trf_layer_decay"
 TRF_LR = "training.optimizer.trf_lr.initial_rate"
@@ -60,6 +61,9 @@ class TrainingArguments:
             with the median score is kept.
         data_seed: Seed by which dev texts are held out and `max_texts` are drawn; by default
             `seed`.
+        coverage: Share of the texts to answer; the others are marked as unsure.
+        min_accuracy: Share of the answers that are to be correct, by default 0.95; see
+            `evaluation/abstention.py`.
         device: Where to train; see `encoder/devices.py`.
         linear_probe: Whether a new classifier starts as a linear probe of the untrained encoder; by
             default if there are few texts and no config file.
@@ -92,6 +96,8 @@ class TrainingArguments:
     seed: int | None = None
     seeds: int = 1
     data_seed: int | None = None
+    coverage: float | None = None
+    min_accuracy: float | None = None
     device: str = "auto"
     linear_probe: bool | None = None
     fixed: Collection[str] = ()
@@ -99,6 +105,11 @@ class TrainingArguments:
     def __post_init__(self) -> None:
         self._check_frozen()
         self._check_overrides()
+        if self.coverage is not None and self.min_accuracy is not None:
+            raise ArgumentError(
+                "--coverage can't be combined with --min-accuracy: one follows from the other",
+                hint="Leave out one or the other",
+            )
 
     def as_json(self) -> dict[str, Any]:
         """All arguments, in values that JSON can hold; of the config's path only the name."""
@@ -122,6 +133,18 @@ class TrainingArguments:
     def chooses(self, name: str) -> bool:
         """Whether the user chose a value, by this argument or by an override in its place."""
         return getattr(self, name) is not None or self.overrides_key(CONFIG_KEYS[name])
+
+    @property
+    def aim(self) -> Aim:
+        """What decides which texts are answered."""
+        if self.coverage is not None:
+            return Aim("coverage", self.coverage)
+        return Aim() if self.min_accuracy is None else Aim("accuracy", self.min_accuracy)
+
+    @property
+    def asks_for_abstention(self) -> bool:
+        """Whether the user chose how many texts to answer."""
+        return self.coverage is not None or self.min_accuracy is not None
 
     def is_exclusive(self) -> bool | None:
         """Whether exactly one label applies to each text, if the user says so."""

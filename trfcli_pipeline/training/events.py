@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from trfcli_pipeline.evaluation.abstention import FittedAbstention
 from trfcli_pipeline.evaluation.results import Evaluation
 from trfcli_pipeline.training.config import TrainingConfig
 from trfcli_pipeline.training.data import Data
@@ -150,6 +151,8 @@ class Finished:
         seconds: Duration of the training, evaluations included; 0 if it had already finished.
         seed: Seed of the model.
         seed_scores: The score of each model by its seed, if there are several.
+        abstention: When the classifier doesn't answer, and what it promises; None if the dev set is
+            too small for that.
     """
 
     best_step: int
@@ -164,6 +167,7 @@ class Finished:
     seconds: float = 0.0
     seed: int = 0
     seed_scores: Mapping[int, float] = field(default_factory=dict)
+    abstention: FittedAbstention | None = None
 
 
 TrainingEvent = (

@@ -17,6 +17,7 @@ from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.encoder.devices import installed_version
 from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.evaluation.abstention import FittedAbstention
 from trfcli_pipeline.evaluation.report import HISTORY
 from trfcli_pipeline.pipeline.saved import pipeline_digest
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
@@ -155,6 +156,7 @@ def read_result(target: Path, shown: Path) -> Finished:
     facts = read_section(target)["training"]
     history = (target / HISTORY).read_text(encoding="utf8").splitlines()
     scores = [json.loads(row)["score"] for row in history]
+    promise = facts.get("abstention")
     since_best = len(scores) - 1 - scores.index(max(scores))
     return Finished(
         best_step=facts["best_step"],
@@ -165,6 +167,7 @@ def read_result(target: Path, shown: Path) -> Finished:
         evaluations_without_improvement=since_best if facts["stopped_early"] else 0,
         kept_because=facts["choice"],
         seed=facts["seed"],
+        abstention=FittedAbstention.from_json(promise) if promise else None,
         seed_scores={int(seed): score for seed, score in facts.get("seed_scores", {}).items()},
     )
 
@@ -212,6 +215,7 @@ def describe_training(
             "metric": config.metric,
             "best_step": event.step,
             "score": event.score,
+            **_promise(classifier),
         },
     }
     sections = {name: config.config[name] for name in ("training", "schedule")}
@@ -224,6 +228,12 @@ def describe_training(
     weights = unused | dict(sections["training"]["score_weights"])
     sections["training"] = {**sections["training"], "score_weights": weights}
     nlp.config = nlp.config.merge(sections)
+
+
+def _promise(classifier: TransformersTextCategorizer) -> dict[str, Any]:
+    """When the classifier doesn't answer, and what it promises; nothing if that wasn't fitted."""
+    fitted = classifier.fitted_abstention
+    return {} if fitted is None else {"abstention": fitted.as_json()}
 
 
 def complete_meta(path: Path, state: TrainerState, source: str, request: str) -> None:

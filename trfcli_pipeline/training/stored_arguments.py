@@ -13,7 +13,7 @@ SECTION = "trf"
 # All that decide what is trained; device and checkpoints don't.
 _STORED = (
     *("exclusive", "balance", "drop_labels", "dev_split", "max_texts", "data_seed"),
-    *("patience", "eval_every"),
+    *("patience", "eval_every", "coverage", "min_accuracy"),
     *("freeze_encoder", "freeze_layers", "lora", "precision", "linear_probe", "fixed"),
 )
 # Lowest values of numbers; shares have a highest one, too.
@@ -25,7 +25,7 @@ _LEAST = {
     "freeze_layers": 0,
     "lora": 1,
 }
-_SHARES = {"dev_split": (0.001, 0.9)}
+_SHARES = {"dev_split": (0.001, 0.9), "coverage": (0.01, 1.0), "min_accuracy": (0.01, 0.999)}
 
 
 def store_arguments(arguments: TrainingArguments, **resolved: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from trfcli_pipeline.errors import NonFiniteError, OutputError
 from trfcli_pipeline.pipeline.loading import require_encoder
 from trfcli_pipeline.pipeline.saved import pipeline_digest
 from trfcli_pipeline.progress import Phase, phase
+from trfcli_pipeline.training.abstaining import add_novelty, learn_to_abstain
 from trfcli_pipeline.training.checkpoints import Workspace
 from trfcli_pipeline.training.config import TrainingConfig
 from trfcli_pipeline.training.data import Data
@@ -118,6 +119,8 @@ def train_model(
     with phase(title, total=config.steps, unit="steps", done=plan.done_steps) as training:
         yield from _run(trainer, plan, run, training)
     if context.is_first:
+        with trainer.averaged():
+            add_novelty(trainer, workspace.best)
         complete_meta(workspace.best, trainer.state, run.identity["the pipeline"], run.request)
     return trainer.state
 
@@ -150,6 +153,7 @@ def _run(trainer: Trainer, plan: Planned, run: Run, training: Phase) -> Iterator
             if isinstance(event, Stepped):
                 training.done, training.note = event.step, f"loss {event.loss:.3f}"
             if isinstance(event, Evaluated) and event.kept_because:
+                learn_to_abstain(trainer.classifier, event.evaluation, trainer.config)
                 describe_training(trainer.nlp, trainer.classifier, plan, event, run.files)
                 with (
                     phase("Saving the model"),

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,25 @@ def test_arguments_of_the_task(
     asked = replayed(ONE)
     assert run("predict", "m", *args).exit_code == 0
     assert asked == {"args": ("m", None), "threshold": None, "device": "auto", **changed}
+
+
+def test_unsure_and_unusual_texts_are_marked(run: Run, replayed: Callable[..., Any]) -> None:
+    unsure = replace(ONE, unsure=True, label_set=["billing", "bug"], novelty=1.234)
+    replayed(unsure)
+    assert run("predict", "m", "a text").stdout.splitlines()[2:] == [
+        "   unsure: one of billing, bug",
+        "   unlike the labeled texts (novelty 1.23)",
+    ]
+    assert json.loads(run("predict", "m", "a text", "--json").stdout) == {
+        "text": "Two bills!",
+        "label": "billing",
+        "unsure": True,
+        "label_set": ["billing", "bug"],
+        "novelty": 1.234,
+        "cats": {"billing": 0.98, "bug": 0.02},
+    }
+    replayed(replace(ONE, unsure=False, label_set=["billing"], novelty=0.9))
+    assert len(run("predict", "m", "a text").stdout.splitlines()) == 2
 
 
 def test_single_text_is_not_repeated(run: Run, replayed: Callable[..., Any]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.evaluation import report
+from trfcli_pipeline.evaluation.abstention import Abstention, Aim, FittedAbstention
 from trfcli_pipeline.evaluation.explanation import Explanation, TokenAttribution
 from trfcli_pipeline.evaluation.report import read_history, render_report
 from trfcli_pipeline.evaluation.results import Evaluation, score_cats
@@ -143,6 +144,7 @@ def test_report_on_exclusive_labels() -> None:
     assert [str(title).partition(" ")[0] for title in charts] == [
         "Reliability",
         "Histogram",
+        "Risk-coverage",
         "Precision-recall",
     ]
     rows = [
@@ -168,6 +170,22 @@ def test_report_on_multi_label_predictions() -> None:
     ]
     assert {"data-gold": "0", "data-predicted": "0 1"} in rows
     assert {"data-gold": "", "data-predicted": "0"} in rows
+
+
+def test_report_on_promises() -> None:
+    evaluation, records = exclusive_case(["HAM", "SPAM", "ODD"])
+    page = Page(render_report(evaluation, records, **ORIGIN))
+    assert page.has_text("Risk and coverage", "by their share of all texts (area under the curve: ")
+    assert not page.has_text("The classifier answers")
+    fitted = FittedAbstention(Abstention(1.0, 0.5, 0.2), Aim(), 500, 1.0, 0.97, 0.95, 1.5)
+    evaluation = replace(evaluation, fitted_abstention=fitted)
+    found = "50.0% (95% CI 11.8% to 88.2%; promised: 95.0%)"
+    page = Page(render_report(evaluation, records, **ORIGIN))
+    assert page.open == []
+    assert page.has_text(
+        f"The classifier answers 100.0% of the texts; {found} of the answers are correct.",
+        f"Its label sets have 1.0 labels on average; {found} of the true labels are in them.",
+    )
 
 
 def test_report_without_mistakes() -> None:

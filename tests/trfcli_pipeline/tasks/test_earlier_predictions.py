@@ -27,6 +27,16 @@ SCORED = {"label": "A", "score": "0.9998172"}
         ({}, {"labels": "A|B", "score": "0.9998172", "ents": "[]", "spans": "{}"}, {"note": "x"}),
         ({"text": "a"}, {"cats": {"A": 0.9998172, "B": 1e-9}, "labels": ["A"], "ents": []}, {}),
         ({"label": "GOLD"}, {"ents": ENTS}, {"n": 1}),
+        (
+            {"text": "a"},
+            {**SCORED, "unsure": "false", "label_set": "A|B", "novelty": "1.25", "ents": "[]"},
+            {"b": "1"},
+        ),
+        (
+            {"unsure": "maybe"},
+            {"label": "A", "score": 0.9998172, "unsure_predicted": True, "label_set": ["A"]},
+            {"novelty_value": 2},
+        ),
         ({}, {"spans": {"sc": ENTS}, "tokens": [{"start": 0, "end": 1, "tag": "NN"}]}, {}),
     ],
 )

@@ -9,7 +9,9 @@ from cards import TRAINED, full_meta
 from huggingface_hub import ModelCard
 from spacy.language import Language
 
-from trfcli_pipeline.tasks.model_card import model_card
+from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.evaluation.abstention import Abstention, Aim, FittedAbstention
+from trfcli_pipeline.tasks.model_card import checked_card, model_card
 
 
 def with_training(**changes: Any) -> dict[str, Any]:
@@ -109,6 +111,17 @@ def test_pipeline_without_text_classifier(pipes: list[str], tag: str, usage: str
     assert ModelCard(card).data.language == "multilingual"
     assert usage in card.splitlines()
     assert "doc.cats" not in card
+
+
+def test_card_says_when_the_classifier_is_unsure() -> None:
+    fitted = FittedAbstention(Abstention(1.0, 0.7, 0.2), Aim(), 500, 0.9, 0.97, 0.95, 1.5)
+    card = model_card(with_training(abstention=fitted.as_json()))
+    assert "`doc._.trf_unsure` says whether" in card
+    assert f"{fitted.summary}." in card
+    without = fitted._replace(abstention=Abstention(1.0, None, 0.2), coverage=None)
+    assert "trf_unsure" not in model_card(with_training(abstention=without.as_json()))
+    with pytest.raises(PipelineError):
+        checked_card(with_training(abstention={"min_confidence": 0.7}))
 
 
 def test_card_says_how_labels_are_decided() -> None:

@@ -2,6 +2,7 @@ import json
 import pickle
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,14 @@ import pytest
 import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
+from textcats import make, set_scores
 
 from trfcli_pipeline.data.formats.rows import quoted
 from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.evaluation.abstention import Abstention, Aim, FittedAbstention
+from trfcli_pipeline.heads.novelty import Novelty
 from trfcli_pipeline.tasks import predictions
+from trfcli_pipeline.tasks.prediction_values import shortest
 from trfcli_pipeline.tasks.predictions import Batch, Predicted, Predictor
 
 TEXTS = ["Apple pie is delicious!", "", "I hate\n this film"]
@@ -238,3 +243,39 @@ def test_predictor_can_be_pickled(make_nlp: Callable[..., Language]) -> None:
     nlp.get_pipe("trf_textcat").initialize(None, nlp=nlp, labels=["A", "B"])  # type: ignore[attr-defined]
     predictor = Predictor(nlp)
     assert pickle.loads(pickle.dumps(predictor))(BATCH) == predictor(BATCH)
+
+
+FITTED = FittedAbstention(Abstention(1.0, 0.5, 0.25), Aim(), 500, 0.9, 0.97, 0.95, 1.5)
+
+
+def fitted(tiny_bert: Path, *, exclusive: bool) -> Language:
+    nlp = make(tiny_bert, weights=False, exclusive_classes=exclusive)
+    set_scores(nlp, {"FRUIT": 0.4, "DOG": 0.35, "FILM": 0.25})
+    textcat: Any = nlp.get_pipe("trf_textcat")
+    textcat.fitted_abstention = FITTED
+    features = np.ones((1, textcat.model.get_ref("output_layer").get_dim("nI")), "float16")
+    textcat.novelty = Novelty(features, 1.0, exclusive)
+    return nlp
+
+
+def test_what_was_fitted_is_written(tiny_bert: Path) -> None:
+    nlp = fitted(tiny_bert, exclusive=True)
+    for row in rows_of(nlp):
+        assert [*row] == ["cats", "labels", "unsure", "label_set", "novelty"]
+        assert row["unsure"] is True
+        # The probability of FILM is at the threshold but for rounding.
+        assert row["label_set"][:2] == ["FRUIT", "DOG"]
+        assert row["novelty"] == shortest(row["novelty"])
+    textcat: Any = nlp.get_pipe("trf_textcat")
+    textcat.fitted_abstention = FITTED._replace(abstention=Abstention(1.0, None, 0.25))
+    assert all("unsure" not in row and "label_set" in row for row in rows_of(nlp))
+    textcat.forget_fitted()
+    assert all([*row] == ["cats", "labels"] for row in rows_of(nlp))
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_nothing_is_promised_for_other_thresholds(tiny_bert: Path, exclusive: bool) -> None:
+    nlp = fitted(tiny_bert, exclusive=exclusive)
+    rows: Any = Predictor(nlp, threshold=0.3)(BATCH).content
+    # With exclusive labels there is no threshold to change.
+    assert all(("unsure" in row) is exclusive for row in rows)

@@ -30,6 +30,18 @@ def test_scores_of_all_labels_follow() -> None:
     assert form({"cats": CATS, "labels": []})["labels"] == ""
 
 
+def test_what_was_fitted_follows() -> None:
+    form = TableForm(["A", "B"], exclusive=True, scores=True)
+    row = {"cats": CATS, "labels": ["B"], "unsure": True, "label_set": ["B", "A"], "novelty": 0.5}
+    assert list(form({**row, "ents": []}).items()) == [
+        *[("label", "B"), ("score", 0.75), ("score_A", 0.25), ("score_B", 0.75)],
+        *[("unsure", True), ("label_set", "B|A"), ("novelty", 0.5), ("ents", [])],
+    ]
+    assert [form.kind(column) for column in ("unsure", "label_set", "novelty")] == [
+        *("boolean", "text", "number")
+    ]
+
+
 def test_pipeline_without_a_classifier() -> None:
     row: dict[str, Any] = {"ents": [], "tokens": []}
     assert TableForm([], exclusive=False, scores=True)(row) == row

@@ -41,6 +41,8 @@ CHANGED: dict[str, Any] = {
     "seed": 7,
     "seeds": 2,
     "data_seed": 7,
+    "coverage": 0.9,
+    "min_accuracy": 0.97,
     "device": "cpu",
     "linear_probe": True,
     "fixed": ["training.max_steps"],

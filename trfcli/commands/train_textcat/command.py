@@ -200,6 +200,26 @@ def train_textcat(
             help="Remove labels of the existing classifier that no training text has.",
         ),
     ] = False,
+    min_accuracy: Annotated[
+        float | None,
+        _classifier(
+            min=0.01,
+            max=0.999,
+            metavar="SHARE",
+            help="Mark texts as unsure so that this share of the other answers is correct.",
+            show_default="0.95",
+        ),
+    ] = None,
+    coverage: Annotated[
+        float | None,
+        _classifier(
+            min=0.01,
+            max=1.0,
+            metavar="SHARE",
+            help="Answer this share of the texts, and mark the others as unsure.",
+            show_default="what --min-accuracy allows",
+        ),
+    ] = None,
     track: Annotated[
         Literal["wandb", "mlflow", "tensorboard"] | None,
         _data(
@@ -248,6 +268,7 @@ def train_textcat(
     Example:
       trf train-textcat ./model train.jsonl
       trf train ./model train.csv --dev dev.csv --epochs 5 --output ./trained
+      trf train ./model train.csv --min-accuracy 0.97
       trf train ./model train.csv --training.optimizer.trf_layer_decay 0.9
       trf train ./model train.csv --epochs 5 --print-config > train.cfg
     """

@@ -123,6 +123,8 @@ def describe_result(finished: "Finished") -> None:
         kept = f"Kept the final model ({score})"
     else:
         kept = f"Kept the final model ({score}); the dev set is too small to choose another"
+    if finished.abstention is not None:
+        console.info(f"{finished.abstention.summary} (--min-accuracy, --coverage)")
     replaced = f", replacing {finished.replaced}" if finished.replaced else ""
     console.good(f"{kept}. Saved to {finished.path}{replaced}")
     console.hint(f"Next: trf evaluate {shlex.quote(str(finished.path))} test.jsonl")

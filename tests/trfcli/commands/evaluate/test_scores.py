@@ -11,6 +11,7 @@ from evaluate_command import GOOD, TEXTS, Digest, Run, Write
 
 from trfcli.rendering.mistakes import prediction
 from trfcli_pipeline.evaluation import run as evaluation_run
+from trfcli_pipeline.evaluation.abstention import Abstention, Aim, FittedAbstention
 from trfcli_pipeline.evaluation.results import Mistake
 
 CONTROLS = "\x1b" * 20
@@ -57,6 +58,29 @@ def test_tables_of_scores_and_confusions(run: Run, workspace: Path) -> None:
         " GOOD     0      6",
         " All 12 texts right, but 12 texts are too few to rely on.",
     ]
+
+
+def test_promises_are_checked(run: Run, workspace: Path, write: Write) -> None:
+    nlp = spacy.load(workspace / "exclusive")
+    component: Any = nlp.get_pipe("trf_textcat")
+    component.fitted_abstention = FittedAbstention(
+        Abstention(1.0, 0.0, 0.01), Aim("accuracy", 0.9), 500, 1.0, 0.97, 0.9, 1.5
+    )
+    nlp.to_disk(workspace / "exclusive")
+    write(workspace / "more.jsonl", TEXTS * 2)
+    lines = run("evaluate", "exclusive", "more.jsonl").stdout.splitlines()
+    start = lines.index(" Accuracy if only the texts with the highest confidence are answered:")
+    assert lines[start + 2].split() == ["accuracy", *["1.000"] * 6]
+    assert lines[start + 3] == " Area under the risk-coverage curve (AURC): 0.0000"
+    assert lines[start + 4] == (
+        " Answers 100.0 % of the texts, and is right in 100.0 % of cases "
+        "(95% CI 85.8 % to 100.0 %; promised 90.0 %: kept)"
+    )
+    assert lines[start + 5].startswith(" Label sets, of ")
+    found = metrics_of(run, "exclusive", "more.jsonl")
+    assert found["aurc"] == 0.0
+    assert found["accuracy_at_coverage"]["0.9"] == 1.0
+    assert found["abstention"]["accuracy"]["verdict"] == "kept"
 
 
 def test_mistakes_are_shown_with_their_line_number(run: Run, workspace: Path, write: Write) -> None:
