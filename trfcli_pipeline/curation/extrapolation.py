@@ -7,12 +7,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trfcli_pipeline.curation.learning_curve import LearningCurve
-from trfcli_pipeline.curation.power_law import PowerLaws, fit_power_laws, fit_scales
+from trfcli_pipeline.curation.power_law import (
+    EXPONENT_SPREAD,
+    TYPICAL_EXPONENT,
+    PowerLaws,
+    fit_power_laws,
+    fit_scales,
+)
 from trfcli_pipeline.evaluation.eval_prediction import FloatArray
 
 RESAMPLES = 500
 # The share of true scores that should be within a band.
 COVERAGE = 0.8
+# Learning curves aren't exactly power laws. This is the standard deviation of a gain beyond the
+# texts at hand, as a share of the gain: chosen so that bands have the coverage that they promise.
+_MISFIT = 0.3
 # Labels with fewer texts have no forecast of their own.
 _LEAST_LABEL_TEXTS = 10
 
@@ -46,22 +55,28 @@ class Band:
 class Extrapolation:
     """The power laws of a learning curve and of its resamples.
 
-    Texts are drawn with replacement (the bootstrap), the same ones at all sizes: so the bands have
-    both the uncertainty of a score on few texts and that of the curve's shape.
+    Three sources of uncertainty are in the bands. Texts are drawn with replacement (the bootstrap),
+    the same ones at all sizes. Each resample has its own idea of a typical exponent. And the gain
+    from more texts varies because a power law isn't exact.
 
     Args:
         curve: The learning curve.
+        n_texts: Number of texts at hand, beyond which a gain varies.
         seed: Seed of the resamples.
     """
 
-    def __init__(self, curve: LearningCurve, *, seed: int = 0) -> None:
+    def __init__(self, curve: LearningCurve, n_texts: int, *, seed: int = 0) -> None:
         self.curve = curve
+        self.n_texts = n_texts
         rng = np.random.default_rng(seed)
         n = curve.n_texts
         drawn = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
         # The first row is the data as they are.
         weights = np.vstack([np.ones((1, n)), drawn])
         self._counts = curve.label_counts(weights)
+        surprise, misfit = rng.standard_normal((2, RESAMPLES))
+        self._typical = TYPICAL_EXPONENT * np.exp(EXPONENT_SPREAD * np.append(0, surprise))
+        self._misfit = 1 + _MISFIT * np.append(0, misfit)
 
     @cached_property
     def measured(self) -> FloatArray:
@@ -72,25 +87,25 @@ class Extrapolation:
     @cached_property
     def laws(self) -> PowerLaws:
         """The power law of the data, and those of the resamples."""
-        return fit_power_laws(self.curve.sizes, 1 - self.measured)
+        return fit_power_laws(self.curve.sizes, 1 - self.measured, self._typical)
 
     def at(self, n_texts: int) -> Band:
         """The score with some number of texts."""
-        scores = 1 - self.laws.errors(n_texts)
+        scores = 1 - self.laws.errors(self.n_texts) + self._gains(self.laws, n_texts)
         return Band.of(float(scores[0]), scores[1:])
 
     def measured_bands(self) -> list[Band]:
         """The score at each size of the curve."""
         return [Band.of(float(column[0]), column[1:]) for column in self.measured.T]
 
-    def label_gains(self, n_now: int, n_then: int) -> dict[str, tuple[float, Band]]:
-        """How much the F score of each label gains from more texts, the largest gain first.
+    def label_gains(self, n_texts: int) -> dict[str, tuple[float, Band]]:
+        """How much the F score of each label gains with some number of texts, the most first.
 
         A label has few texts, so its curve only decides on floor and scale. The exponent is that
         of all labels together.
 
         Returns:
-            The F score now, and the gain, by label.
+            The F score with the texts at hand, and the gain, by label.
         """
         found = {}
         for column, label in enumerate(self.curve.labels):
@@ -98,10 +113,15 @@ class Extrapolation:
                 continue
             f = _f(*(each[:, :, column] for each in self._counts))
             laws = fit_scales(self.curve.sizes, 1 - f, self.laws.exponent)
-            now, then = (1 - laws.errors(n) for n in (n_now, n_then))
-            gain = then - now
-            found[label] = (float(now[0]), Band.of(float(gain[0]), gain[1:]))
+            gain = self._gains(laws, n_texts)
+            now = 1 - float(laws.errors(self.n_texts)[0])
+            found[label] = (now, Band.of(float(gain[0]), gain[1:]))
         return dict(sorted(found.items(), key=lambda item: -item[1][1].value))
+
+    def _gains(self, laws: PowerLaws, n_texts: int) -> FloatArray:
+        """What each curve gains over the texts at hand. *Shape:* (1 + resamples,)"""
+        gains: FloatArray = laws.errors(self.n_texts) - laws.errors(n_texts)
+        return gains * self._misfit if n_texts > self.n_texts else gains
 
 
 def _f(tp: NDArray[np.float64], fp: NDArray[np.float64], fn: NDArray[np.float64]) -> FloatArray:

@@ -8,12 +8,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from trfcli_pipeline.evaluation.eval_prediction import FloatArray
 
-# Exponents to choose from. Published learning curves of text classifiers have 0.1 to 1.
-EXPONENTS = np.geomspace(0.1, 1.5, 28)
-# What is known before anything is measured: the logarithm of the exponent is about that of 0.5,
-# with this standard deviation.
-_TYPICAL_EXPONENT, _SPREAD = 0.5, 0.3
-# Standard deviation of a measured error at the largest number of texts. It says how much the
+# Exponents to choose from.
+EXPONENTS = np.geomspace(0.05, 2, 40)
+# The exponent before anything is measured, and the standard deviation of its logarithm.
+TYPICAL_EXPONENT, EXPONENT_SPREAD = 0.45, 0.4
+# Standard deviation of a measured error at the largest number of texts. It decides how much the
 # measurements count against the typical exponent.
 _NOISE = 0.01
 
@@ -41,16 +40,19 @@ class PowerLaws:
         return found
 
 
-def fit_power_laws(sizes: ArrayLike, errors: FloatArray) -> PowerLaws:
+def fit_power_laws(
+    sizes: ArrayLike, errors: FloatArray, typical: float | FloatArray = TYPICAL_EXPONENT
+) -> PowerLaws:
     """Fit a power law to each of several learning curves by weighted least squares.
 
-    A size's weight is proportional to its number of texts: the error varies less between large
-    training sets, and we extrapolate from there. Few sizes hardly determine the exponent, so it is
-    drawn towards a typical one. Errors of 0 to 1 that never rise are the only ones possible.
+    A size's weight is proportional to its number of texts: errors vary less between large training
+    sets, and we extrapolate from there. A handful of sizes hardly determines the exponent, so an
+    unusual one costs more. Floor and scale are never negative.
 
     Args:
         sizes: Numbers of texts. *Shape:* (sizes,)
         errors: Measured errors from 0 to 1. *Shape:* (curves, sizes)
+        typical: The exponent that costs nothing, for each curve.
     """
     numbers = np.asarray(sizes, dtype=np.float64)
     weights = numbers / numbers.max() / _NOISE**2
@@ -58,7 +60,7 @@ def fit_power_laws(sizes: ArrayLike, errors: FloatArray) -> PowerLaws:
     for exponent in EXPONENTS:
         floor, scale = _fit_line(numbers**-exponent, errors, weights)
         residuals = errors - floor[:, np.newaxis] - np.outer(scale, numbers**-exponent)
-        surprise = np.log(exponent / _TYPICAL_EXPONENT) / _SPREAD
+        surprise = np.log(exponent / typical) / EXPONENT_SPREAD
         costs.append((residuals**2) @ weights + surprise**2)
         floors.append(floor)
         scales.append(scale)

@@ -98,11 +98,15 @@ def compare_with_words(
     sizes = curve.sizes[-1:]
     words = measure_curve(fit_predict, gold, draws, sizes, "Fitting a bag of words")
     # The same seed draws the same texts for both.
-    scores = Extrapolation(curve).measured[:, -1], Extrapolation(words).measured[:, -1]
-    encoder, other = scores
-    bands = [Band.of(float(each[0]), each[1:]) for each in (encoder, other, encoder - other)]
+    n_train = int(sizes[0])
+    encoder, other = (Extrapolation(each, n_train).measured[:, -1] for each in (curve, words))
     return Separability(
-        "accuracy" if gold.exclusive else "cats_micro_f", int(sizes[0]), *bands, _chance(words)
+        "accuracy" if gold.exclusive else "cats_micro_f",
+        n_train,
+        encoder=Band.of(float(encoder[0]), encoder[1:]),
+        words=Band.of(float(other[0]), other[1:]),
+        difference=Band.of(float(encoder[0] - other[0]), encoder[1:] - other[1:]),
+        chance=_chance(words),
     )
 
 

@@ -143,7 +143,7 @@ def forecast(
     curve = measure_curve(
         linear_probe(features, gold), gold, draws, curve_sizes(draws), "Measuring the curve"
     )
-    found = Extrapolation(curve)
+    found = Extrapolation(curve, n_texts)
     separability = compare_with_words(curve, texts, gold, draws)
     n_more = more or n_texts
     return Forecast(
@@ -156,7 +156,7 @@ def forecast(
         found.at(n_texts),
         found.at(n_texts + n_more),
         float(found.laws.exponent[0]),
-        found.label_gains(n_texts, n_texts + n_more),
+        found.label_gains(n_texts + n_more),
         separability,
         [*_warnings(model, nlp, len(records), n_texts), *filter(None, [separability.warning])],
     )
