@@ -83,9 +83,11 @@ class LearningCurve:
         return tp, fp, fn
 
 
-def cross_fitted_draws(texts: Sequence[str], gold: Gold, *, seed: int = 0) -> list[Draw]:
+def cross_fitted_draws(
+    texts: Sequence[str], gold: Gold, *, n_folds: int = DRAWS, seed: int = 0
+) -> list[Draw]:
     """Predict each text once, from draws of the texts in other folds."""
-    folds = assign_folds(texts, gold, n_folds=min(DRAWS, len(texts)), seed=seed)
+    folds = assign_folds(texts, gold, n_folds=n_folds, seed=seed)
     rng = np.random.default_rng(seed)
     return [
         Draw(rng.permutation(np.flatnonzero(folds != fold)), np.flatnonzero(folds == fold))

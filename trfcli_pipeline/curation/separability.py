@@ -6,11 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from trfcli_pipeline.curation.baseline import bag_of_words
+from trfcli_pipeline.curation.cross_fitting import FOLDS
 from trfcli_pipeline.curation.extrapolation import Band, Extrapolation
+from trfcli_pipeline.curation.features import Features
 from trfcli_pipeline.curation.gold import Gold
 from trfcli_pipeline.curation.learning_curve import (
     Draw,
     LearningCurve,
+    cross_fitted_draws,
+    curve_sizes,
+    linear_probe,
     measure_curve,
     predict_labels,
 )
@@ -108,6 +113,21 @@ def compare_with_words(
         difference=Band.of(float(encoder[0] - other[0]), encoder[1:] - other[1:]),
         chance=_chance(words),
     )
+
+
+def separability_warning(texts: Sequence[str], features: Features, gold: Gold) -> str | None:
+    """Find what to know before relying on an encoder; see `Separability.warning`.
+
+    Args:
+        texts: Labeled texts; a few hundred take a second.
+        features: Their features, with a mean norm of about 1. *Shape:* (texts, width)
+        gold: Their labels.
+    """
+    draws = cross_fitted_draws(texts, gold, n_folds=FOLDS)
+    largest = curve_sizes(draws)[-1:]
+    probe = linear_probe(features, gold)
+    curve = measure_curve(probe, gold, draws, largest, "Comparing with a bag of words")
+    return compare_with_words(curve, texts, gold, draws).warning
 
 
 def _chance(curve: LearningCurve) -> float:

@@ -9,9 +9,10 @@ from spacy.language import Language
 from spacy.util import minibatch
 from thinc.types import Floats2d
 
-from trfcli_pipeline.curation.features import encode_chunk
+from trfcli_pipeline.curation.features import Features, encode_chunk
 from trfcli_pipeline.curation.gold import Gold
 from trfcli_pipeline.curation.self_training import SelfTraining, compare_self_training
+from trfcli_pipeline.curation.separability import separability_warning
 from trfcli_pipeline.data.batching import make_examples
 from trfcli_pipeline.data.labels import complete_cats
 from trfcli_pipeline.data.records import Record
@@ -29,6 +30,8 @@ from trfcli_pipeline.training.overrides import TEXTCAT
 
 # Texts that are encoded at a time.
 _CHUNK = 32
+# With fewer texts, which of two classifiers is ahead is due to chance.
+_ENOUGH_TO_COMPARE = 100
 # Settings that decide which weights a classifier has.
 _STRUCTURE = ("architecture", "pooling", "exclusive_classes")
 # Settings of an existing classifier that stay in force unless the user chooses others.
@@ -141,41 +144,66 @@ def classifier_settings(config: TrainingConfig, before: Mapping[str, Any]) -> di
 def _start_anew(nlp: Language, config: TrainingConfig, data: Data, phrase: str) -> ClassifierSetup:
     classifier = cast(TransformersTextCategorizer, nlp.get_pipe(TEXTCAT))
     classifier.initialize(None, nlp=nlp, labels=data.labels)
-    found, warnings = None, []
-    if data.unlabeled and config.can_start_as_probe:
-        found = _self_train(nlp, classifier, config, data)
+    found, warnings = None, list[str]()
+    starts_as_probe = config.starts_as_probe or (data.unlabeled and config.can_start_as_probe)
+    features = _features(nlp, classifier, data.train) if starts_as_probe else None
+    if features is not None and len(data.train) >= _ENOUGH_TO_COMPARE:
+        warnings += filter(None, [_compare_with_words(classifier, config, data, features)])
+    if data.unlabeled and features is not None:
+        found = _self_train(nlp, classifier, config, data, features)
     elif data.unlabeled:
-        warnings = [_unused(f"{config.classifier['architecture']} can't start as a linear probe")]
+        warnings.append(
+            _unused(f"{config.classifier['architecture']} can't start as a linear probe")
+        )
     if found is not None and found.helps:
         texts = plural(found.n_unlabeled, "unlabeled text")
         phrase += f", initialized by a linear probe that also learned from {texts}"
-    elif config.starts_as_probe:
+    elif config.starts_as_probe and features is not None:
         examples = make_examples(nlp, data.train, data.labels, exclusive=config.exclusive)
-        classifier.initialize_from_probe(_features(nlp, classifier, data.train), examples)
+        classifier.initialize_from_probe(features, examples)
         phrase += ", initialized by a linear probe"
     else:
         _set_priors(classifier, data)
     return ClassifierSetup(classifier, phrase, warnings, found)
 
 
+def _compare_with_words(
+    classifier: TransformersTextCategorizer, config: TrainingConfig, data: Data, features: Floats2d
+) -> str | None:
+    """A warning if the words alone say more about the labels than the encoder does."""
+    gold = Gold.from_records(data.train, labels=data.labels, exclusive=config.exclusive)
+    rows = classifier.model.ops.to_numpy(features)
+    return separability_warning(_texts(data), rows / _mean_norm(rows), gold)
+
+
 def _self_train(
-    nlp: Language, classifier: TransformersTextCategorizer, config: TrainingConfig, data: Data
+    nlp: Language,
+    classifier: TransformersTextCategorizer,
+    config: TrainingConfig,
+    data: Data,
+    features: Floats2d,
 ) -> SelfTraining:
     """See whether unlabeled texts help a linear probe; if so, it is the classifier's start."""
-    labeled, unlabeled = (
-        classifier.model.ops.to_numpy(_features(nlp, classifier, records))
-        for records in (data.train, data.unlabeled)
-    )
-    # Penalties are meant for features whose mean norm is 1.
-    scale = float(np.linalg.norm(labeled, axis=1).mean()) or 1.0
+    ops = classifier.model.ops
+    labeled = ops.to_numpy(features)
+    unlabeled = ops.to_numpy(_features(nlp, classifier, data.unlabeled))
+    scale = _mean_norm(labeled)
     gold = Gold.from_records(data.train, labels=data.labels, exclusive=config.exclusive)
-    texts = [record.text for record in data.train]
     with phase("Learning from the unlabeled texts"):
-        found = compare_self_training(texts, labeled / scale, gold, unlabeled / scale)
+        found = compare_self_training(_texts(data), labeled / scale, gold, unlabeled / scale)
     if found.helps:
         probe = found.probe
         set_output_weights(classifier.model, W=probe.weights / scale, b=probe.bias)
     return found
+
+
+def _texts(data: Data) -> list[str]:
+    return [record.text for record in data.train]
+
+
+def _mean_norm(rows: Features) -> float:
+    """The scale of features; penalties are meant for a mean norm of 1."""
+    return float(np.linalg.norm(rows, axis=1).mean()) or 1.0
 
 
 def _unused(reason: str) -> str:
