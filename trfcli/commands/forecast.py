@@ -88,7 +88,7 @@ def show(result: "Forecast") -> None:
     then = Point(total, result.then.value, result.then.low, result.then.high)
     for line in draw_curve(measured, [then], console.data_width()):
         console.data(line)
-    console.data_line("● measured    ○ forecast    │ 80% interval")
+    console.data_line("Texts: logarithmic scale", "● measured", "○ forecast", "│ 80% interval")
     if result.label_gains:
         console.data_table(
             ("label", "F now", "gain", "80% interval"),

@@ -20,7 +20,7 @@ class Point(NamedTuple):
 def draw_curve(measured: Sequence[Point], forecast: Sequence[Point], width: int) -> list[str]:
     """Draw measured scores as ●, forecast ones as ○, and their bands as │.
 
-    Numbers of texts are on a logarithmic scale, because each doubling gains less.
+    Numbers of texts are on a logarithmic scale, on which learning curves are close to straight.
 
     Args:
         measured: In ascending order of their numbers of texts.
@@ -79,4 +79,4 @@ def _ticks(points: Sequence[Point], marks: Sequence[int], columns: int) -> str:
         fits = start > len(line) and (is_last or start + len(label) < last_start)
         if fits or not line:
             line = f"{line:<{start}}{label}"
-    return f"{'':>{_GUTTER + 1}}{line}  texts"
+    return f"{'':>{_GUTTER + 1}}{line}"

@@ -179,8 +179,8 @@ def _check(name: str, records: Sequence[Record]) -> None:
 
 def _warnings(model: str, nlp: "Language", n_measured: int, n_texts: int) -> list[str]:
     found = []
-    training = read_origin(nlp.meta)["training"]
-    if training and not training.get("freeze_encoder"):
+    # A frozen encoder has no learning rate.
+    if "trf_lr" in (read_origin(nlp.meta)["training"] or {}):
         found.append(
             f"The encoder of {model} was fine-tuned. If these texts were among its training texts, "
             "all scores are too high: use the pipeline that the training started from"
