@@ -9,16 +9,20 @@ from numpy.typing import NDArray
 
 from trfcli_pipeline.curation.features import Features
 from trfcli_pipeline.curation.gold import Gold
-from trfcli_pipeline.curation.probe import fit_probe
+from trfcli_pipeline.curation.probe import fit_probe, log_loss
 from trfcli_pipeline.data.duplicates import normal_form
 from trfcli_pipeline.evaluation.eval_prediction import FloatArray
-from trfcli_pipeline.progress import track
+from trfcli_pipeline.progress import phase, track
 
 Indices = NDArray[np.int_]
 # Trains on some texts and predicts others: indices of both -> (texts to predict, labels)
 FitPredict = Callable[[Indices, Indices], FloatArray]
 
 FOLDS = 5
+# Penalties to choose from, the strongest first.
+PENALTIES = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
+# Held-out texts that are enough to choose a penalty.
+_ENOUGH_TEXTS = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,15 +55,50 @@ def cross_fit(fit_predict: FitPredict, folds: Indices, n_labels: int) -> CrossFi
 
 
 def cross_fit_probe(
-    features: Features, gold: Gold, folds: Indices, *, penalty: float = 1.0
+    features: Features, gold: Gold, folds: Indices, *, penalty: float | None = None
 ) -> CrossFit:
-    """Cross-fit a linear probe; see `cross_fit` and `fit_probe`."""
+    """Cross-fit a linear probe.
+
+    Args:
+        features: *Shape:* (texts, width)
+        gold: The labels of the texts.
+        folds: The fold of each text; see `assign_folds`. *Shape:* (texts,)
+        penalty: See `probe.fit_probe`; by default, what `choose_penalty` returns.
+    """
+    if penalty is None:
+        penalty = choose_penalty(features, gold, folds)
 
     def fit_predict(seen: Indices, held_out: Indices) -> FloatArray:
         probe = fit_probe(features[seen], gold.take(seen), penalty=penalty)
         return probe.predict(features[held_out])
 
     return cross_fit(fit_predict, folds, len(gold.labels))
+
+
+def choose_penalty(features: Features, gold: Gold, folds: Indices) -> float:
+    """Choose the penalty of a linear probe by its log loss on held-out texts.
+
+    The best one depends on the number of texts and labels, and on wrong labels. One fold is held
+    out, or as many as it takes for a thousand texts.
+
+    Args: See `cross_fit_probe`.
+    """
+    losses = dict.fromkeys(PENALTIES, 0.0)
+    n_held_out = 0
+    with phase("Choosing the penalty of the probe"):
+        for fold in np.unique(folds):
+            held_out = folds == fold
+            known, unknown = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+            probe = None
+            for penalty in PENALTIES:
+                # From the strongest penalty on, each fit starts where the one before ended.
+                probe = fit_probe(features[known], gold.take(known), penalty=penalty, start=probe)
+                loss = log_loss(probe.predict(features[unknown]), gold.take(unknown))
+                losses[penalty] += loss * len(unknown)
+            n_held_out += len(unknown)
+            if n_held_out >= _ENOUGH_TEXTS:
+                break
+    return min(losses, key=losses.__getitem__)
 
 
 def assign_folds(

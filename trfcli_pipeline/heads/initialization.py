@@ -12,11 +12,13 @@ from trfcli_pipeline.heads.architectures import ClassifierModel
 # float64 features, logits and weights.
 Matrix = NDArray[np.float64]
 # Maps logits to the loss, summed over the texts, and its gradient. *Shapes:* (texts, classes)
-Loss = Callable[[Matrix], tuple[float, Matrix]]
+Loss = Callable[[Any], tuple[float, Any]]
 
 # Rarer labels start at this probability: lower ones would take long to rise.
 _MIN_PRIOR = 0.01
 _MAX_ITERATIONS = 200
+# The default of scipy.
+_TOLERANCE = 2.2204460492503131e-09
 
 
 def prior_bias(cats: Iterable[Mapping[str, float]], labels: Sequence[str]) -> NDArray[np.float64]:
@@ -82,7 +84,13 @@ def copy_weights(
 
 
 def linear_probe_weights(
-    features: Matrix, loss: Loss, n_classes: int, *, penalty: float = 1.0
+    features: NDArray[np.floating],
+    loss: Loss,
+    n_classes: int,
+    *,
+    penalty: float = 1.0,
+    start: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
+    tolerance: float = _TOLERANCE,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Fit a linear classifier to the features of a frozen encoder (a linear probe).
 
@@ -94,10 +102,12 @@ def linear_probe_weights(
     cross-entropy this is scikit-learn's LogisticRegression with C = 1 / penalty.
 
     Args:
-        features: *Shape:* (texts, width)
+        features: Products are computed in their precision. *Shape:* (texts, width)
         loss: The loss of logits.
         n_classes: Number of classes.
         penalty: Factor of the penalty.
+        start: Weights and bias to start from; None for zeros.
+        tolerance: The fit ends once an iteration improves the objective by less than this share.
 
     Returns:
         Weights and bias. *Shapes:* (classes, width) and (classes,)
@@ -105,21 +115,23 @@ def linear_probe_weights(
     # scipy.optimize is slow to import, and most runs don't need it.
     from scipy.optimize import minimize
 
-    features = np.asarray(features, dtype="float64")
     scale = float(np.linalg.norm(features, axis=1).mean()) or 1.0
-    scaled = features / scale
+    scaled = features / features.dtype.type(scale)
     shape = (n_classes, features.shape[1])
 
     def objective(flat: Matrix) -> tuple[float, Matrix]:
         weights, bias = flat[:-n_classes].reshape(shape), flat[-n_classes:]
-        value, d_logits = loss(scaled @ weights.T + bias)
+        typed = weights.astype(scaled.dtype, copy=False)
+        value, d_logits = loss(scaled @ typed.T + bias.astype(scaled.dtype, copy=False))
         gradient = np.concatenate(
             [(d_logits.T @ scaled + penalty * weights).ravel(), d_logits.sum(axis=0)]
         )
         return value + 0.5 * penalty * float((weights**2).sum()), gradient
 
-    start = np.zeros(shape[0] * shape[1] + n_classes)
-    options = {"maxiter": _MAX_ITERATIONS}
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x
+    first = np.zeros(shape[0] * shape[1] + n_classes)
+    if start is not None:
+        first = np.concatenate([start[0].ravel() * scale, start[1]]).astype(np.float64)
+    options = {"maxiter": _MAX_ITERATIONS, "ftol": tolerance}
+    found = minimize(objective, first, jac=True, method="L-BFGS-B", options=options).x
     weights, bias = found[:-n_classes].reshape(shape) / scale, found[-n_classes:]
     return weights.astype("float32"), bias.astype("float32")

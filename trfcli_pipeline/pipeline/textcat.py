@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self, cast
 
+import numpy as np
 from spacy.errors import Errors
 from spacy.language import Language
 from spacy.tokens import Doc
@@ -195,7 +196,8 @@ class TransformersTextCategorizer(DecidingTextCategorizer):
             mean, d_logits = self._loss(truths, known, activation(logits), cpu)
             return count * mean, count * d_logits
 
-        W, b = linear_probe_weights(self.model.ops.to_numpy(features), loss, len(self.labels))
+        rows = np.asarray(self.model.ops.to_numpy(features), dtype="float64")
+        W, b = linear_probe_weights(rows, loss, len(self.labels))
         set_output_weights(self.model, W=W, b=b)
 
     def initialize_from_classifier(self, other: "TransformersTextCategorizer") -> None:
