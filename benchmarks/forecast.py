@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from trfcli_pipeline.curation.cross_fitting import Indices, assign_folds, choose_penalty
 from trfcli_pipeline.curation.extrapolation import Extrapolation
 from trfcli_pipeline.curation.features import Features, encode_all, load_encoder
 from trfcli_pipeline.curation.gold import Gold
@@ -63,33 +64,35 @@ def trials(data: Path, arguments: argparse.Namespace) -> Iterator[dict[str, Any]
             own, twice, rest = order[:n_texts], order[: 2 * n_texts], order[2 * n_texts :]
             own_gold, own_texts = gold.take(own), [texts[index] for index in own]
             draws = cross_fitted_draws(own_texts, own_gold)
-            probe = linear_probe(features[own], own_gold)
+            penalty = choose_penalty(features[own], own_gold, assign_folds(own_texts, own_gold))
+            probe = linear_probe(features[own], own_gold, penalty=penalty)
             curve = measure_curve(probe, own_gold, draws, curve_sizes(draws), "Measuring")
             found = Extrapolation(curve, n_texts)
             now, then = found.at(n_texts), found.at(2 * n_texts)
             test = rest[:_MOST_TEST_TEXTS]
-            truths = [
-                Extrapolation(
-                    measure_curve(
-                        linear_probe(features, gold),
-                        gold,
-                        [Draw(part, test)],
-                        np.array([len(part)]),
-                        "Scoring",
-                    ),
-                    len(part),
-                ).measured[0, 0]
-                for part in (own, twice)
-            ]
+            truths = [_true_score(features, gold, texts, part, test) for part in (own, twice)]
             yield {
                 "data": data.name,
                 "texts": n_texts,
                 "seed": seed,
                 "now": now.as_json(),
                 "then": then.as_json(),
-                "true_now": float(truths[0]),
-                "true_then": float(truths[1]),
+                "true_now": truths[0],
+                "true_then": truths[1],
             }
+
+
+def _true_score(
+    features: Features, gold: Gold, texts: list[str], train: Indices, test: Indices
+) -> float:
+    """The score on the test texts of a probe that is fitted to all training texts."""
+    part = gold.take(train)
+    folds = assign_folds([texts[index] for index in train], part)
+    probe = linear_probe(features, gold, penalty=choose_penalty(features[train], part, folds))
+    sizes = np.array([len(train)])
+    curve = measure_curve(probe, gold, [Draw(train, test)], sizes, "Scoring")
+    tp, fp, fn = (each.sum() for each in curve.label_counts(np.ones((1, len(test)))))
+    return float(2 * tp / (2 * tp + fp + fn))
 
 
 def _features(data: Path, texts: list[str], arguments: argparse.Namespace) -> Features:

@@ -22,6 +22,8 @@ COVERAGE = 0.8
 # Learning curves aren't exactly power laws. This is the standard deviation of a gain beyond the
 # texts at hand, as a share of the gain: chosen so that bands have the coverage that they promise.
 _MISFIT = 0.3
+# Standard deviation of a score between training sets of the same size.
+_VARIATION = 0.0075
 # Labels with fewer texts have no forecast of their own.
 _LEAST_LABEL_TEXTS = 10
 
@@ -55,9 +57,9 @@ class Band:
 class Extrapolation:
     """The power laws of a learning curve and of its resamples.
 
-    Three sources of uncertainty are in the bands. Texts are drawn with replacement (the bootstrap),
-    the same ones at all sizes. Each resample has its own idea of a typical exponent. And the gain
-    from more texts varies because a power law isn't exact.
+    Four sources of uncertainty are in the bands. Texts are drawn with replacement (the bootstrap),
+    the same ones at all sizes. Each resample has its own idea of a typical exponent. The gain from
+    more texts varies because a power law isn't exact. And so does the score between training sets.
 
     Args:
         curve: The learning curve.
@@ -74,9 +76,10 @@ class Extrapolation:
         # The first row is the data as they are.
         weights = np.vstack([np.ones((1, n)), drawn])
         self._counts = curve.label_counts(weights)
-        surprise, misfit = rng.standard_normal((2, RESAMPLES))
+        surprise, misfit, variation = rng.standard_normal((3, RESAMPLES))
         self._typical = TYPICAL_EXPONENT * np.exp(EXPONENT_SPREAD * np.append(0, surprise))
         self._misfit = 1 + _MISFIT * np.append(0, misfit)
+        self._variation = _VARIATION * np.append(0, variation)
 
     @cached_property
     def measured(self) -> FloatArray:
@@ -92,6 +95,7 @@ class Extrapolation:
     def at(self, n_texts: int) -> Band:
         """The score with some number of texts."""
         scores = 1 - self.laws.errors(self.n_texts) + self._gains(self.laws, n_texts)
+        scores = np.clip(scores + self._variation, 0, 1)
         return Band.of(float(scores[0]), scores[1:])
 
     def measured_bands(self) -> list[Band]:

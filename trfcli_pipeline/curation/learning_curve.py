@@ -17,7 +17,6 @@ from trfcli_pipeline.progress import track
 # Draws of training texts at each size; with cross-fitting, also the number of folds.
 DRAWS = 10
 _N_SIZES, _SMALLEST_SHARE = 6, 1 / 8
-_PENALTY = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,16 +108,18 @@ def curve_sizes(draws: Sequence[Draw]) -> NDArray[np.int_]:
     return np.unique(np.maximum(np.round(largest * shares), 2).astype(np.int_))
 
 
-def linear_probe(features: Features, gold: Gold) -> FitPredict:
+def linear_probe(features: Features, gold: Gold, *, penalty: float) -> FitPredict:
     """Make a function that fits a linear probe to some texts and predicts others.
 
     Args:
         features: *Shape:* (texts, width)
         gold: The labels of the texts.
+        penalty: See `probe.fit_probe`. With one that is too weak, scores dip where there are about
+            as many texts as features, and the curve isn't a power law.
     """
 
     def fit_predict(seen: Indices, held_out: Indices) -> FloatArray:
-        probe = fit_probe(features[seen], gold.take(seen), penalty=_PENALTY)
+        probe = fit_probe(features[seen], gold.take(seen), penalty=penalty)
         return probe.predict(features[held_out])
 
     return fit_predict

@@ -49,6 +49,11 @@ class SelfTraining:
         return self.after < self.before
 
 
+def fit_start(features: Features, gold: Gold) -> Probe:
+    """Fit the probe that self-training starts from, to labeled texts only; see `self_train`."""
+    return fit_probe(features, gold, penalty=_PENALTY)
+
+
 def self_train(features: Features, gold: Gold, unlabeled: Features) -> Probe:
     """Fit a probe to labeled texts, and then to its own sharpened predictions as well.
 
@@ -60,13 +65,14 @@ def self_train(features: Features, gold: Gold, unlabeled: Features) -> Probe:
         gold: Their labels.
         unlabeled: Features of the unlabeled texts. *Shape:* (unlabeled texts, width)
     """
-    probe = fit_probe(features, gold, penalty=_PENALTY)
+    probe = fit_start(features, gold)
     together = np.concatenate([features, unlabeled])
     weights = np.repeat([1.0, _WEIGHT], [len(features), len(unlabeled)])
     for _ in range(_ROUNDS):
         targets = sharpen(probe.predict(unlabeled), _TEMPERATURE, exclusive=gold.exclusive)
         values = np.concatenate([gold.values, targets])
-        probe = fit_probe(together, replace(gold, values=values), penalty=_PENALTY, weights=weights)
+        targets_of_all = replace(gold, values=values)
+        probe = fit_probe(together, targets_of_all, penalty=_PENALTY, weights=weights, start=probe)
     return probe
 
 
@@ -84,8 +90,7 @@ def compare_self_training(
     folds = assign_folds(texts, gold)
 
     def without(seen: Indices, held_out: Indices) -> FloatArray:
-        probe = fit_probe(features[seen], gold.take(seen), penalty=_PENALTY)
-        return probe.predict(features[held_out])
+        return fit_start(features[seen], gold.take(seen)).predict(features[held_out])
 
     def with_unlabeled(seen: Indices, held_out: Indices) -> FloatArray:
         return self_train(features[seen], gold.take(seen), unlabeled).predict(features[held_out])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trfcli_pipeline.curation.baseline import bag_of_words
-from trfcli_pipeline.curation.cross_fitting import FOLDS
+from trfcli_pipeline.curation.cross_fitting import FOLDS, assign_folds, choose_penalty
 from trfcli_pipeline.curation.extrapolation import Band, Extrapolation
 from trfcli_pipeline.curation.features import Features
 from trfcli_pipeline.curation.gold import Gold
@@ -125,7 +125,8 @@ def separability_warning(texts: Sequence[str], features: Features, gold: Gold) -
     """
     draws = cross_fitted_draws(texts, gold, n_folds=FOLDS)
     largest = curve_sizes(draws)[-1:]
-    probe = linear_probe(features, gold)
+    folds = assign_folds(texts, gold)
+    probe = linear_probe(features, gold, penalty=choose_penalty(features, gold, folds))
     curve = measure_curve(probe, gold, draws, largest, "Comparing with a bag of words")
     return compare_with_words(curve, texts, gold, draws).warning
 

@@ -115,6 +115,7 @@ def forecast(
 
     import numpy as np
 
+    from trfcli_pipeline.curation.cross_fitting import assign_folds, choose_penalty
     from trfcli_pipeline.curation.extrapolation import Extrapolation
     from trfcli_pipeline.curation.features import encode_all, load_encoder
     from trfcli_pipeline.curation.gold import Gold
@@ -136,13 +137,16 @@ def forecast(
     texts = [record.text for record in (*records, *dev_records)]
     nlp = load_encoder(model, device=device)
     features = encode_all(nlp, texts, total=len(texts))
+    own = np.arange(len(records))
+    folds = assign_folds(texts[: len(own)], gold.take(own), seed=seed)
+    probe = linear_probe(
+        features, gold, penalty=choose_penalty(features[own], gold.take(own), folds)
+    )
     if dev is None:
         draws = cross_fitted_draws(texts, gold, seed=seed)
     else:
         draws = dev_draws(len(records), len(dev_records), seed=seed)
-    curve = measure_curve(
-        linear_probe(features, gold), gold, draws, curve_sizes(draws), "Measuring the curve"
-    )
+    curve = measure_curve(probe, gold, draws, curve_sizes(draws), "Measuring the learning curve")
     found = Extrapolation(curve, n_texts)
     separability = compare_with_words(curve, texts, gold, draws)
     n_more = more or n_texts

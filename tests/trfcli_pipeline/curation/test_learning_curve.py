@@ -64,7 +64,7 @@ def test_the_score_at_a_size_is_that_of_its_predictions() -> None:
 def test_more_texts_score_higher_within_a_band(data: tuple[FloatArray, Gold, list[str]]) -> None:
     features, gold, texts = data
     draws = cross_fitted_draws(texts, gold)
-    probe = linear_probe(features.astype(np.float32), gold)
+    probe = linear_probe(features.astype(np.float32), gold, penalty=1.0)
     curve = measure_curve(probe, gold, draws, curve_sizes(draws), "Measuring")
     found = Extrapolation(curve, 240)
     now, then = found.at(240), found.at(480)
@@ -82,7 +82,7 @@ def test_more_texts_score_higher_within_a_band(data: tuple[FloatArray, Gold, lis
 def test_the_same_seed_gives_the_same_bands(data: tuple[FloatArray, Gold, list[str]]) -> None:
     features, gold, texts = data
     draws = cross_fitted_draws(texts, gold, seed=3)
-    probe = linear_probe(features.astype(np.float32), gold)
+    probe = linear_probe(features.astype(np.float32), gold, penalty=1.0)
     curve = measure_curve(probe, gold, draws, curve_sizes(draws), "Measuring")
     one, other = (Extrapolation(curve, 240, seed=1).at(480) for _ in range(2))
     assert one == other

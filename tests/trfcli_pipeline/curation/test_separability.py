@@ -22,7 +22,9 @@ NOISE = np.random.default_rng(1).random((120, 2)).astype(np.float32)
 def compare(features: Features, texts: list[str]) -> Separability:
     draws = cross_fitted_draws(texts, GOLD)
     sizes = curve_sizes(draws)
-    curve = measure_curve(linear_probe(features, GOLD), GOLD, draws, sizes, "Measuring")
+    curve = measure_curve(
+        linear_probe(features, GOLD, penalty=1.0), GOLD, draws, sizes, "Measuring"
+    )
     return compare_with_words(curve, texts, GOLD, draws)
 
 
