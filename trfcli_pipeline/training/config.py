@@ -166,9 +166,14 @@ class TrainingConfig:
         return self.config["schedule"]["warmup_steps"]
 
     @property
+    def can_start_as_probe(self) -> bool:
+        """Whether the architecture has an output layer that a linear probe fits."""
+        return self.classifier["architecture"] in CLASSIFIERS
+
+    @property
     def starts_as_probe(self) -> bool:
         """Whether a new classifier starts as a linear probe of the untrained encoder."""
-        return self._starts_as_probe and self.classifier["architecture"] in CLASSIFIERS
+        return self._starts_as_probe and self.can_start_as_probe
 
     @property
     def checkpoint_every(self) -> int:

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from trfcli_pipeline.curation.self_training import MOST_UNLABELED
 from trfcli_pipeline.data.dataset import DataSource, ReadingOptions, as_dataset
+from trfcli_pipeline.data.duplicates import normal_form
 from trfcli_pipeline.data.labels import check_labels, is_exclusive, label_names
 from trfcli_pipeline.data.reading import Reading
 from trfcli_pipeline.data.reading.columns import PAIR_MARK
@@ -39,6 +41,7 @@ class Data:
         dev_decides: Whether the dev set decides which weights are kept: if it is large enough,
             or the user's own choice.
         n_available: Number of texts that the training set was drawn from.
+        unlabeled: Texts without labels to learn from.
     """
 
     train: Sequence[Record]
@@ -47,6 +50,7 @@ class Data:
     labels: list[str]
     dev_decides: bool
     n_available: int
+    unlabeled: Sequence[Record] = ()
 
     @cached_property
     def label_counts(self) -> Mapping[str, int]:
@@ -65,6 +69,7 @@ def read_data(
     dev: DataSource | None,
     arguments: TrainingArguments,
     *,
+    unlabeled: DataSource | None = None,
     n_processes: int = 1,
 ) -> tuple[Data, TrainingConfig]:
     """Read and check the texts, and fit the config to them.
@@ -113,7 +118,32 @@ def read_data(
         config.decisions.append(
             f"Fewer than {FEWEST_TEXTS} dev texts are too few to learn when not to answer (--dev)"
         )
-    return Data(train_records, dev_records, origin, labels, dev_decides, n_available), config
+    data = Data(train_records, dev_records, origin, labels, dev_decides, n_available)
+    if unlabeled is not None:
+        data = replace(data, unlabeled=_draw_unlabeled(unlabeled, data, config.data_seed))
+    return data, config
+
+
+def _draw_unlabeled(source: DataSource, data: Data, seed: int) -> list[Record]:
+    """Read texts without labels, and draw some of them if there are many.
+
+    Texts of the training set and the dev set are left out.
+    """
+    labeled = {normal_form(record.text) for part in (data.train, data.dev) for record in part}
+    rng, found, seen = random.Random(seed), list[Record](), 0
+    for record in track_reading(Reading(source, labeled=False), source):
+        if not record.text.strip() or normal_form(record.text) in labeled:
+            continue
+        seen += 1
+        # Each text ends up among the drawn ones with the same probability (reservoir sampling).
+        place = len(found) if len(found) < MOST_UNLABELED else rng.randrange(seen)
+        if place < MOST_UNLABELED:
+            found[place : place + 1] = [record]
+    if not found:
+        raise DataError(
+            f"{source}: no text that isn't labeled already", hint="Leave out --unlabeled"
+        )
+    return found
 
 
 def _with_settings(source: DataSource, corpus: str, arguments: TrainingArguments) -> DataSource:

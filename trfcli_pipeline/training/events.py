@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from trfcli_pipeline.curation.self_training import SelfTraining
 from trfcli_pipeline.evaluation.abstention import FittedAbstention
 from trfcli_pipeline.evaluation.results import Evaluation
 from trfcli_pipeline.training.config import TrainingConfig
@@ -56,6 +57,8 @@ class Planned:
         precision: Precision of the encoder's training steps.
         methods: What goes beyond plain fine-tuning, as phrases.
         done_steps: Steps that the resumed training run had already taken.
+        self_training: Whether the unlabeled texts help, and what is done about it; None without
+            unlabeled texts, or if they can't be used.
     """
 
     config: TrainingConfig
@@ -69,6 +72,13 @@ class Planned:
     precision: str = "fp32"
     methods: Sequence[str] = ()
     done_steps: int = 0
+    self_training: SelfTraining | None = None
+
+    @property
+    def n_unlabeled(self) -> int:
+        """Number of unlabeled texts that the classifier has learned from."""
+        found = self.self_training
+        return found.n_unlabeled if found is not None and found.helps else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,26 +4,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
+import numpy as np
 from spacy.language import Language
 from spacy.util import minibatch
 from thinc.types import Floats2d
 
-from trfcli_pipeline.curation.features import encode_chunk
+from trfcli_pipeline.curation.features import Features, encode_chunk
+from trfcli_pipeline.curation.gold import Gold
+from trfcli_pipeline.curation.self_training import SelfTraining, compare_self_training
+from trfcli_pipeline.curation.separability import separability_warning
 from trfcli_pipeline.data.batching import make_examples
 from trfcli_pipeline.data.labels import complete_cats
+from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.data.wording import agree, enumeration, plural
 from trfcli_pipeline.encoder.layer_depths import find_layers
+from trfcli_pipeline.heads.initialization import set_output_weights
 from trfcli_pipeline.pipeline.components import require_component
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
-from trfcli_pipeline.progress import track
+from trfcli_pipeline.progress import phase, track
 from trfcli_pipeline.training.config import TrainingConfig
 from trfcli_pipeline.training.data import Data
 from trfcli_pipeline.training.overrides import TEXTCAT
 
 # Texts that are encoded at a time.
 _CHUNK = 32
+# With fewer texts, which of two classifiers is ahead is due to chance.
+_ENOUGH_TO_COMPARE = 100
 # Settings that decide which weights a classifier has.
 _STRUCTURE = ("architecture", "pooling", "exclusive_classes")
 # Settings of an existing classifier that stay in force unless the user chooses others.
@@ -80,12 +88,15 @@ class ClassifierSetup:
 
     Attributes:
         phrase: What was done, as a phrase.
-        warnings: What changes in an existing classifier, as sentences.
+        warnings: What changes in an existing classifier, and what to know about its start, as
+            sentences.
+        self_training: Whether unlabeled texts help a new classifier; None if there are none.
     """
 
     classifier: TransformersTextCategorizer
     phrase: str
     warnings: Sequence[str] = ()
+    self_training: SelfTraining | None = None
 
 
 def set_up_classifier(nlp: Language, config: TrainingConfig, data: Data) -> ClassifierSetup:
@@ -112,7 +123,7 @@ def set_up_classifier(nlp: Language, config: TrainingConfig, data: Data) -> Clas
     if differences or not old.is_initialized:
         setup = _start_anew(nlp, config, data, "new classifier, replacing one with other settings")
         lost = f"The trained classifier will be replaced by a new one: {', '.join(differences)}"
-        return replace(setup, warnings=[lost] if differences else [])
+        return replace(setup, warnings=[*setup.warnings, *([lost] if differences else [])])
     return _continue(nlp, config, data, old)
 
 
@@ -133,13 +144,70 @@ def classifier_settings(config: TrainingConfig, before: Mapping[str, Any]) -> di
 def _start_anew(nlp: Language, config: TrainingConfig, data: Data, phrase: str) -> ClassifierSetup:
     classifier = cast(TransformersTextCategorizer, nlp.get_pipe(TEXTCAT))
     classifier.initialize(None, nlp=nlp, labels=data.labels)
-    if config.starts_as_probe:
+    found, warnings = None, list[str]()
+    starts_as_probe = config.starts_as_probe or (data.unlabeled and config.can_start_as_probe)
+    features = _features(nlp, classifier, data.train) if starts_as_probe else None
+    if features is not None and len(data.train) >= _ENOUGH_TO_COMPARE:
+        warnings += filter(None, [_compare_with_words(classifier, config, data, features)])
+    if data.unlabeled and features is not None:
+        found = _self_train(nlp, classifier, config, data, features)
+    elif data.unlabeled:
+        warnings.append(
+            _unused(f"{config.classifier['architecture']} can't start as a linear probe")
+        )
+    if found is not None and found.helps:
+        texts = plural(found.n_unlabeled, "unlabeled text")
+        phrase += f", initialized by a linear probe that also learned from {texts}"
+    elif config.starts_as_probe and features is not None:
         examples = make_examples(nlp, data.train, data.labels, exclusive=config.exclusive)
-        classifier.initialize_from_probe(_features(nlp, classifier, data), examples)
+        classifier.initialize_from_probe(features, examples)
         phrase += ", initialized by a linear probe"
     else:
         _set_priors(classifier, data)
-    return ClassifierSetup(classifier, phrase)
+    return ClassifierSetup(classifier, phrase, warnings, found)
+
+
+def _compare_with_words(
+    classifier: TransformersTextCategorizer, config: TrainingConfig, data: Data, features: Floats2d
+) -> str | None:
+    """A warning if the words alone say more about the labels than the encoder does."""
+    gold = Gold.from_records(data.train, labels=data.labels, exclusive=config.exclusive)
+    rows = classifier.model.ops.to_numpy(features)
+    return separability_warning(_texts(data), rows / _mean_norm(rows), gold)
+
+
+def _self_train(
+    nlp: Language,
+    classifier: TransformersTextCategorizer,
+    config: TrainingConfig,
+    data: Data,
+    features: Floats2d,
+) -> SelfTraining:
+    """See whether unlabeled texts help a linear probe; if so, it is the classifier's start."""
+    ops = classifier.model.ops
+    labeled = ops.to_numpy(features)
+    unlabeled = ops.to_numpy(_features(nlp, classifier, data.unlabeled))
+    scale = _mean_norm(labeled)
+    gold = Gold.from_records(data.train, labels=data.labels, exclusive=config.exclusive)
+    with phase("Learning from the unlabeled texts"):
+        found = compare_self_training(_texts(data), labeled / scale, gold, unlabeled / scale)
+    if found.helps:
+        probe = found.probe
+        set_output_weights(classifier.model, W=probe.weights / scale, b=probe.bias)
+    return found
+
+
+def _texts(data: Data) -> list[str]:
+    return [record.text for record in data.train]
+
+
+def _mean_norm(rows: Features) -> float:
+    """The scale of features; penalties are meant for a mean norm of 1."""
+    return float(np.linalg.norm(rows, axis=1).mean()) or 1.0
+
+
+def _unused(reason: str) -> str:
+    return f"The unlabeled texts aren't used, because {reason}"
 
 
 def _continue(
@@ -164,6 +232,8 @@ def _continue(
         for name, verb in (("class_weights", "apply"), ("focal_gamma", "applies"))
         if old.cfg[name] and not classifier.cfg[name]
     ]
+    if data.unlabeled:
+        warnings.append(_unused("the existing classifier is trained further"))
     return ClassifierSetup(classifier, "training the existing classifier further", warnings)
 
 
@@ -188,10 +258,12 @@ def _set_priors(classifier: TransformersTextCategorizer, data: Data) -> None:
         classifier.initialize_from_priors(cats)
 
 
-def _features(nlp: Language, classifier: TransformersTextCategorizer, data: Data) -> Floats2d:
-    """The classifier's input for each training text. *Shape:* (texts, width)"""
+def _features(
+    nlp: Language, classifier: TransformersTextCategorizer, records: Sequence[Record]
+) -> Floats2d:
+    """The classifier's input for each text. *Shape:* (texts, width)"""
     layer = classifier.model.get_ref("features")
-    texts = track(data.train, "Encoding the texts", total=len(data.train), unit="texts")
+    texts = track(records, "Encoding the texts", total=len(records), unit="texts")
     chunks = minibatch((record.text for record in texts), _CHUNK)
     return layer.ops.xp.concatenate([encode_chunk(nlp, chunk, layer) for chunk in chunks])
 

@@ -3,6 +3,7 @@
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from spacy.language import Language
 
@@ -40,6 +41,7 @@ def train_textcat(
     train: DataSource,
     *,
     dev: DataSource | None = None,
+    unlabeled: DataSource | None = None,
     output: Path | None = None,
     arguments: TrainingArguments | None = None,
     resume: bool = False,
@@ -55,6 +57,8 @@ def train_textcat(
         train: File with labeled texts.
         dev: File with the labeled texts of the dev set; by default some of the training texts
             are held out.
+        unlabeled: File with further texts, from which the start of a new classifier is learned if
+            cross-fitting says that this helps. See `curation/self_training.py`.
         output: Directory for the trained pipeline; by default `model` itself.
         resume: Whether to continue an interrupted training run from its last checkpoint, to the
             same result. Without a checkpoint, training starts from the beginning.
@@ -86,14 +90,29 @@ def train_textcat(
     check_pipeline(model)
     arguments = complete_arguments(arguments)
     check_settings(arguments)
-    with claim_output(model, output, arguments, data=[train, dev], force=force) as claim:
-        yield from _train(model, train, dev, output, arguments, claim, resume=resume, tracker=track)
+    with claim_output(model, output, arguments, data=[train, dev, unlabeled], force=force) as claim:
+        yield from _train(
+            model,
+            Sources(train, dev, unlabeled),
+            output,
+            arguments,
+            claim,
+            resume=resume,
+            tracker=track,
+        )
+
+
+class Sources(NamedTuple):
+    """The data sets of a training run; see `train_textcat`."""
+
+    train: DataSource
+    dev: DataSource | None
+    unlabeled: DataSource | None
 
 
 def _train(
     model: str,
-    train: DataSource,
-    dev: DataSource | None,
+    sources: Sources,
     output: Path | None,
     arguments: TrainingArguments,
     claim: OutputDirectory,
@@ -107,7 +126,13 @@ def _train(
     device = own_device(arguments.device)
     context = DistributedContext.join(resolve_device(device))
     with phase("Checking the texts"):
-        data, config = read_data(train, dev, arguments, n_processes=context.size)
+        data, config = read_data(
+            sources.train,
+            sources.dev,
+            arguments,
+            unlabeled=sources.unlabeled,
+            n_processes=context.size,
+        )
 
     nlp: Language | None
     nlp = load_pipeline(model, device=device, overrides=config.pipeline_overrides)
@@ -124,7 +149,7 @@ def _train(
     if resume and workspace.can_resume:
         check_identity(workspace, identity)
         results.load()
-    run = Run(workspace, context, data, identity, request, digest_files(train, dev))
+    run = Run(workspace, context, data, identity, request, digest_files(*sources))
     before, seconds = describe_classifier(nlp), 0.0
     for number, seed in enumerate(range(config.seed, config.seed + arguments.seeds)):
         if seed in results.scores:

@@ -111,6 +111,7 @@ def train_model(
         precision="fp32" if arguments.freeze_encoder else shim.precision,
         methods=methods,
         done_steps=trainer.state.step,
+        self_training=setup.self_training,
     )
     yield plan
 

@@ -42,6 +42,18 @@ def train_textcat(
             show_default=False,
         ),
     ] = None,
+    unlabeled: Annotated[
+        DataSet | None,
+        data_option(
+            "--unlabeled",
+            "--unlabelled",
+            metavar="FILE",
+            rich_help_panel="Data and output",
+            help="Further texts without labels. A new classifier for few texts also learns from "
+            "them, if cross-fitting says that this helps.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         _data(
@@ -281,7 +293,7 @@ def train_textcat(
     chosen = {name: value for name, value in context.params.items() if name in names}
     arguments = TrainingArguments(**chosen, overrides=context.obj)
     data = DataSet.joined(train) if train else None
-    check_inputs(model, labeled=[data, dev])
+    check_inputs(model, labeled=[data, dev], texts=[unlabeled])
     if print_config:
         from trfcli_pipeline.training.resolved_config import resolve_config
 
@@ -303,6 +315,7 @@ def train_textcat(
         model,
         data,
         dev=dev,
+        unlabeled=unlabeled,
         output=output,
         arguments=arguments,
         resume=resume,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from trfcli import console, wording
 
 if TYPE_CHECKING:
+    from trfcli_pipeline.curation.self_training import SelfTraining
     from trfcli_pipeline.training.data import Data
     from trfcli_pipeline.training.events import (
         Evaluated,
@@ -56,6 +57,8 @@ def _describe_data(plan: "Planned") -> None:
         console.warn(warning)
     for decision in config.decisions:
         console.info(decision)
+    if plan.self_training is not None:
+        console.info(_describe_self_training(plan.self_training))
     hardware = [plan.device.upper(), wording.plural(plan.threads, "thread")]
     if plan.precision != "fp32":
         hardware.append(plan.precision)
@@ -68,6 +71,20 @@ def _describe_data(plan: "Planned") -> None:
     console.info(
         f"Encoder input: {plan.segments}; {plan.mean_length:.0f} wordpieces per text on average; "
         f"{plan.classifier}"
+    )
+
+
+def _describe_self_training(found: "SelfTraining") -> str:
+    """Whether unlabeled texts help, with the figures that say so."""
+    texts = wording.plural(found.n_unlabeled, "unlabeled text")
+    done = (
+        f"The classifier's start also learned from {texts}, which helps"
+        if found.helps
+        else f"{texts} don't help, so the classifier's start doesn't use them"
+    )
+    return (
+        f"{done}: cross-fitted log loss {found.before:.3f} without them and {found.after:.3f} with "
+        f"them, accuracy {found.score_before:.2f} and {found.score_after:.2f}"
     )
 
 
