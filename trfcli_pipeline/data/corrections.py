@@ -1,7 +1,7 @@
 """Corrections of labels: a file in which a person changes the labels of doubtful texts."""
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -55,8 +55,9 @@ class Corrections:
     n_corrected: int = 0
     n_dropped: int = 0
     _used: set[tuple[str, Labels]] = field(default_factory=set)
-    # Labels of the texts that have corrections, but for other labels.
+    # Records that have other labels than their correction says.
     _other: dict[str, Record] = field(default_factory=dict)
+    _known: set[str] = field(default_factory=set)
 
     @classmethod
     def read(cls, path: Path) -> "Corrections":
@@ -84,6 +85,7 @@ class Corrections:
         """Yield records with their labels corrected, without those that are dropped."""
         texts = {text for text, _ in self.entries}
         for record in records:
+            self._known.update(record.cats or ())
             if record.text not in texts:
                 yield record
                 continue
@@ -102,11 +104,10 @@ class Corrections:
             else:
                 yield record
 
-    def check(self, known: Collection[str], *, data: str) -> None:
+    def check(self, *, data: str) -> None:
         """Check that all corrections could be applied, after `apply`.
 
         Args:
-            known: The labels of the data.
             data: Name of the data, for messages.
 
         Raises:
@@ -114,12 +115,12 @@ class Corrections:
         """
         for key, entry in self.entries.items():
             place = f"{self.path}, line {entry.line}"
-            for label in sorted((entry.labels or frozenset()).difference(known)):
-                close = get_close_matches(label, known, n=1)
+            for label in sorted((entry.labels or frozenset()).difference(self._known)):
+                close = get_close_matches(label, sorted(self._known), n=1)
                 advice = f"Did you mean {close[0]}? " if close else ""
                 raise DataError(
                     f"{place}: the label {label} isn't in {data}",
-                    hint=f"{advice}Known labels: {enumeration(sorted(known))}",
+                    hint=f"{advice}Known labels: {enumeration(sorted(self._known))}",
                 )
             if key in self._used:
                 continue

@@ -86,7 +86,8 @@ def train_textcat(
     check_pipeline(model)
     arguments = complete_arguments(arguments)
     check_settings(arguments)
-    with claim_output(model, output, arguments, data=[train, dev], force=force) as claim:
+    data = [train, dev, arguments.corrections]
+    with claim_output(model, output, arguments, data=data, force=force) as claim:
         yield from _train(model, train, dev, output, arguments, claim, resume=resume, tracker=track)
 
 
@@ -124,7 +125,8 @@ def _train(
     if resume and workspace.can_resume:
         check_identity(workspace, identity)
         results.load()
-    run = Run(workspace, context, data, identity, request, digest_files(train, dev))
+    files = digest_files(train, dev, arguments.corrections)
+    run = Run(workspace, context, data, identity, request, files)
     before, seconds = describe_classifier(nlp), 0.0
     for number, seed in enumerate(range(config.seed, config.seed + arguments.seeds)):
         if seed in results.scores:
