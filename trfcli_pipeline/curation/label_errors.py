@@ -136,7 +136,9 @@ class _Judgement:
             suggested[rows[place], given[place]] = False
             suggested[rows[place], truths[place].argmax()] = True
         if not gold.exclusive:
-            missing = np.where(applies | np.isnan(gold.values), 0.0, scores)
+            # Lower scores say more about the classifier than about the labels.
+            is_likely = ~applies & ~np.isnan(gold.values) & (scores >= DOUBTFUL)
+            missing = np.where(is_likely, scores, 0.0)
             best = missing.argmax(axis=1)
             is_missing = missing.max(axis=1) > np.maximum(doubts, DOUBTFUL)
             suggested[is_missing, best[is_missing]] = True

@@ -129,7 +129,7 @@ const KEYS = {
 
 if (cards.length > 0) {
   document.addEventListener("keydown", (event) => {
-    const isElsewhere = event.target.closest("select, input, .scroll, button");
+    const isElsewhere = event.target.closest("select, input, .scroll");
     if (event.key === "Escape" && event.target === select) {
       cards[current].focus({ preventScroll: true });
     }
