@@ -93,9 +93,7 @@ def find_label_errors(
         weights = 1 - found.doubts
         scores = predict(weights)
         found = _Judgement.of(scores, gold, applies, neighbors, weights)
-    return LabelErrors(
-        found.doubts, applies, found.suggested, found.pairs, _interval(found.doubts)
-    )
+    return LabelErrors(found.doubts, applies, found.suggested, found.pairs, _interval(found.doubts))
 
 
 @dataclass(frozen=True, eq=False)

@@ -185,9 +185,7 @@ def _correction(row: Any, line: int, path: Path) -> Correction:
     value = row[keys[0]]
     labels = None if value is None else _labels(value, f'{place}: "{keys[0]}"')
     if given is None or (keys[0] == "label" and labels is not None and len(labels) != 1):
-        raise DataError(
-            f"{place}: a text needs one label", hint="Write null to leave the text out"
-        )
+        raise DataError(f"{place}: a text needs one label", hint="Write null to leave the text out")
     return Correction(row["text"], given, labels, line)
 
 

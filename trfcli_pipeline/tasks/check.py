@@ -113,9 +113,7 @@ def check(
         corrections, page = (
             None
             if path is None
-            else claims.enter_context(
-                open_file(path, kind, models=[model], data=[data, against])
-            )
+            else claims.enter_context(open_file(path, kind, models=[model], data=[data, against]))
             for path, kind in ((output, CORRECTIONS), (html, PAGE))
         )
         result = _check(

@@ -1,5 +1,6 @@
 """Fine-tuned classifiers for cross-fitted predictions."""
 
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -64,4 +65,5 @@ def _row(text: str, gold: Gold, index: int) -> dict[str, object]:
     values = dict(zip(gold.labels, gold.values[index].tolist(), strict=True))
     if gold.exclusive:
         return {"text": text, "label": max(values, key=values.__getitem__)}
-    return {"text": text, "cats": {label: each for label, each in values.items() if each == each}}
+    known = {label: value for label, value in values.items() if not math.isnan(value)}
+    return {"text": text, "cats": known}

@@ -125,8 +125,14 @@ def _train(
     if resume and workspace.can_resume:
         check_identity(workspace, identity)
         results.load()
-    files = digest_files(train, dev, arguments.corrections)
-    run = Run(workspace, context, data, identity, request, files)
+    run = Run(
+        workspace=workspace,
+        context=context,
+        data=data,
+        identity=identity,
+        request=request,
+        files=digest_files(train, dev, arguments.corrections),
+    )
     before, seconds = describe_classifier(nlp), 0.0
     for number, seed in enumerate(range(config.seed, config.seed + arguments.seeds)):
         if seed in results.scores:

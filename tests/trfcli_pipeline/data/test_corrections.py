@@ -90,9 +90,7 @@ def test_data_that_were_corrected_too_are_fine(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_file_that_cannot_be_used(
-    rows: list[Any], message: str, hint: str, tmp_path: Path
-) -> None:
+def test_file_that_cannot_be_used(rows: list[Any], message: str, hint: str, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         apply(tmp_path, *rows)
     assert "corrections.jsonl" in caught.value.message
