@@ -10,7 +10,7 @@ from trfcli import console, wording
 from trfcli.options import DataArgument, DataSet, DeviceOption, JsonOption, data_option
 
 if TYPE_CHECKING:
-    from trfcli_pipeline.tasks.check import CheckResult
+    from trfcli_pipeline.tasks.check_result import CheckResult
 
 _SHOWN = 5
 
@@ -77,6 +77,7 @@ def check(
       trf check train.csv --against test.csv --output corrections.jsonl --html check.html
     """
     from trfcli_pipeline.tasks import check as task
+    from trfcli_pipeline.tasks.check_files import as_json
 
     result = task.check(
         DataSet.joined(data),
@@ -95,7 +96,7 @@ def check(
             console.if_interrupted(f"{path} was already saved")
             console.good(f"Wrote {path}")
     if as_json:
-        console.data_json(task.as_json(result))
+        console.data_json(as_json(result))
         return
     show(result, number)
     for remark in result.remarks:

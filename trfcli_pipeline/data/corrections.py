@@ -77,8 +77,6 @@ class Corrections:
                     f"{_phrase(other.labels)} and to {_phrase(entry.labels)}",
                     hint="Correct or remove one of the lines",
                 )
-        if not entries:
-            raise DataError(f"{path}: no corrections in the file", hint=_HINT)
         return cls(path, entries)
 
     def apply(self, records: Iterator[Record]) -> Iterator[Record]:
@@ -141,6 +139,8 @@ class Corrections:
     @property
     def summary(self) -> str:
         """What the corrections changed, as a sentence without a full stop."""
+        if not self.entries:
+            return f"No label was corrected: {self.path.name} is empty"
         if not self.n_corrected and not self.n_dropped:
             number = plural(len(self.entries), "text", ("keeps its label", "keep their labels"))
             return f"No label was corrected: {number} ({self.path.name})"

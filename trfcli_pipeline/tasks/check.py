@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,57 +15,20 @@ from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.huggingface.sources import locate
 from trfcli_pipeline.pipeline.loading import check_pipeline, is_pipeline
 from trfcli_pipeline.progress import phase
-from trfcli_pipeline.tasks.check_files import CORRECTIONS, PAGE, correction, render_corrections
+from trfcli_pipeline.tasks.check_files import CORRECTIONS, PAGE, render_corrections
+from trfcli_pipeline.tasks.check_result import CheckResult
 from trfcli_pipeline.tasks.origin import read_origin
 
 if TYPE_CHECKING:
     from spacy.language import Language
 
-    from trfcli_pipeline.curation.confusions import Confusion
     from trfcli_pipeline.curation.copies import Copy
-    from trfcli_pipeline.curation.doubtful_texts import DoubtfulText
     from trfcli_pipeline.curation.features import Features
     from trfcli_pipeline.curation.gold import Gold
     from trfcli_pipeline.curation.label_errors import LabelErrors
     from trfcli_pipeline.curation.neighbors import Neighbors
 
 _LEAST_TEXTS = 20
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CheckResult:
-    """What was found in labeled texts. Texts are indices of `records`.
-
-    Attributes:
-        records: The texts, in order.
-        others: The texts of the file to look for copies in.
-        labels: All labels.
-        exclusive: Whether each text has exactly one label.
-        n_errors: Expected number of texts with wrong labels.
-        interval: A 95 % interval of that number.
-        doubtful: The texts to look at, the most doubtful first.
-        disagreements: Copies with different labels.
-        confusions: Pairs of labels that are confused.
-        outliers: Texts unlike all others, the least similar first, and their mean cosine
-            distance to their neighbors.
-        leaks: Copies among `others`.
-        remarks: Other problems, as sentences.
-        warnings: Why the result may be misleading, as sentences.
-    """
-
-    records: Sequence[Record]
-    others: Sequence[Record]
-    labels: Sequence[str]
-    exclusive: bool
-    n_errors: float
-    interval: tuple[float, float]
-    doubtful: "Sequence[DoubtfulText]"
-    disagreements: "Sequence[Copy]"
-    confusions: "Sequence[Confusion]"
-    outliers: Sequence[tuple[int, float]]
-    leaks: "Sequence[Copy]"
-    remarks: Sequence[str]
-    warnings: Sequence[str]
 
 
 def check(
@@ -126,44 +88,6 @@ def check(
 
             page.write(render_page(result, data=str(data), model=model))
     return result
-
-
-def as_json(result: CheckResult) -> dict[str, Any]:
-    """What was found, as values that JSON can hold."""
-    records, others = result.records, result.others
-
-    def copies(pairs: "Sequence[Copy]", among: Sequence[Record]) -> list[dict[str, Any]]:
-        return [
-            {
-                "text": records[pair.index].text,
-                "place": records[pair.index].place,
-                "copy": among[pair.other].text,
-                "copy_place": among[pair.other].place,
-                "kind": pair.kind,
-                "cosine": pair.similarity,
-            }
-            for pair in pairs
-        ]
-
-    return {
-        "texts": len(records),
-        "labels": list(result.labels),
-        "exclusive": result.exclusive,
-        "label_errors": {"number": result.n_errors, "interval": list(result.interval)},
-        "doubtful": [correction(result, each) for each in result.doubtful],
-        "disagreements": copies(result.disagreements, records),
-        "confusions": [
-            {"given": given, "probably": true, "texts": texts, "interval": list(interval)}
-            for (given, true), texts, interval in result.confusions
-        ],
-        "outliers": [
-            {"text": records[index].text, "place": records[index].place, "distance": distance}
-            for index, distance in result.outliers
-        ],
-        "leaks": copies(result.leaks, others),
-        "remarks": list(result.remarks),
-        "warnings": list(result.warnings),
-    }
 
 
 def _check(

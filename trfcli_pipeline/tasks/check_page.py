@@ -13,8 +13,8 @@ from trfcli_pipeline.curation.copies import Copy
 from trfcli_pipeline.data.formats.json import to_json
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.data.wording import plural
-from trfcli_pipeline.tasks.check import CheckResult
 from trfcli_pipeline.tasks.check_files import GENERATOR, render_corrections
+from trfcli_pipeline.tasks.check_result import CheckResult
 
 _SHOWN_TEXTS = 2000
 _SHOWN_ROWS = 200

@@ -60,6 +60,10 @@ def test_unchanged_file_changes_nothing_and_says_so(tmp_path: Path) -> None:
     )
 
 
+def test_empty_file_changes_nothing_and_says_so(tmp_path: Path) -> None:
+    assert apply(tmp_path).summary == "No label was corrected: corrections.jsonl is empty"
+
+
 def test_data_that_were_corrected_too_are_fine(tmp_path: Path) -> None:
     assert not apply(tmp_path, row("two", "A", "B")).n_corrected
 
@@ -67,7 +71,6 @@ def test_data_that_were_corrected_too_are_fine(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message", "hint"),
     [
-        ([], "no corrections in the file", "as trf check writes it"),
         (["{"], "line 1: not valid JSON", "as trf check writes it"),
         ([[1]], "line 1: not a correction of trf check", "Each line is one text"),
         ([{"text": "one", "label": "A"}], "not a correction", "given"),

@@ -7,9 +7,9 @@ from trfcli_pipeline.curation.confusions import Confusion
 from trfcli_pipeline.curation.copies import Copy
 from trfcli_pipeline.curation.doubtful_texts import DoubtfulText
 from trfcli_pipeline.data.records import Record
-from trfcli_pipeline.tasks.check import CheckResult, as_json
-from trfcli_pipeline.tasks.check_files import render_corrections
+from trfcli_pipeline.tasks.check_files import as_json, render_corrections
 from trfcli_pipeline.tasks.check_page import render_page
+from trfcli_pipeline.tasks.check_result import CheckResult
 
 EVIL = "</script><script>alert(1)</script> & <b>"
 
