@@ -55,7 +55,7 @@ def check(
     as_json: JsonOption = False,
     number: Annotated[
         int,
-        typer.Option("--number", "-n", min=0, metavar="N", help="Texts to show of each kind."),
+        typer.Option(min=0, metavar="N", help="Texts to show of each kind."),
     ] = _SHOWN,
     finetune: Annotated[
         bool,
@@ -77,7 +77,7 @@ def check(
       trf check train.csv --against test.csv --output corrections.jsonl --html check.html
     """
     from trfcli_pipeline.tasks import check as task
-    from trfcli_pipeline.tasks.check_files import as_json
+    from trfcli_pipeline.tasks import check_files
 
     result = task.check(
         DataSet.joined(data),
@@ -96,7 +96,7 @@ def check(
             console.if_interrupted(f"{path} was already saved")
             console.good(f"Wrote {path}")
     if as_json:
-        console.data_json(as_json(result))
+        console.data_json(check_files.as_json(result))
         return
     show(result, number)
     for remark in result.remarks:

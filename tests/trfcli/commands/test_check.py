@@ -61,7 +61,7 @@ def test_counts_come_first_and_what_to_do_last(run: Run) -> None:
 
 @pytest.mark.usefixtures("workspace")
 def test_number_limits_what_is_shown(run: Run) -> None:
-    result = run("check", "train.jsonl", "--model", "encoder", "-n", "0")
+    result = run("check", "train.jsonl", "--model", "encoder", "--number", "0")
     assert len(result.stdout.splitlines()) == 2
 
 
