@@ -1,7 +1,8 @@
 """Copies and near-copies of texts: those that disagree in their labels, and leaks between files."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -18,7 +19,8 @@ _BLOCK = 2**24
 Kind = Literal["same", "alike", "near"]
 
 
-class Copy(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Copy:
     """A text and a copy of it.
 
     Attributes:

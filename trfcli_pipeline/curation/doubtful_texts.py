@@ -68,7 +68,7 @@ def find_doubtful_texts(
         if pair.kind == "near" or listed & {pair.index, pair.other}:
             continue
         # The less doubtful of the two is the suggestion for the other.
-        index, other = sorted(pair[:2], key=lambda each: -errors.doubts[each])
+        index, other = sorted((pair.index, pair.other), key=lambda each: -errors.doubts[each])
         listed.add(index)
         found.append(
             DoubtfulText(

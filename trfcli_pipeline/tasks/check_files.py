@@ -44,7 +44,7 @@ def correction(result: CheckResult, each: "DoubtfulText") -> dict[str, Any]:
     record = result.records[each.index]
     given, suggested = list(each.given), list(each.suggested)
     is_single = result.exclusive
-    row = {
+    row: dict[str, Any] = {
         "text": record.text,
         "label" if is_single else "labels": given[0] if is_single else given,
         "given": given[0] if is_single else given,
@@ -63,7 +63,7 @@ def correction(result: CheckResult, each: "DoubtfulText") -> dict[str, Any]:
 
 def render_corrections(result: CheckResult) -> str:
     """The corrections file: a line for each doubtful text, and one only for copies that agree."""
-    rows = {}
+    rows: dict[tuple[str, tuple[str, ...]], dict[str, Any]] = {}
     for each in result.doubtful:
         row = correction(result, each)
         rows.setdefault((row["text"], each.given), row)
