@@ -129,10 +129,13 @@ class _Judgement:
         np.add.at(pairs, given, truths)
         doubts = np.zeros(len(gold))
         np.maximum.at(doubts, rows, doubts_of_labels)
+        others = truths.copy()
+        others[places, given] = 0
+        likeliest = others.argmax(axis=1)
+        is_wrong = doubts_of_labels >= DOUBTFUL
         suggested = applies.copy()
-        for place in np.flatnonzero(truths.argmax(axis=1) != given):
-            suggested[rows[place], given[place]] = False
-            suggested[rows[place], truths[place].argmax()] = True
+        suggested[rows[is_wrong], given[is_wrong]] = False
+        suggested[rows[is_wrong], likeliest[is_wrong]] = True
         if not gold.exclusive:
             # Lower scores say more about the classifier than about the labels.
             is_likely = ~applies & ~np.isnan(gold.values) & (scores >= DOUBTFUL)

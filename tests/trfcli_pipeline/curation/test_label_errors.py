@@ -6,7 +6,7 @@ import pytest
 from trfcli_pipeline.curation.features import normalized
 from trfcli_pipeline.curation.gold import Gold
 from trfcli_pipeline.curation.label_errors import DOUBTFUL, find_label_errors
-from trfcli_pipeline.curation.neighbors import find_neighbors
+from trfcli_pipeline.curation.neighbors import Neighbors, find_neighbors
 from trfcli_pipeline.curation.weighted_probes import WeightedProbes
 from trfcli_pipeline.evaluation.eval_prediction import FloatArray
 
@@ -51,6 +51,9 @@ def test_ranked_texts_are_doubtful_in_descending_order() -> None:
     doubts = found.doubts[found.ranked]
     assert (np.diff(doubts) <= 0).all()
     assert (doubts >= DOUBTFUL).all()
+    # None of them keeps its labels, and all others do.
+    changed = np.flatnonzero((found.suggested != found.applies).any(axis=1))
+    assert sorted(found.ranked.tolist()) == changed.tolist()
     assert found.pairs.sum() == pytest.approx(N)
 
 
@@ -100,3 +103,13 @@ def test_same_input_gives_the_same_bytes() -> None:
     one, other = (find(WeightedProbes(FEATURES, gold, FOLDS).predict) for _ in range(2))
     assert one.doubts.tobytes() == other.doubts.tobytes()
     assert one.interval == other.interval
+
+
+def test_label_that_none_replaces_clearly_is_still_given_another() -> None:
+    scores = np.full((N, 3), 0.02) + 0.94 * np.eye(3)[TRUE]
+    scores[0] = [0.4, 0.35, 0.25]
+    gold = Gold(LABELS, np.eye(3)[TRUE], exclusive=True)
+    unlike = Neighbors(NEIGHBORS.indices.copy(), NEIGHBORS.similarities)
+    unlike.indices[0, :15] = np.arange(1, 16)
+    found = find_label_errors(lambda _: scores, gold, unlike, rounds=1)
+    assert (found.doubts[0] >= DOUBTFUL) == (not found.suggested[0, 0])
