@@ -19,6 +19,7 @@ from trfcli import console
 from trfcli.commands import (
     annotate,
     benchmark,
+    check,
     compare,
     evaluate,
     explain,
@@ -80,6 +81,7 @@ def terminated_like_interrupted() -> Iterator[None]:
 COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
     ("init-model", "init"): init_model.init_model,
     ("inspect-alignment", "inspect"): inspect_alignment.inspect_alignment,
+    ("check",): check.check,
     ("suggest",): suggest.suggest,
     ("train-textcat", "train"): train_textcat,
     ("evaluate",): evaluate.evaluate,

@@ -36,6 +36,8 @@ class TrainingArguments:
             `{"training.dropout": 0.1}`. They take precedence over everything else.
         dev_split: Share of the training texts to hold out if there is no dev file; by default a
             tenth, at most 10,000 texts.
+        corrections: File with corrections of the labels of training texts; see
+            `data/corrections.py`.
         exclusive: Whether exactly one label applies to each text.
         architecture: Name of the classifier's architecture.
         balance: Whether to weight labels by the inverse of their frequency.
@@ -77,6 +79,7 @@ class TrainingArguments:
     config: Path | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     dev_split: float | None = None
+    corrections: Path | None = None
     exclusive: bool | None = None
     architecture: str | None = None
     balance: bool = False
@@ -112,8 +115,12 @@ class TrainingArguments:
             )
 
     def as_json(self) -> dict[str, Any]:
-        """All arguments, in values that JSON can hold; of the config's path only the name."""
-        changed = {"config": self.config and self.config.name, "fixed": list(self.fixed)}
+        """All arguments, in values that JSON can hold; of files only the names."""
+        changed = {
+            "config": self.config and self.config.name,
+            "corrections": self.corrections and self.corrections.name,
+            "fixed": list(self.fixed),
+        }
         return {**asdict(self), **changed}
 
     def chosen(self) -> dict[str, Any]:

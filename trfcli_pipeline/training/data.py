@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from trfcli_pipeline.curation.self_training import MOST_UNLABELED
+from trfcli_pipeline.data.corrections import Corrections
 from trfcli_pipeline.data.dataset import DataSource, ReadingOptions, as_dataset
 from trfcli_pipeline.data.duplicates import normal_form
 from trfcli_pipeline.data.labels import check_labels, is_exclusive, label_names
@@ -80,22 +81,29 @@ def read_data(
     """
     train = _with_settings(train, "train", arguments)
     dev = None if dev is None else _with_settings(dev, "dev", arguments)
+    corrections = None if arguments.corrections is None else Corrections.read(arguments.corrections)
     files: dict[DataSource, Sequence[Record]] = {}
     for source in [train] if dev is None else [train, dev]:
         reading = Reading(source, labeled=True)
         records = track_reading(reading, source)
+        if corrections is not None and source is train:
+            records = corrections.apply(records)
         files[source] = RecordStore(records, room=_MEMORY // n_processes)
         if not any(record.cats for record in files[source]):
             raise DataError(f"{source}: no text has a label", hint="A classifier needs examples")
         if reading.has_pairs and _SEPARATOR not in arguments.overrides:
             overrides = {**arguments.overrides, _SEPARATOR: PAIR_MARK}
             arguments = replace(arguments, overrides=overrides)
+    if corrections is not None:
+        corrections.check(data=str(train))
     exclusive = arguments.is_exclusive()
     if exclusive is None:
         exclusive = is_exclusive(files[train])
     if exclusive:
         _check_exclusive(files)
     config = TrainingConfig(arguments, exclusive=exclusive, n_processes=n_processes)
+    if corrections is not None:
+        config.decisions.append(corrections.summary)
     if dev is None:
         train_records, dev_records, origin = _hold_out(str(train), files[train], config)
     else:

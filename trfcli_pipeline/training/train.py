@@ -90,7 +90,8 @@ def train_textcat(
     check_pipeline(model)
     arguments = complete_arguments(arguments)
     check_settings(arguments)
-    with claim_output(model, output, arguments, data=[train, dev, unlabeled], force=force) as claim:
+    data = [train, dev, unlabeled, arguments.corrections]
+    with claim_output(model, output, arguments, data=data, force=force) as claim:
         yield from _train(
             model,
             Sources(train, dev, unlabeled),
@@ -149,7 +150,14 @@ def _train(
     if resume and workspace.can_resume:
         check_identity(workspace, identity)
         results.load()
-    run = Run(workspace, context, data, identity, request, digest_files(*sources))
+    run = Run(
+        workspace=workspace,
+        context=context,
+        data=data,
+        identity=identity,
+        request=request,
+        files=digest_files(*sources, arguments.corrections),
+    )
     before, seconds = describe_classifier(nlp), 0.0
     for number, seed in enumerate(range(config.seed, config.seed + arguments.seeds)):
         if seed in results.scores:

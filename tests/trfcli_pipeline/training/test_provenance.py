@@ -22,6 +22,7 @@ CHANGED: dict[str, Any] = {
     "config": config_path("textcat.cfg"),
     "overrides": {"training.dropout": 0.1},
     "dev_split": 0.2,
+    "corrections": Path("corrections.jsonl"),
     "exclusive": True,
     "architecture": "softmax_class_vector",
     "balance": True,
@@ -51,8 +52,10 @@ CHANGED: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", [each.name for each in fields(TrainingArguments)])
 def test_every_argument_is_part_of_a_training_s_identity(
-    name: str, data: str, tmp_path: Path
+    name: str, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("corrections.jsonl").touch()
     settings = []
     for arguments in (TrainingArguments(), TrainingArguments(**{name: CHANGED[name]})):
         texts, config = read_data(data, None, arguments)

@@ -83,6 +83,13 @@ def train_textcat(
             show_default="0.1, at most 10,000 texts",
         ),
     ] = None,
+    corrections: Annotated[
+        Path | None,
+        _data(
+            metavar="FILE",
+            help="Corrections of labels in TRAIN: the output of trf check, edited.",
+        ),
+    ] = None,
     exclusive: Annotated[
         bool | None,
         _data(
@@ -284,6 +291,7 @@ def train_textcat(
       trf train ./model train.csv --training.optimizer.trf_layer_decay 0.9
       trf train ./model train.csv --epochs 5 --print-config > train.cfg
     """
+    from trfcli_pipeline.data.corrections import Corrections
     from trfcli_pipeline.errors import ArgumentError
     from trfcli_pipeline.tasks.inputs import check_inputs
     from trfcli_pipeline.training.arguments import TrainingArguments
@@ -294,6 +302,8 @@ def train_textcat(
     arguments = TrainingArguments(**chosen, overrides=context.obj)
     data = DataSet.joined(train) if train else None
     check_inputs(model, labeled=[data, dev], texts=[unlabeled])
+    if corrections is not None:
+        Corrections.read(corrections)
     if print_config:
         from trfcli_pipeline.training.resolved_config import resolve_config
 

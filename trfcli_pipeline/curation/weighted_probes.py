@@ -1,0 +1,54 @@
+"""Cross-fitted linear probes on weighted texts."""
+
+from dataclasses import dataclass, field
+
+from trfcli_pipeline.curation.cross_fitting import Indices, choose_penalty, cross_fit
+from trfcli_pipeline.curation.features import Features
+from trfcli_pipeline.curation.gold import Gold
+from trfcli_pipeline.curation.probe import Probe, fit_probe
+from trfcli_pipeline.evaluation.eval_prediction import FloatArray
+
+
+@dataclass
+class WeightedProbes:
+    """The probes of all folds, which are fitted again when the weights of texts change.
+
+    Args:
+        features: *Shape:* (texts, width)
+        gold: The labels of the texts.
+        folds: The fold of each text. *Shape:* (texts,)
+    """
+
+    features: Features
+    gold: Gold
+    folds: Indices
+    _penalty: float | None = None
+    _probes: dict[int, Probe] = field(default_factory=dict)
+
+    def predict(self, weights: FloatArray | None) -> FloatArray:
+        """Fit probes, starting from those of the last call, and predict the held-out texts.
+
+        Args:
+            weights: Weight of each text in the loss, by default 1. *Shape:* (texts,)
+
+        Returns:
+            *Shape:* (texts, labels)
+        """
+        penalty = self._penalty
+        if penalty is None:
+            penalty = choose_penalty(self.features, self.gold, self.folds)
+            self._penalty = penalty
+
+        def fit_predict(seen: Indices, held_out: Indices) -> FloatArray:
+            fold = int(self.folds[held_out[0]])
+            probe = fit_probe(
+                self.features[seen],
+                self.gold.take(seen),
+                penalty=penalty,
+                weights=None if weights is None else weights[seen],
+                start=self._probes.get(fold),
+            )
+            self._probes[fold] = probe
+            return probe.predict(self.features[held_out])
+
+        return cross_fit(fit_predict, self.folds, len(self.gold.labels)).scores
