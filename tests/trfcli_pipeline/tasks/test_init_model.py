@@ -6,7 +6,8 @@ import spacy
 
 from trfcli_pipeline.errors import EncoderError, OutputError, PipelineError
 from trfcli_pipeline.huggingface import sources
-from trfcli_pipeline.tasks.init_model import default_name, init_model
+from trfcli_pipeline.pipeline.creating import default_name
+from trfcli_pipeline.tasks.init_model import init_model
 
 TEXT = "I love it. Apple pie is delicious!"
 

@@ -40,7 +40,7 @@ def model(make_nlp: Callable[..., Language], tmp_path: Path) -> Path:
 def test_package_computes_in_float32_on_rounded_weights(model: Path, tmp_path: Path) -> None:
     (model / "texts.txt").write_text("\n".join(TEXTS[:2]))
     built = package(model, tmp_path / "out", formats=(), half=True, texts=str(model / "texts.txt"))
-    data_dir = built.directory / "en_tiny" / "en_tiny-0.0.0"
+    data_dir = built.directory / "xx_tiny" / "xx_tiny-0.0.0"
     stored = load_file(data_dir / WEIGHTS)
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
     assert (data_dir / WEIGHTS).stat().st_size < 0.6 * (model / WEIGHTS).stat().st_size
@@ -81,9 +81,9 @@ def test_packaged_half_can_be_packaged_again(
 ) -> None:
     monkeypatch.setattr("trfcli_pipeline.tasks.package.compare_halved", lambda *_: None)
     first = package(model, tmp_path / "a", formats=(), half=True).directory
-    data_dir = first / "en_tiny" / "en_tiny-0.0.0"
+    data_dir = first / "xx_tiny" / "xx_tiny-0.0.0"
     second = package(data_dir, tmp_path / "b", formats=()).directory
-    again = second / "en_tiny" / "en_tiny-0.0.0"
+    again = second / "xx_tiny" / "xx_tiny-0.0.0"
     assert (again / WEIGHTS).read_bytes() == (data_dir / WEIGHTS).read_bytes()
     assert "stored_in" not in srsly.read_json(again / "meta.json").get("trf", {})
 
