@@ -1,10 +1,14 @@
 """Cross-fitted predictions: each text is predicted by a classifier that hasn't seen it."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from trfcli_pipeline.curation.features import Features
@@ -38,20 +42,42 @@ class CrossFit:
     folds: Indices
 
 
-def cross_fit(fit_predict: FitPredict, folds: Indices, n_labels: int) -> CrossFit:
+def cross_fit(
+    fit_predict: FitPredict, folds: Indices, n_labels: int, *, n_threads: int = 1
+) -> CrossFit:
     """Predict each fold by a classifier that was trained on the others.
 
     Args:
         fit_predict: Trains on the texts with the first indices, and predicts those with the second.
         folds: The fold of each text; see `assign_folds`. *Shape:* (texts,)
         n_labels: Number of labels that are predicted.
+        n_threads: Number of folds to work on at once. If several, each computes with one thread.
     """
     scores = np.zeros((len(folds), n_labels))
     numbers = np.unique(folds).tolist()
-    for fold in track(numbers, "Cross-fitting", total=len(numbers), unit="folds"):
+
+    def run(fold: int) -> None:
         held_out = folds == fold
         scores[held_out] = fit_predict(np.flatnonzero(~held_out), np.flatnonzero(held_out))
+
+    with ExitStack() as stack:
+        runs: Iterable[None] = map(run, numbers)
+        if n_threads > 1:
+            stack.enter_context(one_blas_thread())
+            runs = stack.enter_context(ThreadPoolExecutor(n_threads)).map(run, numbers)
+        for _ in track(runs, "Cross-fitting", total=len(numbers), unit="folds"):
+            pass
     return CrossFit(scores, folds)
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Let numpy multiply matrices with one thread.
+
+    For those of a linear probe, several threads spend more time on waiting for each other.
+    """
+    from threadpoolctl import threadpool_limits
+
+    return cast(AbstractContextManager[object], threadpool_limits(1, user_api="blas"))
 
 
 def cross_fit_probe(
@@ -72,7 +98,7 @@ def cross_fit_probe(
         probe = fit_probe(features[seen], gold.take(seen), penalty=penalty)
         return probe.predict(features[held_out])
 
-    return cross_fit(fit_predict, folds, len(gold.labels))
+    return cross_fit(fit_predict, folds, len(gold.labels), n_threads=torch.get_num_threads())
 
 
 def choose_penalty(features: Features, gold: Gold, folds: Indices) -> float:
@@ -85,7 +111,7 @@ def choose_penalty(features: Features, gold: Gold, folds: Indices) -> float:
     """
     losses = dict.fromkeys(PENALTIES, 0.0)
     n_held_out = 0
-    with phase("Choosing the penalty of the probe"):
+    with phase("Choosing the penalty of the probe"), one_blas_thread():
         for fold in np.unique(folds):
             held_out = folds == fold
             known, unknown = np.flatnonzero(~held_out), np.flatnonzero(held_out)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from trfcli_pipeline.curation.cross_fitting import Indices, assign_folds, cross_fit
 from trfcli_pipeline.curation.features import Features
@@ -96,7 +97,8 @@ def compare_self_training(
         return self_train(features[seen], gold.take(seen), unlabeled).predict(features[held_out])
 
     before, after = (
-        cross_fit(each, folds, len(gold.labels)).scores for each in (without, with_unlabeled)
+        cross_fit(each, folds, len(gold.labels), n_threads=torch.get_num_threads()).scores
+        for each in (without, with_unlabeled)
     )
     return SelfTraining(
         self_train(features, gold, unlabeled),

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import torch
+
 from trfcli_pipeline.curation.cross_fitting import Indices, choose_penalty, cross_fit
 from trfcli_pipeline.curation.features import Features
 from trfcli_pipeline.curation.gold import Gold
@@ -51,4 +53,6 @@ class WeightedProbes:
             self._probes[fold] = probe
             return probe.predict(self.features[held_out])
 
-        return cross_fit(fit_predict, self.folds, len(self.gold.labels)).scores
+        n_threads = torch.get_num_threads()
+        labels = self.gold.labels
+        return cross_fit(fit_predict, self.folds, len(labels), n_threads=n_threads).scores

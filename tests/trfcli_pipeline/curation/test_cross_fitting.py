@@ -119,3 +119,19 @@ def test_texts_with_several_labels_count_for_the_rarest() -> None:
 def test_seed_changes_the_folds() -> None:
     names = [f"text {i}" for i in range(90)]
     assert (assign_folds(names, GOLD, seed=0) != assign_folds(names, GOLD, seed=1)).any()
+
+
+def test_threads_predict_the_same() -> None:
+    def fit_predict(seen: Indices, held_out: Indices) -> FloatArray:
+        return np.outer(held_out, [seen.sum(), len(seen), 1.0])
+
+    one, several = (cross_fit(fit_predict, FOLDS, 3, n_threads=n).scores for n in (1, 3))
+    assert (one == several).all()
+
+
+def test_failure_of_a_thread_is_raised() -> None:
+    def fit_predict(seen: Indices, held_out: Indices) -> FloatArray:
+        raise ValueError("singular")
+
+    with pytest.raises(ValueError, match="singular"):
+        cross_fit(fit_predict, FOLDS, 3, n_threads=2)
