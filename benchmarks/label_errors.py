@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--peer-python", required=True, help="Python with cleanlab.")
     parser.add_argument("--sets", nargs="+", default=_SETS)
     parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--first-draw", type=int, default=0, help="seed of the first draw")
     parser.add_argument("--encoder", default="minilm")
     parser.add_argument("--features", type=Path, help="Directory to keep features and ranks in.")
     options = parser.parse_args()
@@ -75,7 +76,7 @@ def compare(name: str, data: Path, cache: Path, options: argparse.Namespace) -> 
     clean = (np.nan_to_num(gold.values) >= 0.5).astype(np.int8)
     scores = cross_fit_probe(features, gold, folds, penalty=_PENALTY).scores
     confused = clean.T @ scores
-    tasks = list(draw_tasks(clean, confused, options.draws))
+    tasks = list(draw_tasks(clean, confused, options.first_draw, options.draws))
     peers = _run_peer(name, features, tasks, gold.exclusive, cache, options.peer_python)
     neighbors = find_neighbors(features, NEIGHBORS)
     rows: dict[tuple[float, str], list[tuple[float, ...]]] = {}
@@ -104,15 +105,16 @@ def compare(name: str, data: Path, cache: Path, options: argparse.Namespace) -> 
     return mean
 
 
-def draw_tasks(clean: np.ndarray, confused: np.ndarray, draws: int) -> Iterator[Task]:
+def draw_tasks(clean: np.ndarray, confused: np.ndarray, first: int, draws: int) -> Iterator[Task]:
     """Replace labels of some texts.
 
     Args:
         clean: 1 where a label applies. *Shape:* (texts, labels)
         confused: How much one label is predicted for texts with another. *Shape:* (labels, labels)
+        first: Seed of the first draw.
         draws: Number of draws of each kind.
     """
-    for draw in range(draws):
+    for draw in range(first, first + draws):
         for rate in _RATES:
             for kind in _KINDS:
                 rng = np.random.default_rng(draw)
