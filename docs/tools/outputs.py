@@ -18,6 +18,8 @@ from blocks import ROOT, commands, pages, read_blocks
 
 WORK = ROOT / ".demo" / "docs"
 COLUMNS = "80"
+# What readers copy from the sample data, and what they call it.
+SAMPLE = {"train.jsonl": "sms.jsonl", "test.jsonl": "sms_test.jsonl"}
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -62,8 +64,10 @@ def main() -> None:
     if not sys.argv[1:]:
         shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True, exist_ok=True)
-    for data in (ROOT / "docs" / "tutorial").glob("*.csv"):
-        shutil.copy(data, WORK)
+    for file in (ROOT / "docs" / "tutorial").glob("*.*[vy]"):
+        shutil.copy(file, WORK)
+    for name, target in SAMPLE.items():
+        shutil.copy(ROOT / "sample_data" / "sms_spam" / name, WORK / target)
     first = ROOT / "docs" / "tutorial" / "index.md"
     chosen = [Path(name).resolve() for name in sys.argv[1:]] or [first, *pages()]
     for page in dict.fromkeys(chosen):

@@ -34,6 +34,8 @@ def _write_data(folder: Path) -> None:
     train, test = _first(SAMPLE / "train.jsonl", 32), _first(SAMPLE / "test.jsonl", 24)
     for name, rows in (("train", train), ("dev", train[:20]), ("test", test), ("texts", test)):
         _write(folder / f"{name}.jsonl", rows)
+    _write(folder / "sms.jsonl", _first(SAMPLE / "train.jsonl", 160))
+    _write(folder / "sms_test.jsonl", test)
     (folder / "shards").mkdir()
     _write(folder / "shards" / "part-1.jsonl", test)
     _write(folder / "multilabel.jsonl", [_with_urgency(i, row) for i, row in enumerate(train)])
@@ -41,6 +43,7 @@ def _write_data(folder: Path) -> None:
     _write(folder / "pairs.jsonl", pairs)
     rows = [f"Call {i} now,{'billing' if i % 2 else 'bug'}\n" for i in range(40)]
     (folder / "train.csv").write_text("".join(["text,label\n", *rows]), encoding="utf8")
+    shutil.copy(TUTORIAL / "answers.py", folder)
     for path in TUTORIAL.glob("*.csv"):
         head = path.read_text(encoding="utf8").splitlines(keepends=True)[:33]
         (folder / path.name).write_text("".join(head), encoding="utf8")

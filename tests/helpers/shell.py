@@ -1,6 +1,7 @@
 """Runs the commands that README and docs show, without a shell and in this process."""
 
 import shlex
+import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
@@ -56,6 +57,9 @@ def _run(name: str, arguments: list[str], given: str, line: str) -> str:
         case ["head", "-n", count, path]:
             lines = Path(path).read_text(encoding="utf8").splitlines(keepends=True)
             return "".join(lines[: int(count)])
+        case ["python", script, *options] if script.endswith(".py"):
+            command = [sys.executable, script, *options]
+            return subprocess.run(command, check=True, capture_output=True, text=True).stdout
         case ["python", "-m", "spacy", "train", config, *options]:
             return _start_spacy_train(config, options)
         case ["trf", *options]:
