@@ -9,6 +9,13 @@ from trfcli_pipeline.tasks.init_model import init_model
 from trfcli_pipeline.training.train import train_textcat
 
 
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests check what is returned, not how exact it is."""
+    monkeypatch.setattr("trfcli_pipeline.curation.learning_curve.DRAWS", 2)
+    monkeypatch.setattr("trfcli_pipeline.curation.extrapolation.RESAMPLES", 50)
+
+
 @pytest.fixture
 def train(tmp_path: Path) -> str:
     return write(tmp_path / "train.jsonl", rows("FRUIT", "FILM", "DOG"))
@@ -61,7 +68,7 @@ def test_a_fine_tuned_encoder_may_have_seen_the_texts(
     tiny_bert: Path, train: str, tmp_path: Path
 ) -> None:
     model = tmp_path / "model"
-    init_model(str(tiny_bert), model)
+    init_model(str(tiny_bert), model, lang="xx")
     assert not any("was fine-tuned" in each for each in forecast(str(model), train).warnings)
     finish(train_textcat(str(model), train, arguments=QUICK))
     assert any("was fine-tuned" in each for each in forecast(str(model), train).warnings)
