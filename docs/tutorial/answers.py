@@ -1,8 +1,8 @@
 """Hide the labels of text messages, and fill them in again: the part of a person in the tutorial.
 
-    python answers.py hide              # sms.jsonl -> labeled.jsonl, pool.jsonl
-    python answers.py fill batch.jsonl  # fills in the labels of this file
-    python answers.py draw              # sms.jsonl -> random.jsonl, 50 of the pool with labels
+python answers.py hide              # sms.jsonl -> labeled.jsonl, pool.jsonl
+python answers.py fill batch.jsonl  # fills in the labels of this file
+python answers.py draw              # sms.jsonl -> random.jsonl, 50 of the pool with labels
 """
 
 import json

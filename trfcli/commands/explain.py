@@ -1,8 +1,6 @@
 """`trf explain`: show which tokens a prediction is due to."""
 
-import os
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,23 +8,15 @@ import typer
 
 from trfcli import console, wording
 from trfcli.options import DataSet, DeviceOption, ModelArgument, ThresholdOption, data_option
+from trfcli.single_texts import TextsArgument, given_texts, results
 
 if TYPE_CHECKING:
     from trfcli_pipeline.evaluation.deletion import Faithfulness
 
-_STDIN = "-"
-
 
 def explain(
     model: ModelArgument,
-    texts: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="TEXT",
-            help="The texts; none or - to read one per line from stdin.",
-            show_default=False,
-        ),
-    ] = None,
+    texts: TextsArgument = None,
     label: Annotated[
         str | None,
         typer.Option(
@@ -68,7 +58,6 @@ def explain(
       trf explain ./model --html explained.html < texts.txt
       trf explain ./model --faithfulness test.jsonl
     """
-    given = None if texts in (None, [], [_STDIN]) else texts
     if faithfulness is not None:
         if texts or html is not None:
             raise typer.BadParameter("--faithfulness takes neither TEXT nor --html")
@@ -76,36 +65,24 @@ def explain(
         return
 
     from trfcli.rendering.explanations import print_explanation
-    from trfcli_pipeline.errors import DataError
     from trfcli_pipeline.tasks.inputs import check_inputs
 
     check_inputs(model)
 
     from trfcli_pipeline.tasks import explain as task
-    from trfcli_pipeline.tasks.single_texts import BlankLine
 
-    for text in filter(os.path.isfile, given or ()):
-        command = f"trf explain {shlex.quote(model)} < {shlex.quote(text)}"
-        console.warn(f"{text} is a file, but its name is taken as a text. For its lines: {command}")
-    typed = given is None and sys.stdin is not None and sys.stdin.isatty()
+    def advise(file: str) -> str:
+        return f"For its lines: trf explain {shlex.quote(model)} < {shlex.quote(file)}"
+
+    given = given_texts(texts, advise)
     explanations = task.explain(
         model, given, label=label, steps=steps, threshold=threshold, html=html, device=device
     )
-    if typed:
-        console.end_status()
-        console.info("Type a text and press Enter. Ctrl-D ends.")
-    any_text = False
-    for each in explanations:
-        if isinstance(each, BlankLine):
-            console.warn(f"stdin, line {each.line}: skipped, because it is empty")
-            continue
-        any_text = True
+    for each in results(explanations, given, "trf explain"):
         if as_json:
             console.data_json(each.as_json(), indent=None)
         else:
             print_explanation(each)
-    if not any_text and not typed:
-        raise DataError("stdin: no text", hint='Give it one: trf explain MODEL "A text."')
     if html is not None:
         console.good(f"Wrote {html}")
 
