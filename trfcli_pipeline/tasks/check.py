@@ -1,5 +1,6 @@
 """Check labeled texts: label errors, copies, outliers, confused labels, leaks between files."""
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -146,7 +147,7 @@ def _check(
 
 
 def _check_records(records: Sequence[Record], data: DataSource) -> None:
-    labels = {label for record in records for label in record.labels}
+    labels = Counter(label for record in records for label in record.labels)
     if len(records) < _LEAST_TEXTS:
         raise DataError(
             f"{data}: {plural(len(records), 'text')}, too few to find label errors",
@@ -157,6 +158,11 @@ def _check_records(records: Sequence[Record], data: DataSource) -> None:
         raise DataError(
             f"{data}: all texts have {found}",
             hint="Label errors can only be found among texts of at least two labels",
+        )
+    if max(labels.values()) == 1:
+        raise DataError(
+            f"{data}: each label has only one text",
+            hint="Label errors are found by comparing texts of the same label",
         )
 
 
