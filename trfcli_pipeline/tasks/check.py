@@ -1,5 +1,6 @@
 """Check labeled texts: label errors, copies, outliers, confused labels, leaks between files."""
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,7 @@ from trfcli_pipeline.data.labels import is_exclusive
 from trfcli_pipeline.data.outputs.files import check_distinct, open_file
 from trfcli_pipeline.data.reading import check_beginning, read_records
 from trfcli_pipeline.data.records import Record
+from trfcli_pipeline.data.wording import plural
 from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.huggingface.sources import locate
 from trfcli_pipeline.pipeline.loading import check_pipeline, is_pipeline
@@ -145,17 +147,22 @@ def _check(
 
 
 def _check_records(records: Sequence[Record], data: DataSource) -> None:
-    labels = {label for record in records for label in record.labels}
+    labels = Counter(label for record in records for label in record.labels)
     if len(records) < _LEAST_TEXTS:
         raise DataError(
-            f"{data}: {len(records)} texts are too few to find label errors",
-            hint=f"At least {_LEAST_TEXTS} texts are needed",
+            f"{data}: {plural(len(records), 'text')}, too few to find label errors",
+            hint=f"Label at least {_LEAST_TEXTS} texts",
         )
     if len(labels) < (2 if is_exclusive(records) else 1):
         found = f"the same label, {min(labels)}" if labels else "no label"
         raise DataError(
             f"{data}: all texts have {found}",
             hint="Label errors can only be found among texts of at least two labels",
+        )
+    if max(labels.values()) == 1:
+        raise DataError(
+            f"{data}: each label has only one text",
+            hint="Label errors are found by comparing texts of the same label",
         )
 
 

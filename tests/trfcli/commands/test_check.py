@@ -134,8 +134,10 @@ def test_encoder_that_was_trained_on_the_texts_is_a_warning(run: Run) -> None:
     [
         (["none.jsonl"], "none.jsonl", ""),
         (["train.jsonl", "--model", "./none"], "./none: there is no such directory", ""),
-        (["few.jsonl", "-m", "encoder"], "3 texts are too few", "At least 20"),
+        (["one.jsonl", "-m", "encoder"], "one.jsonl: 1 text, too few", "at least 20"),
+        (["few.jsonl", "-m", "encoder"], "few.jsonl: 3 texts, too few", "at least 20"),
         (["same.jsonl", "-m", "encoder"], "all texts have the same label, A", "two labels"),
+        (["each.jsonl", "-m", "encoder"], "each label has only one text", "the same label"),
         (["train.jsonl", "-m", "encoder", "-o", "train.jsonl"], "is the input", "another file"),
         (["train.jsonl", "-m", "encoder", "-o", "test.jsonl"], "already exists", "another file"),
         (["train.jsonl", "--against", "none.jsonl"], "none.jsonl", ""),
@@ -149,6 +151,8 @@ def test_input_that_cannot_be_used(
     workspace: Path,
     check_failure: CheckFailure,
 ) -> None:
+    write(workspace / "one.jsonl", ROWS[:1])
     write(workspace / "few.jsonl", ROWS[:3])
     write(workspace / "same.jsonl", [{"text": f"text {n}", "label": "A"} for n in range(30)])
+    write(workspace / "each.jsonl", [{"text": f"text {n}", "label": f"L{n}"} for n in range(30)])
     check_failure(["check", *args], problem, advice)
