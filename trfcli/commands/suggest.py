@@ -101,6 +101,8 @@ def suggest(
             f"Wrote {wording.plural(len(found.suggestions), 'text')} to label to {output}; "
             f"{chosen_from(found)}"
         )
+    if found.has_one_label:
+        console.info("The labeled texts all have the same label: suggested as if without labels")
     if found.stability is not None:
         console.info(describe(found.stability))
 

@@ -52,10 +52,11 @@ def draw_curve(measured: Sequence[Point], forecast: Sequence[Point], width: int)
 
 
 def _range(points: Sequence[Point]) -> tuple[float, float]:
-    """The lowest and the highest score of the chart, in whole steps of 0.03."""
+    """The lowest and the highest score of the chart, in whole steps of 0.03 below 1."""
     low, high = min(each.low for each in points), max(each.high for each in points)
     bottom = int(low * 100) // 3 * 3 / 100
-    return bottom, max(-(-int(high * 100 + 1) // 3) * 3 / 100, bottom + 0.03)
+    top = max(-(-int(high * 100 + 1) // 3) * 3 / 100, bottom + 0.03)
+    return (max(bottom + 1 - top, 0.0), 1.0) if top > 1 else (bottom, top)
 
 
 def _columns(numbers: Sequence[int], columns: int) -> list[int]:

@@ -1,5 +1,6 @@
 """Forecast how much a text classifier gains from more labeled texts."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # Fewer texts have no learning curve.
 _LEAST_TEXTS = 20
+# A forecast for so many times the texts at hand is a guess.
+_FARTHEST = 3
 # With more texts the curve is measured on some of them, drawn at random.
 _MOST_TEXTS = 10_000
 
@@ -162,7 +165,10 @@ def forecast(
         float(found.laws.exponent[0]),
         found.label_gains(n_texts + n_more),
         separability,
-        [*_warnings(model, nlp, len(records), n_texts), *filter(None, [separability.warning])],
+        [
+            *_warnings(model, nlp, len(records), n_texts, n_more),
+            *filter(None, [separability.warning]),
+        ],
     )
 
 
@@ -179,10 +185,20 @@ def _check(name: str, records: Sequence[Record]) -> None:
             f"{name}: all texts have the same labels" if labels else f"{name}: no text has a label",
             hint="A classifier needs texts with different labels",
         )
+    if max(Counter(label for record in records for label in record.labels).values(), default=0) < 2:
+        raise DataError(
+            f"{name}: each label has only one text",
+            hint="A learning curve needs several texts of a label",
+        )
 
 
-def _warnings(model: str, nlp: "Language", n_measured: int, n_texts: int) -> list[str]:
+def _warnings(model: str, nlp: "Language", n_measured: int, n_texts: int, n_more: int) -> list[str]:
     found = []
+    if n_more > _FARTHEST * n_texts:
+        found.append(
+            f"{n_more:,} more texts are over {_FARTHEST} times as many as there are, so the "
+            "forecast is a guess"
+        )
     # A frozen encoder has no learning rate.
     if "trf_lr" in (read_origin(nlp.meta)["training"] or {}):
         found.append(

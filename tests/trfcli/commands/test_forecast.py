@@ -75,3 +75,11 @@ def test_higher_scores_are_drawn_higher_and_more_texts_further_right() -> None:
 def test_a_flat_curve_can_be_drawn() -> None:
     lines = draw_curve([Point(10, 1.0, 1.0, 1.0)], [Point(20, 1.0, 1.0, 1.0)], 60)
     assert any("●" in line and "○" in line for line in lines)
+
+
+def test_axis_of_the_chart_ends_at_one() -> None:
+    lines = draw_curve([Point(50, 0.9, 0.85, 0.95)], [Point(100, 0.99, 0.97, 1.0)], 60)
+    assert lines[0].startswith(" 1.00 ")
+    lines = draw_curve([Point(50, 0.5, 0.0, 1.0)], [Point(100, 0.99, 0.97, 1.0)], 60)
+    assert lines[0].startswith(" 1.00 ")
+    assert "-" not in "".join(lines)

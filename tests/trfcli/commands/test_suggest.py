@@ -40,6 +40,13 @@ def test_a_cold_start(run: Run, folder: Path) -> None:
     assert run("suggest", "encoder", "pool.jsonl", "-n", "3").stdout == result.stdout
 
 
+def test_one_label_is_too_few_to_score_by(run: Run, folder: Path, write: Write) -> None:
+    write(Path("one.jsonl"), [{"text": "I hate it", "label": "BAD"}])
+    result = run("suggest", "encoder", "pool.jsonl", "-n", "2", "--labeled", "one.jsonl")
+    assert result.exit_code == 0
+    assert "all have the same label: suggested as if without labels" in result.stderr
+
+
 def test_with_labeled_texts(run: Run, folder: Path, write: Write) -> None:
     write(Path("pool.jsonl"), [*POOL, POOL[0], {"text": LABELED[0]["text"].upper()}])
     args = ("suggest", "encoder", "pool.jsonl", "--labeled", "labeled.jsonl", "-n", "4")

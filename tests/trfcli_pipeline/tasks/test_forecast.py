@@ -89,6 +89,18 @@ def test_data_without_a_curve(
         forecast(str(tiny_bert), train)
 
 
+def test_labels_with_one_text_each_have_no_curve(tiny_bert: Path, tmp_path: Path) -> None:
+    texts = [{"text": f"text {number}", "label": f"L{number}"} for number in range(30)]
+    with pytest.raises(DataError, match="each label has only one text"):
+        forecast(str(tiny_bert), write(tmp_path / "train.jsonl", texts))
+
+
+@pytest.mark.parametrize(("more", "is_guess"), [(180, False), (181, True)])
+def test_far_forecasts_are_guesses(tiny_bert: Path, train: str, more: int, is_guess: bool) -> None:
+    warnings = forecast(str(tiny_bert), train, more=more).warnings
+    assert any("is a guess" in each for each in warnings) == is_guess
+
+
 def test_labels_that_only_the_dev_set_has(tiny_bert: Path, train: str, tmp_path: Path) -> None:
     dev = write(tmp_path / "dev.jsonl", [{"text": "a", "label": "CAT"}])
     with pytest.raises(DataError, match="CAT"):
