@@ -21,8 +21,8 @@ from transformers import BertConfig, BertModel, GPT2Config, GPT2Model, PreTraine
 
 from trfcli_pipeline import TransformersLanguage
 
-# Machines differ too much in speed for a time limit.
-hypothesis.settings.register_profile("trfcli", deadline=None)
+# Machines differ too much in speed for a time limit. Fifty examples keep the suite fast.
+hypothesis.settings.register_profile("trfcli", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("trfcli")
 
 
