@@ -15,7 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from trfcli_pipeline.curation.cross_fitting import Indices, assign_folds, choose_penalty
+from trfcli_pipeline.curation.cross_fitting import (
+    Indices,
+    assign_folds,
+    choose_penalty,
+    linear_probe,
+)
 from trfcli_pipeline.curation.extrapolation import Extrapolation
 from trfcli_pipeline.curation.features import Features, encode_all, load_encoder
 from trfcli_pipeline.curation.gold import Gold
@@ -23,7 +28,6 @@ from trfcli_pipeline.curation.learning_curve import (
     Draw,
     cross_fitted_draws,
     curve_sizes,
-    linear_probe,
     measure_curve,
 )
 from trfcli_pipeline.data.reading import read_records

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trfcli_pipeline.curation.cross_fitting import assign_folds, cross_fit_probe
+from trfcli_pipeline.curation.cross_fitting import assign_folds, cross_fit, linear_probe
 from trfcli_pipeline.curation.features import Features, encode_all, load_encoder
 from trfcli_pipeline.curation.gold import Gold
 from trfcli_pipeline.curation.label_errors import NEIGHBORS, find_label_errors
@@ -74,7 +74,8 @@ def compare(name: str, data: Path, cache: Path, options: argparse.Namespace) -> 
     features = _features(texts, cache / f"feat_{name}_train.npy", options.encoder)
     folds = assign_folds(texts, gold)
     clean = (np.nan_to_num(gold.values) >= 0.5).astype(np.int8)
-    scores = cross_fit_probe(features, gold, folds, penalty=_PENALTY).scores
+    probe = linear_probe(features, gold, penalty=_PENALTY)
+    scores = cross_fit(probe, folds, len(gold.labels))
     confused = clean.T @ scores
     tasks = list(draw_tasks(clean, confused, options.first_draw, options.draws))
     peers = _run_peer(name, features, tasks, gold.exclusive, cache, options.peer_python)

@@ -4,11 +4,9 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from trfcli_pipeline.curation.features import Features
@@ -29,22 +27,9 @@ PENALTIES = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 _ENOUGH_TEXTS = 1000
 
 
-@dataclass(frozen=True, eq=False)
-class CrossFit:
-    """Cross-fitted predictions.
-
-    Attributes:
-        scores: Probability of each label for each text. *Shape:* (texts, labels)
-        folds: The fold in which each text was held out. *Shape:* (texts,)
-    """
-
-    scores: FloatArray
-    folds: Indices
-
-
 def cross_fit(
     fit_predict: FitPredict, folds: Indices, n_labels: int, *, n_threads: int = 1
-) -> CrossFit:
+) -> FloatArray:
     """Predict each fold by a classifier that was trained on the others.
 
     Args:
@@ -52,6 +37,9 @@ def cross_fit(
         folds: The fold of each text; see `assign_folds`. *Shape:* (texts,)
         n_labels: Number of labels that are predicted.
         n_threads: Number of folds to work on at once. If several, each computes with one thread.
+
+    Returns:
+        Probability of each label for each text. *Shape:* (texts, labels)
     """
     scores = np.zeros((len(folds), n_labels))
     numbers = np.unique(folds).tolist()
@@ -67,7 +55,7 @@ def cross_fit(
             runs = stack.enter_context(ThreadPoolExecutor(n_threads)).map(run, numbers)
         for _ in track(runs, "Cross-fitting", total=len(numbers), unit="folds"):
             pass
-    return CrossFit(scores, folds)
+    return scores
 
 
 def one_blas_thread() -> AbstractContextManager[object]:
@@ -80,25 +68,21 @@ def one_blas_thread() -> AbstractContextManager[object]:
     return cast(AbstractContextManager[object], threadpool_limits(1, user_api="blas"))
 
 
-def cross_fit_probe(
-    features: Features, gold: Gold, folds: Indices, *, penalty: float | None = None
-) -> CrossFit:
-    """Cross-fit a linear probe.
+def linear_probe(features: Features, gold: Gold, *, penalty: float) -> FitPredict:
+    """Make a function that fits a linear probe to some texts and predicts others.
 
     Args:
         features: *Shape:* (texts, width)
         gold: The labels of the texts.
-        folds: The fold of each text; see `assign_folds`. *Shape:* (texts,)
-        penalty: See `probe.fit_probe`; by default, what `choose_penalty` returns.
+        penalty: See `probe.fit_probe`. With one that is too weak, scores dip where there are about
+            as many texts as features, and the curve isn't a power law.
     """
-    if penalty is None:
-        penalty = choose_penalty(features, gold, folds)
 
     def fit_predict(seen: Indices, held_out: Indices) -> FloatArray:
         probe = fit_probe(features[seen], gold.take(seen), penalty=penalty)
         return probe.predict(features[held_out])
 
-    return cross_fit(fit_predict, folds, len(gold.labels), n_threads=torch.get_num_threads())
+    return fit_predict
 
 
 def choose_penalty(features: Features, gold: Gold, folds: Indices) -> float:
@@ -107,7 +91,10 @@ def choose_penalty(features: Features, gold: Gold, folds: Indices) -> float:
     The best one depends on the number of texts and labels, and on wrong labels. One fold is held
     out, or as many as it takes for a thousand texts.
 
-    Args: See `cross_fit_probe`.
+    Args:
+        features: *Shape:* (texts, width)
+        gold: The labels of the texts.
+        folds: The fold of each text; see `assign_folds`. *Shape:* (texts,)
     """
     losses = dict.fromkeys(PENALTIES, 0.0)
     n_held_out = 0

@@ -1,6 +1,6 @@
 """The encoder's features of texts: one vector per text."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +15,7 @@ from trfcli_pipeline.progress import phase, track
 
 if TYPE_CHECKING:
     from spacy.language import Language
-    from thinc.api import Model
-    from thinc.types import Floats2d
+    from spacy.tokens import Doc
 
 # *Shape:* (texts, width)
 Features = NDArray[np.float32]
@@ -57,7 +56,12 @@ def load_encoder(model: str, *, device: str = "auto", heads: bool = False) -> "L
 
 
 def encode_texts(
-    nlp: "Language", texts: Iterable[str], *, total: int | None = None
+    nlp: "Language",
+    texts: Iterable[str],
+    *,
+    total: int | None = None,
+    last: str | None = None,
+    on_docs: Callable[[list["Doc"]], None] | None = None,
 ) -> Iterator[Features]:
     """Encode texts, some at a time.
 
@@ -68,6 +72,9 @@ def encode_texts(
         nlp: The pipeline; what `load_encoder` returned.
         texts: The texts.
         total: Number of texts, to show the progress.
+        last: The last component to run, by default the encoder.
+        on_docs: Called with the Docs of each step, which it mustn't keep, for callers that need
+            more than their vectors.
 
     Yields:
         The vectors of the next texts. *Shape:* (some texts, width)
@@ -78,31 +85,25 @@ def encode_texts(
     from spacy.util import minibatch
 
     from trfcli_pipeline.heads.doc_features import mean_last_hidden
+    from trfcli_pipeline.pipeline.loading import require_encoder
+    from trfcli_pipeline.pipeline.running import bounded_vocab, run_up_to
 
     layer = mean_last_hidden()
+    last = last or require_encoder(nlp).name
     for chunk in minibatch(track(texts, "Encoding the texts", total=total, unit="texts"), _BATCH):
-        yield normalized(layer.ops.to_numpy(encode_chunk(nlp, chunk, layer)))
+        with bounded_vocab(nlp):
+            docs = run_up_to(nlp, last, [nlp.make_doc(text) for text in chunk])
+            rows = normalized(layer.ops.to_numpy(layer.predict(docs)))
+            if on_docs is not None:
+                on_docs(docs)
+            # Without a reference to them, Docs don't outlive the words.
+            del docs
+        yield rows
 
 
 def encode_all(nlp: "Language", texts: Iterable[str], *, total: int | None = None) -> Features:
     """Encode texts; see `encode_texts`. *Shape:* (texts, width)"""
     return np.concatenate(list(encode_texts(nlp, texts, total=total)))
-
-
-def encode_chunk(nlp: "Language", texts: Iterable[str], layer: "Model") -> "Floats2d":
-    """Run a pipeline up to its encoder, and a layer on the Docs.
-
-    Args:
-        layer: A layer that reads the activations of Docs; see `heads.doc_features`.
-
-    Returns:
-        *Shape:* (texts, width of the layer)
-    """
-    from trfcli_pipeline.pipeline.components import run_up_to
-    from trfcli_pipeline.pipeline.loading import require_encoder
-
-    docs = run_up_to(nlp, require_encoder(nlp).name, [nlp.make_doc(text) for text in texts])
-    return layer.predict(docs)
 
 
 def normalized(rows: NDArray[np.float32]) -> NDArray[np.float32]:

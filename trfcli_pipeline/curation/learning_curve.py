@@ -7,11 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trfcli_pipeline.curation.cross_fitting import FitPredict, Indices, assign_folds
-from trfcli_pipeline.curation.features import Features
 from trfcli_pipeline.curation.gold import Gold
-from trfcli_pipeline.curation.probe import fit_probe
 from trfcli_pipeline.data.records import GOLD_THRESHOLD
-from trfcli_pipeline.evaluation.eval_prediction import BoolArray, FloatArray
+from trfcli_pipeline.evaluation.eval_prediction import BoolArray, FloatArray, decide
 from trfcli_pipeline.progress import track
 
 # Draws of training texts at each size; with cross-fitting, also the number of folds.
@@ -108,23 +106,6 @@ def curve_sizes(draws: Sequence[Draw]) -> NDArray[np.int_]:
     return np.unique(np.maximum(np.round(largest * shares), 2).astype(np.int_))
 
 
-def linear_probe(features: Features, gold: Gold, *, penalty: float) -> FitPredict:
-    """Make a function that fits a linear probe to some texts and predicts others.
-
-    Args:
-        features: *Shape:* (texts, width)
-        gold: The labels of the texts.
-        penalty: See `probe.fit_probe`. With one that is too weak, scores dip where there are about
-            as many texts as features, and the curve isn't a power law.
-    """
-
-    def fit_predict(seen: Indices, held_out: Indices) -> FloatArray:
-        probe = fit_probe(features[seen], gold.take(seen), penalty=penalty)
-        return probe.predict(features[held_out])
-
-    return fit_predict
-
-
 def measure_curve(
     fit_predict: FitPredict, gold: Gold, draws: Sequence[Draw], sizes: NDArray[np.int_], title: str
 ) -> LearningCurve:
@@ -167,7 +148,8 @@ def predict_labels(scores: FloatArray, *, exclusive: bool) -> BoolArray:
         scores: Probabilities. *Shape:* (texts, labels)
     """
     if exclusive:
-        return np.arange(scores.shape[1]) == scores.argmax(axis=1)[:, np.newaxis]
+        return decide(scores, np.zeros(scores.shape[1]), exclusive=True)
     ordered = np.sort(scores, axis=None)[::-1]
     f = 2 * ordered.cumsum() / (np.arange(1, len(ordered) + 1) + ordered.sum())
-    return scores >= ordered[f.argmax()]
+    thresholds = np.full(scores.shape[1], ordered[f.argmax()])
+    return decide(scores, thresholds, exclusive=False)

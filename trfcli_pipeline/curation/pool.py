@@ -1,30 +1,25 @@
 """A pool of texts without labels: read, encoded and scored without loading all of it."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trfcli_pipeline.curation.array_store import ArrayStore
-from trfcli_pipeline.curation.features import normalized
+from trfcli_pipeline.curation.features import encode_texts
 from trfcli_pipeline.data.duplicates import normal_form
 from trfcli_pipeline.data.record_store import RecordStore
 from trfcli_pipeline.data.records import Record
-from trfcli_pipeline.progress import track
 
 if TYPE_CHECKING:
     from spacy.language import Language
+    from spacy.tokens import Doc
 
     from trfcli_pipeline.evaluation.classifier import Classifier
 
 # Bytes of memory for the records; the rest are kept on disk.
 _MEMORY = 2**26
-_BATCH = 256
-# Tokenizing known words is several times faster, but keeping all words of a million texts would
-# take hundreds of MB.
-_KEPT_WORDS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,29 +90,20 @@ def encode_pool(
     Raises:
         PipelineError: The pipeline fails on a text.
     """
-    from spacy.util import minibatch
-
-    from trfcli_pipeline.heads.doc_features import mean_last_hidden
-    from trfcli_pipeline.pipeline.components import run_up_to
     from trfcli_pipeline.pipeline.loading import require_encoder
 
-    layer = mean_last_hidden()
+    scores = None if classifier is None else ArrayStore(len(classifier.labels))
+
+    def keep_scores(docs: list["Doc"]) -> None:
+        if classifier is not None and scores is not None:
+            cats = [[doc.cats[label] for label in classifier.labels] for doc in docs]
+            scores.append(np.array(cats))
+
     wanted = {require_encoder(nlp).name, *([] if classifier is None else [classifier.name])}
     last = [name for name in nlp.pipe_names if name in wanted][-1]
     features: ArrayStore | None = None
-    scores = None if classifier is None else ArrayStore(len(classifier.labels))
     texts = (record.text for record in records)
-    tracked = track(texts, "Encoding the pool", total=len(records), unit="texts")
-    for chunk in minibatch(tracked, _BATCH):
-        bounded: Any = nullcontext() if len(nlp.vocab) < _KEPT_WORDS else nlp.memory_zone()
-        with bounded:
-            docs = run_up_to(nlp, last, [nlp.make_doc(text) for text in chunk])
-            rows = normalized(layer.ops.to_numpy(layer.predict(docs)))
-            if classifier is not None and scores is not None:
-                cats = [[doc.cats[label] for label in classifier.labels] for doc in docs]
-                scores.append(np.array(cats))
-            # Without a reference to them, Docs don't outlive the zone.
-            del docs
+    for rows in encode_texts(nlp, texts, total=len(records), last=last, on_docs=keep_scores):
         if features is None:
             features = ArrayStore(rows.shape[1])
         features.append(rows)

@@ -9,8 +9,9 @@ import torch
 from trfcli_pipeline.curation.cross_fitting import Indices, assign_folds, cross_fit
 from trfcli_pipeline.curation.features import Features
 from trfcli_pipeline.curation.gold import Gold
-from trfcli_pipeline.curation.probe import Probe, fit_probe
+from trfcli_pipeline.curation.probe import Probe, fit_probe, log_loss
 from trfcli_pipeline.evaluation.eval_prediction import FloatArray
+from trfcli_pipeline.evaluation.temperature import calibrate
 
 # With more unlabeled texts, probes hardly change.
 MOST_UNLABELED = 2000
@@ -22,7 +23,6 @@ _WEIGHT = 0.1
 _TEMPERATURE = 0.5
 # Temperatures to choose from when predictions are compared.
 _TEMPERATURES = np.geomspace(0.2, 5, 25)
-_SMALLEST_SCORE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def self_train(features: Features, gold: Gold, unlabeled: Features) -> Probe:
     together = np.concatenate([features, unlabeled])
     weights = np.repeat([1.0, _WEIGHT], [len(features), len(unlabeled)])
     for _ in range(_ROUNDS):
-        targets = sharpen(probe.predict(unlabeled), _TEMPERATURE, exclusive=gold.exclusive)
+        targets = calibrate(probe.predict(unlabeled), _TEMPERATURE, exclusive=gold.exclusive)
         values = np.concatenate([gold.values, targets])
         targets_of_all = replace(gold, values=values)
         probe = fit_probe(together, targets_of_all, penalty=_PENALTY, weights=weights, start=probe)
@@ -97,7 +97,7 @@ def compare_self_training(
         return self_train(features[seen], gold.take(seen), unlabeled).predict(features[held_out])
 
     before, after = (
-        cross_fit(each, folds, len(gold.labels), n_threads=torch.get_num_threads()).scores
+        cross_fit(each, folds, len(gold.labels), n_threads=torch.get_num_threads())
         for each in (without, with_unlabeled)
     )
     return SelfTraining(
@@ -110,16 +110,6 @@ def compare_self_training(
     )
 
 
-def sharpen(scores: FloatArray, temperature: float, *, exclusive: bool) -> FloatArray:
-    """Divide the logits of probabilities by a temperature. *Shape:* (texts, labels)"""
-    powers = np.maximum(scores, _SMALLEST_SCORE) ** (1 / temperature)
-    if exclusive:
-        found: FloatArray = powers / powers.sum(axis=1, keepdims=True)
-        return found
-    rest = np.maximum(1 - scores, _SMALLEST_SCORE) ** (1 / temperature)
-    return powers / (powers + rest)
-
-
 def calibrated_loss(scores: FloatArray, gold: Gold) -> float:
     """The mean cross-entropy of known labels at the best temperature.
 
@@ -129,16 +119,10 @@ def calibrated_loss(scores: FloatArray, gold: Gold) -> float:
         scores: Probabilities. *Shape:* (texts, labels)
         gold: The labels.
     """
-    known = ~np.isnan(gold.values)
-    applies = np.nan_to_num(gold.values)
-    losses = []
-    for temperature in _TEMPERATURES:
-        found = sharpen(scores, temperature, exclusive=gold.exclusive)
-        costs = -applies * np.log(np.maximum(found, _SMALLEST_SCORE))
-        if not gold.exclusive:
-            costs -= (1 - applies) * np.log(np.maximum(1 - found, _SMALLEST_SCORE))
-        losses.append(costs[known].sum() / max(known.any(axis=1).sum(), 1))
-    return float(min(losses))
+    return min(
+        log_loss(calibrate(scores, temperature, exclusive=gold.exclusive), gold)
+        for temperature in _TEMPERATURES.tolist()
+    )
 
 
 def _share_correct(scores: FloatArray, gold: Gold) -> float:

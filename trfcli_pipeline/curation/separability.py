@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trfcli_pipeline.curation.baseline import bag_of_words
-from trfcli_pipeline.curation.cross_fitting import FOLDS, assign_folds, choose_penalty
+from trfcli_pipeline.curation.cross_fitting import FOLDS, assign_folds, choose_penalty, linear_probe
 from trfcli_pipeline.curation.extrapolation import Band, Extrapolation
 from trfcli_pipeline.curation.features import Features
 from trfcli_pipeline.curation.gold import Gold
@@ -15,7 +15,6 @@ from trfcli_pipeline.curation.learning_curve import (
     LearningCurve,
     cross_fitted_draws,
     curve_sizes,
-    linear_probe,
     measure_curve,
     predict_labels,
 )

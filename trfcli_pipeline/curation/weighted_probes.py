@@ -55,4 +55,4 @@ class WeightedProbes:
 
         n_threads = torch.get_num_threads()
         labels = self.gold.labels
-        return cross_fit(fit_predict, self.folds, len(labels), n_threads=n_threads).scores
+        return cross_fit(fit_predict, self.folds, len(labels), n_threads=n_threads)

@@ -1,11 +1,9 @@
 """Find the components of a pipeline by their class, and the pipeline of a component."""
 
 import inspect
-from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from spacy.language import Language
-from spacy.tokens import Doc
 
 from trfcli_pipeline.errors import PipelineError
 
@@ -33,13 +31,6 @@ def require_component(nlp: Language, kind: type[Component]) -> Component:
             hint="Create one that has it: trf init minilm ./model",
         )
     return found
-
-
-def run_up_to(nlp: Language, last: str, docs: Iterable[Doc]) -> list[Doc]:
-    """Run the pipeline on Docs, up to and including the component named `last`."""
-    enabled = nlp.pipe_names[: nlp.pipe_names.index(last) + 1]
-    with nlp.select_pipes(enable=enabled):
-        return list(nlp.pipe(docs))
 
 
 def find_pipeline(component: Any, default: Language | None) -> Language | None:

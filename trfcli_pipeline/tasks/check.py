@@ -188,7 +188,7 @@ def _find_errors(
     from trfcli_pipeline.training.fine_tuned_folds import fine_tuning
 
     with fine_tuning(nlp, texts, gold, seed=seed, device=device) as fit_predict:
-        scores = cross_fit(fit_predict, folds, len(gold.labels)).scores
+        scores = cross_fit(fit_predict, folds, len(gold.labels))
     return find_label_errors(lambda _: scores, gold, neighbors, rounds=1)
 
 

@@ -118,7 +118,7 @@ def forecast(
 
     import numpy as np
 
-    from trfcli_pipeline.curation.cross_fitting import assign_folds, choose_penalty
+    from trfcli_pipeline.curation.cross_fitting import assign_folds, choose_penalty, linear_probe
     from trfcli_pipeline.curation.extrapolation import Extrapolation
     from trfcli_pipeline.curation.features import encode_all, load_encoder
     from trfcli_pipeline.curation.gold import Gold
@@ -126,7 +126,6 @@ def forecast(
         cross_fitted_draws,
         curve_sizes,
         dev_draws,
-        linear_probe,
         measure_curve,
     )
     from trfcli_pipeline.curation.separability import compare_with_words

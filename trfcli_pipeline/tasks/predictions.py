@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from spacy.language import Language
@@ -18,12 +17,10 @@ from trfcli_pipeline.evaluation.classifier import (
     predicted_labels,
 )
 from trfcli_pipeline.evaluation.run import check_scores, count_words
+from trfcli_pipeline.pipeline.running import bounded_vocab
 from trfcli_pipeline.tasks.prediction_values import TOKEN_ATTRIBUTES, shortest
 from trfcli_pipeline.tokenization.extensions import NOVELTY
 from trfcli_pipeline.tokenization.retokenizing import stored
-
-# Each takes about 400 bytes in the vocab.
-_KEPT_WORDS = 20_000
 
 # As components declare what they assign.
 _PREDICTIONS = {"doc.cats", "doc.ents", "doc.spans", *(f"token.{n}" for n in TOKEN_ATTRIBUTES)}
@@ -130,13 +127,13 @@ class Predictor:
                 the text.
         """
         try:
-            with self._bounded_vocab():
+            with bounded_vocab(self.nlp):
                 return self._predict(batch.texts)
         except Exception as error:
             failed = self._find_failures(batch.texts)
             if failed and self.skip:
                 kept = [text for i, text in enumerate(batch.texts) if i not in failed]
-                with self._bounded_vocab():
+                with bounded_vocab(self.nlp):
                     reasons = {i: _reason(each) for i, each in failed.items()}
                     return self._predict(kept)._replace(failed=reasons)
             place = location(batch.file, batch.unit, batch.lines[0], batch.lines[-1])
@@ -155,18 +152,13 @@ class Predictor:
         failed: dict[int, Exception] = {}
         for index, text in enumerate(texts):
             try:
-                with self._bounded_vocab():
+                with bounded_vocab(self.nlp):
                     self._predict([text])
             except Exception as error:
                 failed[index] = error
                 if not self.skip:
                     break
         return failed
-
-    def _bounded_vocab(self) -> AbstractContextManager[Any]:
-        # Tokenizing known words is several times faster, and the first words include the common
-        # ones. Keeping all words of a long stream would exhaust memory.
-        return nullcontext() if len(self.nlp.vocab) < _KEPT_WORDS else self.nlp.memory_zone()
 
     def _predict(self, texts: list[str]) -> Predicted:
         docs = list(self.nlp.pipe(texts, batch_size=max(len(texts), 1)))

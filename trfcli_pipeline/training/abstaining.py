@@ -21,8 +21,8 @@ from trfcli_pipeline.evaluation.abstention import FEWEST_TEXTS, fit_abstention
 from trfcli_pipeline.evaluation.eval_prediction import FloatArray
 from trfcli_pipeline.evaluation.results import Evaluation
 from trfcli_pipeline.heads.novelty import MOST_NEIGHBORS, Novelty
-from trfcli_pipeline.pipeline.components import run_up_to
 from trfcli_pipeline.pipeline.loading import load_pipeline, require_encoder
+from trfcli_pipeline.pipeline.running import run_up_to
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.textcat_decisions import NOVELTY_FILE
 from trfcli_pipeline.progress import track

@@ -10,7 +10,7 @@ from spacy.util import minibatch
 
 from trfcli_pipeline.data.batching import ExampleSize, make_examples
 from trfcli_pipeline.data.records import Record
-from trfcli_pipeline.pipeline.components import run_up_to
+from trfcli_pipeline.pipeline.running import run_up_to
 from trfcli_pipeline.progress import track
 
 # Bytes of memory per example, and further bytes per wordpiece, measured on spaCy's Docs.

@@ -9,7 +9,7 @@ from spacy.language import Language
 from spacy.util import minibatch
 from thinc.types import Floats2d
 
-from trfcli_pipeline.curation.features import Features, encode_chunk
+from trfcli_pipeline.curation.features import Features
 from trfcli_pipeline.curation.gold import Gold
 from trfcli_pipeline.curation.self_training import SelfTraining, compare_self_training
 from trfcli_pipeline.curation.separability import separability_warning
@@ -20,6 +20,7 @@ from trfcli_pipeline.data.wording import agree, enumeration, plural
 from trfcli_pipeline.encoder.layer_depths import find_layers
 from trfcli_pipeline.heads.initialization import set_output_weights
 from trfcli_pipeline.pipeline.components import require_component
+from trfcli_pipeline.pipeline.running import run_up_to
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
@@ -265,7 +266,10 @@ def _features(
     layer = classifier.model.get_ref("features")
     texts = track(records, "Encoding the texts", total=len(records), unit="texts")
     chunks = minibatch((record.text for record in texts), _CHUNK)
-    return layer.ops.xp.concatenate([encode_chunk(nlp, chunk, layer) for chunk in chunks])
+    encoded = (
+        run_up_to(nlp, "trf_tok2vec", [nlp.make_doc(text) for text in chunk]) for chunk in chunks
+    )
+    return layer.ops.xp.concatenate([layer.predict(docs) for docs in encoded])
 
 
 def _classifier(nlp: Language) -> TransformersTextCategorizer | None:

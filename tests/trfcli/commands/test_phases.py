@@ -85,7 +85,7 @@ def test_each_command_says_what_it_is_doing(
     assert phases("suggest", "model", "texts.jsonl", "-n", "2").titles == [
         "Loading model",
         "Reading texts.jsonl",
-        "Encoding the pool",
+        "Encoding the texts",
         "Choosing texts",
         "Comparing the pool",
     ]

@@ -12,7 +12,7 @@ from trfcli_pipeline.curation.cross_fitting import (
     assign_folds,
     choose_penalty,
     cross_fit,
-    cross_fit_probe,
+    linear_probe,
 )
 from trfcli_pipeline.curation.gold import Gold
 from trfcli_pipeline.evaluation.eval_prediction import FloatArray
@@ -25,6 +25,10 @@ GOLD = Gold(("A", "B", "C"), np.eye(3)[CLASSES], exclusive=True)
 FOLDS = np.arange(90) // 3 % 5
 
 
+def predict(gold: Gold, penalty: float) -> FloatArray:
+    return cross_fit(linear_probe(FEATURES, gold, penalty=penalty), FOLDS, 3)
+
+
 def test_no_text_is_predicted_by_what_has_seen_it() -> None:
     seen_with: dict[int, set[int]] = {}
 
@@ -33,23 +37,23 @@ def test_no_text_is_predicted_by_what_has_seen_it() -> None:
         return np.repeat(held_out[:, np.newaxis], 3, axis=1).astype(float)
 
     found = cross_fit(fit_predict, FOLDS, 3)
-    assert found.scores[:, 0].tolist() == list(range(90))
+    assert found[:, 0].tolist() == list(range(90))
     for text, others in seen_with.items():
         assert others == set(np.flatnonzero(FOLDS[text] != FOLDS).tolist())
 
 
 def test_own_label_does_not_change_the_prediction_for_a_text() -> None:
-    before = cross_fit_probe(FEATURES, GOLD, FOLDS, penalty=0.1).scores
+    before = predict(GOLD, 0.1)
     values = GOLD.values.copy()
     values[7] = [0, 0, 1]
-    after = cross_fit_probe(FEATURES, Gold(GOLD.labels, values, True), FOLDS, penalty=0.1).scores
+    after = predict(Gold(GOLD.labels, values, True), 0.1)
     same_fold = FOLDS[7] == FOLDS
     assert (before[same_fold] == after[same_fold]).all()
     assert (before[~same_fold] != after[~same_fold]).all()
 
 
 def test_probe_predicts_held_out_texts() -> None:
-    scores = cross_fit_probe(FEATURES, GOLD, FOLDS).scores
+    scores = predict(GOLD, choose_penalty(FEATURES, GOLD, FOLDS))
     assert (scores.argmax(axis=1) == CLASSES).mean() > 0.8
     np.testing.assert_allclose(scores.sum(axis=1), 1)
 
@@ -125,7 +129,7 @@ def test_threads_predict_the_same() -> None:
     def fit_predict(seen: Indices, held_out: Indices) -> FloatArray:
         return np.outer(held_out, [seen.sum(), len(seen), 1.0])
 
-    one, several = (cross_fit(fit_predict, FOLDS, 3, n_threads=n).scores for n in (1, 3))
+    one, several = (cross_fit(fit_predict, FOLDS, 3, n_threads=n) for n in (1, 3))
     assert (one == several).all()
 
 

@@ -1,14 +1,13 @@
 import numpy as np
 import pytest
 
-from trfcli_pipeline.curation.cross_fitting import Indices
+from trfcli_pipeline.curation.cross_fitting import Indices, linear_probe
 from trfcli_pipeline.curation.extrapolation import Extrapolation
 from trfcli_pipeline.curation.gold import Gold
 from trfcli_pipeline.curation.learning_curve import (
     cross_fitted_draws,
     curve_sizes,
     dev_draws,
-    linear_probe,
     measure_curve,
     predict_labels,
 )

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trfcli_pipeline.curation import pool
 from trfcli_pipeline.curation.features import encode_all, load_encoder
 from trfcli_pipeline.curation.pool import encode_pool, read_pool
 from trfcli_pipeline.data.duplicates import normal_form
@@ -36,8 +35,8 @@ def test_every_text_is_counted_once(texts: list[str], labeled: list[str]) -> Non
 def test_features_are_those_of_the_encoder(
     tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "_BATCH", 4)
-    monkeypatch.setattr(pool, "_KEPT_WORDS", 0)
+    monkeypatch.setattr("trfcli_pipeline.curation.features._BATCH", 4)
+    monkeypatch.setattr("trfcli_pipeline.pipeline.running._KEPT_WORDS", 0)
     nlp = load_encoder(str(tiny_bert), device="cpu")
     texts = [f"I love film {number}" for number in range(9)]
     features, scores = encode_pool(nlp, records_of(*texts))

@@ -10,8 +10,8 @@ from trfcli_pipeline.curation.self_training import (
     calibrated_loss,
     compare_self_training,
     self_train,
-    sharpen,
 )
+from trfcli_pipeline.evaluation.temperature import calibrate
 
 GOLD = Gold(("A", "B"), np.eye(2)[np.arange(12) % 2], exclusive=True)
 
@@ -65,7 +65,7 @@ def test_sharpening_keeps_probabilities_and_their_order(
     row = np.array([scores])
     if exclusive:
         row /= row.sum()
-    found = sharpen(row, temperature, exclusive=exclusive)
+    found = calibrate(row, temperature, exclusive=exclusive)
     assert ((found >= 0) & (found <= 1)).all()
     if exclusive:
         assert found.sum() == pytest.approx(1)
@@ -76,14 +76,14 @@ def test_sharpening_keeps_probabilities_and_their_order(
 
 def test_a_temperature_of_1_changes_nothing() -> None:
     row = np.array([[0.2, 0.3, 0.5]])
-    np.testing.assert_allclose(sharpen(row, 1.0, exclusive=True), row)
-    np.testing.assert_allclose(sharpen(row, 1.0, exclusive=False), row)
+    np.testing.assert_allclose(calibrate(row, 1.0, exclusive=True), row)
+    np.testing.assert_allclose(calibrate(row, 1.0, exclusive=False), row)
 
 
 def test_the_loss_ignores_overconfidence() -> None:
     scores = np.tile([[0.8, 0.2], [0.2, 0.8], [0.8, 0.2], [0.2, 0.8], [0.7, 0.3]], (4, 1))
     gold = Gold(("A", "B"), np.tile(np.eye(2)[[0, 1, 0, 1, 1]], (4, 1)), exclusive=True)
-    confident = sharpen(scores, 0.5, exclusive=True)
+    confident = calibrate(scores, 0.5, exclusive=True)
     assert calibrated_loss(confident, gold) == pytest.approx(
         calibrated_loss(scores, gold), abs=0.01
     )

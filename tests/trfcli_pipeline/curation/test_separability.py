@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from trfcli_pipeline.curation.baseline import bag_of_words
+from trfcli_pipeline.curation.cross_fitting import linear_probe
 from trfcli_pipeline.curation.features import Features
 from trfcli_pipeline.curation.gold import Gold
 from trfcli_pipeline.curation.learning_curve import (
     cross_fitted_draws,
     curve_sizes,
-    linear_probe,
     measure_curve,
 )
 from trfcli_pipeline.curation.separability import Separability, compare_with_words

@@ -1,6 +1,6 @@
 import numpy as np
 
-from trfcli_pipeline.curation.cross_fitting import cross_fit_probe
+from trfcli_pipeline.curation.cross_fitting import choose_penalty, cross_fit, linear_probe
 from trfcli_pipeline.curation.gold import Gold
 from trfcli_pipeline.curation.weighted_probes import WeightedProbes
 
@@ -13,7 +13,8 @@ FOLDS = np.arange(60) // 2 % 5
 
 def test_without_weights_probes_are_those_of_cross_fitting() -> None:
     probes = WeightedProbes(FEATURES, GOLD, FOLDS)
-    scores = cross_fit_probe(FEATURES, GOLD, FOLDS).scores
+    penalty = choose_penalty(FEATURES, GOLD, FOLDS)
+    scores = cross_fit(linear_probe(FEATURES, GOLD, penalty=penalty), FOLDS, 2)
     np.testing.assert_array_equal(probes.predict(None), scores)
 
 

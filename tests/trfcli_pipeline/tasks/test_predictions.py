@@ -231,7 +231,7 @@ def test_vocab_stops_growing_in_a_long_stream(monkeypatch: pytest.MonkeyPatch) -
     predictor(Batch("data.jsonl", "line", [1], ["new words"]))
     kept = len(nlp.vocab.strings)
     assert kept > known
-    monkeypatch.setattr(predictions, "_KEPT_WORDS", 0)
+    monkeypatch.setattr("trfcli_pipeline.pipeline.running._KEPT_WORDS", 0)
     for number in range(3):
         predictor(Batch("data.jsonl", "line", [1], [f"newer{number} word{number}"]))
     assert len(nlp.vocab.strings) == kept

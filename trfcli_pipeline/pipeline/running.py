@@ -1,0 +1,27 @@
+"""Run pipelines on many texts: only as far as needed, and with bounded memory."""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from spacy.language import Language
+from spacy.tokens import Doc
+
+# Each takes about 400 bytes in the vocab.
+_KEPT_WORDS = 20_000
+
+
+def run_up_to(nlp: Language, last: str, docs: Iterable[Doc]) -> list[Doc]:
+    """Run the pipeline on Docs, up to and including the component named `last`."""
+    enabled = nlp.pipe_names[: nlp.pipe_names.index(last) + 1]
+    with nlp.select_pipes(enable=enabled):
+        return list(nlp.pipe(docs))
+
+
+def bounded_vocab(nlp: Language) -> AbstractContextManager[Any]:
+    """A context in which new words are forgotten at the end, once the vocab has many.
+
+    Tokenizing known words is several times faster, and the first words include the common ones.
+    Keeping all words of a long stream would exhaust memory. Docs mustn't be used after the context.
+    """
+    return nullcontext() if len(nlp.vocab) < _KEPT_WORDS else nlp.memory_zone()
