@@ -1,17 +1,18 @@
 """Compare the ranking of `trf check` with cleanlab's on data sets with wrong labels put in.
 
-usage: label_errors.py --data DIR --peer-python PYTHON [--sets trec6 sst2] [--draws 5]
+usage: label_errors.py --data DIR --peer-python PYTHON [--sets trec6 sst2] [--draws 5] [--finetune]
 
 Some labels of a training set are replaced by others: by any other one ("uniform"), or by the one
 that a classifier confuses most with it ("confused"). Both contestants get the same features, and
-rank all texts. Wrong labels that the data sets have anyway count as correct ones. Prints Markdown.
+rank all texts. With --finetune, only cleanlab does, and `trf check` fine-tunes the encoder. Wrong
+labels that the data sets have anyway count as correct ones. Prints Markdown.
 """
 
 import argparse
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,10 +21,11 @@ import numpy as np
 from trfcli_pipeline.curation.cross_fitting import assign_folds, cross_fit, linear_probe
 from trfcli_pipeline.curation.features import Features, encode_all, load_encoder
 from trfcli_pipeline.curation.gold import Gold
-from trfcli_pipeline.curation.label_errors import NEIGHBORS, find_label_errors
-from trfcli_pipeline.curation.neighbors import find_neighbors
+from trfcli_pipeline.curation.label_errors import NEIGHBORS, LabelErrors, find_label_errors
+from trfcli_pipeline.curation.neighbors import Neighbors, find_neighbors
 from trfcli_pipeline.curation.weighted_probes import WeightedProbes
 from trfcli_pipeline.data.reading import read_records
+from trfcli_pipeline.training.fine_tuned_folds import fine_tuning
 
 _SETS = ("trec6", "banking77", "goemotions", "sst2")
 _RATES = (0.05, 0.2)
@@ -53,6 +55,8 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=_SETS)
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--first-draw", type=int, default=0, help="seed of the first draw")
+    parser.add_argument("--rates", nargs="+", type=float, default=_RATES)
+    parser.add_argument("--finetune", action="store_true", help="check with fine-tuned encoders")
     parser.add_argument("--encoder", default="minilm")
     parser.add_argument("--features", type=Path, help="Directory to keep features and ranks in.")
     options = parser.parse_args()
@@ -77,7 +81,8 @@ def compare(name: str, data: Path, cache: Path, options: argparse.Namespace) -> 
     probe = linear_probe(features, gold, penalty=_PENALTY)
     scores = cross_fit(probe, folds, len(gold.labels))
     confused = clean.T @ scores
-    tasks = list(draw_tasks(clean, confused, options.first_draw, options.draws))
+    draws = range(options.first_draw, options.first_draw + options.draws)
+    tasks = list(draw_tasks(clean, confused, draws, options.rates))
     peers = _run_peer(name, features, tasks, gold.exclusive, cache, options.peer_python)
     neighbors = find_neighbors(features, NEIGHBORS)
     rows: dict[tuple[float, str], list[tuple[float, ...]]] = {}
@@ -85,9 +90,11 @@ def compare(name: str, data: Path, cache: Path, options: argparse.Namespace) -> 
     for number, task in enumerate(tasks):
         start = time.perf_counter()
         noisy = Gold(gold.labels, task.values.astype(float), gold.exclusive)
-        noisy_folds = assign_folds(texts, noisy)
-        probes = WeightedProbes(features, noisy, noisy_folds)
-        found = find_label_errors(probes.predict, noisy, neighbors)
+        if options.finetune:
+            found = check_fine_tuned(options.encoder, texts, noisy, neighbors)
+        else:
+            probes = WeightedProbes(features, noisy, assign_folds(texts, noisy))
+            found = find_label_errors(probes.predict, noisy, neighbors)
         seconds.append(time.perf_counter() - start)
         best = max(average_precision(task.wrong, each) for each in peers[number])
         ours = average_precision(task.wrong, found.doubts)
@@ -106,17 +113,28 @@ def compare(name: str, data: Path, cache: Path, options: argparse.Namespace) -> 
     return mean
 
 
-def draw_tasks(clean: np.ndarray, confused: np.ndarray, first: int, draws: int) -> Iterator[Task]:
+def check_fine_tuned(
+    encoder: str, texts: list[str], gold: Gold, neighbors: Neighbors
+) -> LabelErrors:
+    """Find label errors by fine-tuned encoders, as `trf check --finetune` does."""
+    with fine_tuning(load_encoder(encoder), texts, gold, seed=0, device="auto") as fit_predict:
+        scores = cross_fit(fit_predict, assign_folds(texts, gold), len(gold.labels))
+    return find_label_errors(lambda _: scores, gold, neighbors, rounds=1)
+
+
+def draw_tasks(
+    clean: np.ndarray, confused: np.ndarray, draws: Iterable[int], rates: Iterable[float]
+) -> Iterator[Task]:
     """Replace labels of some texts.
 
     Args:
         clean: 1 where a label applies. *Shape:* (texts, labels)
         confused: How much one label is predicted for texts with another. *Shape:* (labels, labels)
-        first: Seed of the first draw.
-        draws: Number of draws of each kind.
+        draws: Seeds of the draws of each kind.
+        rates: Shares of the labels to replace.
     """
-    for draw in range(first, first + draws):
-        for rate in _RATES:
+    for draw in draws:
+        for rate in rates:
             for kind in _KINDS:
                 rng = np.random.default_rng(draw)
                 values, wrong = clean.copy(), np.zeros(len(clean), dtype=bool)
