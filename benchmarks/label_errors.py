@@ -87,7 +87,7 @@ def compare(name: str, data: Path, cache: Path, options: argparse.Namespace) -> 
         noisy = Gold(gold.labels, task.values.astype(float), gold.exclusive)
         noisy_folds = assign_folds(texts, noisy)
         probes = WeightedProbes(features, noisy, noisy_folds)
-        found = find_label_errors(probes.predict, noisy, neighbors)
+        found = find_label_errors(probes.predict, noisy, neighbors, noisy_folds)
         seconds.append(time.perf_counter() - start)
         best = max(average_precision(task.wrong, each) for each in peers[number])
         ours = average_precision(task.wrong, found.doubts)
