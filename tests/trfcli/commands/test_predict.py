@@ -164,6 +164,14 @@ def test_blank_lines_and_no_texts(run: Run, replayed: Callable[..., Any]) -> Non
     ]
 
 
+def test_blank_text_is_wrong_usage(run: Run, replayed: Callable[..., Any]) -> None:
+    asked = replayed(ONE)
+    result = run("predict", "m", "a text", "  ")
+    assert result.exit_code == 2
+    assert result.output == "✘ TEXT is empty\n"
+    assert asked == {}
+
+
 def test_name_of_a_file_is_taken_as_a_text_with_a_warning(
     run: Run, replayed: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
