@@ -138,6 +138,24 @@ CASES = [
         "Symlink loop from '{cwd}/out.jsonl'",
     ),
     Case("output is a file", partial(put, "out", "mine"), INIT, "out: is a file"),
+    Case(
+        "output is below a file",
+        partial(put, "out", "mine"),
+        INIT.replace("out", "out/a/b"),
+        "out: is a file, not a directory",
+    ),
+    Case(
+        "report is below a file",
+        partial(put, "a", ""),
+        f"{EVALUATE} --html a/out.html",
+        "a: is a file, not a directory",
+    ),
+    Case(
+        "annotations are below a file",
+        partial(put, "out", "mine"),
+        ANNOTATE.replace("out", "out/a"),
+        "out: is a file, not a directory",
+    ),
     Case("optimized output is a file", partial(put, "out", "mine"), OPTIMIZE, "out: is a file"),
     Case(
         "output is someone's directory",

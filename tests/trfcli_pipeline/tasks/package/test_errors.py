@@ -40,9 +40,9 @@ def test_unknown_format(model_dir: Path, tmp_path: Path) -> None:
 
 def test_output_directory_is_a_file(model_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="file is not a directory"):
+    with pytest.raises(OutputError, match=r"file: is a file\n"):
         package(model_dir, tmp_path / "file")
-    with pytest.raises(OutputError, match="not writable"):
+    with pytest.raises(OutputError, match="file: is a file, not a directory"):
         package(model_dir, tmp_path / "file" / "below")
 
 
