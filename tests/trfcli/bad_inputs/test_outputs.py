@@ -48,7 +48,7 @@ CASES = [
         "checkpoint without its parts",
         partial(put, f"{CHECKPOINT}/a", ""),
         RESUME,
-        "{cwd}/.model.training/checkpoint/checksums.json: can't be read (No such file …",
+        "{cwd}/.model.training/checkpoint/checksums.json: no such file",
     ),
     Case(
         "state empty",

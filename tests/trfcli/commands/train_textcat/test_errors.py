@@ -33,7 +33,7 @@ from train_command import DEV, LABELS, TEXTS, CheckFailure, Digest, Run, Write
         (["model", "train.jsonl", "--device", "warp"], "warp: not a device", "cpu"),
         (
             ["model", "train.jsonl", "-c", "no.cfg"],
-            "no.cfg: there is no such config file",
+            "no.cfg: no such file",
             "--config",
         ),
         (

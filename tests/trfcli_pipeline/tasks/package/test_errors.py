@@ -55,7 +55,7 @@ def test_directory_without_a_pipeline(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     check(r"not a spaCy pipeline \(it has no config\.cfg\)")
     (tmp_path / "model" / "config.cfg").touch()
-    check(r"meta\.json: can't be read \(No such file or directory\)")
+    check(r"meta\.json: no such file")
     meta = tmp_path / "model" / "meta.json"
     meta.write_text("{", encoding="utf-8")
     check(r"meta\.json: not valid JSON")
