@@ -85,6 +85,17 @@ def test_the_classifier_of_a_pipeline(run: Run, folder: Path) -> None:
     assert result.stdout.count("GOOD (0.") == 3
 
 
+def test_nothing_is_guessed_about_a_file_that_is_not_replaced(run: Run, folder: Path) -> None:
+    # Who reads it learns which column has the text.
+    Path("mine.csv").write_text("what I think,mark\nso good,1\nso bad,2\n")
+    result = run("suggest", "encoder", "pool.jsonl", "-o", "mine.csv")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        "✘ mine.csv: already exists and is not a file of trf suggest without labels",
+        "  Choose another file",
+    ]
+
+
 @pytest.mark.parametrize("name", ["batch.jsonl", "batch.json", "batch.csv", "batch.tsv"])
 def test_a_file_is_written_labeled_and_trained_on(run: Run, folder: Path, name: str) -> None:
     result = run("suggest", "encoder", "pool.jsonl", "-n", "6", "-o", name)
