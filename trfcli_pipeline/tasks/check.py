@@ -86,9 +86,9 @@ def check(
         if corrections is not None:
             corrections.write(render_corrections(result))
         if page is not None:
-            from trfcli_pipeline.tasks.check_page import render_page
+            from trfcli_pipeline.tasks.check_page import render_check
 
-            page.write(render_page(result, data=str(data), model=model))
+            page.write(render_check(result, data=str(data), model=model))
     return result
 
 
