@@ -20,6 +20,10 @@ Run = Callable[..., Result]
         ("forecast m t --more 0", "--more 0: must be at least 1"),
         ("suggest m t -n 0", "-n: from 1 to 5,000 texts can be suggested, not 0"),
         ("suggest m t -n x", "--number x: must be a whole number"),
+        (
+            "suggest m t --seed 4294967296",
+            "--seed 4294967296: must be from 0 to 4,294,967,295",
+        ),
         ("evaluate m t --threshold=", "--threshold is empty"),
         (
             "optimize m o --precision int4",

@@ -15,6 +15,8 @@ from trfcli.options import (
     JsonOption,
     ModelArgument,
     ThresholdOption,
+    html_option,
+    output_option,
 )
 
 if TYPE_CHECKING:
@@ -36,21 +38,11 @@ def evaluate(
     data: DataArgument,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Also write the metrics to a JSON file.",
-            show_default=False,
-        ),
+        output_option(help="Also write the metrics to a JSON file."),
     ] = None,
     html: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Also write a report: an HTML page with charts and all mistakes.",
-            show_default=False,
-        ),
+        html_option(help="Also write a report: an HTML page with charts and all mistakes."),
     ] = None,
     explain: Annotated[
         bool,
