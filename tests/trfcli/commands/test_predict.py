@@ -206,6 +206,17 @@ def test_long_labels_do_not_widen_the_others(capsys: pytest.CaptureFixture[str])
     assert short == f"   b{' ' * 39}  0.200"
 
 
+def test_scores_stay_on_their_line_on_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trfcli.console.data_width", lambda: 39)
+    prediction = Prediction("", ["b"], {"b": 0.5, "x" * 60: 0.5}, {}, exclusive=True)
+    print_prediction(prediction, 1, with_text=False)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line == f" → b{' ' * 30}0.500"
+    assert len(line) == 39
+
+
 def test_saved_pipeline(tiny_bert: Path, tmp_path: Path, run: Run) -> None:
     nlp = make(tiny_bert, weights=False, exclusive_classes=False)
     set_scores(nlp, {"FRUIT": 0.61, "DOG": 0.32, "FILM": 0.53})
