@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trfcli_pipeline.curation.cross_fitting import assign_folds, cross_fit, linear_probe
+from trfcli_pipeline.curation.cross_fitting import Indices, assign_folds, cross_fit, linear_probe
 from trfcli_pipeline.curation.features import Features, encode_all, load_encoder
 from trfcli_pipeline.curation.gold import Gold
 from trfcli_pipeline.curation.label_errors import NEIGHBORS, LabelErrors, find_label_errors
@@ -90,11 +90,12 @@ def compare(name: str, data: Path, cache: Path, options: argparse.Namespace) -> 
     for number, task in enumerate(tasks):
         start = time.perf_counter()
         noisy = Gold(gold.labels, task.values.astype(float), gold.exclusive)
+        noisy_folds = assign_folds(texts, noisy)
         if options.finetune:
-            found = check_fine_tuned(options.encoder, texts, noisy, neighbors)
+            found = check_fine_tuned(options.encoder, texts, noisy, neighbors, noisy_folds)
         else:
-            probes = WeightedProbes(features, noisy, assign_folds(texts, noisy))
-            found = find_label_errors(probes.predict, noisy, neighbors)
+            probes = WeightedProbes(features, noisy, noisy_folds)
+            found = find_label_errors(probes.predict, noisy, neighbors, noisy_folds)
         seconds.append(time.perf_counter() - start)
         best = max(average_precision(task.wrong, each) for each in peers[number])
         ours = average_precision(task.wrong, found.doubts)
@@ -114,12 +115,12 @@ def compare(name: str, data: Path, cache: Path, options: argparse.Namespace) -> 
 
 
 def check_fine_tuned(
-    encoder: str, texts: list[str], gold: Gold, neighbors: Neighbors
+    encoder: str, texts: list[str], gold: Gold, neighbors: Neighbors, folds: Indices
 ) -> LabelErrors:
     """Find label errors by fine-tuned encoders, as `trf check --finetune` does."""
     with fine_tuning(load_encoder(encoder), texts, gold, seed=0, device="auto") as fit_predict:
-        scores = cross_fit(fit_predict, assign_folds(texts, gold), len(gold.labels))
-    return find_label_errors(lambda _: scores, gold, neighbors, rounds=1)
+        scores = cross_fit(fit_predict, folds, len(gold.labels))
+    return find_label_errors(lambda _: scores, gold, neighbors, folds, rounds=1)
 
 
 def draw_tasks(

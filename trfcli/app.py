@@ -9,11 +9,11 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperArgument, TyperGroup
+from typer.core import TyperGroup
 
 from trfcli import console
 from trfcli.commands import (
@@ -40,7 +40,7 @@ from trfcli.errors import Terminated, report
 from trfcli.help import HelpLayout
 from trfcli.options import CodeOption, DebugOption, QuietOption
 from trfcli.remarks import show_remarks
-from trfcli.text import printable
+from trfcli.usage import parameter_name, reported_usage
 
 if TYPE_CHECKING:
     # Typer ships its own copy of click without public names for these types.
@@ -98,28 +98,18 @@ COMMANDS: dict[tuple[str, ...], Callable[..., None]] = {
 }
 
 
-@contextmanager
-def printable_errors() -> Iterator[None]:
-    """Escape what errors about wrong usage quote."""
-    try:
-        yield
-    except Exception as error:
-        # Typer has no public name for the class of these errors.
-        usage: Any = error
-        if hasattr(usage, "format_message"):
-            usage.message = printable(usage.message)
-        raise
-
-
 class Group(HelpLayout, TyperGroup):
     """`trf` itself."""
 
-    def make_context(self, *args: Any, **options: Any) -> "Context":
-        with printable_errors():
-            return super().make_context(*args, **options)
+    def make_context(
+        self, info_name: str | None, args: list[str], *others: Any, **options: Any
+    ) -> "Context":
+        # Without arguments, the error is the help.
+        with reported_usage() if args else nullcontext():
+            return super().make_context(info_name, args, *others, **options)
 
     def invoke(self, ctx: "Context") -> Any:
-        with printable_errors():
+        with reported_usage():
             return super().invoke(ctx)
 
     def get_params(self, ctx: "Context") -> "list[Parameter]":
@@ -165,8 +155,7 @@ class Command(HelpLayout, ReadsData):
         for param in self.params:
             # Such as the value of a shell variable that isn't set.
             if _is_empty(ctx.params.get(param.name or "")):
-                name = param.metavar if isinstance(param, TyperArgument) else param.opts[0]
-                ctx.fail(f"{name} is empty.")
+                raise typer.BadParameter(f"{parameter_name(param)} is empty")
         try:
             silently = not is_first_process() or reads_typed_text(ctx) or is_for_programs(ctx)
             with (

@@ -42,6 +42,9 @@ device_option = partial(
     metavar="NAME",
     help="cpu, cuda, cuda:1, mps, or auto for the fastest one.",
 )
+output_option = partial(typer.Option, "--output", "-o", metavar="FILE", show_default=False)
+html_option = partial(typer.Option, "--html", metavar="FILE", show_default=False)
+seed_option = partial(typer.Option, "--seed", metavar="N", min=0, max=2**32 - 1)
 
 ModelArgument = Annotated[str, pipeline_argument(metavar="MODEL")]
 DataArgument = Annotated[list[DataSet], data_argument(metavar="DATA")]

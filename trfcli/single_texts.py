@@ -29,12 +29,17 @@ TextsArgument = Annotated[
 def given_texts(texts: list[str] | None, advise: Callable[[str], str]) -> list[str] | None:
     """Return the texts, or None for the lines of stdin. Warn of texts that are names of files.
 
+    Blank lines of stdin are skipped. A blank argument is a mistake, such as a variable in a script
+    that has no value.
+
     Args:
         texts: The argument.
         advise: Returns what to run for the texts of a file, by its name.
     """
     if texts in (None, [], [_STDIN]):
         return None
+    if not all(text.strip() for text in texts or ()):
+        raise typer.BadParameter("TEXT is empty")
     for text in filter(os.path.isfile, texts or ()):
         console.warn(f"{text} is a file, but its name is taken as a text. {advise(text)}")
     return texts

@@ -223,6 +223,19 @@ TABLES = [
         [(f"#{text}", [label]) for text, label in zip(TEXTS, LABELS, strict=True)],
         "no header",
     ),
+    # pandas writes columns with two levels like this.
+    Case(
+        "levels.csv",
+        b",review,review,rating\n,text,lang,value\n0,a film,en,A\n1,a pie,en,B\n2,a dog,en,A\n",
+        [("a film", ["A"]), ("a pie", ["B"]), ("a dog", ["A"])],
+        'the columns are called "review text", "review lang", "rating value"',
+    ),
+    Case(
+        "named_rows.csv",
+        b",doc,doc,tag\n,body,lang,\nid,,,\n7,a film,en,A\n8,a pie,en,B\n9,a dog,en,A\n",
+        [("a film", ["A"]), ("a pie", ["B"]), ("a dog", ["A"])],
+        'the columns are called "doc body", "doc lang", "tag"',
+    ),
     Case(
         "commas.csv",
         b"text,label\n" + b"".join(b"Hello you %d, there,A\n" % n for n in range(4)),

@@ -276,8 +276,7 @@ def test_bad_parameter_in_a_command_is_wrong_usage(
     failing(typer.BadParameter("either a file or a share", param_hint="--dev"))
     result = run("inspect", "x")
     assert result.exit_code == 2
-    assert "Usage: trf inspect" in result.stderr
-    assert "either a file or a share" in result.stderr
+    assert result.stderr == "✘ --dev: either a file or a share\n"
 
 
 @pytest.mark.parametrize("args", [["-q", "inspect", "x"], ["inspect", "x", "--quiet"]])

@@ -56,6 +56,12 @@ def test_other_tokens_are_summed(shown: Callable[..., list[str]]) -> None:
     assert ["4", "other", "tokens", "+0.60"] in map(str.split, lines)
 
 
+def test_long_label_is_whole_only_once(shown: Callable[..., list[str]]) -> None:
+    lines = shown(explanation(WORDS, label="x" * 30))
+    assert lines[0] == f" {'x' * 30} 0.950"
+    assert lines[10].split() == ["log-odds", "of", f"{'x' * 23}…", "+3.00"]
+
+
 def test_incomplete_sum(shown: Callable[..., list[str]]) -> None:
     lines = shown(explanation(WORDS, log_odds=4.0, is_complete=False, is_predicted=False))
     assert lines[0] == " POSITIVE 0.950 (not predicted)"

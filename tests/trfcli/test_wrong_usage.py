@@ -46,4 +46,4 @@ def test_batch_size_of_400_digits_is_wrong_usage(run: Run, command: str) -> None
 def test_empty_argument_is_wrong_usage(run: Run, args: list[str], name: str) -> None:
     result = run(*args)
     assert result.exit_code == 2
-    assert f"{name} is empty." in result.stderr
+    assert result.stderr == f"✘ {name} is empty\n"

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trfcli import console, wording
-from trfcli.options import DataArgument, DataSet, DeviceOption, JsonOption, data_option
+from trfcli.options import (
+    DataArgument,
+    DataSet,
+    DeviceOption,
+    JsonOption,
+    data_option,
+    html_option,
+    output_option,
+    seed_option,
+)
 
 if TYPE_CHECKING:
     from trfcli_pipeline.tasks.check_result import CheckResult
@@ -36,21 +45,13 @@ def check(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Write the doubtful texts to a JSONL file, to correct their labels there.",
-            show_default=False,
+        output_option(
+            help="Write the doubtful texts to a JSONL file, to correct their labels there."
         ),
     ] = None,
     html: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write a page to go through the doubtful texts with the keyboard.",
-            show_default=False,
-        ),
+        html_option(help="Write a page to go through the doubtful texts with the keyboard."),
     ] = None,
     as_json: JsonOption = False,
     number: Annotated[
@@ -66,7 +67,7 @@ def check(
     ] = False,
     seed: Annotated[
         int,
-        typer.Option(min=0, max=2**32 - 1, metavar="N", help="Seed of the folds and of training."),
+        seed_option(help="Seed of the folds and of training."),
     ] = 0,
     device: DeviceOption = "auto",
 ) -> None:

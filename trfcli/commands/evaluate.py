@@ -15,6 +15,8 @@ from trfcli.options import (
     JsonOption,
     ModelArgument,
     ThresholdOption,
+    html_option,
+    output_option,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ _VERDICTS = {"kept": "kept", "chance": "may be chance", "broken": "not kept"}
 _FEWEST_ANSWERS = 20
 # A larger confusion matrix is hard to read.
 _MATRIX_LABELS = 12
+# Columns of a terminal below which the shares of answered texts are in rows.
+_NARROW = 52
 
 
 def evaluate(
@@ -36,21 +40,11 @@ def evaluate(
     data: DataArgument,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Also write the metrics to a JSON file.",
-            show_default=False,
-        ),
+        output_option(help="Also write the metrics to a JSON file."),
     ] = None,
     html: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Also write a report: an HTML page with charts and all mistakes.",
-            show_default=False,
-        ),
+        html_option(help="Also write a report: an HTML page with charts and all mistakes."),
     ] = None,
     explain: Annotated[
         bool,
@@ -169,10 +163,13 @@ def show_selective(result: "Evaluation") -> None:
     """Print the accuracy of the most confident answers, and whether promises were kept."""
     found = result.selective
     console.data_line("Accuracy if only the texts with the highest confidence are answered:")
-    console.data_table(
+    table = [
         ("share answered", *(f"{100 * float(share):.0f} %" for share in found.accuracies)),
-        [("accuracy", *(f"{value:.3f}" for value in found.accuracies.values()))],
-    )
+        ("accuracy", *(f"{value:.3f}" for value in found.accuracies.values())),
+    ]
+    if console.data_width() < _NARROW:
+        table = list(zip(*table, strict=True))
+    console.data_table(table[0], table[1:])
     console.data_line(f"Area under the risk-coverage curve (AURC): {found.curve.area:.4f}")
     coverage, accuracy, sets = found.coverage, found.accuracy, found.set_coverage
     if coverage is not None and accuracy is not None:

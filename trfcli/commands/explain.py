@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trfcli import console, wording
-from trfcli.options import DataSet, DeviceOption, ModelArgument, ThresholdOption, data_option
+from trfcli.options import (
+    DataSet,
+    DeviceOption,
+    ModelArgument,
+    ThresholdOption,
+    data_option,
+    html_option,
+)
 from trfcli.single_texts import TextsArgument, given_texts, results
 
 if TYPE_CHECKING:
@@ -35,7 +42,7 @@ def explain(
     ] = None,
     html: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also write an HTML page.", show_default=False),
+        html_option(help="Also write an HTML page."),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per text and label.")

@@ -12,6 +12,7 @@ from trfcli.options import (
     JsonOption,
     data_option,
     pipeline_argument,
+    seed_option,
 )
 
 if TYPE_CHECKING:
@@ -49,9 +50,7 @@ def forecast(
         ),
     ] = None,
     as_json: JsonOption = False,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Seed of all random numbers.")
-    ] = 0,
+    seed: Annotated[int, seed_option(help="Seed of all random numbers.")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
     """Forecast what more labeled texts would gain, from the learning curve of those there are.

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trfcli import console, wording
-from trfcli.options import DataSet, DeviceOption, data_option, pipeline_argument, texts_argument
+from trfcli.options import (
+    DataSet,
+    DeviceOption,
+    data_option,
+    output_option,
+    pipeline_argument,
+    seed_option,
+    texts_argument,
+)
 
 if TYPE_CHECKING:
     from trfcli_pipeline.curation.stability import Stability
@@ -45,13 +53,7 @@ def suggest(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="File to label: .jsonl (doccano), .json (Label Studio), .csv or .tsv.",
-            show_default=False,
-        ),
+        output_option(help="File to label: .jsonl (doccano), .json (Label Studio), .csv or .tsv."),
     ] = None,
     format: Annotated[
         str | None,
@@ -62,9 +64,7 @@ def suggest(
             show_default="by the suffix of the output",
         ),
     ] = None,
-    seed: Annotated[
-        int, typer.Option(metavar="N", min=0, help="The same seed suggests the same texts.")
-    ] = 0,
+    seed: Annotated[int, seed_option(help="The same seed suggests the same texts.")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
     """Suggest which texts to label next, and say why.

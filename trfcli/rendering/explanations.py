@@ -83,11 +83,16 @@ def _rows(explanation: "Explanation", bar: int) -> Iterator[tuple[tuple[str, str
     if abs(explanation.remainder) >= _SHOWN_REMAINDER:
         advice = "" if explanation.is_complete else " (try more --steps)"
         yield (f"unexplained{advice}", "", _number(explanation.remainder)), "dim"
-    yield (f"log-odds of {explanation.label}", "", _number(explanation.log_odds)), "bold"
+    # The first line has the whole label.
+    label = _cut_off(explanation.label)
+    yield (f"log-odds of {label}", "", _number(explanation.log_odds)), "bold"
 
 
 def _name(token: "TokenAttribution") -> str:
-    name = visible(token.text)
+    return _cut_off(visible(token.text))
+
+
+def _cut_off(name: str) -> str:
     return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _PREDICTED = "bold green"
 # Scores after longer labels aren't aligned.
 _MAX_LABEL = 40
+# Columns that a line needs beside its label: the arrow, the score and the threshold.
+_BESIDE, _THRESHOLD = 10, 18
 
 
 def print_prediction(prediction: "Prediction", top_k: int, *, with_text: bool) -> None:
@@ -37,7 +39,9 @@ def print_prediction(prediction: "Prediction", top_k: int, *, with_text: bool) -
 
 def _lines(prediction: "Prediction", top_k: int) -> Iterator[Text]:
     # The same for all texts, so that they are aligned.
-    width = min(max(cell_len(printable(label)) for label in prediction.cats), _MAX_LABEL)
+    longest = max(cell_len(printable(label)) for label in prediction.cats)
+    room = console.data_width() - _BESIDE - (_THRESHOLD if prediction.thresholds else 0)
+    width = min(longest, _MAX_LABEL, room)
     others = [label for label in prediction.cats if label not in prediction.labels]
     if not prediction.labels:
         yield Text("   no label", "yellow")

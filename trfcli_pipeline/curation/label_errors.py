@@ -47,6 +47,7 @@ class LabelErrors:
         pairs: Expected number of texts whose label is one but should be another.
             *Shape:* (given labels, true labels)
         interval: A 95 % interval of the number of texts with wrong labels.
+        judged: Labels that could be judged. *Shape:* (labels,)
     """
 
     doubts: FloatArray
@@ -54,6 +55,7 @@ class LabelErrors:
     suggested: BoolArray
     pairs: FloatArray
     interval: Interval
+    judged: BoolArray
 
     @property
     def number(self) -> float:
@@ -68,7 +70,7 @@ class LabelErrors:
 
 
 def find_label_errors(
-    predict: Predict, gold: Gold, neighbors: Neighbors, *, rounds: int = 2
+    predict: Predict, gold: Gold, neighbors: Neighbors, folds: NDArray[np.int_], *, rounds: int = 2
 ) -> LabelErrors:
     """Find the texts whose labels are probably wrong.
 
@@ -80,20 +82,26 @@ def find_label_errors(
     A text with several labels is judged label by label: is it this one, or one of those that it
     doesn't have? Its most doubtful label counts. A label may also be missing.
 
+    A label whose texts are all in one fold isn't judged: no classifier that predicts them has seen
+    it. Often that is a label with a single text.
+
     Args:
         predict: Cross-fits a classifier on weighted texts; see `cross_fitting`.
         gold: The given labels.
         neighbors: The nearest neighbors of the texts.
+        folds: The fold of each text, by which `predict` cross-fits. *Shape:* (texts,)
         rounds: How often to call `predict`.
     """
     applies = np.nan_to_num(gold.values) >= GOLD_THRESHOLD
+    judged = np.array([len(np.unique(folds[column])) != 1 for column in applies.T])
     weights = np.ones(len(gold))
-    found = _Judgement.of(predict(None), gold, applies, neighbors, weights)
+    found = _Judgement.of(predict(None), gold, applies, judged, neighbors, weights)
     for _ in range(rounds - 1):
         weights = 1 - found.doubts
         scores = predict(weights)
-        found = _Judgement.of(scores, gold, applies, neighbors, weights)
-    return LabelErrors(found.doubts, applies, found.suggested, found.pairs, _interval(found.doubts))
+        found = _Judgement.of(scores, gold, applies, judged, neighbors, weights)
+    interval = _interval(found.doubts)
+    return LabelErrors(found.doubts, applies, found.suggested, found.pairs, interval, judged)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +118,7 @@ class _Judgement:
         scores: FloatArray,
         gold: Gold,
         applies: BoolArray,
+        judged: BoolArray,
         neighbors: Neighbors,
         weights: FloatArray,
     ) -> "_Judgement":
@@ -117,7 +126,7 @@ class _Judgement:
         shares = neighbors.label_shares(applies, weights=weights, temperature=_TEMPERATURE)
         agreement = _NEIGHBORS_WEIGHT * np.log(shares + _SMALLEST_SHARE)
         odds = np.log(scores) if gold.exclusive else np.log(scores / (1 - scores))
-        rows, given = np.nonzero(applies)
+        rows, given = np.nonzero(applies & judged)
         # Each given label of a text competes with those that the text doesn't have.
         logits = np.where(applies | np.isnan(gold.values), -np.inf, odds + agreement)[rows]
         places = np.arange(len(rows))

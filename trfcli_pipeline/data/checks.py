@@ -71,6 +71,11 @@ class _Matches:
         return "" if self.example is None else f"(first: {self.example.place})"
 
 
+def with_text(records: Iterable[Record]) -> Iterator[Record]:
+    """The records without those whose texts are empty, which would be copies of each other."""
+    return (record for record in records if record.text.strip())
+
+
 def _exact_key(text: str) -> int:
     """A hash that ignores whitespace. Hashes take less memory than texts."""
     return hash(fold(text))
@@ -78,7 +83,7 @@ def _exact_key(text: str) -> int:
 
 def _overlap(train: Iterable[Record], dev: Sequence[Record]) -> Iterator[str]:
     texts, forms = set[int](), set[int]()
-    for record in train:
+    for record in with_text(train):
         texts.add(_exact_key(record.text))
         forms.add(hash(normal_form(record.text)))
     of_all = f"of {plural(len(dev), 'text')} in the dev set"
@@ -101,12 +106,12 @@ def _overlap(train: Iterable[Record], dev: Sequence[Record]) -> Iterator[str]:
 
 
 def _duplicates(train: Sequence[Record]) -> Iterator[str]:
-    times = Counter(_exact_key(record.text) for record in train)
-    copies = len(train) - len(times)
+    times = Counter(_exact_key(record.text) for record in with_text(train))
+    copies = times.total() - len(times)
     if copies < DUPLICATES * len(train) or not copies:
         return
     repeated = _Matches(record for record in train if times[_exact_key(record.text)] > 1)
-    number = len(times) - len(train) + repeated.number
+    number = repeated.number - copies
     yield (
         f"{plural(number, 'text')} in the training set {agree(number, 'occurs', 'occur')} more "
         f"than once, {repeated.number:,} times in total {repeated.first}"
@@ -116,7 +121,7 @@ def _duplicates(train: Sequence[Record]) -> Iterator[str]:
 def _conflicts(where: str, records: Iterable[Record]) -> Iterator[str]:
     first: dict[int, Record] = {}
     conflicts: dict[int, tuple[Record, Record]] = {}
-    for record in records:
+    for record in with_text(records):
         text = _exact_key(record.text)
         other = first.setdefault(text, record)
         if other.labels != record.labels:

@@ -1,16 +1,18 @@
 """Corrections of labels: a file in which a person changes the labels of doubtful texts."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from trfcli_pipeline.data.files import require_file
+from trfcli_pipeline.data.files import require_file, similar_file
+from trfcli_pipeline.data.formats.json import decode_line
+from trfcli_pipeline.data.formats.rows import BadRowError, bounded_lines, lines
+from trfcli_pipeline.data.reading.sources import open_path
 from trfcli_pipeline.data.records import Record, where
 from trfcli_pipeline.data.wording import agree, enumeration, plural
-from trfcli_pipeline.errors import DataError, one_line
+from trfcli_pipeline.errors import DataError
 
 Labels = frozenset[str]
 
@@ -48,15 +50,17 @@ class Corrections:
         entries: The corrections by text and given labels.
         n_corrected: Number of records whose labels were changed so far.
         n_dropped: Number of records that were left out so far.
+        n_applied: Number of corrections that the data have already, known after `check`.
     """
 
     path: Path
     entries: dict[tuple[str, Labels], Correction]
     n_corrected: int = 0
     n_dropped: int = 0
+    n_applied: int = 0
     _used: set[tuple[str, Labels]] = field(default_factory=set)
-    # Records that have other labels than their correction says.
-    _other: dict[str, Record] = field(default_factory=dict)
+    # Records that have other labels than were given when their correction was written.
+    _other: dict[str, list[Record]] = field(default_factory=dict)
     _known: set[str] = field(default_factory=set)
 
     @classmethod
@@ -90,7 +94,7 @@ class Corrections:
             key = (record.text, record.labels)
             entry = self.entries.get(key)
             if entry is None:
-                self._other[record.text] = record
+                self._other.setdefault(record.text, []).append(record)
                 yield record
                 continue
             self._used.add(key)
@@ -122,55 +126,58 @@ class Corrections:
                 )
             if key in self._used:
                 continue
-            record = self._other.get(entry.text)
-            if record is None:
+            others = self._other.get(entry.text)
+            if others is None:
                 raise DataError(
                     f"{place}: the text isn't in {data}",
                     hint="Name the data that trf check read, or remove the line",
                 )
             # Someone may have corrected the data as well.
-            if record.labels != entry.labels:
+            if all(record.labels != entry.labels for record in others):
                 raise DataError(
-                    f"{place}: the text has {_phrase(record.labels)} in {where(record)}, not "
-                    f"{_phrase(entry.given)}",
+                    f"{place}: the text has {_phrase(others[-1].labels)} in {where(others[-1])}, "
+                    f"not {_phrase(entry.given)}",
                     hint="Run trf check again: the data have changed since",
                 )
+            self.n_applied += 1
 
     @property
     def summary(self) -> str:
         """What the corrections changed, as a sentence without a full stop."""
         if not self.entries:
             return f"No label was corrected: {self.path.name} is empty"
-        if not self.n_corrected and not self.n_dropped:
-            number = plural(len(self.entries), "text", ("keeps its label", "keep their labels"))
-            return f"No label was corrected: {number} ({self.path.name})"
         parts = []
         if self.n_corrected:
             parts.append(f"{plural(self.n_corrected, 'label')} corrected")
         if self.n_dropped:
             parts.append(f"{plural(self.n_dropped, 'text')} left out")
+        if self.n_applied:
+            has = plural(self.n_applied, "text", ("has", "have"))
+            parts.append(f"{has} the corrected labels already")
+        if not parts:
+            number = plural(len(self.entries), "text", ("keeps its label", "keep their labels"))
+            return f"No label was corrected: {number} ({self.path.name})"
         return f"{', '.join(parts)} ({self.path.name})"
 
 
+_MISSING_HINT = "Write one: trf check DATA --output corrections.jsonl"
 _HINT = 'Each line is one text: {"text": ..., "given": ..., "label": ...}, as trf check writes it'
 
 
 def _read_lines(path: Path) -> Iterator[Correction]:
-    require_file(path, DataError, hint="Write one: trf check DATA --output corrections.jsonl")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: can't be read ({one_line(error)})") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"{path}, line {number}: not valid JSON ({one_line(error)})", hint=_HINT
-            ) from error
-        yield _correction(row, number, path)
+    advice = "\n".join(filter(None, (similar_file(path), _MISSING_HINT)))
+    require_file(path, DataError, hint=advice)
+    with open_path(path) as file:
+        for number, line in lines(bounded_lines(file, str(path))):
+            if isinstance(line, BadRowError):
+                reason = f"{path}, line {number}: {line.reason}"
+                raise DataError(reason, hint="Save the file as UTF-8")
+            if not line.strip():
+                continue
+            row = decode_line(line, _HINT)
+            if isinstance(row, BadRowError):
+                raise DataError(f"{path}, line {number}: {row.reason}", hint=row.advice)
+            yield _correction(row, number, path)
 
 
 def _correction(row: Any, line: int, path: Path) -> Correction:

@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,22 @@ def require_file(
     """
     try:
         kind = kind_of_file(path)
+    except FileNotFoundError as problem:
+        raise error(f"{path}: no such file", hint=hint) from problem
     except OSError as problem:
         reason = problem.strerror or one_line(problem)
         raise error(f"{path}: can't be read ({reason})", hint=hint) from problem
     if kind is not None and not (or_directory and kind == "a directory"):
         raise error(f"{path}: {kind}, not a file", hint=hint)
+
+
+def similar_file(path: Path) -> str | None:
+    """Suggest what was meant by the path of a file that doesn't exist."""
+    if not path.parent.is_dir():
+        return f"There is no directory {path.parent}"
+    names = sorted(entry.name for entry in path.parent.iterdir())
+    close = get_close_matches(path.name, names, n=1)
+    return f"Did you mean {path.parent / close[0]}?" if close else None
 
 
 def read_object(path: Path, error: type[TrfError], *, hint: str | None = None) -> dict[str, Any]:

@@ -1,14 +1,11 @@
 """The evaluation report: one self-contained HTML page."""
 
-import base64
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import srsly
 from markupsafe import Markup
 
@@ -16,14 +13,13 @@ from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.data.wording import plural
 from trfcli_pipeline.errors import DataError, one_line
 from trfcli_pipeline.evaluation.explanation import Explanation
+from trfcli_pipeline.evaluation.pages import is_page, page_environment, render_page
 from trfcli_pipeline.evaluation.report_charts import draw_charts, format_score
 from trfcli_pipeline.evaluation.results import Evaluation, Mistake
 
 HISTORY = "training.jsonl"
 
-_GENERATOR = '<meta name="generator" content="trf evaluate">'
-# Of a report: more than what comes before the generator.
-_HEAD_BYTES = 1000
+_COMMAND = "trf evaluate"
 
 _SHOWN_CONFUSIONS = 30
 _SHOWN_MISTAKES = 2000
@@ -59,8 +55,7 @@ def read_history(model: Path | None) -> list[dict[str, Any]]:
 
 def is_report(path: Path) -> bool:
     """Whether a file is a page that `render_report` has rendered."""
-    with path.open("rb") as file:
-        return _GENERATOR.encode() in file.read(_HEAD_BYTES)
+    return is_page(path, _COMMAND)
 
 
 def render_report(
@@ -86,23 +81,18 @@ def render_report(
         metric: Key of the metric that checkpoints were chosen by, whose values are the scores.
         explanations: Explanations of mistakes, by the indices of their texts.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("trfcli_pipeline.evaluation"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters.update(svg=Markup, score=format_score, breakable=_breakable)
     environment.globals["plural"] = plural
-    # Our own styles and script must not be escaped.
-    style, script = (
-        Markup(environment.get_template(name).render()) for name in ("report.css", "report.js")
-    )
     explained = explanations or {}
     shown = evaluation.mistakes[::-1][:_SHOWN_MISTAKES]
-    page = environment.get_template("report.html").render(
-        generator=Markup(_GENERATOR),
+    return render_page(
+        environment,
+        "report.html",
+        command=_COMMAND,
+        styles=["report.css"],
+        script="report.js",
+        styled_attributes=True,
         model=model,
         pipeline=pipeline,
         data=data,
@@ -116,12 +106,7 @@ def render_report(
         ],
         n_explained=len(explained),
         shown_text=_SHOWN_TEXT,
-        style=style,
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    # The name of a directory may contain bytes that aren't UTF-8.
-    return page.encode("utf8", errors="replace").decode("utf8")
 
 
 def _matrix_class(n_labels: int) -> str:

@@ -6,13 +6,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trfcli_pipeline.data.checks import data_warnings
+from trfcli_pipeline.data.checks import data_warnings, with_text
 from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.data.labels import is_exclusive
 from trfcli_pipeline.data.outputs.files import check_distinct, open_file
 from trfcli_pipeline.data.reading import check_beginning, read_records
 from trfcli_pipeline.data.records import Record
-from trfcli_pipeline.data.wording import plural
+from trfcli_pipeline.data.wording import agree, enumeration, plural
 from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.huggingface.sources import locate
 from trfcli_pipeline.pipeline.loading import check_pipeline, is_pipeline
@@ -86,9 +86,9 @@ def check(
         if corrections is not None:
             corrections.write(render_corrections(result))
         if page is not None:
-            from trfcli_pipeline.tasks.check_page import render_page
+            from trfcli_pipeline.tasks.check_page import render_check
 
-            page.write(render_page(result, data=str(data), model=model))
+            page.write(render_check(result, data=str(data), model=model))
     return result
 
 
@@ -101,8 +101,10 @@ def _check(
     seed: int,
     device: str,
 ) -> CheckResult:
-    records = read_records(data, labeled=True)
-    others = [] if against is None else read_records(against, labeled=False)
+    all_records = read_records(data, labeled=True)
+    # Empty texts are copies of each other, but of no use to anybody: a remark is enough.
+    records = list(with_text(all_records))
+    others = [] if against is None else list(with_text(read_records(against, labeled=False)))
     _check_records(records, data)
     # spaCy and torch take seconds to import, so errors in the data come before.
     from trfcli_pipeline.curation.confusions import find_confusions
@@ -124,7 +126,7 @@ def _check(
     disagreements = find_disagreements(records, features, neighbors)
     distances = mean_distances(neighbors)
     with phase("Looking for problems in the texts"):
-        remarks = data_warnings(records, [])
+        remarks = [*data_warnings(all_records, []), *_not_judged(gold.labels, errors)]
     leaks: Sequence[Copy] = ()
     if others:
         of_others = encode_all(nlp, (record.text for record in others), total=len(others))
@@ -184,12 +186,25 @@ def _find_errors(
     texts = [record.text for record in records]
     folds = assign_folds(texts, gold, seed=seed)
     if not finetune:
-        return find_label_errors(WeightedProbes(features, gold, folds).predict, gold, neighbors)
+        predict = WeightedProbes(features, gold, folds).predict
+        return find_label_errors(predict, gold, neighbors, folds)
     from trfcli_pipeline.training.fine_tuned_folds import fine_tuning
 
     with fine_tuning(nlp, texts, gold, seed=seed, device=device) as fit_predict:
         scores = cross_fit(fit_predict, folds, len(gold.labels))
-    return find_label_errors(lambda _: scores, gold, neighbors, rounds=1)
+    return find_label_errors(lambda _: scores, gold, neighbors, folds, rounds=1)
+
+
+def _not_judged(labels: Sequence[str], errors: "LabelErrors") -> list[str]:
+    """Name the labels that couldn't be checked."""
+    names = [label for label, judged in zip(labels, errors.judged, strict=True) if not judged]
+    if not names:
+        return []
+    number = plural(len(names), "label", ("isn't", "aren't"))
+    return [
+        f"{number} checked, because only one text has {agree(len(names), 'it', 'each')}: "
+        f"{enumeration(names)}"
+    ]
 
 
 def _warnings(meta: dict[str, Any], data: DataSource, model: str) -> list[str]:

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 from trfcli_pipeline.data.formats.json import to_json
 from trfcli_pipeline.data.outputs.files import FileKind
 from trfcli_pipeline.data.records import Record
+from trfcli_pipeline.evaluation.pages import is_page
 from trfcli_pipeline.tasks.check_result import CheckResult
 
 if TYPE_CHECKING:
     from trfcli_pipeline.curation.copies import Copy
     from trfcli_pipeline.curation.doubtful_texts import DoubtfulText
 
-GENERATOR = '<meta name="generator" content="trf check">'
-# Of a page: more than what comes before the generator.
-_HEAD_BYTES = 1000
+COMMAND = "trf check"
 _KEYS = {"text", "given", "suggested", "reason"}
 _LONGEST_LINE = 2**24
 
@@ -31,8 +30,7 @@ def _is_corrections(path: Path) -> bool:
 
 
 def _is_page(path: Path) -> bool:
-    with path.open("rb") as file:
-        return GENERATOR.encode() in file.read(_HEAD_BYTES)
+    return is_page(path, COMMAND)
 
 
 CORRECTIONS = FileKind("corrections of trf check", _is_corrections)

@@ -21,7 +21,7 @@ from spacy.cli.package import FILENAMES_DOCS, TEMPLATE_INIT, get_meta
 from trfcli_pipeline.data.dataset import DataSource
 from trfcli_pipeline.data.files import directory_bytes
 from trfcli_pipeline.data.outputs import manifest
-from trfcli_pipeline.data.outputs.directories import Kind, open_directory
+from trfcli_pipeline.data.outputs.directories import Kind, check_directory, open_directory
 from trfcli_pipeline.data.reading import read_records
 from trfcli_pipeline.errors import ArgumentError, OutputError, PipelineError, one_line
 from trfcli_pipeline.pipeline.language import DISTRIBUTION
@@ -122,12 +122,11 @@ def package(
     if code is not None:
         _check_module(code)
         import_code(code)
+    check_directory(output_dir)
     model_dir, output_dir = Path(model_dir).resolve(), Path(output_dir).resolve()
     meta = package_meta(model_dir, name=name, version=version)
     full_name = f"{meta['lang']}_{meta['name']}"
     target = output_dir / f"{full_name}-{meta['version']}"
-    if output_dir.exists() and not output_dir.is_dir():
-        raise OutputError(f"{output_dir} is not a directory")
     sample = EXAMPLE_TEXTS if texts is None else _read_texts(texts)
     built = Package(full_name, meta["version"], target)
     with open_directory(target, PACKAGE, force=force, models=[model_dir], data=[texts]) as claim:

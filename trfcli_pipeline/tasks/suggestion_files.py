@@ -135,7 +135,7 @@ def _free_name(name: str, taken: Mapping[str, Any]) -> str:
 def _is_unlabeled(path: Path) -> bool:
     """Whether a file has suggestions, and nobody has labeled any of them yet."""
     try:
-        return all(_is_suggestion(each.row) for each in Reading(path, labeled=False))
+        return all(_is_suggestion(each.row) for each in Reading(path, labeled=False, silent=True))
     except TrfError:
         return False
 

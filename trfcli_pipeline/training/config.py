@@ -14,6 +14,7 @@ from spacy.schemas import ConfigSchemaTraining
 from spacy.util import registry
 from thinc.api import Config, Optimizer
 
+from trfcli_pipeline.data.files import require_file
 from trfcli_pipeline.data.package_data import shipped_path
 from trfcli_pipeline.errors import ArgumentError, DataError, one_line
 from trfcli_pipeline.heads.architectures import CLASSIFIERS
@@ -300,13 +301,9 @@ def read_config(path: Path) -> Config:
     """Read a config file without filling in its variables.
 
     Raises:
-        DataError: The file doesn't exist, or isn't a config.
+        DataError: There is no such file, or it isn't a config.
     """
-    if not path.is_file():
-        raise DataError(
-            f"{path}: there is no such config file",
-            hint="Leave out --config to use the default",
-        )
+    require_file(path, DataError, hint="Leave out --config to use the default")
     try:
         return Config().from_disk(path, interpolate=False)
     except (ValueError, configparser.Error) as error:

@@ -48,7 +48,7 @@ CASES = [
         "checkpoint without its parts",
         partial(put, f"{CHECKPOINT}/a", ""),
         RESUME,
-        "{cwd}/.model.training/checkpoint/checksums.json: can't be read (No such file …",
+        "{cwd}/.model.training/checkpoint/checksums.json: no such file",
     ),
     Case(
         "state empty",
@@ -138,6 +138,24 @@ CASES = [
         "Symlink loop from '{cwd}/out.jsonl'",
     ),
     Case("output is a file", partial(put, "out", "mine"), INIT, "out: is a file"),
+    Case(
+        "output is below a file",
+        partial(put, "out", "mine"),
+        INIT.replace("out", "out/a/b"),
+        "out: is a file, not a directory",
+    ),
+    Case(
+        "report is below a file",
+        partial(put, "a", ""),
+        f"{EVALUATE} --html a/out.html",
+        "a: is a file, not a directory",
+    ),
+    Case(
+        "annotations are below a file",
+        partial(put, "out", "mine"),
+        ANNOTATE.replace("out", "out/a"),
+        "out: is a file, not a directory",
+    ),
     Case("optimized output is a file", partial(put, "out", "mine"), OPTIMIZE, "out: is a file"),
     Case(
         "output is someone's directory",

@@ -197,7 +197,7 @@ CASES = [
         "meta missing",
         partial(remove, META),
         INFO,
-        "model/meta.json: can't be read (No such file or directory)",
+        "model/meta.json: no such file",
     ),
     Case("meta empty", partial(put, META, ""), EVALUATE, "model/meta.json: not valid JSON (…"),
     Case("meta is a list", partial(put, META, "[]"), TRAIN, "model/meta.json: not a JSON object"),

@@ -110,6 +110,32 @@ def test_several_labels_per_text(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("workspace")
+def test_empty_texts_are_only_remarked(run: Run) -> None:
+    blank = [{"text": text, "label": label} for text in ("", " \n") for label in WORDS]
+    write(Path("blank.jsonl"), [*blank, *ROWS])
+    result = run("check", "blank.jsonl", "-m", "encoder", "--against", "blank.jsonl", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["texts"] == 33
+    listed = [*found["doubtful"], *found["disagreements"], *found["leaks"], *found["outliers"]]
+    assert listed
+    assert all(each["text"].strip() for each in listed)
+    assert "4 texts in the training set are empty (first: line 1)" in found["remarks"]
+    assert not any("lines 1 and" in remark for remark in found["remarks"])
+
+
+@pytest.mark.usefixtures("workspace")
+def test_label_with_one_text_is_not_doubted(run: Run) -> None:
+    rows = [{"text": row["text"], "labels": [row["label"]]} for row in ROWS]
+    rows[2]["labels"] += ["ONCE"]
+    write(Path("once.jsonl"), rows)
+    result = run("check", "once.jsonl", "-m", "encoder", "--json")
+    found = json.loads(result.stdout)
+    assert not any("ONCE" in set(row["given"]) - set(row["suggested"]) for row in found["doubtful"])
+    assert "1 label isn't checked, because only one text has it: ONCE" in found["remarks"]
+
+
+@pytest.mark.usefixtures("workspace")
 def test_fine_tuned_predictions(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = partial(TrainingArguments, epochs=1, linear_probe=False)
     monkeypatch.setattr(fine_tuned_folds, "TrainingArguments", quick)

@@ -91,6 +91,13 @@ def test_no_text(run: Run, model: str) -> None:
     assert "stdin: no text" in result.stderr
 
 
+@pytest.mark.parametrize("texts", [["   "], ["a text", "\n"], [""]])
+def test_blank_text_is_one_line(run: Run, model: str, texts: list[str]) -> None:
+    result = run("explain", model, *texts)
+    assert result.exit_code == 2
+    assert result.output == "✘ TEXT is empty\n"
+
+
 @pytest.mark.parametrize("args", [["a text"], ["--html", "page.html"]])
 def test_faithfulness_excludes_texts(run: Run, model: str, args: list[str]) -> None:
     result = run("explain", model, *args, "--faithfulness", "texts.txt")

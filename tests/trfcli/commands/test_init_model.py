@@ -205,5 +205,5 @@ def test_wrong_usage_exits_with_2(
     result = run("init", *args)
     assert result.exit_code == 2
     assert result.stdout == ""
-    assert "Usage: trf init" in result.stderr
+    assert result.stderr.startswith("✘ ")
     assert digest(workspace) == before

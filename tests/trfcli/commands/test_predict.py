@@ -164,6 +164,14 @@ def test_blank_lines_and_no_texts(run: Run, replayed: Callable[..., Any]) -> Non
     ]
 
 
+def test_blank_text_is_wrong_usage(run: Run, replayed: Callable[..., Any]) -> None:
+    asked = replayed(ONE)
+    result = run("predict", "m", "a text", "  ")
+    assert result.exit_code == 2
+    assert result.output == "✘ TEXT is empty\n"
+    assert asked == {}
+
+
 def test_name_of_a_file_is_taken_as_a_text_with_a_warning(
     run: Run, replayed: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +204,17 @@ def test_long_labels_do_not_widen_the_others(capsys: pytest.CaptureFixture[str])
     assert wide == f" → 日本{' ' * 36}  0.500"
     assert longest == f"   {long}  0.300"
     assert short == f"   b{' ' * 39}  0.200"
+
+
+def test_scores_stay_on_their_line_on_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trfcli.console.data_width", lambda: 39)
+    prediction = Prediction("", ["b"], {"b": 0.5, "x" * 60: 0.5}, {}, exclusive=True)
+    print_prediction(prediction, 1, with_text=False)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line == f" → b{' ' * 30}0.500"
+    assert len(line) == 39
 
 
 def test_saved_pipeline(tiny_bert: Path, tmp_path: Path, run: Run) -> None:

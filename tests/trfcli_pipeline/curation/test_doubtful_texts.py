@@ -18,7 +18,9 @@ RECORDS = [
 
 def errors(*doubts: float) -> LabelErrors:
     suggested = np.where(np.array(doubts)[:, np.newaxis] >= 0.5, ~GIVEN, GIVEN)
-    return LabelErrors(np.array(doubts), GIVEN, suggested, np.zeros((2, 2)), (0, 2))
+    return LabelErrors(
+        np.array(doubts), GIVEN, suggested, np.zeros((2, 2)), (0, 2), np.ones(2, dtype=bool)
+    )
 
 
 def test_nearest_trusted_text_with_the_suggested_label_is_shown() -> None:

@@ -36,7 +36,7 @@ def multilabel_gold() -> Gold:
 
 @pytest.mark.parametrize("gold", [exclusive_gold(), multilabel_gold()])
 def test_wrong_labels_are_found_and_corrected(gold: Gold) -> None:
-    found = find_label_errors(WeightedProbes(FEATURES, gold, FOLDS).predict, gold, NEIGHBORS)
+    found = find_label_errors(WeightedProbes(FEATURES, gold, FOLDS).predict, gold, NEIGHBORS, FOLDS)
     first = found.ranked[: len(WRONG)]
     assert set(first.tolist()) >= set(WRONG.tolist()[2:])
     assert (found.suggested[WRONG].argmax(axis=1) == TRUE[WRONG]).mean() > 0.9
@@ -47,7 +47,7 @@ def test_wrong_labels_are_found_and_corrected(gold: Gold) -> None:
 
 def test_ranked_texts_are_doubtful_in_descending_order() -> None:
     gold = exclusive_gold()
-    found = find_label_errors(WeightedProbes(FEATURES, gold, FOLDS).predict, gold, NEIGHBORS)
+    found = find_label_errors(WeightedProbes(FEATURES, gold, FOLDS).predict, gold, NEIGHBORS, FOLDS)
     doubts = found.doubts[found.ranked]
     assert (np.diff(doubts) <= 0).all()
     assert (doubts >= DOUBTFUL).all()
@@ -65,12 +65,12 @@ def test_doubtful_texts_count_less_in_the_second_round() -> None:
         rounds.append(weights)
         return np.full((N, 3), 0.05) + 0.85 * np.eye(3)[TRUE]
 
-    find_label_errors(predict, gold, NEIGHBORS)
+    find_label_errors(predict, gold, NEIGHBORS, FOLDS)
     assert rounds[0] is None
     weights = rounds[1]
     assert weights is not None
     assert weights[WRONG].max() < weights[np.setdiff1d(np.arange(N), WRONG)].min()
-    find_label_errors(predict, gold, NEIGHBORS, rounds=1)
+    find_label_errors(predict, gold, NEIGHBORS, FOLDS, rounds=1)
     assert len(rounds) == 3
 
 
@@ -79,7 +79,7 @@ def test_missing_label_is_suggested() -> None:
     scores = np.full((N, 3), 0.02) + 0.93 * values
     scores[0, 1] = 0.97  # it has another label already, which is right
     gold = Gold(LABELS, values, exclusive=False)
-    found = find_label_errors(lambda _: scores, gold, NEIGHBORS, rounds=1)
+    found = find_label_errors(lambda _: scores, gold, NEIGHBORS, FOLDS, rounds=1)
     assert found.ranked[0] == 0
     assert found.suggested[0, [0, 1]].any()
     assert found.suggested[0, 1]
@@ -91,15 +91,35 @@ def test_unknown_label_is_not_judged() -> None:
     scores = np.full((N, 3), 0.02) + 0.93 * np.eye(3)[TRUE]
     scores[5, 0] = 0.999
     gold = Gold(LABELS, values, exclusive=False)
-    found = find_label_errors(lambda _: scores, gold, NEIGHBORS, rounds=1)
+    found = find_label_errors(lambda _: scores, gold, NEIGHBORS, FOLDS, rounds=1)
     assert not found.suggested[5, 0]
     assert found.doubts[5] < DOUBTFUL
     assert np.isfinite(found.doubts).all()
 
 
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_label_with_one_text_is_not_judged(exclusive: bool) -> None:
+    values = np.hstack([np.eye(3)[TRUE], np.zeros((N, 1))])
+    values[7] = [0, 0, 0, 1] if exclusive else [0, 1, 0, 1]
+    gold = Gold((*LABELS, "ONCE"), values, exclusive)
+    found = find_label_errors(WeightedProbes(FEATURES, gold, FOLDS).predict, gold, NEIGHBORS, FOLDS)
+    assert found.judged.tolist() == [True, True, True, False]
+    assert found.doubts[7] < DOUBTFUL
+    assert found.suggested[7, 3]
+
+
+def test_no_label_can_be_judged() -> None:
+    values = np.eye(3)[TRUE]
+    gold = Gold(LABELS, values, exclusive=True)
+    found = find_label_errors(lambda _: np.full((N, 3), 0.3), gold, NEIGHBORS, TRUE)
+    assert not found.judged.any()
+    assert found.number == 0
+    assert found.interval == (0, 0)
+
+
 def test_same_input_gives_the_same_bytes() -> None:
     gold = exclusive_gold()
-    find = partial(find_label_errors, gold=gold, neighbors=NEIGHBORS)
+    find = partial(find_label_errors, gold=gold, neighbors=NEIGHBORS, folds=FOLDS)
     one, other = (find(WeightedProbes(FEATURES, gold, FOLDS).predict) for _ in range(2))
     assert one.doubts.tobytes() == other.doubts.tobytes()
     assert one.interval == other.interval
@@ -111,5 +131,5 @@ def test_label_that_none_replaces_clearly_is_still_given_another() -> None:
     gold = Gold(LABELS, np.eye(3)[TRUE], exclusive=True)
     unlike = Neighbors(NEIGHBORS.indices.copy(), NEIGHBORS.similarities)
     unlike.indices[0, :15] = np.arange(1, 16)
-    found = find_label_errors(lambda _: scores, gold, unlike, rounds=1)
+    found = find_label_errors(lambda _: scores, gold, unlike, FOLDS, rounds=1)
     assert (found.doubts[0] >= DOUBTFUL) == (not found.suggested[0, 0])

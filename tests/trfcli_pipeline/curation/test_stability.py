@@ -40,15 +40,27 @@ def test_predictions_that_no_longer_change_are_stable() -> None:
 
 
 def test_a_new_label_changes_predictions() -> None:
-    # The last ten texts are the first ones of their label.
-    found = measure_stability(FEATURES, gold_of(GROUPS), store_of(FEATURES), 10, penalty=0.1)
+    # Among the last 20 texts are all ten of one label.
+    found = measure_stability(FEATURES, gold_of(GROUPS), store_of(FEATURES), 20, penalty=0.1)
     assert found is not None
     assert found.changed == pytest.approx(0.1)
     assert found.kappas[0] < 0.99
     assert not found.is_stable
 
 
-@pytest.mark.parametrize(("number", "batch"), [(1, 1), (40, 5), (50, 50)])
+def test_batches_that_are_too_small_to_judge_by_are_enlarged() -> None:
+    pool = store_of(FEATURES)
+    one, other = (
+        measure_stability(FEATURES, gold_of(GROUPS), pool, batch, penalty=0.1) for batch in (2, 20)
+    )
+    # The last two labels are known already: they change nothing.
+    assert one == other
+    assert one is not None
+    assert one.batch == 20
+    assert not one.is_stable
+
+
+@pytest.mark.parametrize(("number", "batch"), [(1, 1), (20, 2), (40, 20), (50, 50)])
 def test_too_few_labels_to_compare(number: int, batch: int) -> None:
     gold = gold_of(GROUPS[:number])
     pool = store_of(FEATURES)

@@ -39,7 +39,12 @@ def test_warning_about_empty_texts() -> None:
         ("", "A"), *((f"{n}", "A") for n in range(20)), *((f"b{n}", "B") for n in range(20))
     )
     assert data_warnings(train, []) == ["1 text in the training set is empty (first: line 1)"]
-    dev = make_records(("p", "A"), (" \n", "B"), ("", "B"))
+    # They aren't called copies, neither of each other nor of those in the other set.
+    dev = make_records(("p", "A"), (" \n", "B"), ("", "A"))
+    assert data_warnings([*train[1:], *dev[1:]], []) == [
+        "2 texts in the training set are empty (first: line 2)"
+    ]
+    assert len(data_warnings(train, dev)) == 2
     assert data_warnings(train[1:], dev) == ["2 texts in the dev set are empty (first: line 2)"]
 
 

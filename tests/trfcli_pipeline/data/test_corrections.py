@@ -65,13 +65,20 @@ def test_empty_file_changes_nothing_and_says_so(tmp_path: Path) -> None:
 
 
 def test_data_that_were_corrected_too_are_fine(tmp_path: Path) -> None:
-    assert not apply(tmp_path, row("two", "A", "B")).n_corrected
+    corrections = apply(tmp_path, row("two", "A", "B"))
+    assert not corrections.n_corrected
+    assert corrections.summary == "1 text has the corrected labels already (corrections.jsonl)"
+    # Two texts are the same, but for their labels.
+    rows = row("one", "C", "A"), row("two", "C", "B"), row("three", ["A", "B"], None)
+    assert apply(tmp_path, *rows).summary == (
+        "1 text left out, 2 texts have the corrected labels already (corrections.jsonl)"
+    )
 
 
 @pytest.mark.parametrize(
     ("rows", "message", "hint"),
     [
-        (["{"], "line 1: not valid JSON", "as trf check writes it"),
+        (["{"], "line 1: not valid JSON (expecting property name", "as trf check writes it"),
         ([[1]], "line 1: not a correction of trf check", "Each line is one text"),
         ([{"text": "one", "label": "A"}], "not a correction", "given"),
         ([{"text": "one", "given": "A"}], "neither of the keys", ""),
@@ -102,6 +109,17 @@ def test_file_that_cannot_be_used(rows: list[Any], message: str, hint: str, tmp_
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="can't be read") as caught:
+    with pytest.raises(DataError, match=r"none\.jsonl: no such file") as caught:
         Corrections.read(tmp_path / "none.jsonl")
     assert "trf check" in str(caught.value.hint)
+    (tmp_path / "nine.jsonl").touch()
+    with pytest.raises(DataError, match=r"Did you mean .*nine\.jsonl"):
+        Corrections.read(tmp_path / "none.jsonl")
+
+
+def test_file_that_is_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "corrections.jsonl"
+    path.write_bytes(b'\n{"text": "caf\xe9"}')
+    with pytest.raises(DataError, match=r"line 2: not valid UTF-8 \(0xe9 at byte 14\)") as caught:
+        Corrections.read(path)
+    assert caught.value.hint == "Save the file as UTF-8"

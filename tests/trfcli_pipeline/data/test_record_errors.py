@@ -172,7 +172,13 @@ SYNTAX_ERRORS: list[tuple[str, bytes, str, str | None]] = [
         "line 2: not valid JSON (expecting ':' delimiter at column 8)",
         SHAPES,
     ),
-    ("a.csv", b"text,label\na,b,c\n", "line 2: 3 fields, but the header names 2 columns", QUOTES),
+    (
+        "a.csv",
+        b"text,label\na,b,c\n",
+        "line 2: 3 fields, but the header names 2 columns",
+        "Put fields that have the delimiter in them in quotes, or name another delimiter: "
+        '--delimiter ";"',
+    ),
     (
         "a.csv",
         b'text,label\na,A\n"b,B\nc,c,C\n',

@@ -8,7 +8,7 @@ from trfcli_pipeline.curation.copies import Copy
 from trfcli_pipeline.curation.doubtful_texts import DoubtfulText
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.tasks.check_files import as_json, render_corrections
-from trfcli_pipeline.tasks.check_page import render_page
+from trfcli_pipeline.tasks.check_page import render_check
 from trfcli_pipeline.tasks.check_result import CheckResult
 
 EVIL = "</script><script>alert(1)</script> & <b>"
@@ -43,17 +43,17 @@ def result(request: pytest.FixtureRequest) -> CheckResult:
 
 
 def test_page_is_self_contained_and_escaped(result: CheckResult) -> None:
-    page = render_page(result, data="<data>", model="minilm")
+    page = render_check(result, data="<data>", model="minilm")
     assert "<script>alert" not in page
     assert page.count("<script") == page.count("</script>") == 2
     assert "<i>" not in page and "<data>" not in page and "<remark>" not in page
     assert not re.search(r"(src|href)=|url\(|https?://", page)
     assert "default-src 'none'" in page
-    assert page == render_page(result, data="<data>", model="minilm")
+    assert page == render_check(result, data="<data>", model="minilm")
 
 
 def test_page_has_all_that_a_correction_needs(result: CheckResult) -> None:
-    page = render_page(result, data="d.jsonl", model="minilm")
+    page = render_check(result, data="d.jsonl", model="minilm")
     facts = re.search(r'<script type="application/json" id="facts">(.*)</script>', page)
     assert facts is not None
     found = json.loads(facts[1])

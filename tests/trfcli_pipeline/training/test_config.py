@@ -184,7 +184,7 @@ def test_unknown_setting_of_a_component_in_the_config_is_an_error(tmp_path: Path
 
 
 def test_missing_config_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no such config file"):
+    with pytest.raises(DataError, match="no such file"):
         TrainingConfig(TrainingArguments(config=tmp_path / "a.cfg"), exclusive=True)
 
 

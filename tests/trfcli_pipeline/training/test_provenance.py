@@ -79,6 +79,24 @@ def test_training_with_another_argument_is_neither_resumed_nor_taken_for_finishe
     ).already_finished
 
 
+def test_training_is_not_resumed_with_other_corrections(
+    model: Path, data: str, tmp_path: Path
+) -> None:
+    text = rows("FRUIT", "FILM")[0]["text"]
+    path = tmp_path / "corrections.jsonl"
+    correction = {"text": text, "given": "FRUIT", "label": "FILM"}
+    arguments = replace(QUICK, corrections=path)
+    write(path, [correction])
+    for event in train_textcat(str(model), data, arguments=arguments):
+        if isinstance(event, Checkpointed):
+            break
+    write(path, [{**correction, "label": "FRUIT"}])
+    with pytest.raises(PipelineError, match=r"the training texts .*have changed"):
+        list(train_textcat(str(model), data, arguments=arguments, resume=True))
+    write(path, [correction])
+    assert finish(train_textcat(str(model), data, arguments=arguments, resume=True)).best_step
+
+
 def test_every_argument_is_recorded(model: Path, tmp_path: Path) -> None:
     train = write(tmp_path / "train.jsonl", rows("FRUIT", "FILM"))
     arguments = replace(QUICK, epochs=1, balance=True, max_texts=30, patience=2)

@@ -106,7 +106,7 @@ def _without_encoder(path: Path) -> str:
         (DeviceError, "abacus", lambda t: {"arguments": TrainingArguments(device="abacus")}),
         (
             DataError,
-            "no such config",
+            "no such file",
             lambda t: {"arguments": TrainingArguments(config=t / "absent.cfg")},
         ),
         (

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from typer.core import TyperCommand
+
+from trfcli.usage import did_you_mean
 
 
 # Typer's click has no public types, hence Any.
@@ -23,8 +24,9 @@ class TakesOverrides(TyperCommand):
             for option in (*param.opts, *param.secondary_opts)
         }
         for option in _names(plain):
-            if option not in options:
-                ctx.fail(f"No such option: {option}{_did_you_mean(option, options)}")
+            # Typer reports those that are like no other.
+            if option not in options and (advice := _did_you_mean(option, options)):
+                ctx.fail(f"No such option: {option}{advice}")
         ctx.obj = {}
         for key, value in overrides:
             if key in ctx.obj:
@@ -72,9 +74,8 @@ def _names(args: Sequence[str]) -> Iterator[str]:
 
 
 def _did_you_mean(option: str, options: set[str]) -> str:
-    similar = get_close_matches(option, options, n=2, cutoff=0.7)
-    if similar:
-        return f". Did you mean {' or '.join(similar)}?"
+    if similar := did_you_mean(option, options):
+        return similar
     # Imported only here, because it takes seconds.
     from trfcli_pipeline.training.overrides import suggest_setting
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
 from trfcli_pipeline.data.column_names import is_known, names_both, normalized
-from trfcli_pipeline.data.formats.rows import QUOTE_FIELDS, BadRowError, RawFile, Rows, quoted
+from trfcli_pipeline.data.formats.rows import QUOTE_DELIMITERS, BadRowError, RawFile, Rows, quoted
 from trfcli_pipeline.data.wording import plural
 
 Cells = Iterator[tuple[int, list[str] | BadRowError]]
@@ -45,7 +45,7 @@ def to_rows(cells: Cells, file: RawFile) -> Rows:
     if not good or isinstance(start[0][1], BadRowError):
         yield from start[:1]
         return
-    n_header = _name_columns(good, file)
+    n_header = _name_levels(good, file) or _name_columns(good, file)
     columns = file.columns or []
     header = good[0] if n_header else None
     rows = _without_headers(chain(start[n_header:], cells), header, file)
@@ -55,7 +55,10 @@ def to_rows(cells: Cells, file: RawFile) -> Rows:
             continue
         if len(row) > len(columns) and any(cell.strip() for cell in row[len(columns) :]):
             problem = f"{len(row)} fields, but the header names {plural(len(columns), 'column')}"
-            yield place, BadRowError(problem, advice=QUOTE_FIELDS)
+            advice = (
+                QUOTE_DELIMITERS if file.place == "line" else "Name all columns in the first row"
+            )
+            yield place, BadRowError(problem, advice=advice)
         else:
             yield place, dict(zip(columns, row, strict=False))
 
@@ -155,6 +158,31 @@ def _name_columns(rows: Sequence[list[str]], file: RawFile) -> int:
         else f"no header, so the column is called {file.columns[0]}"
     )
     return 0
+
+
+def _name_levels(rows: Sequence[list[str]], file: RawFile) -> int:
+    """Set the names of columns with two levels each, as pandas writes them beside row numbers.
+
+    Only a repeated name above, and cells without row numbers below, tell such a header from others.
+
+    Returns:
+        The number of rows that the header takes; 0 if it is another one.
+    """
+    if len(rows) < 3:
+        return 0
+    upper, lower = ([cell.strip() for cell in row] for row in rows[:2])
+    named = [cell for cell in upper if cell]
+    if upper[0] or lower[0] or len(upper) != len(lower) or len(set(named)) == len(named):
+        return 0
+    # The name of the row numbers is on a line of its own.
+    n_header = 2 if any(rows[2][1:]) else 3
+    if not all(row[0].strip() for row in rows[2:]):
+        return 0
+    cells = [" ".join(filter(None, levels)) for levels in zip(upper, lower, strict=True)]
+    file.columns = _unique(cells, file)
+    names = ", ".join(map(quoted, file.columns[1:]))
+    file.remarks.guess(f"the header has two rows, so the columns are called {names}")
+    return n_header
 
 
 def _has_row_names(cells: Sequence[str], rows: Sequence[list[str]]) -> bool:

@@ -68,11 +68,15 @@ def _records(raw_lines: Iterable[bytes], advice: str) -> Rows:
         if isinstance(line, BadRowError):
             yield number, line
         elif line.strip(" \t\r"):
-            try:
-                row = _JSON.decode(line)
-            except (ValueError, RecursionError) as error:
-                row = _bad_json(error, advice)
-            yield number, row
+            yield number, decode_line(line, advice)
+
+
+def decode_line(line: str, advice: str) -> Any:
+    """Decode the JSON on a line, or return a BadRowError with some advice."""
+    try:
+        return _JSON.decode(line)
+    except (ValueError, RecursionError) as error:
+        return _bad_json(error, advice)
 
 
 def _is_list(line: bytes) -> bool:

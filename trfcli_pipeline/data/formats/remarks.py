@@ -13,10 +13,12 @@ class Remarks:
 
     Args:
         name: Name of the file.
+        silent: Whether to log nothing.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, silent: bool = False) -> None:
         self.name = name
+        self.silent = silent
         self._made: set[str] = set()
         self._counted: dict[tuple[str, str, str], list[int]] = {}
 
@@ -51,6 +53,6 @@ class Remarks:
         self._counted.clear()
 
     def _log(self, level: int, text: str) -> None:
-        if text not in self._made:
+        if text not in self._made and not self.silent:
             self._made.add(text)
             logger.log(level, "%s", text)

@@ -18,6 +18,10 @@ COPY_AGAIN = "Copy or download the file again"
 QUOTE_FIELDS = (
     'Put fields with quotes or newlines in quotes, and double the quotes inside them ("")'
 )
+QUOTE_DELIMITERS = (
+    "Put fields that have the delimiter in them in quotes, or name another delimiter: "
+    '--delimiter ";"'
+)
 _SAVE_AS_UTF8 = "Save the file as UTF-8, or name its encoding: --encoding cp1252"
 _LONGEST_QUOTE = 40
 # Bytes, uncompressed. A longer line isn't a record. A larger file would take several times its size
@@ -89,12 +93,14 @@ class Format:
         place: What a place is called: "line", "row" or "doc".
         is_text: Whether its files are text, in some encoding.
         has_parts: Whether a file may have several parts, of which one is read.
+        is_table: Whether its files may be tables, with delimiters and quotes.
     """
 
     read: Callable[[RawFile], Rows]
     place: str = "line"
     is_text: bool = True
     has_parts: bool = False
+    is_table: bool = False
 
 
 def quoted(name: str) -> str:

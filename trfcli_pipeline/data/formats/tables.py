@@ -76,5 +76,5 @@ def _bad_csv(error: csv.Error) -> BadRowError:
     return BadRowError(f"not valid CSV ({str(error).partition(' - ')[0]})", advice=QUOTE_FIELDS)
 
 
-CSV = Format(partial(_read_table, delimiter=","))
-TSV = Format(partial(_read_table, delimiter="\t"))
+CSV = Format(partial(_read_table, delimiter=","), is_table=True)
+TSV = Format(partial(_read_table, delimiter="\t"), is_table=True)

@@ -51,4 +51,4 @@ def _texts(file: RawFile) -> Rows:
         yield number, line if isinstance(line, BadRowError) else {"text": line}
 
 
-TXT = Format(_read_txt)
+TXT = Format(_read_txt, is_table=True)

@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trfcli_pipeline.data.outputs.locks import locked
-from trfcli_pipeline.data.outputs.spaces import explained, unwritable
+from trfcli_pipeline.data.outputs.spaces import explained, refuses_files, unwritable
 from trfcli_pipeline.data.outputs.staging import sweep, workspace_beside
 
 _PROBE = b"trf" * 2**10
@@ -28,6 +28,8 @@ def claimed(target: Path, shown: str) -> Iterator[None]:
     created = [parent for parent in target.parents if not parent.exists()]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:
+        raise refuses_files(next(each for each in target.parents if each.exists())) from error
     except OSError as error:
         raise unwritable(target.parent, error) from error
     try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trfcli_pipeline.data.dataset import DataSource, as_dataset
-from trfcli_pipeline.data.files import is_same_file
+from trfcli_pipeline.data.files import is_same_file, kind_of_file
 from trfcli_pipeline.data.outputs import spaces, staging
 from trfcli_pipeline.data.outputs.claims import claimed
 from trfcli_pipeline.errors import OutputError
@@ -75,8 +75,7 @@ def open_directory(
     """
     shown = str(path)
     target = path.expanduser().resolve()
-    if target.exists() and not target.is_dir():
-        raise OutputError(f"{shown}: is a file", hint="Use a directory")
+    check_directory(path)
     for number, model in enumerate(models):
         _check_model(target, shown, Path(model).expanduser(), in_place=in_place and number == 0)
     with claimed(target, shown):
@@ -86,6 +85,19 @@ def open_directory(
                 for file in as_dataset(each).paths():
                     _check_data(target, shown, file.expanduser(), own)
         yield OutputDirectory(target, own)
+
+
+def check_directory(path: Path) -> None:
+    """Check that a path can become a directory.
+
+    Raises:
+        OutputError: It or one of its parents is a file.
+    """
+    target = path.expanduser()
+    if target.exists() and not target.is_dir():
+        kind = kind_of_file(target) or "a file"
+        raise OutputError(f"{path}: is {kind}", hint="Use a directory")
+    spaces.check_parents(path)
 
 
 def _check_model(target: Path, shown: str, model: Path, *, in_place: bool) -> None:

@@ -9,7 +9,7 @@ from trfcli_pipeline.data.dataset import DataSource, as_dataset
 from trfcli_pipeline.data.files import is_same_file
 from trfcli_pipeline.data.outputs.claims import claimed
 from trfcli_pipeline.data.outputs.manifest import list_files, read_manifest
-from trfcli_pipeline.data.outputs.spaces import explained
+from trfcli_pipeline.data.outputs.spaces import check_parents, explained
 from trfcli_pipeline.data.outputs.staging import staged_file
 from trfcli_pipeline.errors import OutputError
 
@@ -82,11 +82,13 @@ def check_file(path: Path | str) -> None:
     """Check that a path can become a file.
 
     Raises:
-        OutputError: The path is a directory, or its parent directory doesn't exist.
+        OutputError: The path is a directory, or its parent directory doesn't exist
+            or is a file.
     """
     target = Path(path).expanduser()
     if target.is_dir():
         raise OutputError(f"{path}: a directory, not a file", hint="Give the path of a file in it")
+    check_parents(Path(path))
     if not target.parent.is_dir():
         raise OutputError(
             f"{Path(path).parent}: there is no such directory", hint="Create it first"

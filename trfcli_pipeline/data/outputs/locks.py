@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from trfcli_pipeline.data.outputs.spaces import unwritable
+from trfcli_pipeline.data.outputs.spaces import refuses_files, unwritable
 from trfcli_pipeline.errors import OutputError
 
 # Locks that this process holds. A child that inherited one would hold it beyond our end.
@@ -47,6 +47,8 @@ def _acquire(path: Path, shown: str) -> int:
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         try:
             descriptor = os.open(path, flags, 0o666)
+        except FileNotFoundError as error:
+            raise refuses_files(path.parent) from error
         except OSError as error:
             raise unwritable(path.parent, error) from error
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trfcli_pipeline.errors import OutputError, TrfError
 
+_ELSEWHERE = "Choose another directory"
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
 
 
@@ -66,6 +67,22 @@ def is_full(error: BaseException) -> bool:
     )
 
 
+def check_parents(path: Path) -> None:
+    """Check that an output isn't below a file.
+
+    Raises:
+        OutputError: It is.
+    """
+    existing = next((parent for parent in path.expanduser().parents if parent.exists()), None)
+    if existing is not None and not existing.is_dir():
+        raise OutputError(f"{existing}: is a file, not a directory", hint=_ELSEWHERE)
+
+
+def refuses_files(directory: Path) -> OutputError:
+    """The error for a directory in which the system lets nobody create files, such as /proc."""
+    return OutputError(f"{directory}: no files can be created there", hint=_ELSEWHERE)
+
+
 def unwritable(shown: Path | str, error: OSError) -> OutputError:
     """The error for a file or directory that can't be written."""
-    return OutputError(f"{shown}: not writable ({error.strerror or error})")
+    return OutputError(f"{shown}: not writable ({error.strerror or error})", hint=_ELSEWHERE)

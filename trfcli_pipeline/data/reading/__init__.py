@@ -84,7 +84,12 @@ class Reading(Iterable[Record]):
 
     A missing file or unknown format is an error at once. After a bad record nothing more is
     yielded; the rest is only read to count the bad records. It can be read more than once, unless
-    it is stdin; remarks are logged once. See `read_records` for arguments and errors.
+    it is stdin; remarks are logged once. See `read_records` for errors.
+
+    Args:
+        source: See `read_records`.
+        labeled: See `read_records`.
+        silent: Whether to log no remarks, because the file isn't one that the user wants to read.
 
     Attributes:
         columns: The columns of the tables, in order; None if the records have keys of their own.
@@ -92,9 +97,10 @@ class Reading(Iterable[Record]):
         has_pairs: Whether texts are pairs, joined by `PAIR_MARK`. Known then as well.
     """
 
-    def __init__(self, source: DataSource, *, labeled: bool) -> None:
+    def __init__(self, source: DataSource, *, labeled: bool, silent: bool = False) -> None:
         data = as_dataset(source)
         self.labeled = labeled
+        self.silent = silent
         self.options = data.options
         self.columns: list[str] | None = None
         self.has_pairs = False
@@ -172,7 +178,7 @@ class Reading(Iterable[Record]):
     def _open(self, part: Part) -> AbstractContextManager[tuple[RawFile, Format]]:
         # Texts in the directories of classes are remarked about together.
         name = part.name if part.label is None else str(PurePath(part.name).parent.parent)
-        remarks = self._remarks.setdefault(name, Remarks(name))
+        remarks = self._remarks.setdefault(name, Remarks(name, silent=self.silent))
         return open_part(part, labeled=self.labeled, options=self.options, remarks=remarks)
 
 

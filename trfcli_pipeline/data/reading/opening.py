@@ -15,6 +15,7 @@ from trfcli_pipeline.data.formats.remarks import Remarks
 from trfcli_pipeline.data.formats.rows import COPY_AGAIN, Format, RawFile, quoted, read_whole
 from trfcli_pipeline.data.formats.streams import as_utf8, uncompressed, with_sample
 from trfcli_pipeline.data.reading.sources import Part, unreadable
+from trfcli_pipeline.data.wording import agree
 from trfcli_pipeline.errors import DataError
 
 
@@ -57,6 +58,7 @@ def open_part(
                     sample, stream = with_sample(stream)
                 else:
                     stream = _seekable(stream, name, original if unpacked is None else None)
+            _remark_unused(format, options, remarks)
             file = RawFile(
                 name,
                 stream,
@@ -76,6 +78,16 @@ def open_part(
         raise DataError(problem, hint=COPY_AGAIN) from error
     except OSError as error:
         raise unreadable(name, error) from error
+
+
+def _remark_unused(format: Format, options: ReadingOptions, remarks: Remarks) -> None:
+    """Say which options have no effect. With several files, others may be what they are for."""
+    unused = [] if format.is_text else ["encoding"]
+    unused += [] if format.is_table else ["delimiter", "quoting"]
+    given = [f"--{name}" for name in unused if getattr(options, name) is not None]
+    if given:
+        has = agree(len(given), "has", "have")
+        remarks.odd(f"{', '.join(given)} {has} no effect on a file of this format")
 
 
 def _seekable(stream: IO[bytes], name: str, original: IO[bytes] | None) -> IO[bytes]:

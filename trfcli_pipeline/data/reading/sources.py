@@ -7,13 +7,12 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path, PurePath
 from typing import IO
 
 from trfcli_pipeline.data.dataset import HUB, STDIN, DataSet, matches, split_part
-from trfcli_pipeline.data.files import kind_of_file
+from trfcli_pipeline.data.files import kind_of_file, similar_file
 from trfcli_pipeline.data.formats import FORMATS, is_data_name, suffix_of
 from trfcli_pipeline.data.formats.rows import COPY_AGAIN, quoted
 from trfcli_pipeline.data.formats.streams import ZIP
@@ -84,7 +83,7 @@ def _on_disk(path: Path, selected: str | None) -> Iterator[Part]:
     try:
         kind = kind_of_file(path)
     except FileNotFoundError as error:
-        raise DataError(f"{name}: no such file", hint=_similar_file(path)) from error
+        raise DataError(f"{name}: no such file", hint=similar_file(path)) from error
     except OSError as error:
         raise unreadable(name, error) from error
     if kind == "a directory":
@@ -102,7 +101,7 @@ def _on_disk(path: Path, selected: str | None) -> Iterator[Part]:
     elif _is_archive(path):
         yield from _in_archive(path, selected)
     else:
-        yield Part(name, path, partial(_open, path), selected)
+        yield Part(name, path, partial(open_path, path), selected)
 
 
 def _in_directory(path: Path, selected: str | None) -> Iterator[Part]:
@@ -113,7 +112,7 @@ def _in_directory(path: Path, selected: str | None) -> Iterator[Part]:
         )
     entries = sorted(each for each in path.iterdir() if not each.name.startswith("."))
     files: dict[str, Opener] = {
-        str(each): partial(_open, each) for each in entries if _is_data(each)
+        str(each): partial(open_path, each) for each in entries if _is_data(each)
     }
     inner = [each for each in entries if each.is_dir()]
     if selected is not None and path / selected in inner:
@@ -128,7 +127,7 @@ def _in_directory(path: Path, selected: str | None) -> Iterator[Part]:
         texts = [(each, file) for each in inner for file in _texts_in(each)]
         if len({each for each, _ in texts}) > 1:
             for each, file in texts:
-                yield Part(str(file), file, partial(_open, file), label=each.name)
+                yield Part(str(file), file, partial(open_path, file), label=each.name)
             return
         if len(inner) == 1:
             yield from _in_directory(inner[0], selected)
@@ -190,7 +189,7 @@ def _open_member(path: Path, name: str) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _open(path: Path) -> IO[bytes]:
+def open_path(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
@@ -267,11 +266,3 @@ def _open_stdin() -> AbstractContextManager[IO[bytes]]:
     if sys.stdin is None:
         raise DataError("stdin: closed", hint="Give it a file: trf ... - < FILE")
     return nullcontext(sys.stdin.buffer)
-
-
-def _similar_file(path: Path) -> str | None:
-    if not path.parent.is_dir():
-        return f"There is no directory {path.parent}"
-    names = sorted(entry.name for entry in path.parent.iterdir())
-    close = get_close_matches(path.name, names, n=1)
-    return f"Did you mean {path.parent / close[0]}?" if close else None

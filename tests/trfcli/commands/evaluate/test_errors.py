@@ -112,4 +112,4 @@ def test_wrong_usage_exits_with_2(run: Run, workspace: Path, args: list[str]) ->
     result = run("evaluate", *args)
     assert result.exit_code == 2
     assert result.stdout == ""
-    assert "Usage: trf evaluate" in result.stderr
+    assert result.stderr.startswith("✘ ")

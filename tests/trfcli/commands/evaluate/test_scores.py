@@ -83,6 +83,19 @@ def test_promises_are_checked(run: Run, workspace: Path, write: Write) -> None:
     assert found["abstention"]["accuracy"]["verdict"] == "kept"
 
 
+def test_shares_are_rows_on_a_narrow_terminal(
+    run: Run, workspace: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(workspace / "more.jsonl", TEXTS * 2)
+    monkeypatch.setattr("trfcli.console.data_width", lambda: 39)
+    lines = run("evaluate", "exclusive", "more.jsonl").stdout.splitlines()
+    start = lines.index(" share answered   accuracy")
+    assert [line.split() for line in lines[start + 1 : start + 3]] == [
+        ["50", "%", "1.000"],
+        ["70", "%", "1.000"],
+    ]
+
+
 def test_mistakes_are_shown_with_their_line_number(run: Run, workspace: Path, write: Write) -> None:
     # Empty lines count: the number is the one that an editor shows.
     write(

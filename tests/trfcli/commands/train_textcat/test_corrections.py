@@ -39,7 +39,7 @@ def test_other_corrections_are_another_training(workspace: Path, run: Run, write
 @pytest.mark.parametrize(
     ("rows", "problem", "advice"),
     [
-        (None, "c.jsonl: can't be read", "trf check DATA --output"),
+        (None, "c.jsonl: no such file", "trf check DATA --output"),
         ([{"text": "great", "label": "BAD"}], "c.jsonl, line 1: not a correction", "trf check"),
         ([{"text": "new", "given": "BAD", "label": "GOOD"}], "the text isn't in", "remove"),
         ([correction(0, "GODO")], "the label GODO isn't in", "Did you mean GOOD?"),

@@ -109,6 +109,14 @@ def test_missing_parents_are_created_and_removed_if_they_stay_empty(tmp_path: Pa
     assert target.exists()
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="only Linux has /proc")
+@pytest.mark.parametrize("path", ["/proc/out", "/proc/a/b/out"])
+def test_directory_of_the_system_that_takes_no_files(path: str) -> None:
+    with pytest.raises(OutputError) as error:
+        claimed(Path(path), path).__enter__()
+    assert error.value.message == "/proc: no files can be created there"
+
+
 def test_parent_that_cannot_be_written_is_noticed_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

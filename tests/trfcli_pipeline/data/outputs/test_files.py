@@ -80,6 +80,10 @@ def test_paths_that_cannot_become_a_file(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="nowhere: there is no such directory"):
             check(tmp_path / "nowhere" / "a.json")
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file" / "a.json", tmp_path / "file" / "below" / "a.json"):
+        with pytest.raises(OutputError, match="file: is a file, not a directory"):
+            check(path)
 
 
 def test_two_outputs_are_two_files(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from data_cases import Case
+from data_cases import Case, parquet
 from export_cases import EXPORTS
 from label_cases import LABEL_FORMS
 from shape_cases import SHAPES
@@ -51,6 +51,30 @@ def test_file_is_read_or_the_error_says_what_to_type(
     assert caught.value.hint
     if case.options is not None:
         assert read(case.options, case.name) == case.then
+
+
+@pytest.mark.parametrize(
+    ("name", "unused"),
+    [
+        ("a.jsonl", "--delimiter, --quoting have"),
+        ("a.parquet", "--encoding, --delimiter, --quoting have"),
+        ("a.csv", None),
+    ],
+)
+def test_options_without_effect_are_remarked(
+    name: str, unused: str | None, directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = {
+        "a.jsonl": b'{"text": "x", "label": "A"}\n',
+        "a.parquet": parquet(text=["x"], label=["A"]),
+        "a.csv": b"text;label\nx;A\n",
+    }
+    (directory / name).write_bytes(content[name])
+    options = ReadingOptions(delimiter=";", quoting="minimal", encoding="utf-8")
+    with caplog.at_level(logging.WARNING, logger="trfcli_pipeline"):
+        assert read(options, name) == [("x", ["A"])]
+    expected = f"{name}: {unused} no effect on a file of this format"
+    assert caplog.messages == ([expected] if unused else [])
 
 
 @pytest.mark.parametrize("name", ["sets.json", "sets.zip"])
