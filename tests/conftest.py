@@ -5,10 +5,15 @@ import os
 # Set these before anything imports huggingface_hub, which reads them once.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# With matrices this small, threads wait longer for each other than they compute. Torch, OpenBLAS
+# and the processes that tests start read this once.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 
+import catalogue
 import huggingface_hub
 import hypothesis
 import pytest
@@ -26,8 +31,12 @@ hypothesis.settings.register_profile("trfcli", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("trfcli")
 
 
-# With matrices this small, threads wait longer for each other than they compute.
-torch.set_num_threads(1)
+# Whenever spaCy looks up a function, catalogue searches all entry points of the environment, unless
+# they are in a dictionary.
+_entry_points = entry_points()
+catalogue.AVAILABLE_ENTRY_POINTS = {
+    group: _entry_points.select(group=group) for group in _entry_points.groups
+}
 
 
 @pytest.fixture(scope="session", autouse=True)
