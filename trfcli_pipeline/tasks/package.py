@@ -122,7 +122,7 @@ def package(
     if code is not None:
         _check_module(code)
         import_code(code)
-    check_directory(output_dir)
+    check_directory(Path(output_dir))
     model_dir, output_dir = Path(model_dir).resolve(), Path(output_dir).resolve()
     meta = package_meta(model_dir, name=name, version=version)
     full_name = f"{meta['lang']}_{meta['name']}"
