@@ -37,7 +37,7 @@ def packaged(monkeypatch: pytest.MonkeyPatch) -> Replace:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
     path = tmp_path_factory.mktemp("pipelines") / "model"
-    init_model(str(tiny_bert), path, name="tiny")
+    init_model(str(tiny_bert), path, lang="xx", name="tiny")
     return path
 
 
@@ -67,25 +67,25 @@ def test_only_the_requested_wheel_is_built(
     )
     assert result.exit_code == 0
     assert result.stdout == ""
-    wheel = "en_spam_filter-1.2.0-py3-none-any.whl"
-    dist = workspace / "out" / "en_spam_filter-1.2.0" / "dist"
+    wheel = "xx_spam_filter-1.2.0-py3-none-any.whl"
+    dist = workspace / "out" / "xx_spam_filter-1.2.0" / "dist"
     own_wheel = f"trfcli-{metadata.version('trfcli')}-py3-none-any.whl"
     *built, following = result.stderr.splitlines()
     shown = dist.relative_to(workspace)
     for line, file in zip(built, (wheel, own_wheel), strict=True):
         assert re.match(rf"✔ Built {shown / file} \(0\.\d MB\)", line)
-    assert following == f"  Next: pip install --find-links {shown} en_spam_filter==1.2.0"
+    assert following == f"  Next: pip install --find-links {shown} xx_spam_filter==1.2.0"
 
-    assert names_in(dist) == [wheel, own_wheel]
+    assert names_in(dist) == [own_wheel, wheel]
     with zipfile.ZipFile(dist / wheel) as archive:
-        meta = json.loads(archive.read("en_spam_filter/meta.json"))
-        inner = "en_spam_filter/en_spam_filter-1.2.0"
+        meta = json.loads(archive.read("xx_spam_filter/meta.json"))
+        inner = "xx_spam_filter/xx_spam_filter-1.2.0"
         weights = archive.read(f"{inner}/trf_tok2vec/model/model.safetensors")
-    assert (meta["lang"], meta["name"], meta["version"]) == ("en", "spam_filter", "1.2.0")
+    assert (meta["lang"], meta["name"], meta["version"]) == ("xx", "spam_filter", "1.2.0")
     assert any(requirement.startswith("trfcli") for requirement in meta["requirements"])
     assert weights == (model / "trf_tok2vec" / "model" / "model.safetensors").read_bytes()
     assert digest(workspace / "model") == digest(model)
-    assert names_in(workspace / "out") == ["en_spam_filter-1.2.0"]
+    assert names_in(workspace / "out") == ["xx_spam_filter-1.2.0"]
 
 
 def test_package_source_without_archives(run: Run, workspace: Path) -> None:
@@ -93,10 +93,10 @@ def test_package_source_without_archives(run: Run, workspace: Path) -> None:
     assert result.exit_code == 0
     assert result.stdout == ""
     assert re.fullmatch(r"✔ Wrote the package source to \S*out\n", result.stderr)
-    root = workspace / "out" / "en_tiny-0.0.0"
+    root = workspace / "out" / "xx_tiny-0.0.0"
     assert names_in(workspace / "out") == [root.name]
-    assert names_in(root) == ["README.md", "en_tiny", "meta.json", "pyproject.toml"]
-    nlp = spacy.load(root / "en_tiny" / root.name)
+    assert names_in(root) == ["README.md", "meta.json", "pyproject.toml", "xx_tiny"]
+    nlp = spacy.load(root / "xx_tiny" / root.name)
     assert nlp.pipe_names == ["sentencizer", "trf_wordpiecer", "trf_tok2vec"]
 
 
@@ -104,7 +104,7 @@ def test_quiet_prints_nothing(run: Run, workspace: Path) -> None:
     result = run("package", "model", "out", "-B", "none", "--quiet")
     assert result.exit_code == 0
     assert result.output == ""
-    assert names_in(workspace / "out") == ["en_tiny-0.0.0"]
+    assert names_in(workspace / "out") == ["xx_tiny-0.0.0"]
 
 
 def test_name_and_version_do_not_change_the_pipeline(
@@ -115,9 +115,9 @@ def test_name_and_version_do_not_change_the_pipeline(
         *("package", "model", "out", "-B", "none"), *("--name", "other", "--version", "v2.0-rc1")
     )
     assert result.exit_code == 0
-    assert names_in(workspace / "out") == ["en_other-2.0rc1"]
-    root = workspace / "out" / "en_other-2.0rc1"
-    meta = json.loads((root / "en_other" / "meta.json").read_text())
+    assert names_in(workspace / "out") == ["xx_other-2.0rc1"]
+    root = workspace / "out" / "xx_other-2.0rc1"
+    meta = json.loads((root / "xx_other" / "meta.json").read_text())
     assert (meta["name"], meta["version"]) == ("other", "2.0rc1")
     assert digest(workspace / "model") == digest(model)
 
@@ -127,20 +127,20 @@ def test_existing_package_is_replaced_only_with_force(
 ) -> None:
     command = ["package", "model", "out", "--build", "none"]
     assert run(*command).exit_code == 0
-    (workspace / "out" / "en_tiny-0.0.0" / "notes.txt").write_text("mine\n")
+    (workspace / "out" / "xx_tiny-0.0.0" / "notes.txt").write_text("mine\n")
     before = digest(workspace)
 
     result = run(*command)
     assert result.exit_code == 1
     problem, advice = result.stderr.splitlines()
     assert problem.startswith("✘ ")
-    assert problem.endswith("en_tiny-0.0.0: already exists")
+    assert problem.endswith("xx_tiny-0.0.0: already exists")
     assert "--force" in advice
     assert digest(workspace) == before
 
     assert run(*command, "-f").exit_code == 0
-    assert (workspace / "out" / "en_tiny-0.0.0" / "notes.txt").read_text() == "mine\n"
-    assert names_in(workspace / "out") == ["en_tiny-0.0.0"]
+    assert (workspace / "out" / "xx_tiny-0.0.0" / "notes.txt").read_text() == "mine\n"
+    assert names_in(workspace / "out") == ["xx_tiny-0.0.0"]
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_failed_build_leaves_nothing_behind(
     before = digest(workspace)
     result = run("package", "model", "out", "--build", "wheel")
     assert result.exit_code == 1
-    assert result.stderr.startswith("✘ Building en_tiny-0.0.0 failed\n")
+    assert result.stderr.startswith("✘ Building xx_tiny-0.0.0 failed\n")
     assert digest(workspace) == before
 
 
@@ -274,9 +274,9 @@ def test_options_that_exclude_each_other(
     [
         ("{", "meta.json: not valid JSON", "Copy the pipeline again"),
         ("[]", "meta.json: not a JSON object", "Copy the pipeline again"),
-        ('{"lang": "en"}', "meta.json: [name] Field required", "Correct it in meta.json"),
+        ('{"lang": "xx"}', "meta.json: [name] Field required", "Correct it in meta.json"),
         (
-            '{"lang": "en", "name": "x", "version": "1", "author": "A\\n\\nB"}',
+            '{"lang": "xx", "name": "x", "version": "1", "author": "A\\n\\nB"}',
             """meta.json: "author" has a line break in 'A\\n\\nB'""",
             "Write it as one line",
         ),

@@ -78,7 +78,7 @@ def test_labels_that_are_not_exclusive(run: Run, folder: Path, write: Write) -> 
 
 def test_the_classifier_of_a_pipeline(run: Run, folder: Path) -> None:
     options = ("--epochs", "1", "--freeze-encoder", "--device", "cpu", "--dev", "labeled.jsonl")
-    assert run("init", "encoder", "model").exit_code == 0
+    assert run("init", "encoder", "model", "--lang", "xx").exit_code == 0
     assert run("train", "model", "labeled.jsonl", *options).exit_code == 0
     result = run("suggest", "model", "pool.jsonl", "-n", "3")
     assert result.exit_code == 0, result.output
@@ -110,7 +110,7 @@ def test_a_file_is_written_labeled_and_trained_on(run: Run, folder: Path, name: 
     assert again.exit_code == 1
     assert f"{name}: already exists and is not a file of trf suggest without labels" in again.stderr
     if name == "batch.json":
-        assert run("init", "encoder", "model").exit_code == 0
+        assert run("init", "encoder", "model", "--lang", "xx").exit_code == 0
         options = ("--epochs", "1", "--freeze-encoder", "--device", "cpu", "--dev", "labeled.jsonl")
         assert run("train", "model", "labeled.jsonl", name, *options).exit_code == 0
 
