@@ -192,7 +192,7 @@ class TransformersTextCategorizer(DecidingTextCategorizer):
             examples: The labels to fit; see `initialization.linear_probe_weights`.
         """
         cpu = NumpyOps()
-        truths, known = self._gold(examples)
+        truths, known = map(cpu.to_numpy, self._gold(examples))
         activation = cpu.softmax if self.exclusive_classes else cpu.sigmoid
         count = truths.any(axis=1).sum() if self.exclusive_classes else known.sum()
 
