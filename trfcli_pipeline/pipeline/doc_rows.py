@@ -1,7 +1,7 @@
 """From Docs to the input of the encoder, and from its output to token rows."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -131,4 +131,4 @@ def word_pieces(
 
 
 def _concatenate(lists: Iterable[list[int]]) -> NDArray[np.int64]:
-    return np.array([each for one in lists for each in one], dtype=np.int64)
+    return np.fromiter(chain.from_iterable(lists), np.int64)

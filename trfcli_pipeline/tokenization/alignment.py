@@ -90,7 +90,7 @@ class Alignment:
         if len(alignments) == 1:
             return alignments[0]
         n_tokens = np.array([each.n_tokens for each in alignments], dtype=np.int32)
-        n_segments = np.array([len(each.segments) for each in alignments])
+        n_segments = np.array([len(each.segments) for each in alignments], dtype=np.int64)
         tokens_before = np.cumsum(n_tokens) - n_tokens
         segments = np.concatenate(
             [np.empty((0, 3), np.int32), *(each.segments for each in alignments)]
