@@ -66,6 +66,10 @@ def group_by_length(
         return [order]
     descending = sizes[order].tolist()
     n_rows = len(descending)
+    n_padded = n_rows * descending[0]
+    if n_padded <= words_per_batch and n_padded - int(sizes.sum()) <= call_overhead:
+        # A second call would cost more than all of the padding.
+        return [order]
     step = 1
     if max_starts is not None and descending[0]:
         step = max(min(n_rows // max_starts, words_per_batch // descending[0]), 1)

@@ -26,7 +26,7 @@ class PendingUpdate:
     Attributes:
         docs: The Docs of the batch.
         gradients: The gradients of the whole batch, zero at first.
-        parts: For each field of `gradients`, the part of each Doc, as a view.
+        parts: For each output that the encoder has, the part of each Doc, as a view.
         backprop: Runs the encoder's backward pass.
         optimizer: Takes the step once the gradients are there; None to take none.
     """
@@ -47,33 +47,34 @@ class PendingUpdate:
     ) -> "PendingUpdate":
         """Set arrays of zeros on the Docs, to which the heads add their gradients."""
         zeros = _zeros_like(activations)
-        parts = zeros.split([len(each.segments) for each in alignments])
-        for kind, attribute in _GRADIENTS.items():
-            for doc, part in zip(docs, parts[kind], strict=True):
-                store(doc, attribute, part)
+        split = zeros.split([len(each.segments) for each in alignments])
+        parts = {kind: each for kind, each in split.items() if getattr(zeros, kind) is not None}
+        for kind, each in parts.items():
+            for doc, part in zip(docs, each, strict=True):
+                store(doc, _GRADIENTS[kind], part)
         return cls(docs, zeros, parts, backprop)
 
     def has_gradients(self) -> bool:
         """Check whether a head has replaced a gradient, or written to one in place."""
         return any(
-            _differs(stored(doc, attribute), part)
+            _differs(stored(doc, _GRADIENTS[kind]), part)
             for doc, *parts in zip(self.docs, *self.parts.values(), strict=True)
-            for attribute, part in zip(_GRADIENTS.values(), parts, strict=True)
+            for kind, part in zip(self.parts, parts, strict=True)
         )
 
     def take_gradients(self) -> Activations:
         """Collect the gradients of the Docs, and remove them from there."""
-        for kind, attribute in _GRADIENTS.items():
-            for doc, part in zip(self.docs, self.parts[kind], strict=True):
-                _copy(stored(doc, attribute), part)
+        for kind, parts in self.parts.items():
+            for doc, part in zip(self.docs, parts, strict=True):
+                _copy(stored(doc, _GRADIENTS[kind]), part)
         self.clear()
         return self.gradients
 
     def clear(self) -> None:
         """Remove the gradients from the Docs."""
-        for attribute in _GRADIENTS.values():
+        for kind in self.parts:
             for doc in self.docs:
-                store(doc, attribute, None)
+                store(doc, _GRADIENTS[kind], None)
 
 
 def _copy(now: Any, part: Any) -> None:
