@@ -1,13 +1,12 @@
-"""The encoder's outputs for a batch of segments, split and joined by Doc."""
+"""The encoder's outputs for a batch of segments, and how they are split by Doc."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
-from typing import Any, cast
+from itertools import islice, pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from thinc.types import Floats2d
 
 from trfcli_pipeline.errors import PipelineError
 
@@ -56,31 +55,26 @@ class Activations:
     lengths: NDArray[np.int32]
     is_grad: bool = False
 
-    def split(self, segments_per_doc: Sequence[int]) -> list["Activations"]:
-        """Split by Doc. The parts are views, not copies.
+    def split(self, segments_per_doc: Sequence[int]) -> dict[str, list[Any]]:
+        """Split each output by Doc. The parts are views, not copies.
 
         Args:
             segments_per_doc: Number of consecutive segments in each Doc.
+
+        Returns:
+            For each of `KINDS`, the part of each Doc: None if the output is None.
         """
-        segment_ends = np.cumsum(segments_per_doc, dtype=np.int64)
-        piece_ends = np.concatenate([[0], np.cumsum(self.lengths)])
-        parts = []
-        for end, count in zip(segment_ends.tolist(), segments_per_doc, strict=True):
-            segments = slice(end - count, end)
-            pieces = slice(int(piece_ends[end - count]), int(piece_ends[end]))
-            parts.append(
-                Activations(
-                    last_hidden_state=_select(self.last_hidden_state, pieces),
-                    pooler_output=_select(self.pooler_output, segments),
-                    all_hidden_states=None
-                    if self.all_hidden_states is None
-                    else [layer[pieces] for layer in self.all_hidden_states],
-                    all_attentions=_select(self.all_attentions, segments),
-                    lengths=self.lengths[segments],
-                    is_grad=self.is_grad,
-                )
-            )
-        return parts
+        ends = np.cumsum(segments_per_doc, dtype=np.int64)
+        piece_ends = np.concatenate([[0], np.cumsum(self.lengths)])[ends]
+        segments, pieces = _slices(ends), _slices(piece_ends)
+        return {
+            "last_hidden_state": _select(self.last_hidden_state, pieces),
+            "pooler_output": _select(self.pooler_output, segments),
+            "all_hidden_states": [None] * len(pieces)
+            if self.all_hidden_states is None
+            else [[layer[each] for layer in self.all_hidden_states] for each in pieces],
+            "all_attentions": _select(self.all_attentions, segments),
+        }
 
     def arrays(self) -> list[Any]:
         """All arrays in one list; see `with_arrays`."""
@@ -104,39 +98,10 @@ class Activations:
         values: dict[str, Any] = {kind: None for kind in KINDS if kind not in kinds}
         return replace(self, **values)
 
-    @classmethod
-    def join(cls, parts: Sequence["Activations"]) -> "Activations":
-        """Join the parts that `split` returned.
 
-        An output that any part lacks is None in the result.
-        """
-        if not parts:
-            raise ValueError("Can't join an empty list of activations: their width is unknown")
-        layers = [part.all_hidden_states for part in parts]
-        attentions = [part.all_attentions for part in parts]
-        return cls(
-            last_hidden_state=_concatenate([part.last_hidden_state for part in parts]),
-            pooler_output=_concatenate_all([part.pooler_output for part in parts]),
-            all_hidden_states=None
-            if any(each is None for each in layers)
-            else [_concatenate(list(each)) for each in zip(*cast(Any, layers), strict=True)],
-            all_attentions=None
-            if any(each is None for each in attentions)
-            else [array for each in attentions for array in each or ()],
-            lengths=np.concatenate([part.lengths for part in parts]),
-            is_grad=parts[0].is_grad,
-        )
+def _slices(ends: NDArray[np.int64]) -> list[slice]:
+    return [slice(start, end) for start, end in pairwise([0, *ends.tolist()])]
 
 
-def _select(values: Any, index: slice) -> Any:
-    return None if values is None else values[index]
-
-
-def _concatenate(arrays: list[Floats2d]) -> Floats2d:
-    # NumPy dispatches to CuPy for CuPy arrays.
-    return cast(Floats2d, np.concatenate(cast(Any, arrays)))
-
-
-def _concatenate_all(arrays: list[Floats2d | None]) -> Floats2d | None:
-    present = [array for array in arrays if array is not None]
-    return _concatenate(present) if len(present) == len(arrays) else None
+def _select(values: Any, slices: Sequence[slice]) -> list[Any]:
+    return [None if values is None else values[each] for each in slices]

@@ -66,6 +66,10 @@ def group_by_length(
         return [order]
     descending = sizes[order].tolist()
     n_rows = len(descending)
+    n_padded = n_rows * descending[0]
+    if n_padded <= words_per_batch and n_padded - int(sizes.sum()) <= call_overhead:
+        # A second call would cost more than all of the padding.
+        return [order]
     step = 1
     if max_starts is not None and descending[0]:
         step = max(min(n_rows // max_starts, words_per_batch // descending[0]), 1)
@@ -73,19 +77,18 @@ def group_by_length(
     # the end of the group that starts there.
     costs = np.zeros(n_rows + step)
     ends = [0] * n_rows
+    # The numbers of rows that a group may have.
+    counts = np.arange(step, n_rows + step, step)
     for start in reversed(range(0, n_rows, step)):
         longest = descending[start]
         fitting = max(words_per_batch // longest, 1) if longest else n_rows
-        most = min(fitting // step * step, -(-(n_rows - start) // step) * step)
+        n_candidates = min(fitting // step, -(-(n_rows - start) // step))
         # The costs with a group of `step` rows, of twice as many, ...
-        candidates = (
-            longest * np.arange(step, most + 1, step)
-            + call_overhead
-            + costs[start + step : start + most + 1 : step]
-        )
+        candidates = longest * counts[:n_candidates]
+        candidates = candidates + costs[start + step : start + n_candidates * step + 1 : step]
         # Of equal costs, take the fullest group.
-        n_best = len(candidates) - int(candidates[::-1].argmin())
-        costs[start] = candidates[n_best - 1]
+        n_best = n_candidates - int(candidates[::-1].argmin())
+        costs[start] = candidates[n_best - 1] + call_overhead
         ends[start] = min(start + n_best * step, n_rows)
     groups = []
     start = 0

@@ -84,6 +84,7 @@ class TransformersShim(Shim):
         self._update_pieces: int | None = None
         # Dropout layers with a rate above 0. Those with rate 0 stay off.
         self._dropouts: list[torch.nn.Dropout] = []
+        self._embeddings: list[torch.nn.Embedding] = []
         # A pipeline is often loaded on other machines than the one that its config was made for.
         self._use_device(chosen_device(device), replace_missing=True)
 
@@ -128,11 +129,9 @@ class TransformersShim(Shim):
         self.gradients = GradientAccumulator(encoder.module)
         self._optimizer = None
         self.adapters = []
-        self._dropouts = [
-            part
-            for part in encoder.module.modules()
-            if isinstance(part, torch.nn.Dropout) and part.p
-        ]
+        parts = list(encoder.module.modules())
+        self._dropouts = [each for each in parts if isinstance(each, torch.nn.Dropout) and each.p]
+        self._embeddings = [each for each in parts if isinstance(each, torch.nn.Embedding)]
 
     @property
     def precision(self) -> str:
@@ -165,7 +164,8 @@ class TransformersShim(Shim):
     @contextmanager
     def training_context(self) -> Iterator[None]:
         """Context for the forward passes of an update, but not for its backward passes."""
-        with sparse_embeddings(self.module), autocast(self.precision, self.device):
+        embeddings = self._embeddings if self.device.type == "cpu" else []
+        with sparse_embeddings(embeddings), autocast(self.precision, self.device):
             yield
 
     def encode_for_training(self, batch: SubBatch) -> Any:

@@ -17,6 +17,9 @@ from thinc.types import Floats2d
 from trfcli_pipeline.heads.doc_gradients import HIDDEN, POOLER, add_gradient, missing_activation
 from trfcli_pipeline.heads.doc_tensor import doc_tensor
 from trfcli_pipeline.heads.token_rows import sum_runs
+from trfcli_pipeline.tokenization.retokenizing import stored
+
+_PIECES = "trf_word_pieces"
 
 DocOutput = tuple[Floats2d, Callable[[Floats2d], list[Doc]]]
 # What a backward pass needs to know about a Doc.
@@ -63,7 +66,7 @@ def pooler_outputs() -> Model[list[Doc], Ragged]:
 def _forward_mean_last_hidden(model: Model, docs: Sequence[Doc], is_train: bool) -> DocOutput:
     ops = model.ops
     tensors = _tensors(docs)
-    divisors = ops.asarray2f([[max(int(doc._.trf_segments[:, 2].sum()), 1)] for doc in docs])
+    divisors = ops.asarray2f([[max(len(stored(doc, _PIECES)), 1)] for doc in docs])
     lengths = np.array([len(each) for each in tensors])
     sums = sum_runs(ops, ops.xp.concatenate(tensors), lengths)
 
@@ -94,7 +97,7 @@ def _forward_segment_means(model: Model, docs: Sequence[Doc], is_train: bool) ->
 
 def _forward_class_vectors(model: Model, docs: Sequence[Doc], is_train: bool) -> SegmentOutput:
     class_id = model.attrs["class_token_id"]
-    chosen = [np.flatnonzero(np.asarray(doc._.trf_word_pieces) == class_id) for doc in docs]
+    chosen = [np.flatnonzero(np.asarray(stored(doc, _PIECES)) == class_id) for doc in docs]
     return _select(model.ops, docs, HIDDEN, chosen)
 
 
@@ -141,13 +144,13 @@ def _join(
 
 def _tensors(docs: Sequence[Doc]) -> list[Floats2d]:
     """Return `doc.tensor` of each Doc. An empty Doc has one too once the encoder has seen it."""
-    if any(doc.tensor.ndim != 2 or doc._.trf_segments is None for doc in docs):
+    if any(doc.tensor.ndim != 2 or stored(doc, _PIECES) is None for doc in docs):
         raise missing_activation("token vectors (doc.tensor)")
     return [doc_tensor(doc) for doc in docs]
 
 
 def _read(docs: Sequence[Doc], name: str) -> list[Floats2d]:
-    rows = [doc._.get(name) for doc in docs]
+    rows = [stored(doc, name) for doc in docs]
     if any(each is None for each in rows):
         raise missing_activation(name)
     return rows

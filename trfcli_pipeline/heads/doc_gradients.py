@@ -6,6 +6,7 @@ from spacy.tokens import Doc
 from thinc.types import Floats2d
 
 from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.tokenization.retokenizing import store, stored
 
 HIDDEN = "trf_last_hidden_state"
 POOLER = "trf_pooler_output"
@@ -22,17 +23,18 @@ def add_gradient(doc: Doc, name: str, index: slice | NDArray[np.intp], gradient:
         index: The rows that the gradient is for: a slice, or an array of distinct indices.
         gradient: *Shape:* (rows, width), or (width,) for the same gradient in every row.
     """
-    if not takes_gradient(doc, name):
+    attribute = _gradient_of(name)
+    total = stored(doc, attribute)
+    if total is None:
         return
-    # Replace the array: a new object tells the encoder that a head has added a gradient.
-    total = doc._.get(_gradient_of(name)).copy()
     total[index] += gradient
-    doc._.set(_gradient_of(name), total)
+    # A new view tells the encoder that a head has added a gradient, which may be all zeros.
+    store(doc, attribute, total[:])
 
 
 def takes_gradient(doc: Doc, name: str) -> bool:
     """Check whether the encoder is waiting for gradients of one of the Doc's activations."""
-    return doc._.get(_gradient_of(name)) is not None
+    return stored(doc, _gradient_of(name)) is not None
 
 
 def missing_activation(name: str) -> PipelineError:

@@ -10,7 +10,9 @@ from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.heads.doc_gradients import HIDDEN
 from trfcli_pipeline.heads.token_rows import token_rows
 from trfcli_pipeline.tokenization.extensions import doc_alignment
-from trfcli_pipeline.tokenization.retokenizing import TOKEN_SPANS, has_tokens
+from trfcli_pipeline.tokenization.retokenizing import TOKEN_SPANS, has_tokens, store, stored
+
+_TENSOR_SPANS = "trf_tensor_spans"
 
 
 def doc_tensor(doc: Doc) -> Floats2d:
@@ -25,8 +27,7 @@ def doc_tensor(doc: Doc) -> Floats2d:
     Raises:
         PipelineError: Tokens have changed, and trf_tok2vec didn't keep the last hidden state.
     """
-    refresh_doc_tensor(doc)
-    if _is_stale(doc):
+    if _is_stale(doc) and _is_stale(refresh_doc_tensor(doc)):
         raise PipelineError(
             "Tokens of a Doc were merged or split, so that its token vectors are lost",
             hint='Set keep = ["last_hidden_state"] for trf_tok2vec, or move the component that '
@@ -37,7 +38,7 @@ def doc_tensor(doc: Doc) -> Floats2d:
 
 def refresh_doc_tensor(doc: Doc) -> Doc:
     """Do what `doc_tensor` does, if the last hidden state was kept. Returns the Doc."""
-    hidden = doc._.get(HIDDEN)
+    hidden = stored(doc, HIDDEN)
     if hidden is not None and _is_stale(doc):
         shares = doc_alignment(doc).shares()
         set_doc_tensor(doc, token_rows(get_array_ops(hidden), shares, hidden))
@@ -52,9 +53,9 @@ def set_doc_tensor(doc: Doc, rows: Floats2d) -> None:
         rows: *Shape:* (tokens, width)
     """
     doc.tensor = cast(Any, rows)
-    doc._.trf_tensor_spans = doc._.get(TOKEN_SPANS)
+    store(doc, _TENSOR_SPANS, stored(doc, TOKEN_SPANS))
 
 
 def _is_stale(doc: Doc) -> bool:
-    spans = doc._.trf_tensor_spans
+    spans = stored(doc, _TENSOR_SPANS)
     return spans is not None and not has_tokens(doc, spans)

@@ -5,13 +5,37 @@ that the model already gets right: a score p of a label that applies costs
 -(1 - p)^gamma log(p). With gamma = 0 and weights of 1 these are the plain cross-entropies.
 """
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import numpy as np
 from thinc.api import get_array_module
 from thinc.types import Floats1d, Floats2d
 
 # Keeps the logarithm of a score finite.
 _SMALLEST_SCORE = 1e-7
+
+
+def truth_arrays(
+    cats: Sequence[Mapping[str, float]], labels: Sequence[str]
+) -> tuple[Floats2d, Floats2d]:
+    """Arrange the gold values of some texts in two arrays.
+
+    Args:
+        cats: The known labels of each text, 1 if they apply and 0 if not.
+        labels: The labels of the classifier, in the order of its scores.
+
+    Returns:
+        The gold value of each label, 0 if it is unknown; and 1 where it is known, else 0.
+        *Shape of both:* (texts, labels)
+    """
+    unknown = math.nan
+    rows = [[each.get(label, unknown) for label in labels] for each in cats]
+    truths: Any = np.array(rows, dtype="float32").reshape(len(cats), len(labels))
+    known: Any = ~np.isnan(truths)
+    truths[~known] = 0.0
+    return truths, known.astype("float32")
 
 
 def exclusive_loss(

@@ -165,6 +165,7 @@ class _Path:
         self.shares = alignment.shares()
         self.is_moved = np.zeros(alignment.n_pieces, bool)
         self.is_moved[self.shares.pieces] = True
+        self.alignment = alignment
         self.doc = doc.copy()
         clear_outputs(self.encoder.ops, [self.doc])
 
@@ -191,22 +192,23 @@ class _Path:
 
     def _run(self, scales: Sequence[float]) -> tuple[list[float], FloatArray]:
         docs = [self.doc.copy() for _ in scales]
+        alignments = [self.alignment] * len(docs)
         ops = self.encoder.ops
         factors = np.where(self.is_moved, np.array(scales, "f")[:, None], 1.0)
         outputs, backprop = encode_scaled(
             self.encoder.shim,
-            word_pieces(docs),
+            word_pieces(docs, alignments),
             factors.ravel(),
             words_per_batch=self.encoder.attrs["words_per_batch"],
         )
-        rows, activations = start_download(ops, docs, outputs, KINDS)()
-        assign_outputs("trf_tok2vec", ops, docs, rows, activations)
+        rows, activations = start_download(ops, alignments, outputs, KINDS)()
+        assign_outputs("trf_tok2vec", ops, docs, rows, activations, alignments)
         products: list[Any] = []
 
         def keep(d_activations: Any) -> None:
             products.append(backprop(d_activations))
 
-        pending = PendingUpdate.begin(docs, activations, keep)
+        pending = PendingUpdate.begin(docs, alignments, activations, keep)
         values = self._begin_head(docs)
         pending.backprop(pending.take_gradients())
         return values, products[0].reshape(len(scales), -1).astype(np.float64)

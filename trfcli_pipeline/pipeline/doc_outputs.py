@@ -1,47 +1,62 @@
 """The encoder's output on Docs: how it gets there, and how it is removed."""
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any, cast
 
 from spacy.tokens import Doc
 from thinc.api import CupyOps, Ops
-from thinc.types import Floats2d
 
 from trfcli_pipeline.encoder.activations import KINDS, Activations
 from trfcli_pipeline.heads.doc_tensor import set_doc_tensor
+from trfcli_pipeline.pipeline.doc_rows import TokenRows
 from trfcli_pipeline.pipeline.finite import check_finite
 from trfcli_pipeline.pipeline.vectors import set_vector_hooks
+from trfcli_pipeline.tokenization.alignment import Alignment
+from trfcli_pipeline.tokenization.retokenizing import store
 
 
 def assign_outputs(
-    name: str, ops: Ops, docs: Sequence[Doc], rows: Iterable[Floats2d], outputs: Activations
+    name: str,
+    ops: Ops,
+    docs: Sequence[Doc],
+    token_rows: Iterable[TokenRows],
+    outputs: Activations,
+    alignments: Sequence[Alignment],
 ) -> None:
     """Assign the output of the encoder to Docs, and set the hooks of their vectors.
 
     Args:
         name: Name of the component, for errors.
         ops: Thinc's ops.
-        docs: The Docs, with segments.
-        rows: The token rows of each Doc. *Shape:* (tokens, width)
+        docs: The Docs.
+        token_rows: The token rows of the Docs, some Docs at a time.
         outputs: The outputs to keep, of all Docs.
+        alignments: The alignment of each Doc.
 
     Raises:
         NonFiniteError: Token rows are NaN or infinite.
     """
-    parts = outputs.split([len(doc._.trf_segments) for doc in docs])
-    for doc, part, tensor in zip(docs, parts, rows, strict=True):
-        # Arrays on a GPU aren't checked, as that would wait for the device. The scores are.
-        if not isinstance(ops, CupyOps):
-            check_finite(name, "activations", tensor, [doc] * len(doc))
-        set_doc_tensor(doc, tensor)
-        for kind in KINDS:
-            doc._.set(f"trf_{kind}", getattr(part, kind))
-        set_vector_hooks(doc)
+    # Arrays on a GPU aren't checked, as that would wait for the device. The scores are.
+    is_checked = not isinstance(ops, CupyOps)
+    rest = iter(docs)
+    for part in token_rows:
+        some = list(islice(rest, len(part.counts)))
+        if is_checked:
+            check_finite(name, "activations", part.rows, some, part.counts)
+        for doc, rows in zip(some, part.by_doc(), strict=True):
+            set_doc_tensor(doc, rows)
+            set_vector_hooks(doc)
+    segments_per_doc = [len(each.segments) for each in alignments]
+    for kind, parts in outputs.split(segments_per_doc).items():
+        for doc, part in zip(docs, parts, strict=True):
+            store(doc, f"trf_{kind}", part)
 
 
 def clear_outputs(ops: Ops, docs: Iterable[Doc]) -> None:
     """Remove the output of the encoder from Docs."""
+    nothing = cast(Any, ops.alloc1f(0))
     for doc in docs:
-        doc.tensor = cast(Any, ops.alloc1f(0))
+        doc.tensor = nothing
         for kind in KINDS:
-            doc._.set(f"trf_{kind}", None)
+            store(doc, f"trf_{kind}", None)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from spacy.tokens import Doc
 from thinc.api import get_array_module
 from thinc.types import Floats2d
@@ -15,6 +16,7 @@ def check_finite(
     what: str,
     rows: Floats2d,
     docs: Sequence[Doc],
+    counts: Sequence[int] | None = None,
 ) -> None:
     """Check that rows have no NaN and no infinite number.
 
@@ -22,7 +24,8 @@ def check_finite(
         name: The component that computed them.
         what: What they are.
         rows: The rows. *Shape:* (rows, width)
-        docs: The Doc of each row.
+        docs: The Docs.
+        counts: Number of consecutive rows of each Doc; None for one row each.
 
     Raises:
         NonFiniteError: They have one. The message names the first text with such a row.
@@ -30,9 +33,11 @@ def check_finite(
     finite = get_array_module(rows).isfinite(rows)
     if finite.all():
         return
-    row = int((~finite.all(axis=1)).argmax())
+    index = int((~finite.all(axis=1)).argmax())
+    if counts is not None:
+        index = int(np.searchsorted(np.cumsum(counts), index, side="right"))
     raise NonFiniteError(
-        f"{name}: the {what} for the text {quoted(docs[row].text)} are NaN or infinite",
+        f"{name}: the {what} for the text {quoted(docs[index].text)} are NaN or infinite",
         hint="The model's weights are damaged, or too large for its precision: load or train it "
         "again",
     )

@@ -1,6 +1,6 @@
 """An update of the encoder that waits for the heads' gradients."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,8 @@ from thinc.types import FloatsXd
 
 from trfcli_pipeline.encoder.activations import KINDS, Activations
 from trfcli_pipeline.encoder.updates import Backprop
+from trfcli_pipeline.tokenization.alignment import Alignment
+from trfcli_pipeline.tokenization.retokenizing import store, stored
 
 Gradient = FloatsXd | list[FloatsXd] | None
 
@@ -23,50 +25,67 @@ class PendingUpdate:
 
     Attributes:
         docs: The Docs of the batch.
-        zeros: The initial gradients of each Doc.
+        gradients: The gradients of the whole batch, zero at first.
+        parts: For each output that the encoder has, the part of each Doc, as a view.
         backprop: Runs the encoder's backward pass.
         optimizer: Takes the step once the gradients are there; None to take none.
     """
 
     docs: Sequence[Doc]
-    zeros: Sequence[Activations]
+    gradients: Activations
+    parts: Mapping[str, Sequence[Gradient]]
     backprop: Backprop
     optimizer: Optimizer | None = None
 
     @classmethod
     def begin(
-        cls, docs: Sequence[Doc], activations: Activations, backprop: Backprop
+        cls,
+        docs: Sequence[Doc],
+        alignments: Sequence[Alignment],
+        activations: Activations,
+        backprop: Backprop,
     ) -> "PendingUpdate":
         """Set arrays of zeros on the Docs, to which the heads add their gradients."""
-        segments_per_doc = [len(doc._.trf_segments) for doc in docs]
-        zeros = _zeros_like(activations).split(segments_per_doc)
-        for doc, part in zip(docs, zeros, strict=True):
-            for field, attribute in _GRADIENTS.items():
-                doc._.set(attribute, getattr(part, field))
-        return cls(docs, zeros, backprop)
+        zeros = _zeros_like(activations)
+        split = zeros.split([len(each.segments) for each in alignments])
+        parts = {kind: each for kind, each in split.items() if getattr(zeros, kind) is not None}
+        for kind, each in parts.items():
+            for doc, part in zip(docs, each, strict=True):
+                store(doc, _GRADIENTS[kind], part)
+        return cls(docs, zeros, parts, backprop)
 
     def has_gradients(self) -> bool:
         """Check whether a head has replaced a gradient, or written to one in place."""
         return any(
-            _differs(doc._.get(attribute), getattr(zeros, field))
-            for doc, zeros in zip(self.docs, self.zeros, strict=True)
-            for field, attribute in _GRADIENTS.items()
+            _differs(stored(doc, _GRADIENTS[kind]), part)
+            for doc, *parts in zip(self.docs, *self.parts.values(), strict=True)
+            for kind, part in zip(self.parts, parts, strict=True)
         )
 
     def take_gradients(self) -> Activations:
         """Collect the gradients of the Docs, and remove them from there."""
-        parts = []
-        for doc, zeros in zip(self.docs, self.zeros, strict=True):
-            kinds = {field: doc._.get(attribute) for field, attribute in _GRADIENTS.items()}
-            parts.append(Activations(**kinds, lengths=zeros.lengths, is_grad=True))
+        for kind, parts in self.parts.items():
+            for doc, part in zip(self.docs, parts, strict=True):
+                _copy(stored(doc, _GRADIENTS[kind]), part)
         self.clear()
-        return Activations.join(parts)
+        return self.gradients
 
     def clear(self) -> None:
         """Remove the gradients from the Docs."""
-        for doc in self.docs:
-            for attribute in _GRADIENTS.values():
-                doc._.set(attribute, None)
+        for kind in self.parts:
+            for doc in self.docs:
+                store(doc, _GRADIENTS[kind], None)
+
+
+def _copy(now: Any, part: Any) -> None:
+    """Copy the gradient of a Doc to its part of the batch, unless it was added there in place."""
+    if now is None or now is part:
+        return
+    if isinstance(part, list):
+        for array, into in zip(now, part, strict=True):
+            _copy(array, into)
+    elif now.base is None or now.base is not part.base:
+        part[...] = now
 
 
 def _differs(now: Gradient, zeros: Gradient) -> bool:

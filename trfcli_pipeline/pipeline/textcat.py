@@ -1,7 +1,7 @@
 """trf_textcat: a text classifier on the encoder's activations."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 from spacy.errors import Errors
@@ -21,7 +21,7 @@ from trfcli_pipeline.heads.initialization import (
     prior_bias,
     set_output_weights,
 )
-from trfcli_pipeline.heads.losses import exclusive_loss, multilabel_loss
+from trfcli_pipeline.heads.losses import exclusive_loss, multilabel_loss, truth_arrays
 from trfcli_pipeline.pipeline import textcat_checks as checks
 from trfcli_pipeline.pipeline.attributions import install_attributions
 from trfcli_pipeline.pipeline.components import no_rehearsal
@@ -192,7 +192,7 @@ class TransformersTextCategorizer(DecidingTextCategorizer):
             examples: The labels to fit; see `initialization.linear_probe_weights`.
         """
         cpu = NumpyOps()
-        truths, known = map(self.model.ops.to_numpy, self._examples_to_truth(list(examples)))
+        truths, known = map(cpu.to_numpy, self._gold(examples))
         activation = cpu.softmax if self.exclusive_classes else cpu.sigmoid
         count = truths.any(axis=1).sum() if self.exclusive_classes else known.sum()
 
@@ -282,8 +282,7 @@ class TransformersTextCategorizer(DecidingTextCategorizer):
         validate_examples(examples, "TransformersTextCategorizer.get_loss")
         self._validate_categories(examples)
         check_finite(self.name, "scores", scores, [eg.predicted for eg in examples])
-        truths, known = cast(tuple[Floats2d, Floats2d], self._examples_to_truth(examples))
-        return self._loss(truths, known, scores, self.model.ops)
+        return self._loss(*self._gold(examples), scores, self.model.ops)
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         """Score the predicted `doc.cats`; see `spacy.scorer.Scorer.score_cats`."""
@@ -294,14 +293,17 @@ class TransformersTextCategorizer(DecidingTextCategorizer):
         if self.model.get_ref("output_layer").maybe_get_dim("nO") == len(self.labels):
             raise ValueError(Errors.E922.format(name=self.name, nO=len(self.labels)))
 
+    def _gold(self, examples: Iterable[Example]) -> tuple[Floats2d, Floats2d]:
+        return truth_arrays([eg.reference.cats for eg in examples], self.labels)
+
     def _loss(
         self, truths: Floats2d, known: Floats2d, scores: Floats2d, ops: Ops
     ) -> tuple[float, Floats2d]:
         weights = ops.asarray1f([self.cfg["class_weights"].get(each, 1.0) for each in self.labels])
         options: Any = {"weights": weights, "gamma": self.cfg["focal_gamma"]}
         if self.exclusive_classes:
-            return exclusive_loss(scores, truths, **options)
-        return multilabel_loss(scores, truths, ops.asarray2f(known), **options)
+            return exclusive_loss(scores, ops.asarray2f(truths), **options)
+        return multilabel_loss(scores, ops.asarray2f(truths), ops.asarray2f(known), **options)
 
     def _validate_categories(self, examples: Iterable[Example]) -> None:
         for eg in examples:

@@ -11,7 +11,6 @@ from spacy.tokens import Doc
 from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Optimizer, set_dropout_rate
-from thinc.types import Floats2d
 
 from trfcli_pipeline.encoder.activations import KINDS, Activations, kinds_to_keep
 from trfcli_pipeline.encoder.model import TransformersWrapper
@@ -21,11 +20,17 @@ from trfcli_pipeline.pipeline.buffering import pipe_buffers
 from trfcli_pipeline.pipeline.component_hooks import ENCODER, remember_component
 from trfcli_pipeline.pipeline.components import find_pipeline, no_rehearsal
 from trfcli_pipeline.pipeline.doc_outputs import assign_outputs, clear_outputs
-from trfcli_pipeline.pipeline.doc_rows import rows_by_doc, start_download, word_pieces
+from trfcli_pipeline.pipeline.doc_rows import (
+    TokenRows,
+    compute_token_rows,
+    start_download,
+    word_pieces,
+)
 from trfcli_pipeline.pipeline.listeners import ListenedTo
 from trfcli_pipeline.pipeline.pending_update import PendingUpdate
 from trfcli_pipeline.pipeline.saved_parts import Part, SavedInParts, json_part
 from trfcli_pipeline.pipeline.tokenizer_checks import check_tokenizers
+from trfcli_pipeline.tokenization.alignment import Alignment
 from trfcli_pipeline.tokenization.extensions import doc_alignment, install_extensions
 
 if TYPE_CHECKING:
@@ -186,28 +191,36 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
 
     def predict(self, docs: Sequence[Doc]) -> Activations:
         """Encode a batch of Docs without changing them."""
-        return self.model.predict(self._input(docs))
+        return self.model.predict(self._input(docs, _alignments(docs)))
 
     def set_annotations(self, docs: Sequence[Doc], outputs: Activations) -> None:
         """Assign what `predict` returned, as far as it is kept, and set the vector hooks."""
-        alignments = [doc_alignment(doc) for doc in docs]
-        rows = rows_by_doc(self.model.ops, alignments, outputs.last_hidden_state)
-        self._assign(docs, rows, outputs.only(self.kept))
+        alignments = _alignments(docs)
+        rows = compute_token_rows(self.model.ops, alignments, outputs.last_hidden_state)
+        self._assign(docs, alignments, rows, outputs.only(self.kept))
 
     def _start(self, docs: Sequence[Doc]) -> Callable[[], None]:
         """Start to encode Docs. Returns a function that waits for the result and assigns it."""
-        outputs = self.model.encode(self._input(docs))
-        wait = start_download(self.model.ops, docs, outputs, self.kept)
-        return lambda: self._assign(docs, *wait())
+        alignments = _alignments(docs)
+        outputs = self.model.encode(self._input(docs, alignments))
+        wait = start_download(self.model.ops, alignments, outputs, self.kept)
+        return lambda: self._assign(docs, alignments, *wait())
 
-    def _assign(self, docs: Sequence[Doc], rows: Iterable[Floats2d], outputs: Activations) -> None:
-        assign_outputs(self.name, self.model.ops, docs, rows, outputs)
+    def _assign(
+        self,
+        docs: Sequence[Doc],
+        alignments: Sequence[Alignment],
+        rows: Iterable[TokenRows],
+        outputs: Activations,
+    ) -> None:
+        assign_outputs(self.name, self.model.ops, docs, rows, outputs, alignments)
         remember_component(docs, ENCODER, self)
 
-    def _input(self, docs: Sequence[Doc]) -> WordPieces:
+    def _input(self, docs: Sequence[Doc], alignments: Sequence[Alignment]) -> WordPieces:
         if self._pending is not None and self._pending.has_gradients():
             self.complete_update()
-        return word_pieces(docs, getattr(self.transformers_model.config, "vocab_size", None))
+        vocab_size = getattr(self.transformers_model.config, "vocab_size", None)
+        return word_pieces(docs, alignments, vocab_size)
 
     def update(
         self,
@@ -237,10 +250,11 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
             return losses
         docs = [eg.predicted for eg in examples]
         set_dropout_rate(self.model, drop)
-        outputs, backprop = self.model.begin_encoding(self._input(docs))
-        rows, activations = start_download(self.model.ops, docs, outputs, KINDS)()
-        self._assign(docs, rows, activations)
-        self._pending = PendingUpdate.begin(docs, activations, backprop)
+        alignments = _alignments(docs)
+        outputs, backprop = self.model.begin_encoding(self._input(docs, alignments))
+        rows, activations = start_download(self.model.ops, alignments, outputs, KINDS)()
+        self._assign(docs, alignments, rows, activations)
+        self._pending = PendingUpdate.begin(docs, alignments, activations, backprop)
         if sgd not in (None, False):
             self.finish_update(sgd)
         return losses
@@ -316,3 +330,7 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
     def _restore(self, cfg: dict[str, Any]) -> None:
         # The other settings come from the pipeline's config, where users may have edited them.
         self.trf_name = cfg["trf_name"]
+
+
+def _alignments(docs: Sequence[Doc]) -> list[Alignment]:
+    return [doc_alignment(doc) for doc in docs]

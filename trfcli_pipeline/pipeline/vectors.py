@@ -1,5 +1,6 @@
 """Hooks that compute vectors and similarity from the rows of `doc.tensor`."""
 
+from collections.abc import Callable
 from typing import Any
 
 from spacy.tokens import Doc, Span, Token
@@ -15,18 +16,9 @@ def set_vector_hooks(doc: Doc) -> None:
     The vector of a Token is its row of `doc.tensor`; the vector of a Doc or Span is the sum of its
     rows. Similarity is the cosine, or 0.0 if a vector is zero.
     """
-    doc.user_hooks["vector"] = _sum_of_rows
-    doc.user_hooks["vector_norm"] = _norm
-    doc.user_hooks["has_vector"] = _has_vector
-    doc.user_hooks["similarity"] = _similarity
-    # No "vector_norm": if it is set, Span.vector_norm calls "vector" instead (spaCy 3.8).
-    doc.user_span_hooks["vector"] = _sum_of_rows
-    doc.user_span_hooks["has_vector"] = _has_vector
-    doc.user_span_hooks["similarity"] = _similarity
-    doc.user_token_hooks["vector"] = _Row(doc.tensor)
-    doc.user_token_hooks["vector_norm"] = _norm
-    doc.user_token_hooks["has_vector"] = _has_vector
-    doc.user_token_hooks["similarity"] = _similarity
+    doc.user_hooks.update(_DOC_HOOKS)
+    doc.user_span_hooks.update(_SPAN_HOOKS)
+    doc.user_token_hooks.update(_TOKEN_HOOKS, vector=_Row(doc.tensor))
 
 
 class _Row:
@@ -76,3 +68,14 @@ def _similarity(one: Doc | Span | Token, other: Any) -> float:
             hint="Process both texts with the same pipeline",
         )
     return float(one.vector @ other.vector) / norms
+
+
+_DOC_HOOKS: dict[str, Callable[..., Any]] = {
+    "vector": _sum_of_rows,
+    "vector_norm": _norm,
+    "has_vector": _has_vector,
+    "similarity": _similarity,
+}
+# No "vector_norm": if it is set, Span.vector_norm calls "vector" instead (spaCy 3.8).
+_SPAN_HOOKS = {name: hook for name, hook in _DOC_HOOKS.items() if name != "vector_norm"}
+_TOKEN_HOOKS = {name: hook for name, hook in _DOC_HOOKS.items() if name != "vector"}

@@ -28,7 +28,14 @@ from trfcli_pipeline.pipeline.sentences import (
 from trfcli_pipeline.tokenization.doc_pieces import DocPieces, encode_docs
 from trfcli_pipeline.tokenization.encodings import find_mistakable
 from trfcli_pipeline.tokenization.extensions import install_extensions
-from trfcli_pipeline.tokenization.retokenizing import PIECE_SPANS, TOKEN_SPANS
+from trfcli_pipeline.tokenization.retokenizing import (
+    LINKS,
+    PIECE_SPANS,
+    SEGMENTS,
+    TOKEN_SPANS,
+    UNSEEN,
+    store,
+)
 from trfcli_pipeline.tokenization.segments import Segmentation, lay_out
 
 if TYPE_CHECKING:
@@ -227,15 +234,15 @@ class TransformersWordPiecer(SavedInParts, Pipe):
         """Assign what `predict` returned."""
         fingerprint = self.fingerprint if docs else ""
         for doc, pieces in zip(docs, outputs, strict=True):
-            doc._.trf_word_pieces = pieces.ids
-            doc._.trf_word_pieces_ = pieces.strings
-            doc._.trf_token_type_ids = pieces.type_ids
-            doc._.trf_alignment_links = pieces.links
-            doc._.trf_segments = pieces.segments
-            doc._.trf_unseen_tokens = pieces.unseen
-            doc._.set(TOKEN_SPANS, pieces.token_spans)
-            doc._.set(PIECE_SPANS, pieces.piece_spans)
-            doc._.trf_fingerprint = f"{fingerprint} {pieces.checksum}"
+            store(doc, "trf_word_pieces", pieces.ids)
+            store(doc, "trf_word_pieces_", pieces.strings)
+            store(doc, "trf_token_type_ids", pieces.type_ids)
+            store(doc, LINKS, pieces.links)
+            store(doc, SEGMENTS, pieces.segments)
+            store(doc, UNSEEN, pieces.unseen)
+            store(doc, TOKEN_SPANS, pieces.token_spans)
+            store(doc, PIECE_SPANS, pieces.piece_spans)
+            store(doc, "trf_fingerprint", f"{fingerprint} {pieces.checksum}")
 
     def parts(self) -> dict[str, Part]:
         """The settings and the tokenizer."""

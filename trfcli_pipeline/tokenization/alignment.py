@@ -90,18 +90,17 @@ class Alignment:
         if len(alignments) == 1:
             return alignments[0]
         n_tokens = np.array([each.n_tokens for each in alignments], dtype=np.int32)
-        n_pieces = np.array([each.n_pieces for each in alignments], dtype=np.int32)
+        n_segments = np.array([len(each.segments) for each in alignments], dtype=np.int64)
         tokens_before = np.cumsum(n_tokens) - n_tokens
-        pieces_before = np.cumsum(n_pieces) - n_pieces
-        before = np.stack([tokens_before, pieces_before], axis=1)
-        links = np.concatenate([np.empty((0, 2), np.int32), *(each.links for each in alignments)])
-        links += np.repeat(before, [len(each.links) for each in alignments], axis=0)
         segments = np.concatenate(
             [np.empty((0, 3), np.int32), *(each.segments for each in alignments)]
         )
-        segments[:, :2] += np.repeat(
-            tokens_before, [len(each.segments) for each in alignments]
-        ).reshape(-1, 1)
+        pieces = np.concatenate([[0], np.cumsum(segments[:, 2])])
+        pieces_before = pieces[np.cumsum(n_segments) - n_segments]
+        before = np.stack([tokens_before, pieces_before], axis=1)
+        links = np.concatenate([np.empty((0, 2), np.int32), *(each.links for each in alignments)])
+        links += np.repeat(before, [len(each.links) for each in alignments], axis=0)
+        segments[:, :2] += np.repeat(tokens_before, n_segments).reshape(-1, 1)
         unseen = np.concatenate([_no_tokens(), *(each.unseen for each in alignments)])
         unseen += np.repeat(tokens_before, [len(each.unseen) for each in alignments])
         return cls(links, segments, int(n_tokens.sum()), unseen)

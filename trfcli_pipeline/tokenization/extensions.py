@@ -90,7 +90,8 @@ def doc_alignment(doc: Doc) -> Alignment:
     Raises:
         PipelineError: The Doc has no wordpieces.
     """
-    segments = doc._.trf_segments
+    follow_tokens(doc)
+    segments = stored(doc, SEGMENTS)
     if segments is None:
         raise PipelineError(
             "A Doc has no wordpieces",

@@ -68,27 +68,28 @@ class Layout:
         token_spans: Start and end character of each token. *Shape:* (tokens, 2)
         firsts: First token of each segment. *Shape:* (segments,)
         separator: Start and end character of what separates the texts of a pair.
+        checksum: A number that differs between layouts of different tokens or segments, before
+            segments are packed.
     """
 
     text: str
     token_spans: Indices
     firsts: Indices
     separator: tuple[int, int] | None = None
+    checksum: int = 0
 
     @property
     def ends(self) -> Indices:
         """End token (exclusive) of each segment. *Shape:* (segments,)"""
-        return np.append(self.firsts[1:], len(self.token_spans))[: len(self.firsts)]
+        ends = np.empty_like(self.firsts)
+        ends[:-1] = self.firsts[1:]
+        ends[-1:] = len(self.token_spans)
+        return ends
 
     @property
     def starts(self) -> Indices:
         """First character of each segment. *Shape:* (segments,)"""
         return self.token_spans[self.firsts, 0]
-
-    @property
-    def checksum(self) -> int:
-        """A number that differs between layouts of different tokens or segments."""
-        return zlib.crc32(self.firsts.tobytes(), zlib.crc32(self.token_spans.tobytes()))
 
     def texts(self) -> list[Text]:
         """Return the text of each segment."""
@@ -106,14 +107,17 @@ class Layout:
 def lay_out(doc: Doc, settings: Segmentation) -> Layout:
     """Find the segments of a Doc: a single one, or its sentences, which may be packed later."""
     text = doc.text
-    attrs = doc.to_array([IDX, LENGTH, SENT_START]).astype(np.int64).reshape(-1, 3)
-    spans = np.stack([attrs[:, 0], attrs[:, 0] + attrs[:, 1]], axis=1)
+    attrs = doc.to_array([IDX, LENGTH, SENT_START]).view(np.int64).reshape(-1, 3)
+    attrs[:, 1] += attrs[:, 0]
+    spans = attrs[:, :2]
     separator = _find_separator(text, settings.separator)
     starts_segment = attrs[:, 2] == 1
     if settings.segments == "doc" or separator is not None:
         starts_segment[:] = False
     starts_segment[:1] = True
-    return Layout(text, spans, np.flatnonzero(starts_segment), separator)
+    firsts = np.flatnonzero(starts_segment)
+    checksum = zlib.crc32(firsts.tobytes(), zlib.crc32(spans.tobytes()))
+    return Layout(text, spans, firsts, separator, checksum)
 
 
 def _find_separator(text: str, separator: str) -> tuple[int, int] | None:

@@ -28,7 +28,7 @@ def module() -> Tiny:
 
 def backward(module: Tiny, ids: list[list[int]]) -> WeightGradients:
     weights = GradientAccumulator(module).weights
-    with sparse_embeddings(module):
+    with sparse_embeddings([module.rows]):
         loss = module(torch.tensor(ids))
     return list(torch.autograd.grad(loss, weights, allow_unused=True))
 
@@ -94,6 +94,6 @@ def test_frozen_weights_get_no_gradient(module: Tiny) -> None:
 
 
 def test_embeddings_are_sparse_only_inside_the_context(module: Tiny) -> None:
-    with sparse_embeddings(module):
+    with sparse_embeddings([module.rows]):
         assert module.rows.sparse
     assert not module.rows.sparse

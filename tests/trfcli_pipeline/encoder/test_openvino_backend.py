@@ -20,6 +20,7 @@ from trfcli_pipeline.encoder.openvino_export import convert
 from trfcli_pipeline.encoder.padding import WordPieces
 from trfcli_pipeline.errors import DeviceError, EncoderError, PipelineError
 from trfcli_pipeline.pipeline.doc_rows import word_pieces
+from trfcli_pipeline.tokenization.extensions import doc_alignment
 
 TEXTS = [
     "The quick brown fox jumps over the lazy dog.",
@@ -31,7 +32,9 @@ TEXTS = [
 
 def model_and_input(nlp: Language) -> tuple[TransformersWrapper, WordPieces]:
     """The pipeline's model, and its input for TEXTS."""
-    return nlp.get_pipe("trf_tok2vec").model, word_pieces(list(nlp.pipe(TEXTS)))
+    docs = list(nlp.pipe(TEXTS))
+    X = word_pieces(docs, [doc_alignment(doc) for doc in docs])
+    return nlp.get_pipe("trf_tok2vec").model, X
 
 
 def converted(

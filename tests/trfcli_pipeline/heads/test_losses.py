@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from trfcli_pipeline.heads.losses import exclusive_loss, multilabel_loss
+from trfcli_pipeline.heads.losses import exclusive_loss, multilabel_loss, truth_arrays
 
 quick = settings(max_examples=60)
 TEXTS, LABELS = 5, 3
@@ -118,3 +118,12 @@ def test_certain_scores_have_finite_losses(exclusive: bool, gamma: float) -> Non
     assert gradient.dtype == np.float32
     # Certain and correct scores have no gradient.
     np.testing.assert_allclose(gradient[1], 0.0, atol=1e-6)
+
+
+def test_truths_are_in_the_order_of_the_labels() -> None:
+    cats = [{"B": 1.0, "A": 0.25}, {}, {"C": 1.0, "A": 0.0, "X": 1.0}]
+    truths, known = truth_arrays(cats, ["A", "B", "C"])
+    assert truths.dtype == known.dtype == np.float32
+    assert truths.tolist() == [[0.25, 1.0, 0.0], [0.0] * 3, [0.0, 0.0, 1.0]]
+    assert known.tolist() == [[1.0, 1.0, 0.0], [0.0] * 3, [1.0, 0.0, 1.0]]
+    assert truth_arrays([], ["A", "B"])[0].shape == (0, 2)

@@ -53,9 +53,10 @@ def test_broken_classifier_is_an_error_in_prediction_and_training(nlp: Language)
 
 def test_the_text_of_the_first_broken_row_is_named(nlp: Language) -> None:
     one, two, three = (nlp.make_doc(text) for text in ("one", "two", "three"))
-    docs = [one, one, two, two, two, three]
+    docs, counts = [one, nlp.make_doc(""), two, three], [2, 0, 3, 1]
     rows = np.zeros((6, 2), dtype="f")
-    check_finite("a", "rows", rows, docs)
-    rows[4, 1] = -math.inf
-    with pytest.raises(NonFiniteError, match='a: the rows for the text "two" are NaN'):
-        check_finite("a", "rows", rows, docs)
+    check_finite("a", "rows", rows, docs, counts)
+    for broken, text in ((5, "three"), (4, "two"), (2, "two"), (1, "one")):
+        rows[broken, 1] = -math.inf
+        with pytest.raises(NonFiniteError, match=f'a: the rows for the text "{text}" are NaN'):
+            check_finite("a", "rows", rows, docs, counts)

@@ -4,25 +4,27 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 from trfcli_pipeline.encoder.activations import KINDS, Activations
+from trfcli_pipeline.heads.doc_gradients import add_gradient
 from trfcli_pipeline.pipeline.pending_update import PendingUpdate
+from trfcli_pipeline.tokenization.alignment import Alignment
 from trfcli_pipeline.tokenization.extensions import install_extensions
 
 install_extensions()
 
+# Number of segments of each Doc.
+SEGMENTS = (2, 0, 1)
 WIDTH, LAYERS, HEADS = 2, 1, 2
 GRADIENTS = [f"trf_d_{kind}" for kind in KINDS]
 
 
 def make_docs() -> list[Doc]:
-    """Three Docs: with two segments, with none, and with one."""
-    docs = []
-    for n_segments in (2, 0, 1):
-        doc = Doc(Vocab(), words=["a"] * n_segments)
-        doc._.trf_segments = np.array([(i, i + 1, 3) for i in range(n_segments)], "i").reshape(
-            -1, 3
-        )
-        docs.append(doc)
-    return docs
+    return [Doc(Vocab(), words=["a"] * n_segments) for n_segments in SEGMENTS]
+
+
+def make_alignment(n_segments: int) -> Alignment:
+    """The alignment of a Doc whose segments have one token and three wordpieces each."""
+    segments = np.array([(i, i + 1, 3) for i in range(n_segments)], "i").reshape(-1, 3)
+    return Alignment(np.empty((0, 2), "i"), segments, n_segments)
 
 
 def make_activations(*, every: bool = True) -> Activations:
@@ -36,7 +38,8 @@ def make_activations(*, every: bool = True) -> Activations:
 
 
 def begin(docs: list[Doc], *, every: bool = True) -> PendingUpdate:
-    return PendingUpdate.begin(docs, make_activations(every=every), lambda _: None)
+    alignments = [make_alignment(n_segments) for n_segments in SEGMENTS]
+    return PendingUpdate.begin(docs, alignments, make_activations(every=every), lambda _: None)
 
 
 @pytest.mark.parametrize("every", [True, False])
@@ -45,7 +48,7 @@ def test_docs_get_zeros_of_the_shapes_of_the_activations(every: bool) -> None:
     pending = begin(docs, every=every)
     assert [doc._.trf_d_last_hidden_state.shape for doc in docs] == [(6, 2), (0, 2), (3, 2)]
     assert not any(doc._.trf_d_last_hidden_state.any() for doc in docs)
-    for doc, n_segments in zip(docs, (2, 0, 1), strict=True):
+    for doc, n_segments in zip(docs, SEGMENTS, strict=True):
         assert (doc._.trf_d_pooler_output is not None) == every
         if every:
             assert doc._.trf_d_pooler_output.shape == (n_segments, WIDTH)
@@ -82,3 +85,34 @@ def test_gradients_are_taken_once() -> None:
     assert taken.last_hidden_state.sum(axis=1).tolist() == [4.0] * 6 + [0.0] * 3
     assert taken.pooler_output.sum(axis=1).tolist() == [0.0, 0.0, 6.0]
     assert all(doc._.get(attribute) is None for doc in docs for attribute in GRADIENTS)
+
+
+def test_lists_of_arrays_can_be_replaced_too() -> None:
+    docs = make_docs()
+    pending = begin(docs)
+    docs[0]._.trf_d_all_hidden_states = [each + 2.0 for each in docs[0]._.trf_d_all_hidden_states]
+    docs[2]._.trf_d_all_attentions = [each + 3.0 for each in docs[2]._.trf_d_all_attentions]
+    # None stands for no gradient.
+    docs[1]._.trf_d_pooler_output = None
+    taken = pending.take_gradients()
+    for layer in taken.all_hidden_states:
+        assert layer.sum(axis=1).tolist() == [4.0] * 6 + [0.0] * 3
+    assert [each.mean() for each in taken.all_attentions] == [0.0, 0.0, 3.0]
+    assert not taken.pooler_output.any()
+
+
+def test_heads_add_to_the_gradients_of_the_batch() -> None:
+    docs = make_docs()
+    pending = begin(docs)
+    for _ in range(2):
+        add_gradient(docs[0], "trf_last_hidden_state", slice(1, 3), np.ones(WIDTH, "f"))
+    assert pending.has_gradients()
+    taken = pending.take_gradients().last_hidden_state
+    assert taken.sum(axis=1).tolist() == [0.0, 4.0, 4.0] + [0.0] * 6
+
+
+def test_a_gradient_of_zeros_is_noticed() -> None:
+    docs = make_docs()
+    pending = begin(docs)
+    add_gradient(docs[2], "trf_pooler_output", slice(None), np.zeros(WIDTH, "f"))
+    assert pending.has_gradients()

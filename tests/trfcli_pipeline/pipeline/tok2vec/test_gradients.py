@@ -1,5 +1,6 @@
 """Gradients on the Docs of an update."""
 
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ class Observer:
 
     def update(self, examples: list[Example], **_: Any) -> None:
         self.docs = [eg.predicted for eg in examples]
-        self.seen = [{name: doc._.get(name) for name in GRADIENTS} for doc in self.docs]
+        # Copies, because heads add to the gradients in place.
+        self.seen = [{name: copy(doc._.get(name)) for name in GRADIENTS} for doc in self.docs]
 
 
 @Language.factory("test_tok2vec_observer")

@@ -1,6 +1,8 @@
 """Updates of trf_tok2vec: backward passes and optimizer steps."""
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,6 +45,33 @@ def test_an_update_is_one_step_with_any_sub_batches(
     assert len(backward_passes) == 1 + 5
     for key, value in found[0].items():
         torch.testing.assert_close(found[1][key], value, atol=1e-6, rtol=1e-3)
+
+
+def test_copies_from_the_device_do_not_grow_with_sub_batches(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, backward_passes: list[int]
+) -> None:
+    # Each of these makes the CPU wait for a GPU.
+    calls = Counter[str]()
+    for name in ("item", "cpu", "numpy", "tolist", "__bool__", "__int__", "__float__"):
+        method = getattr(torch.Tensor, name)
+
+        def count(*args: Any, name: str = name, method: Any = method, **options: Any) -> Any:
+            calls[name] += 1
+            return method(*args, **options)
+
+        monkeypatch.setattr(torch.Tensor, name, count)
+    found = []
+    # Of the same length, because transformers looks at the mask of a padded sub-batch.
+    texts = ["it is", "is it", "it a"]
+    annotations = [{"cats": {"GOOD": 1.0, "BAD": 0.0}} for _ in texts]
+    for words_per_batch in (0, 1):
+        nlp = make(multilingual(), tiny_bert, "textcat", words_per_batch=words_per_batch)
+        calls.clear()
+        nlp.update(texts, annotations, sgd=TransformersOptimizer())
+        found.append(dict(calls))
+    assert found[0] == found[1]
+    assert found[0]["numpy"] > 0
+    assert len(backward_passes) == 1 + 3
 
 
 def test_several_heads_share_a_backward_pass(
