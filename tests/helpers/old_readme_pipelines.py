@@ -1,5 +1,6 @@
 """The pipelines of the README of spacy-transformers 0.5."""
 
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,9 @@ class Head:
     def update(self, examples: list[Example], **_: Any) -> None:
         for doc in (eg.predicted for eg in examples):
             names = [*GRADIENTS, *GRADIENTS.values()]
-            self.seen.append({"tensor": doc.tensor, **{name: doc._.get(name) for name in names}})
+            # Copies, because the encoder collects the gradients in the arrays that it gave out.
+            values = {name: copy(doc._.get(name)) for name in names}
+            self.seen.append({"tensor": doc.tensor, **values})
             doc._.trf_d_last_hidden_state = doc._.trf_d_last_hidden_state - 1.0
 
 
