@@ -10,6 +10,7 @@ import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -138,6 +139,15 @@ class Command(HelpLayout, ReadsData):
         shared = [param for param in ctx.find_root().command.params if param.name in SHARED]
         own = {param.name for param in params}
         return [*params, *(param for param in shared if param.name not in own), help_param]
+
+    def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
+        # "" becomes the path ".", which may be meant elsewhere.
+        has_blank = any(arg == "" or (arg[:2] == "--" and arg[-1] == "=") for arg in args)
+        rest = super().parse_args(ctx, args)
+        for param in self.params if has_blank else ():
+            if ctx.params.get(param.name or "") == Path():
+                raise typer.BadParameter(f"{parameter_name(param)} is empty")
+        return rest
 
     def invoke(self, ctx: "Context") -> None:
         given = {name: ctx.params.pop(name) or ctx.find_root().params[name] for name in SHARED}

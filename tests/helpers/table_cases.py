@@ -237,6 +237,12 @@ TABLES = [
         'the columns are called "doc body", "doc lang", "tag"',
     ),
     Case(
+        "known_levels.csv",
+        b",doc,doc\n,text,label\nid,,\n7,a film,A\n8,a pie,B\n9,a dog,A\n",
+        [("a film", ["A"]), ("a pie", ["B"]), ("a dog", ["A"])],
+        "line 1: left out, because the table starts below it",
+    ),
+    Case(
         "commas.csv",
         b"text,label\n" + b"".join(b"Hello you %d, there,A\n" % n for n in range(4)),
         "{}, line 2: 3 fields, but the header names 2 columns",

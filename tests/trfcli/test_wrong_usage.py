@@ -41,6 +41,8 @@ def test_batch_size_of_400_digits_is_wrong_usage(run: Run, command: str) -> None
         (["train", "", "train.jsonl"], "MODEL"),
         (["train", "model", "train.jsonl", "--dev="], "--dev"),
         (["annotate", "model", "a.jsonl", ""], "OUTPUT"),
+        (["check", "a.jsonl", "--html", ""], "--html"),
+        (["train", "model", "a.jsonl", "--output="], "--output"),
     ],
 )
 def test_empty_argument_is_wrong_usage(run: Run, args: list[str], name: str) -> None:

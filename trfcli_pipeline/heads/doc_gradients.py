@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 from spacy.tokens import Doc
-from thinc.types import Floats2d
+from thinc.types import Floats2d, FloatsXd
 
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.tokenization.retokenizing import store, stored
@@ -27,9 +27,39 @@ def add_gradient(doc: Doc, name: str, index: slice | NDArray[np.intp], gradient:
     total = stored(doc, attribute)
     if total is None:
         return
+    is_ours = total is stored(doc, _ours(attribute))
+    if not is_ours:
+        # A head has set an array of its own, which may be read-only or shared by Docs.
+        total = total.copy()
     total[index] += gradient
     # A new view tells the encoder that a head has added a gradient, which may be all zeros.
-    store(doc, attribute, total[:])
+    total = total[:]
+    store(doc, attribute, total)
+    if is_ours:
+        store(doc, _ours(attribute), total)
+
+
+def begin_gradient(doc: Doc, attribute: str, zeros: FloatsXd) -> None:
+    """Set a gradient of zeros on a Doc, to which heads may add in place.
+
+    Args:
+        doc: The Doc.
+        attribute: Attribute of the gradient, such as "trf_d_last_hidden_state".
+        zeros: The Doc's part of the batch's array.
+    """
+    store(doc, attribute, zeros)
+    store(doc, _ours(attribute), zeros)
+
+
+def is_replaced(doc: Doc, attribute: str) -> bool:
+    """Check whether a head has replaced the array that `begin_gradient` set."""
+    return stored(doc, attribute) is not stored(doc, _ours(attribute))
+
+
+def end_gradient(doc: Doc, attribute: str) -> None:
+    """Remove a gradient from a Doc."""
+    store(doc, attribute, None)
+    store(doc, _ours(attribute), None)
 
 
 def takes_gradient(doc: Doc, name: str) -> bool:
@@ -50,3 +80,8 @@ def missing_activation(name: str) -> PipelineError:
 
 def _gradient_of(name: str) -> str:
     return name.replace("trf_", "trf_d_", 1)
+
+
+def _ours(attribute: str) -> str:
+    """Name of the attribute with the encoder's array, or the latest view of it."""
+    return f"{attribute}_ours"

@@ -10,8 +10,10 @@ from thinc.types import FloatsXd
 
 from trfcli_pipeline.encoder.activations import KINDS, Activations
 from trfcli_pipeline.encoder.updates import Backprop
+from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.heads.doc_gradients import begin_gradient, end_gradient, is_replaced
 from trfcli_pipeline.tokenization.alignment import Alignment
-from trfcli_pipeline.tokenization.retokenizing import store, stored
+from trfcli_pipeline.tokenization.retokenizing import stored
 
 Gradient = FloatsXd | list[FloatsXd] | None
 
@@ -51,7 +53,9 @@ class PendingUpdate:
         parts = {kind: each for kind, each in split.items() if getattr(zeros, kind) is not None}
         for kind, each in parts.items():
             for doc, part in zip(docs, each, strict=True):
-                store(doc, _GRADIENTS[kind], part)
+                # A head may replace items of its Doc's list, but not of ours.
+                own: Any = list(part) if isinstance(part, list) else part
+                begin_gradient(doc, _GRADIENTS[kind], own)
         return cls(docs, zeros, parts, backprop)
 
     def has_gradients(self) -> bool:
@@ -66,7 +70,9 @@ class PendingUpdate:
         """Collect the gradients of the Docs, and remove them from there."""
         for kind, parts in self.parts.items():
             for doc, part in zip(self.docs, parts, strict=True):
-                _copy(stored(doc, _GRADIENTS[kind]), part)
+                now = stored(doc, _GRADIENTS[kind])
+                if isinstance(part, list) or is_replaced(doc, _GRADIENTS[kind]):
+                    _copy(now, part, _GRADIENTS[kind])
         self.clear()
         return self.gradients
 
@@ -74,27 +80,29 @@ class PendingUpdate:
         """Remove the gradients from the Docs."""
         for kind in self.parts:
             for doc in self.docs:
-                store(doc, _GRADIENTS[kind], None)
+                end_gradient(doc, _GRADIENTS[kind])
 
 
-def _copy(now: Any, part: Any) -> None:
-    """Copy the gradient of a Doc to its part of the batch, unless it was added there in place."""
+def _copy(now: Any, part: Any, attribute: str) -> None:
+    """Copy the gradient of a Doc to its part of the batch."""
     if now is None or now is part:
         return
     if isinstance(part, list):
         for array, into in zip(now, part, strict=True):
-            _copy(array, into)
-    elif now.base is None or now.base is not part.base:
-        part[...] = now
+            _copy(array, into, attribute)
+        return
+    if now.shape != part.shape:
+        raise PipelineError(
+            f"{attribute} of a Doc has the shape {now.shape} instead of {part.shape}",
+            hint="A component has replaced it: let it keep the shape",
+        )
+    part[...] = now
 
 
-def _differs(now: Gradient, zeros: Gradient) -> bool:
-    if now is not zeros:
-        return True
-    if now is None:
-        return False
-    arrays = now if isinstance(now, list) else [now]
-    return any(bool(array.any()) for array in arrays)
+def _differs(now: Any, zeros: Any) -> bool:
+    if isinstance(zeros, list):
+        return now is None or len(now) != len(zeros) or any(map(_differs, now, zeros))
+    return now is not zeros or bool(zeros.any())
 
 
 def _zeros_like(activations: Activations) -> Activations:

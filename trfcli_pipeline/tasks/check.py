@@ -201,9 +201,11 @@ def _not_judged(labels: Sequence[str], errors: "LabelErrors") -> list[str]:
     if not names:
         return []
     number = plural(len(names), "label", ("isn't", "aren't"))
+    # Copies are all in one fold, so that a label isn't judged if only they have it.
+    has_copies = errors.applies[:, ~errors.judged].sum() > len(names)
     return [
-        f"{number} checked, because only one text has {agree(len(names), 'it', 'each')}: "
-        f"{enumeration(names)}"
+        f"{number} checked, because only one text has {agree(len(names), 'it', 'each')}"
+        f"{', not counting copies' if has_copies else ''}: {enumeration(names)}"
     ]
 
 

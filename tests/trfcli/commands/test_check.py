@@ -125,14 +125,18 @@ def test_empty_texts_are_only_remarked(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("workspace")
-def test_label_with_one_text_is_not_doubted(run: Run) -> None:
+@pytest.mark.parametrize("has_copy", [False, True])
+def test_label_with_one_text_is_not_doubted(run: Run, has_copy: bool) -> None:
     rows = [{"text": row["text"], "labels": [row["label"]]} for row in ROWS]
     rows[2]["labels"] += ["ONCE"]
+    if has_copy:
+        rows.append({**rows[2], "text": f"{rows[2]['text']}!"})
     write(Path("once.jsonl"), rows)
     result = run("check", "once.jsonl", "-m", "encoder", "--json")
     found = json.loads(result.stdout)
     assert not any("ONCE" in set(row["given"]) - set(row["suggested"]) for row in found["doubtful"])
-    assert "1 label isn't checked, because only one text has it: ONCE" in found["remarks"]
+    copies = ", not counting copies" if has_copy else ""
+    assert f"1 label isn't checked, because only one text has it{copies}: ONCE" in found["remarks"]
 
 
 @pytest.mark.usefixtures("workspace")

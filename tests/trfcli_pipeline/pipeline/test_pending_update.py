@@ -4,6 +4,7 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 from trfcli_pipeline.encoder.activations import KINDS, Activations
+from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.heads.doc_gradients import add_gradient
 from trfcli_pipeline.pipeline.pending_update import PendingUpdate
 from trfcli_pipeline.tokenization.alignment import Alignment
@@ -99,6 +100,50 @@ def test_lists_of_arrays_can_be_replaced_too() -> None:
         assert layer.sum(axis=1).tolist() == [4.0] * 6 + [0.0] * 3
     assert [each.mean() for each in taken.all_attentions] == [0.0, 0.0, 3.0]
     assert not taken.pooler_output.any()
+
+
+def test_items_of_lists_can_be_replaced() -> None:
+    docs = make_docs()
+    pending = begin(docs)
+    layers = docs[0]._.trf_d_all_hidden_states
+    layers[-1] = layers[-1] + 2.0
+    attentions = docs[2]._.trf_d_all_attentions
+    attentions[0] = attentions[0] + 3.0
+    assert pending.has_gradients()
+    taken = pending.take_gradients()
+    assert [layer.max() for layer in taken.all_hidden_states] == [0.0] * LAYERS + [2.0]
+    assert [each.mean() for each in taken.all_attentions] == [0.0, 0.0, 3.0]
+
+
+def test_a_gradient_can_be_replaced_by_another_view_of_it() -> None:
+    docs = make_docs()
+    pending = begin(docs)
+    docs[0]._.trf_d_last_hidden_state[0] = 1.0
+    docs[0]._.trf_d_last_hidden_state = docs[0]._.trf_d_last_hidden_state[::-1]
+    taken = pending.take_gradients().last_hidden_state
+    assert taken.sum(axis=1).tolist() == [0.0] * 5 + [2.0] + [0.0] * 3
+
+
+def test_adding_leaves_the_arrays_that_other_heads_have_set() -> None:
+    docs = make_docs()
+    pending = begin(docs)
+    shared = np.broadcast_to(np.float32(1.0), (6, WIDTH))
+    own = np.ones((9, WIDTH), "f")
+    docs[0]._.trf_d_last_hidden_state = shared
+    docs[2]._.trf_d_last_hidden_state = own[:3]
+    for doc in (docs[0], docs[2], docs[2]):
+        add_gradient(doc, "trf_last_hidden_state", slice(0, 1), np.ones(WIDTH, "f"))
+    assert (own == 1.0).all()
+    taken = pending.take_gradients().last_hidden_state
+    assert taken.sum(axis=1).tolist() == [4.0] + [2.0] * 5 + [6.0] + [2.0] * 2
+
+
+def test_a_gradient_of_another_shape_is_an_error() -> None:
+    docs = make_docs()
+    pending = begin(docs)
+    docs[0]._.trf_d_last_hidden_state = np.ones((1, WIDTH), "f")
+    with pytest.raises(PipelineError, match=r"trf_d_last_hidden_state .* \(1, 2\) .* \(6, 2\)"):
+        pending.take_gradients()
 
 
 def test_heads_add_to_the_gradients_of_the_batch() -> None:

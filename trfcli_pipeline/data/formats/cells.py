@@ -40,12 +40,16 @@ def to_rows(cells: Cells, file: RawFile) -> Rows:
     if file.labeled:
         cells = _without_rules(cells)
     start = list(islice(cells, _SAMPLE))
-    start = start[_rows_above(start, file) :]
+    n_above = _rows_above(start, file)
+    start = start[n_above:]
     good = [row for _, row in start if not isinstance(row, BadRowError)]
     if not good or isinstance(start[0][1], BadRowError):
         yield from start[:1]
         return
     n_header = _name_levels(good, file) or _name_columns(good, file)
+    if n_above and n_header == 1 and _names_row_numbers(good):
+        # The upper one of two levels was left out.
+        n_header = 2
     columns = file.columns or []
     header = good[0] if n_header else None
     rows = _without_headers(chain(start[n_header:], cells), header, file)
@@ -174,8 +178,7 @@ def _name_levels(rows: Sequence[list[str]], file: RawFile) -> int:
     named = [cell for cell in upper if cell]
     if upper[0] or lower[0] or len(upper) != len(lower) or len(set(named)) == len(named):
         return 0
-    # The name of the row numbers is on a line of its own.
-    n_header = 2 if any(rows[2][1:]) else 3
+    n_header = 3 if _names_row_numbers(rows[1:]) else 2
     if not all(row[0].strip() for row in rows[2:]):
         return 0
     cells = [" ".join(filter(None, levels)) for levels in zip(upper, lower, strict=True)]
@@ -183,6 +186,17 @@ def _name_levels(rows: Sequence[list[str]], file: RawFile) -> int:
     names = ", ".join(map(quoted, file.columns[1:]))
     file.remarks.guess(f"the header has two rows, so the columns are called {names}")
     return n_header
+
+
+def _names_row_numbers(rows: Sequence[list[str]]) -> bool:
+    """Whether the row below the header has only the name of the row numbers.
+
+    pandas writes it there if columns have two levels.
+    """
+    if len(rows) < 3 or rows[0][0].strip():
+        return False
+    name, *others = (cell.strip() for cell in rows[1])
+    return bool(name) and not name.isdigit() and not any(others)
 
 
 def _has_row_names(cells: Sequence[str], rows: Sequence[list[str]]) -> bool:
