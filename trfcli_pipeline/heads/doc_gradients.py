@@ -6,7 +6,7 @@ from spacy.tokens import Doc
 from thinc.types import Floats2d, FloatsXd
 
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.tokenization.retokenizing import store, stored
+from trfcli_pipeline.tokenization.retokenizing import discard, store, stored
 
 HIDDEN = "trf_last_hidden_state"
 POOLER = "trf_pooler_output"
@@ -59,7 +59,7 @@ def is_replaced(doc: Doc, attribute: str) -> bool:
 def end_gradient(doc: Doc, attribute: str) -> None:
     """Remove a gradient from a Doc."""
     store(doc, attribute, None)
-    store(doc, _ours(attribute), None)
+    discard(doc, _ours(attribute))
 
 
 def takes_gradient(doc: Doc, name: str) -> bool:

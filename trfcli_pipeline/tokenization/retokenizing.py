@@ -33,6 +33,12 @@ def store(doc: Doc, name: str, value: Any) -> None:
     data["._.", name, None, None] = value
 
 
+def discard(doc: Doc, name: str) -> None:
+    """Remove an attribute of a Doc, if it is stored."""
+    data: Any = doc.user_data
+    data.pop(("._.", name, None, None), None)
+
+
 def follow_tokens(doc: Doc) -> None:
     """Compute the alignment again if tokens were merged or split since.
 

@@ -161,3 +161,11 @@ def test_a_gradient_of_zeros_is_noticed() -> None:
     pending = begin(docs)
     add_gradient(docs[2], "trf_pooler_output", slice(None), np.zeros(WIDTH, "f"))
     assert pending.has_gradients()
+
+
+def test_only_the_public_attributes_stay_on_docs() -> None:
+    docs = make_docs()
+    names = {name for doc in docs for _, name, *_ in doc.user_data}
+    begin(docs).clear()
+    left = {name for doc in docs for _, name, *_ in doc.user_data}
+    assert left - names == {f"trf_d_{kind}" for kind in KINDS}
