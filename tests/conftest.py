@@ -1,5 +1,6 @@
 """Tiny encoders with trained tokenizers, built on the spot: no test downloads anything."""
 
+import gc
 import os
 
 # Set these before anything imports huggingface_hub, which reads them once.
@@ -37,6 +38,11 @@ _entry_points = entry_points()
 catalogue.AVAILABLE_ENTRY_POINTS = {
     group: _entry_points.select(group=group) for group in _entry_points.groups
 }
+
+
+def pytest_collection_finish() -> None:
+    """Leave what has been imported out of garbage collections, which take 0.2 seconds otherwise."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
