@@ -32,7 +32,7 @@ def data(tmp_path: Path) -> str:
 
 @pytest.fixture
 def model(tiny_bert: Path, tmp_path: Path) -> str:
-    init_model(str(tiny_bert), tmp_path / "model")
+    init_model(str(tiny_bert), tmp_path / "model", lang="xx")
     return str(tmp_path / "model")
 
 

@@ -32,7 +32,7 @@ TEXTS = [{"text": f"I love film {number}!", "id": number} for number in range(10
 def model(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
     """A pipeline with an untrained classifier."""
     path = tmp_path_factory.mktemp("models") / "model"
-    nlp, _ = init_model(str(tiny_bert), path)
+    nlp, _ = init_model(str(tiny_bert), path, lang="xx")
     textcat: Any = nlp.add_pipe("trf_textcat", config={"exclusive_classes": True})
     textcat.initialize(None, nlp=nlp, labels=["BAD", "GOOD"])
     nlp.to_disk(path)

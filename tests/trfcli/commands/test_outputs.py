@@ -33,8 +33,8 @@ OPTIMIZE = ("--calibrate", "train.jsonl", "--precision", "bf16", "--backend", "t
 def prepared(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
     """Two pipelines and labeled texts."""
     folder = tmp_path_factory.mktemp("prepared")
-    init_model(str(tiny_bert), folder / "base", name="base")
-    init_model(str(tiny_bert), folder / "other", name="other")
+    init_model(str(tiny_bert), folder / "base", lang="xx", name="base")
+    init_model(str(tiny_bert), folder / "other", lang="xx", name="other")
     (folder / "train.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in ROWS))
     (folder / "enc").symlink_to(tiny_bert)
     return folder
@@ -97,7 +97,7 @@ def test_force_does_not_replace_what_trf_has_not_written(
         (("optimize", "base", "other", "--force", *OPTIMIZE), "other"),
         (("train", "base", "train.jsonl", *QUICK), "base"),
         ((*TRAIN, "other", "--force", *QUICK), "other"),
-        (("package", "base", "out", "-B", "none", "--force"), "out/en_base-0.0.0"),
+        (("package", "base", "out", "-B", "none", "--force"), "out/xx_base-0.0.0"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
@@ -155,7 +155,7 @@ def test_evaluation_replaces_its_own_files(run: Run, folder: Path) -> None:
         (("optimize", "base", "other", "--force", *OPTIMIZE), "other"),
         (("train", "other", "train.jsonl", *QUICK), "other"),
         ((*TRAIN, "other", "--force", *QUICK), "other"),
-        (("package", "base", "out", "-B", "none"), "out/en_base-0.0.0"),
+        (("package", "base", "out", "-B", "none"), "out/xx_base-0.0.0"),
         (("annotate", "base", "train.jsonl", "rows.jsonl"), "rows.jsonl"),
         (("annotate", "base", "train.jsonl", "rows.jsonl", "--resume"), "rows.jsonl"),
         (("evaluate", "base", "train.jsonl", "-o", "rows.jsonl"), "rows.jsonl"),

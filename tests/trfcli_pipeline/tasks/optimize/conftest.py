@@ -16,7 +16,7 @@ from trfcli_pipeline.tasks.optimize import optimize
 def workspace(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
     """A directory with a pipeline that has a classifier, and texts with and without labels."""
     path = tmp_path_factory.mktemp("optimizing")
-    nlp = spacy.blank("trf", meta={"lang": "en"})
+    nlp = spacy.blank("trf", meta={"lang": "xx"})
     nlp.add_pipe("sentencizer")
     nlp.add_pipe("trf_wordpiecer", config={"trf_name": str(tiny_bert)})
     settings = {"trf_name": str(tiny_bert), "all_hidden_states": True}
