@@ -84,7 +84,7 @@ def test_project_with_a_config_is_not_replaced(run: Run, folder: Path, output: s
 def test_force_does_not_replace_what_trf_has_not_written(
     run: Run, folder: Path, args: tuple[str, ...]
 ) -> None:
-    for name in ("project", "en_x-1"):
+    for name in ("project", "xx_x-1"):
         (folder / name / "data").mkdir(parents=True)
         (folder / name / "data" / "corpus").write_text("mine")
     assert "(it has data)" in refused(run, *args)
