@@ -1,6 +1,7 @@
 """TransformersLanguage: `lang = "trf"` on top of an underlying language."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import Any, Literal, cast
 
 from spacy import util
@@ -84,7 +85,7 @@ class TransformersLanguage(SavedLanguage):
         del self.lang
         if create_tokenizer is None:
             # A pipeline that isn't created from a config still needs a complete one.
-            self._config = type(self).from_config({}, vocab=self.vocab, meta={"lang": lang})._config
+            self._config = _complete_config(type(self)).copy()
 
     @staticmethod
     def install_extensions() -> None:
@@ -303,3 +304,9 @@ class TransformersLanguage(SavedLanguage):
             Example.from_dict(self._ensure_doc(cast(str | Doc, text)), dict(annotation))
             for text, annotation in zip(examples, annotations, strict=True)
         ]
+
+
+@cache
+def _complete_config(language: type[TransformersLanguage]) -> Config:
+    """The config of a pipeline without components, in any language: its meta has the language."""
+    return language.from_config({}, meta={"lang": "xx"})._config

@@ -4,6 +4,7 @@ import inspect
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from functools import cache
 from typing import Any
 
 import spacy
@@ -135,8 +136,14 @@ def check_component(settings: Mapping[str, Any]) -> None:
     arguments = {key: value for key, value in settings.items() if key != "factory"}
     factory = settings["factory"]
     defaults = Language.get_factory_meta(factory).default_config or {}
-    call = {"@factories": factory, "nlp": spacy.blank("xx"), "name": factory}
+    call = {"@factories": factory, "nlp": _blank(), "name": factory}
     registry.fill({factory: {**call, **defaults, **arguments}})
+
+
+@cache
+def _blank() -> Language:
+    """A pipeline that factories accept as theirs."""
+    return spacy.blank("xx")
 
 
 def wrong_value(key: str, value: Any, problem: str) -> ArgumentError:

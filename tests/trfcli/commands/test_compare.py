@@ -66,7 +66,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "failing": {"words": {"ham": "HAM", "spam": "SPAM"}},
     }
     for name, config in knowing.items():
-        nlp = spacy.blank("en")
+        nlp = spacy.blank("xx")
         nlp.add_pipe("test_compare_words", config=config)
         nlp.to_disk(tmp_path / name)
     records = [{"text": f"{word} {i}", "label": WORDS[word]} for i in range(10) for word in WORDS]

@@ -14,7 +14,7 @@ from trfcli_pipeline.errors import DataError
 
 def lengths(number: int) -> list[Example]:
     """Examples with 1, 2, 3, ... tokens, shuffled."""
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     examples = [Example.from_dict(nlp.make_doc("a " * n), {}) for n in range(1, number + 1)]
     random.Random(0).shuffle(examples)
     return examples
@@ -26,7 +26,7 @@ def test_examples_have_values_for_known_labels() -> None:
         Record("two", {"B": 1.0}, 2, partial=True),
         Record("three", {}, 3),
     ]
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     apart = make_examples(nlp, records, ["A", "B"], exclusive=False)
     assert [eg.reference.cats for eg in apart] == [
         {"A": 1.0, "B": 0.0},
@@ -94,7 +94,7 @@ def test_reader_yields_examples(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     srsly.write_jsonl(path, [{"text": "one", "label": "A"}, {"text": "two", "label": "B"}])
     read = create_reader(path)
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     expected = [("one", {"A": 1.0, "B": 0.0}), ("two", {"A": 0.0, "B": 1.0})]
     # Readers are called once per epoch.
     for _ in range(2):
@@ -106,13 +106,13 @@ def test_reader_detects_whether_labels_are_exclusive(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     rows = [{"text": "one", "cats": {"A": 1.0, "B": 1.0}}, {"text": "two", "cats": {"B": 0.0}}]
     srsly.write_jsonl(path, rows)
-    found = [eg.reference.cats for eg in create_reader(path)(spacy.blank("en"))]
+    found = [eg.reference.cats for eg in create_reader(path)(spacy.blank("xx"))]
     assert found == [{"A": 1.0, "B": 1.0}, {"B": 0.0}]
 
 
 def test_reader_needs_a_path() -> None:
     with pytest.raises(DataError, match="names no data file") as caught:
-        list(create_reader(None)(spacy.blank("en")))
+        list(create_reader(None)(spacy.blank("xx")))
     assert "--paths.train" in str(caught.value)
 
 

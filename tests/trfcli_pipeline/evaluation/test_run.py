@@ -109,7 +109,7 @@ def test_score_that_is_not_finite_is_an_error(score: float) -> None:
 
 @pytest.mark.parametrize("factory", ["textcat", "textcat_multilabel"])
 def test_first_enabled_text_classifier_is_evaluated(factory: str) -> None:
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("sentencizer")
     nlp.add_pipe("textcat", name="untrained")
     textcat = nlp.add_pipe(factory, name="classifier")

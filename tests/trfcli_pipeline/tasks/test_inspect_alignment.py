@@ -87,6 +87,6 @@ def test_models_without_wordpieces_are_refused(tmp_path: Path) -> None:
         inspect_alignment(TEXT, str(tmp_path / "nothing"))
     import spacy
 
-    spacy.blank("en").to_disk(tmp_path / "blank")
+    spacy.blank("xx").to_disk(tmp_path / "blank")
     with pytest.raises(PipelineError, match="no trf_wordpiecer"):
         inspect_alignment(TEXT, str(tmp_path / "blank"))

@@ -141,7 +141,7 @@ def test_closed_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pipeline_without_classifier(tmp_path: Path) -> None:
-    spacy.blank("en").to_disk(tmp_path / "blank")
+    spacy.blank("xx").to_disk(tmp_path / "blank")
     with pytest.raises(PipelineError) as error:
         predict(str(tmp_path / "blank"), ["a film"])
     assert error.value.message == f"{tmp_path / 'blank'}: has no text classifier"

@@ -63,7 +63,7 @@ def rows_of(nlp: Language, batch: Batch = BATCH) -> list[dict[str, Any]]:
 
 
 def test_exclusive_classifier_predicts_the_best_label() -> None:
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     with_cats(nlp, "textcat", SCORES)
     predicted = Predictor(nlp)(BATCH)
     assert predicted == Predicted(
@@ -72,7 +72,7 @@ def test_exclusive_classifier_predicts_the_best_label() -> None:
 
 
 def test_multi_label_classifier_predicts_labels_by_descending_score() -> None:
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     cats = {"A": 0.5, "B": 0.9, "C": 0.49}
     with_cats(nlp, "textcat_multilabel", cats)
     assert rows_of(nlp)[0]["labels"] == ["B", "A"]
@@ -92,7 +92,7 @@ def test_each_classifier_applies_its_own_thresholds(make_nlp: Callable[..., Lang
 
 def test_scores_have_the_fewest_digits_for_a_float32() -> None:
     score = float(np.float32(1) / np.float32(3))
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     with_cats(nlp, "textcat", {"A": score, "B": 1e-9})
     cats = rows_of(nlp)[0]["cats"]
     assert json.dumps(cats) == '{"A": 0.33333334, "B": 1e-09}'
@@ -100,7 +100,7 @@ def test_scores_have_the_fewest_digits_for_a_float32() -> None:
 
 
 def test_entities_and_spans() -> None:
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     ruler: Any = nlp.add_pipe("entity_ruler")
     ruler.add_patterns([{"label": "ORG", "pattern": "Apple", "id": "apple"}])
     spans: Any = nlp.add_pipe("span_ruler")
@@ -120,7 +120,7 @@ def test_token_attributes() -> None:
             token.pos_, token.dep_, token.head = "NOUN", "dep", doc[0]
         return doc
 
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("test_grammar")
     first, empty, third = rows_of(nlp)
     assert first["tokens"][1] == {"start": 6, "end": 9, "pos": "NOUN", "dep": "dep", "head": 0}
@@ -136,7 +136,7 @@ def test_component_without_declared_assignments() -> None:
             token.tag_ = "X"
         return doc
 
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("test_undeclared")
     (row,) = rows_of(nlp, Batch("data.jsonl", "line", [1], ["film"]))
     # The label has no threshold, so it can't be predicted.
@@ -161,7 +161,7 @@ def test_docs_come_without_user_data_and_tensor(make_nlp: Callable[..., Language
     with_cats(nlp, "textcat", SCORES)
     content = Predictor(nlp, as_docs=True)(BATCH).content
     assert isinstance(content, bytes)
-    docs = list(DocBin().from_bytes(content).get_docs(spacy.blank("en").vocab))
+    docs = list(DocBin().from_bytes(content).get_docs(spacy.blank("xx").vocab))
     assert [doc.text for doc in docs] == TEXTS
     assert [doc.cats for doc in docs] == [SCORES] * 3
     assert not any(doc.user_data or doc.tensor.size for doc in docs)
@@ -172,7 +172,7 @@ def test_error_names_the_line_of_the_text() -> None:
     def failing(doc: Doc) -> Doc:
         raise ZeroDivisionError("by zero\nand more")
 
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("test_failing")
     with pytest.raises(PipelineError) as caught:
         Predictor(nlp)(BATCH)
@@ -188,7 +188,7 @@ def test_texts_that_fail_only_together_are_named_together() -> None:
         return doc
 
     crowd: list[str] = []
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("test_crowded")
     with pytest.raises(PipelineError) as caught:
         Predictor(nlp)(BATCH)
@@ -197,7 +197,7 @@ def test_texts_that_fail_only_together_are_named_together() -> None:
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf")])
 def test_score_that_is_not_finite_is_an_error(score: float) -> None:
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     with_cats(nlp, "textcat", {"HAM": score, "SPAM": 0.5})
     with pytest.raises(PipelineError) as caught:
         Predictor(nlp)(BATCH)
@@ -212,7 +212,7 @@ def test_heap_is_trimmed_after_each_batch(monkeypatch: pytest.MonkeyPatch) -> No
     def quiet(doc: Doc) -> Doc:
         return doc
 
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("test_quiet")
     trimmed: list[bool] = []
     monkeypatch.setattr(predictions, "trim_heap", lambda: trimmed.append(True))
@@ -223,7 +223,7 @@ def test_heap_is_trimmed_after_each_batch(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_vocab_stops_growing_in_a_long_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     with_cats(nlp, "textcat", SCORES)
     predictor = Predictor(nlp)
     predictor(BATCH)

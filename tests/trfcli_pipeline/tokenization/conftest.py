@@ -16,7 +16,7 @@ def make(family_encoder: Callable[[str], Path]) -> Callable[..., Language]:
     @cache
     def make_pipeline(name: str, *, encoder: bool = False, **settings: Any) -> Language:
         path = str(family_encoder(name))
-        nlp = TransformersLanguage()
+        nlp = TransformersLanguage(meta={"lang": "xx"})
         nlp.add_pipe("sentencizer")
         nlp.add_pipe("trf_wordpiecer", config={"trf_name": path, **settings})
         if encoder:

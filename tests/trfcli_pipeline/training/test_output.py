@@ -148,7 +148,7 @@ def test_target_with_a_broken_meta_json_is_noticed_first(
 
 def test_pipeline_without_a_manifest_is_replaced_if_it_loads(model: Path, data: str) -> None:
     target = model.parent / "target"
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("sentencizer")
     nlp.add_pipe("tagger").add_label("A")
     nlp.initialize()

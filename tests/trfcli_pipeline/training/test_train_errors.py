@@ -76,7 +76,7 @@ def _photos(path: Path) -> Path:
 
 
 def _without_encoder(path: Path) -> str:
-    spacy.blank("en").to_disk(path)
+    spacy.blank("xx").to_disk(path)
     return str(path)
 
 

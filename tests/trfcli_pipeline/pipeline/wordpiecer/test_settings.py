@@ -23,7 +23,7 @@ def test_from_nlp_takes_the_name_of_the_pipeline(tiny_bert: Path) -> None:
 
 
 def test_initialize_keeps_a_loaded_tokenizer(tiny_bert: Path) -> None:
-    wordpiecer = TransformersWordPiecer.from_pretrained(spacy.blank("en").vocab, str(tiny_bert))
+    wordpiecer = TransformersWordPiecer.from_pretrained(spacy.blank("xx").vocab, str(tiny_bert))
     tokenizer = wordpiecer.tokenizer
     wordpiecer.trf_name = "/absent"
     wordpiecer.initialize(list)
@@ -31,7 +31,7 @@ def test_initialize_keeps_a_loaded_tokenizer(tiny_bert: Path) -> None:
 
 
 def test_a_missing_tokenizer_is_an_error_with_a_hint(tmp_path: Path) -> None:
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     wordpiecer = nlp.add_pipe("trf_wordpiecer")
     for use in (
         lambda: wordpiecer(nlp.make_doc("a")),
@@ -89,7 +89,7 @@ def segments_of(nlp: Language) -> list[list[int]]:
 def test_settings_are_in_component_config_and_copies(
     tiny_bert: Path, tmp_path: Path, way: str
 ) -> None:
-    nlp = TransformersLanguage()
+    nlp = TransformersLanguage(meta={"lang": "xx"})
     nlp.add_pipe("sentencizer")
     if way == "add_pipe":
         nlp.add_pipe("trf_wordpiecer", config={"trf_name": str(tiny_bert), **SETTINGS})
@@ -115,7 +115,7 @@ def test_settings_are_in_component_config_and_copies(
 
 
 def test_the_pipelines_config_takes_precedence(tiny_bert: Path, tmp_path: Path) -> None:
-    nlp = wordpieces_only(tiny_bert, TransformersLanguage())
+    nlp = wordpieces_only(tiny_bert, TransformersLanguage(meta={"lang": "xx"}))
     nlp.to_disk(tmp_path)
     changed = spacy.load(tmp_path, config={"components": {"trf_wordpiecer": {"max_length": 9}}})
     assert changed.get_pipe("trf_wordpiecer").max_length == 9
@@ -125,16 +125,16 @@ def test_the_pipelines_config_takes_precedence(tiny_bert: Path, tmp_path: Path) 
 
 def test_pickling_keeps_the_settings(tiny_bert: Path) -> None:
     wordpiecer = TransformersWordPiecer.from_pretrained(
-        spacy.blank("en").vocab, str(tiny_bert), **SETTINGS
+        spacy.blank("xx").vocab, str(tiny_bert), **SETTINGS
     )
     again = pickle.loads(pickle.dumps(wordpiecer))
     assert again.cfg == wordpiecer.cfg
-    doc = spacy.blank("en")(TEXT)
+    doc = spacy.blank("xx")(TEXT)
     assert equal(again.predict([doc])[0], wordpiecer.predict([doc])[0])
 
 
 def test_max_length_lowers_the_limit_only(tiny_bert: Path) -> None:
-    vocab = spacy.blank("en").vocab
+    vocab = spacy.blank("xx").vocab
     for length, expected in [(None, 64), (20, 20), (500, 64)]:
         wordpiecer = TransformersWordPiecer.from_pretrained(
             vocab, str(tiny_bert), max_length=length
@@ -146,7 +146,7 @@ def test_max_length_lowers_the_limit_only(tiny_bert: Path) -> None:
 def test_max_length_leaves_room_for_text(tiny_bert: Path, separator: str, least: int) -> None:
     def make(length: int) -> TransformersWordPiecer:
         return TransformersWordPiecer.from_pretrained(
-            spacy.blank("en").vocab, str(tiny_bert), max_length=length, separator=separator
+            spacy.blank("xx").vocab, str(tiny_bert), max_length=length, separator=separator
         )
 
     for length in (least - 1, 0, -1):
@@ -157,7 +157,7 @@ def test_max_length_leaves_room_for_text(tiny_bert: Path, separator: str, least:
 
 
 def test_an_encoder_without_a_maximum_gets_a_default(family_encoder: Callable[[str], Path]) -> None:
-    vocab = spacy.blank("en").vocab
+    vocab = spacy.blank("xx").vocab
     name = str(family_encoder("xlnet"))
     assert TransformersWordPiecer.from_pretrained(vocab, name).max_length == 2048
     longer = TransformersWordPiecer.from_pretrained(vocab, name, max_length=5000)

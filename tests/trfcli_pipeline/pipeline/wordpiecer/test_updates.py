@@ -109,7 +109,7 @@ def test_a_copied_tokenizer_finds_the_same_wordpieces(tiny_bert: Path) -> None:
 
 
 def test_update_runs_only_earlier_components_that_set_sentences(tiny_bert: Path) -> None:
-    nlp = wordpieces_only(tiny_bert, spacy.blank("en"))
+    nlp = wordpieces_only(tiny_bert, spacy.blank("xx"))
     nlp.add_pipe("entity_ruler", first=True).add_patterns([{"label": "X", "pattern": "it"}])
     eg = Example.from_dict(nlp.make_doc("I love it."), {})
     nlp.get_pipe("trf_wordpiecer").update([eg])

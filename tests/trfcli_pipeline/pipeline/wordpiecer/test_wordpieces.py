@@ -208,7 +208,7 @@ def test_pipe_keeps_the_order(bert: Language, batch_size: int) -> None:
 
 
 def test_pipe_passes_errors_to_the_error_handler(tiny_bert: Path) -> None:
-    nlp = wordpieces_only(tiny_bert, TransformersLanguage())
+    nlp = wordpieces_only(tiny_bert, TransformersLanguage(meta={"lang": "xx"}))
     wordpiecer = nlp.get_pipe("trf_wordpiecer")
     wordpiecer._tokenizer = None
     with pytest.raises(PipelineError):

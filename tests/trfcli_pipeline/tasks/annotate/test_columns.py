@@ -237,7 +237,7 @@ def test_docs_keep_other_columns_as_user_data(exclusive: str) -> None:
     rows = [{"text": "a", "id": 7, "label": "MINE", "big": 10**30}, {"text": "b", "x": [None, 0.5]}]
     write("in.jsonl", rows)
     run(exclusive, "in.jsonl", "out.spacy")
-    one, two = DocBin().from_disk("out.spacy").get_docs(spacy.blank("en").vocab)
+    one, two = DocBin().from_disk("out.spacy").get_docs(spacy.blank("xx").vocab)
     assert one.user_data == {"id": 7, "label": "MINE", "big": str(10**30)}
     assert two.user_data == {"x": (None, 0.5)}
     assert set(one.cats) == {"BAD", "GOOD"}

@@ -177,7 +177,7 @@ def test_output_must_be_free_and_not_the_input(workspace: Path, tmp_path: Path) 
     (tmp_path / "out" / "config.cfg").touch()
     with pytest.raises(OutputError, match="is not a spaCy pipeline"):
         run(workspace, output=tmp_path / "out", force=True)
-    spacy.blank("en").to_disk(tmp_path / "out")
+    spacy.blank("xx").to_disk(tmp_path / "out")
     with pytest.raises(OutputError, match="already exists"):
         run(workspace, output=tmp_path / "out")
     *_, saved = run(workspace, output=tmp_path / "out", force=True)
@@ -196,7 +196,7 @@ def test_openvino_refuses_pipelines_that_keep_attentions(
 
 
 def test_pipeline_without_trf_tok2vec_is_refused(workspace: Path, tmp_path: Path) -> None:
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("sentencizer")
     nlp.to_disk(tmp_path / "plain")
     with pytest.raises(PipelineError, match="has no trf_tok2vec"):
