@@ -85,7 +85,7 @@ class TransformersLanguage(SavedLanguage):
         del self.lang
         if create_tokenizer is None:
             # A pipeline that isn't created from a config still needs a complete one.
-            self._config = _complete_config(type(self)).copy()
+            self._config = _complete_config(cast(Any, type(self))).copy()
 
     @staticmethod
     def install_extensions() -> None:

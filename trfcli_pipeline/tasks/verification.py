@@ -5,7 +5,7 @@ import sys
 import tempfile
 import venv
 from collections.abc import Sequence
-from importlib.util import find_spec
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,7 +86,8 @@ def _compare(one: Prediction, other: Prediction) -> dict[str, bool]:
 def _create_environment(path: Path) -> str:
     """Create a virtual environment that sees the current packages; returns its interpreter."""
     # The current environment's pip works in the new one as well. Its own takes seconds to install.
-    has_pip = find_spec("pip") is not None
+    # (setuptools changes modules of this process if pip is looked for by other finders.)
+    has_pip = PathFinder.find_spec("pip") is not None
     builder = venv.EnvBuilder(with_pip=not has_pip, symlinks=sys.platform != "win32")
     try:
         builder.create(path)
