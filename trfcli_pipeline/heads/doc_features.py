@@ -14,12 +14,16 @@ from spacy.tokens import Doc
 from thinc.api import Model, Ops, Ragged
 from thinc.types import Floats2d
 
-from trfcli_pipeline.heads.doc_gradients import HIDDEN, POOLER, add_gradient, missing_activation
+from trfcli_pipeline.heads.doc_gradients import add_gradient, missing_activation
 from trfcli_pipeline.heads.doc_tensor import doc_tensor
 from trfcli_pipeline.heads.token_rows import sum_runs
-from trfcli_pipeline.tokenization.retokenizing import stored
-
-_PIECES = "trf_word_pieces"
+from trfcli_pipeline.tokenization.doc_attributes import (
+    HIDDEN,
+    POOLER,
+    SEGMENTS,
+    WORD_PIECES,
+    stored,
+)
 
 DocOutput = tuple[Floats2d, Callable[[Floats2d], list[Doc]]]
 # What a backward pass needs to know about a Doc.
@@ -66,7 +70,7 @@ def pooler_outputs() -> Model[list[Doc], Ragged]:
 def _forward_mean_last_hidden(model: Model, docs: Sequence[Doc], is_train: bool) -> DocOutput:
     ops = model.ops
     tensors = _tensors(docs)
-    divisors = ops.asarray2f([[max(len(stored(doc, _PIECES)), 1)] for doc in docs])
+    divisors = ops.asarray2f([[max(len(stored(doc, WORD_PIECES)), 1)] for doc in docs])
     lengths = np.array([len(each) for each in tensors])
     sums = sum_runs(ops, ops.xp.concatenate(tensors), lengths)
 
@@ -82,7 +86,7 @@ def _forward_segment_means(model: Model, docs: Sequence[Doc], is_train: bool) ->
     ops = model.ops
     all_rows = _read(docs, HIDDEN)
     # A segment without wordpieces has no mean; GPT-2 has none for a blank sentence.
-    counts = [each[each > 0] for each in (doc._.trf_segments[:, 2] for doc in docs)]
+    counts = [each[each > 0] for each in (stored(doc, SEGMENTS)[:, 2] for doc in docs)]
     parts = [
         sum_runs(ops, rows, count) / ops.asarray2f(count.reshape(-1, 1))
         for rows, count in zip(all_rows, counts, strict=True)
@@ -97,7 +101,7 @@ def _forward_segment_means(model: Model, docs: Sequence[Doc], is_train: bool) ->
 
 def _forward_class_vectors(model: Model, docs: Sequence[Doc], is_train: bool) -> SegmentOutput:
     class_id = model.attrs["class_token_id"]
-    chosen = [np.flatnonzero(np.asarray(stored(doc, _PIECES)) == class_id) for doc in docs]
+    chosen = [np.flatnonzero(np.asarray(stored(doc, WORD_PIECES)) == class_id) for doc in docs]
     return _select(model.ops, docs, HIDDEN, chosen)
 
 
@@ -144,7 +148,7 @@ def _join(
 
 def _tensors(docs: Sequence[Doc]) -> list[Floats2d]:
     """Return `doc.tensor` of each Doc. An empty Doc has one too once the encoder has seen it."""
-    if any(doc.tensor.ndim != 2 or stored(doc, _PIECES) is None for doc in docs):
+    if any(doc.tensor.ndim != 2 or stored(doc, WORD_PIECES) is None for doc in docs):
         raise missing_activation("token vectors (doc.tensor)")
     return [doc_tensor(doc) for doc in docs]
 

@@ -1,15 +1,36 @@
 """Gradients on the Doc: heads add theirs, the encoder's backward pass collects them."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from spacy.tokens import Doc
 from thinc.types import Floats2d, FloatsXd
 
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.tokenization.retokenizing import discard, store, stored
+from trfcli_pipeline.tokenization.doc_attributes import discard, gradient_of, store, stored
 
-HIDDEN = "trf_last_hidden_state"
-POOLER = "trf_pooler_output"
+# An array, or a list of arrays for outputs with several layers or segments.
+Gradient = FloatsXd | list[FloatsXd]
+
+
+def begin_gradient(doc: Doc, name: str, zeros: Gradient) -> None:
+    """Set a gradient of zeros on a Doc, to which heads may add in place.
+
+    Args:
+        doc: The Doc.
+        name: Attribute of the activation, such as "trf_last_hidden_state".
+        zeros: The Doc's part of the batch's gradient.
+    """
+    attribute = gradient_of(name)
+    # A head may replace items of its Doc's list, but not of ours.
+    store(doc, attribute, list(zeros) if isinstance(zeros, list) else zeros)
+    store(doc, _ours(attribute), zeros)
+
+
+def takes_gradient(doc: Doc, name: str) -> bool:
+    """Check whether the encoder is waiting for gradients of one of the Doc's activations."""
+    return stored(doc, gradient_of(name)) is not None
 
 
 def add_gradient(doc: Doc, name: str, index: slice | NDArray[np.intp], gradient: Floats2d) -> None:
@@ -23,7 +44,7 @@ def add_gradient(doc: Doc, name: str, index: slice | NDArray[np.intp], gradient:
         index: The rows that the gradient is for: a slice, or an array of distinct indices.
         gradient: *Shape:* (rows, width), or (width,) for the same gradient in every row.
     """
-    attribute = _gradient_of(name)
+    attribute = gradient_of(name)
     total = stored(doc, attribute)
     if total is None:
         return
@@ -39,32 +60,34 @@ def add_gradient(doc: Doc, name: str, index: slice | NDArray[np.intp], gradient:
         store(doc, _ours(attribute), total)
 
 
-def begin_gradient(doc: Doc, attribute: str, zeros: FloatsXd) -> None:
-    """Set a gradient of zeros on a Doc, to which heads may add in place.
+def has_gradient(doc: Doc, name: str, zeros: Gradient) -> bool:
+    """Check whether a head has added to a gradient or replaced it since `begin_gradient`."""
+    return _differs(stored(doc, gradient_of(name)), zeros)
+
+
+def take_gradient(doc: Doc, name: str, zeros: Gradient) -> None:
+    """Write the gradient of a Doc to its part of the batch's, and remove it from the Doc.
 
     Args:
         doc: The Doc.
-        attribute: Attribute of the gradient, such as "trf_d_last_hidden_state".
-        zeros: The Doc's part of the batch's array.
+        name: Attribute of the activation.
+        zeros: What `begin_gradient` got; it may have the heads' gradients already.
+
+    Raises:
+        PipelineError: A head has set an array of another shape.
     """
-    store(doc, attribute, zeros)
-    store(doc, _ours(attribute), zeros)
+    attribute = gradient_of(name)
+    now = stored(doc, attribute)
+    if now is not stored(doc, _ours(attribute)):
+        _copy(now, zeros, attribute)
+    end_gradient(doc, name)
 
 
-def is_replaced(doc: Doc, attribute: str) -> bool:
-    """Check whether a head has replaced the array that `begin_gradient` set."""
-    return stored(doc, attribute) is not stored(doc, _ours(attribute))
-
-
-def end_gradient(doc: Doc, attribute: str) -> None:
+def end_gradient(doc: Doc, name: str) -> None:
     """Remove a gradient from a Doc."""
+    attribute = gradient_of(name)
     store(doc, attribute, None)
     discard(doc, _ours(attribute))
-
-
-def takes_gradient(doc: Doc, name: str) -> bool:
-    """Check whether the encoder is waiting for gradients of one of the Doc's activations."""
-    return stored(doc, _gradient_of(name)) is not None
 
 
 def missing_activation(name: str) -> PipelineError:
@@ -78,10 +101,28 @@ def missing_activation(name: str) -> PipelineError:
     )
 
 
-def _gradient_of(name: str) -> str:
-    return name.replace("trf_", "trf_d_", 1)
-
-
 def _ours(attribute: str) -> str:
-    """Name of the attribute with the encoder's array, or the latest view of it."""
+    """Name of the attribute with the batch's array, or with the latest view of it."""
     return f"{attribute}_ours"
+
+
+def _differs(now: Any, zeros: Any) -> bool:
+    if isinstance(zeros, list):
+        return now is None or len(now) != len(zeros) or any(map(_differs, now, zeros))
+    return now is not zeros or bool(zeros.any())
+
+
+def _copy(now: Any, into: Any, attribute: str) -> None:
+    """Copy a gradient to a part of the batch's; None stands for no gradient."""
+    if now is None or now is into:
+        return
+    if isinstance(into, list):
+        for array, part in zip(now, into, strict=True):
+            _copy(array, part, attribute)
+        return
+    if now.shape != into.shape:
+        raise PipelineError(
+            f"{attribute} of a Doc has the shape {now.shape} instead of {into.shape}",
+            hint="A component has replaced it: let it keep the shape",
+        )
+    into[...] = now

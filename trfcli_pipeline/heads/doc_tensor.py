@@ -7,12 +7,16 @@ from thinc.backends import get_array_ops
 from thinc.types import Floats2d
 
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.heads.doc_gradients import HIDDEN
 from trfcli_pipeline.heads.token_rows import token_rows
+from trfcli_pipeline.tokenization.doc_attributes import (
+    HIDDEN,
+    TENSOR_SPANS,
+    TOKEN_SPANS,
+    store,
+    stored,
+)
 from trfcli_pipeline.tokenization.extensions import doc_alignment
-from trfcli_pipeline.tokenization.retokenizing import TOKEN_SPANS, has_tokens, store, stored
-
-_TENSOR_SPANS = "trf_tensor_spans"
+from trfcli_pipeline.tokenization.retokenizing import has_tokens
 
 
 def doc_tensor(doc: Doc) -> Floats2d:
@@ -53,9 +57,9 @@ def set_doc_tensor(doc: Doc, rows: Floats2d) -> None:
         rows: *Shape:* (tokens, width)
     """
     doc.tensor = cast(Any, rows)
-    store(doc, _TENSOR_SPANS, stored(doc, TOKEN_SPANS))
+    store(doc, TENSOR_SPANS, stored(doc, TOKEN_SPANS))
 
 
 def _is_stale(doc: Doc) -> bool:
-    spans = stored(doc, _TENSOR_SPANS)
+    spans = stored(doc, TENSOR_SPANS)
     return spans is not None and not has_tokens(doc, spans)

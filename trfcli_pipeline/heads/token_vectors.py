@@ -9,15 +9,11 @@ from thinc.api import Model, Ops
 from thinc.types import Floats2d
 
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.heads.doc_gradients import (
-    HIDDEN,
-    add_gradient,
-    missing_activation,
-    takes_gradient,
-)
+from trfcli_pipeline.heads.doc_gradients import add_gradient, missing_activation, takes_gradient
 from trfcli_pipeline.heads.doc_tensor import doc_tensor
 from trfcli_pipeline.heads.token_rows import piece_gradients
 from trfcli_pipeline.tokenization.alignment import Alignment
+from trfcli_pipeline.tokenization.doc_attributes import HIDDEN
 from trfcli_pipeline.tokenization.extensions import doc_alignment
 
 # trf_tok2vec finds the layers that read its token vectors by this name.

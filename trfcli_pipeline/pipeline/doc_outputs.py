@@ -13,7 +13,7 @@ from trfcli_pipeline.pipeline.doc_rows import TokenRows
 from trfcli_pipeline.pipeline.finite import check_finite
 from trfcli_pipeline.pipeline.vectors import set_vector_hooks
 from trfcli_pipeline.tokenization.alignment import Alignment
-from trfcli_pipeline.tokenization.retokenizing import store
+from trfcli_pipeline.tokenization.doc_attributes import store
 
 
 def assign_outputs(

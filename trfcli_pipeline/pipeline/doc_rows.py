@@ -16,7 +16,7 @@ from trfcli_pipeline.encoder.transfers import download
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.heads.token_rows import device_token_rows, token_rows
 from trfcli_pipeline.tokenization.alignment import Alignment
-from trfcli_pipeline.tokenization.retokenizing import stored
+from trfcli_pipeline.tokenization.doc_attributes import TYPE_IDS, WORD_PIECES, stored
 
 # Number of tokens whose rows are computed together: few enough for the caches of a CPU.
 _CACHED_TOKENS = 1024
@@ -108,8 +108,8 @@ def word_pieces(
     Raises:
         PipelineError: A Doc has a wordpiece that the encoder doesn't know.
     """
-    pieces = [stored(doc, "trf_word_pieces") for doc in docs]
-    types = [stored(doc, "trf_token_type_ids") for doc in docs]
+    pieces = [stored(doc, WORD_PIECES) for doc in docs]
+    types = [stored(doc, TYPE_IDS) for doc in docs]
     type_ids = None
     if any(each is not None for each in types):
         type_ids = _concatenate(

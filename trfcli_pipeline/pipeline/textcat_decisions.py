@@ -15,8 +15,8 @@ from trfcli_pipeline.evaluation.classifier import Classifier, predicted_labels
 from trfcli_pipeline.heads.novelty import Novelty
 from trfcli_pipeline.pipeline import textcat_checks as checks
 from trfcli_pipeline.pipeline.component_hooks import CLASSIFIER, remember_component
-from trfcli_pipeline.tokenization.extensions import NOVELTY, add_classifier
-from trfcli_pipeline.tokenization.retokenizing import store
+from trfcli_pipeline.tokenization.doc_attributes import NOVELTY, store
+from trfcli_pipeline.tokenization.extensions import add_classifier
 
 # The part of the saved component with what `novelty` needs.
 NOVELTY_FILE = "novelty"

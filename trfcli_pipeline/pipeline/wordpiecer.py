@@ -25,17 +25,22 @@ from trfcli_pipeline.pipeline.sentences import (
     set_sentences,
     warn_without_sentences,
 )
-from trfcli_pipeline.tokenization.doc_pieces import DocPieces, encode_docs
-from trfcli_pipeline.tokenization.encodings import find_mistakable
-from trfcli_pipeline.tokenization.extensions import install_extensions
-from trfcli_pipeline.tokenization.retokenizing import (
+from trfcli_pipeline.tokenization.doc_attributes import (
+    FINGERPRINT,
     LINKS,
     PIECE_SPANS,
     SEGMENTS,
+    STRINGS,
     TOKEN_SPANS,
+    TYPE_IDS,
     UNSEEN,
+    WORD_PIECES,
     store,
+    stored,
 )
+from trfcli_pipeline.tokenization.doc_pieces import DocPieces, encode_docs
+from trfcli_pipeline.tokenization.encodings import find_mistakable
+from trfcli_pipeline.tokenization.extensions import install_extensions
 from trfcli_pipeline.tokenization.segments import Segmentation, lay_out
 
 if TYPE_CHECKING:
@@ -234,15 +239,15 @@ class TransformersWordPiecer(SavedInParts, Pipe):
         """Assign what `predict` returned."""
         fingerprint = self.fingerprint if docs else ""
         for doc, pieces in zip(docs, outputs, strict=True):
-            store(doc, "trf_word_pieces", pieces.ids)
-            store(doc, "trf_word_pieces_", pieces.strings)
-            store(doc, "trf_token_type_ids", pieces.type_ids)
+            store(doc, WORD_PIECES, pieces.ids)
+            store(doc, STRINGS, pieces.strings)
+            store(doc, TYPE_IDS, pieces.type_ids)
             store(doc, LINKS, pieces.links)
             store(doc, SEGMENTS, pieces.segments)
             store(doc, UNSEEN, pieces.unseen)
             store(doc, TOKEN_SPANS, pieces.token_spans)
             store(doc, PIECE_SPANS, pieces.piece_spans)
-            store(doc, "trf_fingerprint", f"{fingerprint} {pieces.checksum}")
+            store(doc, FINGERPRINT, f"{fingerprint} {pieces.checksum}")
 
     def parts(self) -> dict[str, Part]:
         """The settings and the tokenizer."""
@@ -266,7 +271,7 @@ class TransformersWordPiecer(SavedInParts, Pipe):
     def _has_annotated(self, doc: Doc, fingerprint: str) -> bool:
         """Check whether `predict` would return the wordpieces that a Doc has already."""
         checksum = lay_out(doc, self.settings).checksum
-        return bool(doc._.trf_fingerprint == f"{fingerprint} {checksum}")
+        return bool(stored(doc, FINGERPRINT) == f"{fingerprint} {checksum}")
 
     def _save_tokenizer(self, path: Path) -> None:
         self.tokenizer.save_pretrained(path)

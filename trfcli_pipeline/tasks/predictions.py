@@ -19,8 +19,7 @@ from trfcli_pipeline.evaluation.classifier import (
 from trfcli_pipeline.evaluation.run import check_scores, count_words
 from trfcli_pipeline.pipeline.running import bounded_vocab
 from trfcli_pipeline.tasks.prediction_values import TOKEN_ATTRIBUTES, shortest
-from trfcli_pipeline.tokenization.extensions import NOVELTY
-from trfcli_pipeline.tokenization.retokenizing import stored
+from trfcli_pipeline.tokenization.doc_attributes import NOVELTY, stored
 
 # As components declare what they assign.
 _PREDICTIONS = {"doc.cats", "doc.ents", "doc.spans", *(f"token.{n}" for n in TOKEN_ATTRIBUTES)}

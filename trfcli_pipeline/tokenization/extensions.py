@@ -24,42 +24,35 @@ from trfcli_pipeline.tokenization.alignment import (
     indices_per_token,
     links_from_indices,
 )
-from trfcli_pipeline.tokenization.retokenizing import (
+from trfcli_pipeline.tokenization.doc_attributes import (
+    ATTENTIONS,
+    CLASSIFIERS,
+    FINGERPRINT,
+    HIDDEN,
+    HIDDENS,
     LINKS,
+    NOVELTY,
     PIECE_SPANS,
+    POOLER,
     SEGMENTS,
+    STRINGS,
+    TENSOR_SPANS,
     TOKEN_SPANS,
+    TYPE_IDS,
     UNSEEN,
-    follow_tokens,
-    is_token,
+    WORD_PIECES,
+    gradient_of,
     store,
     stored,
 )
+from trfcli_pipeline.tokenization.retokenizing import follow_tokens, is_token
 
-_BY_PIECE = (
-    "trf_word_pieces",
-    "trf_word_pieces_",
-    "trf_token_type_ids",
-    "trf_last_hidden_state",
-    "trf_d_last_hidden_state",
-)
-_BY_LAYER = ("trf_all_hidden_states", "trf_d_all_hidden_states")
-_BY_SEGMENT = (
-    "trf_pooler_output",
-    "trf_all_attentions",
-    "trf_d_pooler_output",
-    "trf_d_all_attentions",
-)
+_BY_PIECE = (WORD_PIECES, STRINGS, TYPE_IDS, HIDDEN, gradient_of(HIDDEN))
+_BY_LAYER = (HIDDENS, gradient_of(HIDDENS))
+_BY_SEGMENT = (POOLER, ATTENTIONS, gradient_of(POOLER), gradient_of(ATTENTIONS))
 # The alignment as arrays (see `alignment.Alignment`); `trf_alignment` returns lists.
 _FOLLOWING = (LINKS, SEGMENTS, UNSEEN)
-# What the alignment is computed from if tokens change, the tokens that `doc.tensor` has rows for,
-# and which tokenizer and settings the wordpieces are from.
-_OF_DOC = (TOKEN_SPANS, PIECE_SPANS, "trf_tensor_spans", "trf_fingerprint")
-# What `trf_labels`, `trf_unsure` and `trf_label_set` are computed from, besides `doc.cats`: the
-# classifiers as plain tuples.
-_CLASSIFIERS = "trf_classifiers"
-# How unlike the labeled texts a text is.
-NOVELTY = "trf_novelty"
+_OF_DOC = (TOKEN_SPANS, PIECE_SPANS, TENSOR_SPANS, FINGERPRINT, CLASSIFIERS, NOVELTY)
 
 
 def install_extensions() -> None:
@@ -68,7 +61,7 @@ def install_extensions() -> None:
     Raises:
         ValueError: Another package has registered an attribute of the same name.
     """
-    for name in (*_BY_PIECE, *_BY_LAYER, *_BY_SEGMENT, *_OF_DOC, _CLASSIFIERS, NOVELTY):
+    for name in (*_BY_PIECE, *_BY_LAYER, *_BY_SEGMENT, *_OF_DOC):
         install_extension(Doc, name, default=None)
     install_extension(Doc, "trf_labels", getter=_doc_labels)
     install_extension(Doc, "trf_unsure", getter=_doc_unsure)
@@ -109,16 +102,16 @@ def add_classifier(doc: Doc, classifier: Classifier) -> None:
 
     It replaces an earlier one that has the same labels.
     """
-    others = stored(doc, _CLASSIFIERS) or ()
+    others = stored(doc, CLASSIFIERS) or ()
     if others:
         # From `Doc.from_bytes`, tuples come back as lists.
         labels = tuple(classifier.labels)
         others = [each for each in others if tuple(each[1]) != labels]
-    store(doc, _CLASSIFIERS, (*others, tuple(classifier)))
+    store(doc, CLASSIFIERS, (*others, tuple(classifier)))
 
 
 def _classifiers(doc: Doc) -> list[Classifier]:
-    return [Classifier.restore(each) for each in stored(doc, _CLASSIFIERS) or ()]
+    return [Classifier.restore(each) for each in stored(doc, CLASSIFIERS) or ()]
 
 
 def _doc_labels(doc: Doc) -> list[str]:
@@ -258,12 +251,12 @@ def _segments(values: Any, part: Span | Token) -> Any:
 
 
 def _all_attentions_of_doc(doc: Doc) -> Any:
-    return doc._.trf_all_attentions
+    return stored(doc, ATTENTIONS)
 
 
 _GETTERS_OF_PARTS: dict[str, _PartOf] = {
     **{name: _PartOf(name, _pieces) for name in _BY_PIECE},
     **{name: _PartOf(name, _pieces_of_layers) for name in _BY_LAYER},
     **{name: _PartOf(name, _segments) for name in _BY_SEGMENT},
-    "all_attentions": _PartOf("trf_all_attentions", _segments),
+    "all_attentions": _PartOf(ATTENTIONS, _segments),
 }

@@ -6,7 +6,6 @@ with the tokens first, and has it computed again if they differ.
 """
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from spacy.attrs import IDX, LENGTH
@@ -14,29 +13,15 @@ from spacy.tokens import Doc, Token
 
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.tokenization.alignment import Alignment, Ints, link_spans
-
-# The parts of the alignment, as attributes of the Doc.
-LINKS, SEGMENTS, UNSEEN = "trf_alignment_links", "trf_segments", "trf_unseen_tokens"
-# Start and end character of each token that the alignment refers to, and of each wordpiece.
-TOKEN_SPANS, PIECE_SPANS = "trf_token_spans", "trf_piece_spans"
-
-
-def stored(doc: Doc, name: str) -> Any:
-    """Return an attribute of a Doc as it is stored, without following the tokens."""
-    data: Any = doc.user_data
-    return data.get(("._.", name, None, None))
-
-
-def store(doc: Doc, name: str, value: Any) -> None:
-    """Store an attribute of a Doc."""
-    data: Any = doc.user_data
-    data["._.", name, None, None] = value
-
-
-def discard(doc: Doc, name: str) -> None:
-    """Remove an attribute of a Doc, if it is stored."""
-    data: Any = doc.user_data
-    data.pop(("._.", name, None, None), None)
+from trfcli_pipeline.tokenization.doc_attributes import (
+    LINKS,
+    PIECE_SPANS,
+    SEGMENTS,
+    TOKEN_SPANS,
+    UNSEEN,
+    store,
+    stored,
+)
 
 
 def follow_tokens(doc: Doc) -> None:

@@ -165,7 +165,7 @@ def test_add_gradient_replaces_the_array_by_a_view_of_it() -> None:
     # A new object tells the encoder that a head has been here, even if it is all zeros.
     doc = make_doc([2])
     before = doc._.trf_d_last_hidden_state
-    begin_gradient(doc, "trf_d_last_hidden_state", before)
+    begin_gradient(doc, "trf_last_hidden_state", before)
     add_gradient(doc, "trf_last_hidden_state", slice(1, 2), np.ones((1, WIDTH), "f"))
     assert doc._.trf_d_last_hidden_state is not before
     assert np.shares_memory(doc._.trf_d_last_hidden_state, before)
