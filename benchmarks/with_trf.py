@@ -9,7 +9,7 @@ from typing import Any
 
 import contest
 
-from trfcli.app import limit_spinning
+from trfcli.running import limit_spinning
 
 # ruff: noqa: E402 - as in the commands, this comes before anything imports torch.
 limit_spinning()

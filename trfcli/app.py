@@ -1,16 +1,11 @@
-"""The `trf` program: its commands, the options they share, and the exit codes of errors."""
+"""The `trf` program: its commands, and the options that they share."""
 
 import gc
 import inspect
-import os
 import platform
-import signal
-import sys
 import textwrap
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,48 +29,17 @@ from trfcli.commands import (
     push,
     suggest,
 )
-from trfcli.commands.train_textcat.command import is_first_process, train_textcat
-from trfcli.commands.train_textcat.overrides import TakesOverrides
-from trfcli.data_options import ReadsData
-from trfcli.errors import Terminated, report
+from trfcli.commands.train_textcat.command import train_textcat
 from trfcli.help import HelpLayout
 from trfcli.options import CodeOption, DebugOption, QuietOption
-from trfcli.remarks import show_remarks
-from trfcli.usage import parameter_name, reported_usage
+from trfcli.running import SHARED, Command, CommandWithOverrides
+from trfcli.usage import reported_usage
 
 if TYPE_CHECKING:
     # Typer ships its own copy of click without public names for these types.
     from typer._click import Context, HelpFormatter, Parameter
 
 VERSIONED = ("spacy", "torch", "transformers")
-SHARED = ("code", "quiet", "debug")
-# How often a waiting thread of libgomp looks for new work before it sleeps. By default 30 times as
-# often: beside a busy process, threads then spend most of their time waiting for one that has lost
-# its core. With fewer rounds than these, training is slower on an idle machine.
-_SPIN_COUNT = "10000"
-
-
-@contextmanager
-def terminated_like_interrupted() -> Iterator[None]:
-    """Raise `Terminated` when the process is asked to end, unless it ignores that (`nohup`)."""
-
-    def terminate(number: int, _: object) -> None:
-        # Cleaning up isn't to be interrupted.
-        for each in replaced:
-            signal.signal(each, signal.SIG_IGN)
-        raise Terminated(number)
-
-    replaced = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-            if signal.getsignal(number) == signal.SIG_DFL:
-                replaced[number] = signal.signal(number, terminate)
-    try:
-        yield
-    finally:
-        for number, handler in replaced.items():
-            signal.signal(number, handler)
-
 
 # The names of each command, the full name first, and its function. In the order of `trf --help`:
 # the order in which users need them.
@@ -123,86 +87,6 @@ class Group(HelpLayout, TyperGroup):
                 [(", ".join(names), self.commands[names[0]].help or "") for names in COMMANDS]
             )
         super().format_options(ctx, formatter)
-
-
-def limit_spinning() -> None:
-    """Let torch's waiting threads give up their cores soon. Call this before importing torch."""
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", _SPIN_COUNT)
-
-
-class Command(HelpLayout, ReadsData):
-    """A command that accepts the shared options like `trf`, and prints errors as messages."""
-
-    def get_params(self, ctx: "Context") -> "list[Parameter]":
-        *params, help_param = super().get_params(ctx)
-        shared = [param for param in ctx.find_root().command.params if param.name in SHARED]
-        own = {param.name for param in params}
-        return [*params, *(param for param in shared if param.name not in own), help_param]
-
-    def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
-        # "" becomes the path ".", which may be meant elsewhere.
-        has_blank = any(arg == "" or (arg[:2] == "--" and arg[-1] == "=") for arg in args)
-        rest = super().parse_args(ctx, args)
-        for param in self.params if has_blank else ():
-            if ctx.params.get(param.name or "") == Path():
-                raise typer.BadParameter(f"{parameter_name(param)} is empty")
-        return rest
-
-    def invoke(self, ctx: "Context") -> None:
-        given = {name: ctx.params.pop(name) or ctx.find_root().params[name] for name in SHARED}
-        # A command gets those that it has itself.
-        ctx.params |= {
-            param.name: given[param.name] for param in self.params if param.name in given
-        }
-        code = given.pop("code")
-        console.configure(**given)
-        if not console.settings.debug:
-            console.silence_libraries()
-        if is_first_process():
-            show_remarks()
-        limit_spinning()
-        for param in self.params:
-            # Such as the value of a shell variable that isn't set.
-            if _is_empty(ctx.params.get(param.name or "")):
-                raise typer.BadParameter(f"{parameter_name(param)} is empty")
-        try:
-            silently = not is_first_process() or reads_typed_text(ctx) or is_for_programs(ctx)
-            with (
-                terminated_like_interrupted(),
-                console.working(f"Running {ctx.command_path}", silently=silently),
-            ):
-                if code is not None:
-                    from trfcli_pipeline.pipeline.user_code import import_code
-
-                    import_code(code)
-                super().invoke(ctx)
-            # Report a closed pipe now. When Python exits, nothing can catch the error.
-            sys.stdout.flush()
-        except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
-            raise
-        except (Exception, KeyboardInterrupt) as error:
-            raise typer.Exit(report(error)) from error
-
-
-def reads_typed_text(ctx: "Context") -> bool:
-    """Whether a command reads what is typed on a terminal, where nothing should be drawn then."""
-    return "-" in map(str, ctx.params.values()) and sys.stdin is not None and sys.stdin.isatty()
-
-
-def _is_empty(value: object) -> bool:
-    if isinstance(value, list):
-        return any(map(_is_empty, value))
-    return value is not None and not isinstance(value, tuple) and str(value) == ""
-
-
-def is_for_programs(ctx: "Context") -> bool:
-    """Whether a program may read all that a command prints."""
-    return bool(ctx.params.get("as_json")) and not sys.stderr.isatty()
-
-
-class CommandWithOverrides(TakesOverrides, Command):
-    """A command that also takes every setting of its config as an option."""
 
 
 def print_versions(wanted: bool) -> None:

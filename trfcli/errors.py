@@ -6,23 +6,12 @@ import textwrap
 import traceback
 
 from trfcli import console
+from trfcli.signals import Terminated
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
 EXIT_SIGNAL = 128  # plus the signal's number, as shells report it
 MEMORY_HINT = "Use smaller batches, a smaller model, or a machine with more memory"
-
-
-class Terminated(KeyboardInterrupt):
-    """Raised at SIGTERM and SIGHUP, which clean up as Ctrl-C does.
-
-    Attributes:
-        number: Number of the signal.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 def report(error: BaseException) -> int:

@@ -1,8 +1,9 @@
 """Wrong usage of the command line: one line that says what is wrong, and a hint."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -61,6 +62,28 @@ def parameter_name(param: Any) -> str:
     """What users call a parameter: "DATA" or "--batch-size"."""
     is_argument = param.param_type_name == "argument"
     return str(param.metavar if is_argument else param.opts[0])
+
+
+def refuse_empty(params: Iterable[Any], values: Mapping[str, Any], args: Sequence[str]) -> None:
+    """Raise an error if an option or argument is empty, such as a shell variable that isn't set.
+
+    Args:
+        params: The parameters of a command.
+        values: Their values by name.
+        args: The arguments on the command line.
+    """
+    if not any(arg == "" or (arg.startswith("--") and arg.endswith("=")) for arg in args):
+        return
+    for param in params:
+        if _is_empty(values.get(param.name)):
+            raise typer.BadParameter(f"{parameter_name(param)} is empty")
+
+
+def _is_empty(value: object) -> bool:
+    if isinstance(value, list):
+        return any(map(_is_empty, value))
+    # Typer makes the path "." of "".
+    return value == Path() or str(value) == ""
 
 
 def _usage(context: Any) -> str:

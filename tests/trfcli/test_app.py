@@ -11,7 +11,8 @@ from typer.testing import Result
 
 from trfcli import app as app_module
 from trfcli import console
-from trfcli.app import COMMANDS, Command, help_and_example
+from trfcli.app import COMMANDS, help_and_example
+from trfcli.running import Command
 from trfcli_pipeline.errors import DataError, OutputError
 
 Run = Callable[..., Result]

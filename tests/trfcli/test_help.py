@@ -5,7 +5,8 @@ import pytest
 import typer
 from typer.testing import Result
 
-from trfcli.app import COMMANDS, SHARED, app, help_and_example
+from trfcli.app import COMMANDS, app, help_and_example
+from trfcli.running import SHARED
 
 Run = Callable[..., Result]
 NAMES = [name for name, *_ in COMMANDS]
