@@ -17,7 +17,7 @@ from trfcli.options import (
 if TYPE_CHECKING:
     from trfcli_pipeline.data.records import Record
     from trfcli_pipeline.evaluation.comparison import Comparison
-    from trfcli_pipeline.evaluation.results import Mistake
+    from trfcli_pipeline.evaluation.mistakes import Mistake
 
 _SHOWN_MISTAKES = 3
 _TEST_NAMES = {"mcnemar": "McNemar's test", "bootstrap": "the bootstrap test"}

@@ -8,7 +8,7 @@ from trfcli.text import printable
 
 if TYPE_CHECKING:
     from trfcli_pipeline.data.records import Record
-    from trfcli_pipeline.evaluation.results import Mistake
+    from trfcli_pipeline.evaluation.mistakes import Mistake
 
 _MAX_TEXT = 60
 

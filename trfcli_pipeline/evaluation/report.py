@@ -13,9 +13,10 @@ from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.data.wording import plural
 from trfcli_pipeline.errors import DataError, one_line
 from trfcli_pipeline.evaluation.explanation import Explanation
+from trfcli_pipeline.evaluation.mistakes import Mistake
 from trfcli_pipeline.evaluation.pages import is_page, page_environment, render_page
 from trfcli_pipeline.evaluation.report_charts import draw_charts, format_score
-from trfcli_pipeline.evaluation.results import Evaluation, Mistake
+from trfcli_pipeline.evaluation.results import Evaluation
 
 HISTORY = "training.jsonl"
 

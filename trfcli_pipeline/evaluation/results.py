@@ -3,10 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from operator import attrgetter
 from typing import Any
-
-import numpy as np
 
 from trfcli_pipeline.evaluation import metrics
 from trfcli_pipeline.evaluation.abstention import FittedAbstention
@@ -14,9 +11,14 @@ from trfcli_pipeline.evaluation.bootstrap import Interval, intervals
 from trfcli_pipeline.evaluation.calibration import Bin, calibration_error, reliability
 from trfcli_pipeline.evaluation.eval_prediction import (
     DEFAULT_THRESHOLD,
-    BoolArray,
     EvalPrediction,
     Threshold,
+)
+from trfcli_pipeline.evaluation.mistakes import (
+    Confusion,
+    Mistake,
+    count_confusions,
+    find_mistakes,
 )
 from trfcli_pipeline.evaluation.promises import SelectiveEvaluation
 from trfcli_pipeline.evaluation.summary import WeakLabel, find_weakest, summarize
@@ -42,35 +44,6 @@ class LabelScore:
     auc: float | None
     average_precision: float | None
     threshold: float | None
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A text with wrong predictions.
-
-    Attributes:
-        index: Index of the text, counted from 0.
-        gold: Its gold labels.
-        predicted: Its predicted labels, without those whose gold label is unknown.
-        label: The wrong prediction that stands out most. If labels are exclusive, that is the
-            predicted label, else the wrong label whose score is furthest from its threshold.
-        score: Predicted score of `label`, from 0 to 1.
-    """
-
-    index: int
-    gold: tuple[str, ...]
-    predicted: tuple[str, ...]
-    label: str
-    score: float
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """How many texts with one gold label were predicted to have another."""
-
-    gold: str
-    predicted: str
-    texts: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,18 +204,12 @@ class Evaluation:
     @cached_property
     def confusions(self) -> tuple[Confusion, ...]:
         """Pairs of confused labels, the most frequent first."""
-        pairs = [
-            Confusion(gold, predicted, texts)
-            for gold, row in zip(self.labels, self.confusion_matrix or (), strict=False)
-            for predicted, texts in zip(self.labels, row, strict=True)
-            if texts and gold != predicted
-        ]
-        return tuple(sorted(pairs, key=attrgetter("texts"), reverse=True))
+        return tuple(count_confusions(self.labels, self.confusion_matrix or ()))
 
     @cached_property
     def mistakes(self) -> tuple[Mistake, ...]:
         """Texts with wrong predictions, the least confident first."""
-        return tuple(_mistakes(self.prediction))
+        return tuple(find_mistakes(self.prediction))
 
     @cached_property
     def weakest_label(self) -> WeakLabel | None:
@@ -301,31 +268,3 @@ def score_cats(
         gold, predicted, labels, exclusive=exclusive, threshold=threshold
     )
     return Evaluation(prediction, n_texts=len(gold))
-
-
-def _mistakes(prediction: EvalPrediction) -> list[Mistake]:
-    candidates = prediction.wrong
-    margin = np.abs(prediction.scores - prediction.thresholds)
-    if prediction.exclusive:
-        # The label that was wrongly predicted is more telling than the one that was missed.
-        candidates = prediction.wrong & prediction.is_predicted
-        margin = prediction.scores
-    margin = np.where(candidates, margin, -np.inf)
-    columns = margin.argmax(axis=1)
-    rows = np.flatnonzero(candidates.any(axis=1))
-    rows = rows[np.argsort(margin.max(axis=1)[rows], kind="stable")]
-    shown = prediction.is_predicted & prediction.known
-    return [
-        Mistake(
-            index=int(prediction.indices[row]),
-            gold=_select(prediction.labels, prediction.is_gold[row]),
-            predicted=_select(prediction.labels, shown[row]),
-            label=prediction.labels[columns[row]],
-            score=float(prediction.scores[row, columns[row]]),
-        )
-        for row in rows.tolist()
-    ]
-
-
-def _select(labels: Sequence[str], mask: BoolArray) -> tuple[str, ...]:
-    return tuple(labels[column] for column in np.flatnonzero(mask).tolist())

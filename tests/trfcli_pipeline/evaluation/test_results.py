@@ -16,7 +16,8 @@ from labeled import (
     one_hot,
 )
 
-from trfcli_pipeline.evaluation.results import Confusion, Evaluation, Mistake, score_cats
+from trfcli_pipeline.evaluation.mistakes import Confusion, Mistake
+from trfcli_pipeline.evaluation.results import Evaluation, score_cats
 
 
 def exclusive_case() -> Evaluation:

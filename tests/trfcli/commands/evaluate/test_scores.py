@@ -12,7 +12,7 @@ from evaluate_command import GOOD, TEXTS, Digest, Run, Write
 from trfcli.rendering.mistakes import prediction
 from trfcli_pipeline.evaluation import run as evaluation_run
 from trfcli_pipeline.evaluation.abstention import Abstention, Aim, FittedAbstention
-from trfcli_pipeline.evaluation.results import Mistake
+from trfcli_pipeline.evaluation.mistakes import Mistake
 
 CONTROLS = "\x1b" * 20
 SPACY_SCORES = {
