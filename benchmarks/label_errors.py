@@ -19,9 +19,10 @@ from typing import NamedTuple
 import numpy as np
 
 from trfcli_pipeline.curation.cross_fitting import Indices, assign_folds, cross_fit, linear_probe
-from trfcli_pipeline.curation.features import Features, encode_all, load_encoder
+from trfcli_pipeline.curation.features import Features, load_encoder
 from trfcli_pipeline.curation.gold import Gold
 from trfcli_pipeline.curation.label_errors import NEIGHBORS, LabelErrors, find_label_errors
+from trfcli_pipeline.curation.layer_features import encode_layers
 from trfcli_pipeline.curation.neighbors import Neighbors, find_neighbors
 from trfcli_pipeline.curation.weighted_probes import WeightedProbes
 from trfcli_pipeline.data.reading import read_records
@@ -159,7 +160,8 @@ def average_precision(wrong: np.ndarray, doubts: np.ndarray) -> float:
 
 def _features(texts: list[str], path: Path, encoder: str) -> Features:
     if not path.exists():
-        np.save(path, encode_all(load_encoder(encoder), texts))
+        _, by_layers = encode_layers(load_encoder(encoder), texts, total=len(texts))
+        np.save(path, by_layers)
     features: Features = np.load(path)
     return features
 

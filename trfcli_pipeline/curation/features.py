@@ -61,7 +61,7 @@ def encode_texts(
     *,
     total: int | None = None,
     last: str | None = None,
-    on_docs: Callable[[list["Doc"]], None] | None = None,
+    on_doc: Callable[["Doc"], None] | None = None,
 ) -> Iterator[Features]:
     """Encode texts, some at a time.
 
@@ -73,8 +73,8 @@ def encode_texts(
         texts: The texts.
         total: Number of texts, to show the progress.
         last: The last component to run, by default the encoder.
-        on_docs: Called with the Docs of each step, which it mustn't keep, for callers that need
-            more than their vectors.
+        on_doc: Called with each Doc, which it mustn't keep, for callers that need more than its
+            vector.
 
     Yields:
         The vectors of the next texts. *Shape:* (some texts, width)
@@ -86,18 +86,20 @@ def encode_texts(
 
     from trfcli_pipeline.heads.doc_features import mean_last_hidden
     from trfcli_pipeline.pipeline.loading import require_encoder
-    from trfcli_pipeline.pipeline.running import bounded_vocab, run_up_to
+    from trfcli_pipeline.pipeline.running import bounded_vocab, pipe_up_to
 
     layer = mean_last_hidden()
     last = last or require_encoder(nlp).name
     for chunk in minibatch(track(texts, "Encoding the texts", total=total, unit="texts"), _BATCH):
         with bounded_vocab(nlp):
-            docs = run_up_to(nlp, last, [nlp.make_doc(text) for text in chunk])
+            docs = []
+            for doc in pipe_up_to(nlp, last, map(nlp.make_doc, chunk)):
+                if on_doc is not None:
+                    on_doc(doc)
+                docs.append(doc)
             rows = normalized(layer.ops.to_numpy(layer.predict(docs)))
-            if on_docs is not None:
-                on_docs(docs)
             # Without a reference to them, Docs don't outlive the words.
-            del docs
+            del docs, doc
         yield rows
 
 

@@ -94,17 +94,21 @@ def encode_pool(
 
     scores = None if classifier is None else ArrayStore(len(classifier.labels))
 
-    def keep_scores(docs: list["Doc"]) -> None:
-        if classifier is not None and scores is not None:
-            cats = [[doc.cats[label] for label in classifier.labels] for doc in docs]
-            scores.append(np.array(cats))
+    cats: list[list[float]] = []
+
+    def keep_cats(doc: "Doc") -> None:
+        if classifier is not None:
+            cats.append([doc.cats[label] for label in classifier.labels])
 
     wanted = {require_encoder(nlp).name, *([] if classifier is None else [classifier.name])}
     last = [name for name in nlp.pipe_names if name in wanted][-1]
     features: ArrayStore | None = None
     texts = (record.text for record in records)
-    for rows in encode_texts(nlp, texts, total=len(records), last=last, on_docs=keep_scores):
+    for rows in encode_texts(nlp, texts, total=len(records), last=last, on_doc=keep_cats):
         if features is None:
             features = ArrayStore(rows.shape[1])
         features.append(rows)
+        if scores is not None:
+            scores.append(np.array(cats))
+            cats.clear()
     return ArrayStore(0) if features is None else features, scores

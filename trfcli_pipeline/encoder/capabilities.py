@@ -124,6 +124,15 @@ def require_outputs(
     )
 
 
+def returns_layers(model: "PreTrainedModel", capabilities: EncoderCapabilities) -> bool:
+    """Check whether an encoder can return the output of every layer."""
+    try:
+        require_outputs(model, capabilities, all_hidden_states=True, all_attentions=False)
+    except EncoderError:
+        return False
+    return True
+
+
 def run_short_input(model: "PreTrainedModel") -> None:
     """Run a short input, for encoders that change themselves."""
     _try(model, input_ids=any_ids(model)[:1, :_SHORT])

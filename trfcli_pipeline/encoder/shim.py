@@ -15,7 +15,11 @@ from thinc.shims import Shim
 
 from trfcli_pipeline.encoder.adamw import EncoderAdamW
 from trfcli_pipeline.encoder.backends import Encoder, InferenceConfig, load_encoder, save_encoder
-from trfcli_pipeline.encoder.capabilities import EncoderCapabilities, call_options
+from trfcli_pipeline.encoder.capabilities import (
+    EncoderCapabilities,
+    call_options,
+    returns_layers,
+)
 from trfcli_pipeline.encoder.devices import can_fork, chosen_device
 from trfcli_pipeline.encoder.gradients import GradientAccumulator, sparse_embeddings
 from trfcli_pipeline.encoder.layer_depths import freeze_lowest
@@ -160,6 +164,20 @@ class TransformersShim(Shim):
         )
         with inference_products(self.inference.precision, self.device):
             return self.module(**batch.inputs, **options)
+
+    @contextmanager
+    def returning_layers(self) -> Iterator[bool]:
+        """Context in which the encoder returns the output of every layer, if it can.
+
+        Yields:
+            Whether it can. An encoder that was optimized without `all_hidden_states` can't.
+        """
+        before = self.all_hidden_states
+        self.all_hidden_states = before or self._has_layers()
+        try:
+            yield self.all_hidden_states
+        finally:
+            self.all_hidden_states = before
 
     @contextmanager
     def training_context(self) -> Iterator[None]:
@@ -308,6 +326,11 @@ class TransformersShim(Shim):
                 f"{name}: can't be used in a forked process",
                 hint='Call multiprocessing.set_start_method("spawn") first',
             )
+
+    def _has_layers(self) -> bool:
+        if self.inference.backend == "torch":
+            return returns_layers(self.module, self.capabilities)
+        return bool(getattr(self.module, "layer_names", ()))
 
     @property
     def _survives_fork(self) -> bool:

@@ -1,6 +1,6 @@
 """Run pipelines on many texts: only as far as needed, and with bounded memory."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -13,9 +13,14 @@ _KEPT_WORDS = 20_000
 
 def run_up_to(nlp: Language, last: str, docs: Iterable[Doc]) -> list[Doc]:
     """Run the pipeline on Docs, up to and including the component named `last`."""
+    return list(pipe_up_to(nlp, last, docs))
+
+
+def pipe_up_to(nlp: Language, last: str, docs: Iterable[Doc]) -> Iterator[Doc]:
+    """Do what `run_up_to` does, and yield each Doc as soon as it is done."""
     enabled = nlp.pipe_names[: nlp.pipe_names.index(last) + 1]
     with nlp.select_pipes(enable=enabled):
-        return list(nlp.pipe(docs))
+        yield from nlp.pipe(docs)
 
 
 def bounded_vocab(nlp: Language) -> AbstractContextManager[Any]:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from trfcli_pipeline.curation.features import Features
     from trfcli_pipeline.curation.gold import Gold
     from trfcli_pipeline.curation.label_errors import LabelErrors
-    from trfcli_pipeline.curation.neighbors import Neighbors
 
 _LEAST_TEXTS = 20
 
@@ -113,15 +112,17 @@ def _check(
     from trfcli_pipeline.curation.features import encode_all, load_encoder
     from trfcli_pipeline.curation.gold import Gold
     from trfcli_pipeline.curation.label_errors import NEIGHBORS
+    from trfcli_pipeline.curation.layer_features import encode_layers
     from trfcli_pipeline.curation.neighbors import find_neighbors
     from trfcli_pipeline.curation.outliers import find_outliers, mean_distances
 
     gold = Gold.from_records(records)
     nlp = load_encoder(model, device=device)
-    features = encode_all(nlp, (record.text for record in records), total=len(records))
+    texts = (record.text for record in records)
+    features, by_layers = encode_layers(nlp, texts, total=len(records))
     neighbors = find_neighbors(features, NEIGHBORS)
     errors = _find_errors(
-        nlp, records, gold, features, neighbors, finetune=finetune, seed=seed, device=device
+        nlp, records, gold, by_layers, finetune=finetune, seed=seed, device=device
     )
     disagreements = find_disagreements(records, features, neighbors)
     distances = mean_distances(neighbors)
@@ -173,18 +174,19 @@ def _find_errors(
     records: Sequence[Record],
     gold: "Gold",
     features: "Features",
-    neighbors: "Neighbors",
     *,
     finetune: bool,
     seed: int,
     device: str,
 ) -> "LabelErrors":
     from trfcli_pipeline.curation.cross_fitting import assign_folds, cross_fit
-    from trfcli_pipeline.curation.label_errors import find_label_errors
+    from trfcli_pipeline.curation.label_errors import NEIGHBORS, find_label_errors
+    from trfcli_pipeline.curation.neighbors import find_neighbors
     from trfcli_pipeline.curation.weighted_probes import WeightedProbes
 
     texts = [record.text for record in records]
     folds = assign_folds(texts, gold, seed=seed)
+    neighbors = find_neighbors(features, NEIGHBORS)
     if not finetune:
         predict = WeightedProbes(features, gold, folds).predict
         return find_label_errors(predict, gold, neighbors, folds)

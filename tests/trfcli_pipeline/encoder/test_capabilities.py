@@ -12,6 +12,7 @@ from trfcli_pipeline.encoder.capabilities import (
     find_capabilities,
     forward_arguments,
     require_outputs,
+    returns_layers,
 )
 from trfcli_pipeline.errors import DeviceError, EncoderError
 from trfcli_pipeline.huggingface import pretrained
@@ -111,6 +112,7 @@ def test_hidden_states_without_a_row_per_wordpiece_are_an_error() -> None:
     assert find_capabilities(funnel).width == 8
     with pytest.raises(EncoderError, match="funnel: its layers return no hidden state"):
         find_with_outputs(funnel, all_hidden_states=True)
+    assert not returns_layers(funnel, find_capabilities(funnel))
 
 
 def test_short_texts_do_not_change_the_results_of_long_ones() -> None:
