@@ -83,7 +83,8 @@ class TrainingConfig:
         self.n_processes = n_processes
         self.epochs_per_evaluation = 1
         self.decisions: list[str] = []
-        self._starts_as_probe = arguments.linear_probe or False
+        probe = arguments.linear_probe
+        self._starts_as_probe = arguments.freeze_encoder if probe is None else probe
         # Whether the user chose the encoder's learning rate.
         self._has_own_rate = arguments.config is not None or arguments.chooses("learn_rate")
         self.raw = read_config(self.path)
@@ -246,7 +247,7 @@ class TrainingConfig:
     def _set_steps(self, n_texts: int) -> None:
         training, arguments = self.raw["training"], self.arguments
         if arguments.config is None:
-            self._starts_as_probe = n_texts < SMALL_TRAINING_SET
+            self._starts_as_probe |= n_texts < SMALL_TRAINING_SET
             self.epochs_per_evaluation, decisions = fit_to_size(
                 training, n_texts, arguments, self.n_processes
             )

@@ -84,7 +84,6 @@ def train_model(
     # The order of the texts is the same in all processes, but dropout differs.
     torch.manual_seed(config.seed + context.rank)
     segments = set_up_segments(nlp, config)
-    setup = set_up_classifier(nlp, config, data)
     examples = Examples(
         nlp,
         data.train,
@@ -93,6 +92,7 @@ def train_model(
         encode=arguments.freeze_encoder,
         memory=_MEMORY // context.size,
     )
+    setup = set_up_classifier(nlp, config, data, examples)
     trainer = Trainer(nlp, encoder, setup.classifier, examples, data, config, context)
     trainer.shared_weights.broadcast()
     if resumed:

@@ -69,6 +69,13 @@ def test_classifier_starts_as_a_probe_if_there_are_few_texts() -> None:
     assert not fitted(48, architecture="other.Classifier.v1").starts_as_probe
 
 
+def test_classifier_starts_as_a_probe_if_the_encoder_is_frozen() -> None:
+    assert fitted(5000, freeze_encoder=True).starts_as_probe
+    assert fitted(5000, freeze_encoder=True, config=SHIPPED).starts_as_probe
+    chosen = {"linear_probe": False, "config": SHIPPED}
+    assert not fitted(5000, freeze_encoder=True, **chosen).starts_as_probe
+
+
 def test_many_texts_get_fewer_epochs() -> None:
     config = fitted(100_000)
     assert (config.batch_size, config.epochs) == (32, 2)
