@@ -40,7 +40,7 @@ class Run:
         workspace: Where they are until they are finished.
         identity: What the training depends on; see `provenance.identify`.
         request: Digest of the identity.
-        files: Hashes of the data files.
+        files: The data files; see `provenance.describe_files`.
     """
 
     workspace: Workspace
@@ -48,7 +48,7 @@ class Run:
     data: Data
     identity: Mapping[str, Any]
     request: str
-    files: Mapping[str, str]
+    files: Mapping[str, Any]
 
     def summarize(self, state: TrainerState) -> dict[str, Any]:
         """The facts about a trained model that an experiment tracker shows."""
