@@ -18,7 +18,6 @@ from trfcli_pipeline.data.record_store import RecordStore, Selection
 from trfcli_pipeline.data.records import Record, where
 from trfcli_pipeline.data.splitting import stratified_split
 from trfcli_pipeline.errors import DataError
-from trfcli_pipeline.evaluation.abstention import FEWEST_TEXTS
 from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.config import TrainingConfig, read_config
 
@@ -121,10 +120,6 @@ def read_data(
         config.decisions.append(
             f"Fewer than {_FEW_DEV_TEXTS} dev texts are too few to choose a checkpoint by: the "
             "final model will be kept (--dev)"
-        )
-    if len(dev_records) < FEWEST_TEXTS and (dev_decides or arguments.asks_for_abstention):
-        config.decisions.append(
-            f"Fewer than {FEWEST_TEXTS} dev texts are too few to learn when not to answer (--dev)"
         )
     data = Data(train_records, dev_records, origin, labels, dev_decides, n_available)
     if unlabeled is not None:

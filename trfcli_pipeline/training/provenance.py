@@ -196,6 +196,7 @@ def read_result(target: Path, shown: Path) -> Finished:
         kept_because=facts["choice"],
         seed=facts["seed"],
         abstention=FittedAbstention.from_json(promise) if promise else None,
+        min_accuracy=facts.get("min_accuracy"),
         seed_scores={int(seed): score for seed, score in facts.get("seed_scores", {}).items()},
     )
 

@@ -12,6 +12,7 @@ from trfcli_pipeline.data.checks import data_warnings
 from trfcli_pipeline.data.outputs.spaces import is_full
 from trfcli_pipeline.data.outputs.staging import staged_directory
 from trfcli_pipeline.errors import NonFiniteError, OutputError
+from trfcli_pipeline.evaluation.abstention import FEWEST_TEXTS
 from trfcli_pipeline.pipeline.loading import require_encoder
 from trfcli_pipeline.pipeline.saved import pipeline_digest
 from trfcli_pipeline.progress import Phase, phase
@@ -136,6 +137,13 @@ def _find_warnings(trainer: Trainer, data: Data, discarded: Workspace | None) ->
         found.append(
             f"{len(examples) - examples.n_kept:,} of {len(examples):,} training texts don't fit "
             f"in memory and will be {done} again in every epoch"
+        )
+    arguments = trainer.config.arguments
+    if arguments.asks_for_abstention and len(data.dev) < FEWEST_TEXTS:
+        option = "--min-accuracy" if arguments.coverage is None else "--coverage"
+        found.append(
+            f"{option} is ignored: it needs at least {FEWEST_TEXTS} dev texts, and there are only "
+            f"{len(data.dev)} (--dev)"
         )
     if is_first and discarded is not None and discarded.can_resume:
         place = ""
