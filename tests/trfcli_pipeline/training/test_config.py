@@ -66,7 +66,7 @@ def test_classifier_starts_as_a_probe_if_there_are_few_texts() -> None:
     assert fitted(48, epochs=3, batch_size=8).starts_as_probe
     assert not fitted(5000).starts_as_probe
     assert not fitted(48, config=SHIPPED).starts_as_probe
-    assert not fitted(48, architecture="other.Classifier.v1").starts_as_probe
+    assert not fitted(48, architecture="spacy.TextCatBOW.v3").starts_as_probe
 
 
 def test_classifier_starts_as_a_probe_if_the_encoder_is_frozen() -> None:
