@@ -185,7 +185,7 @@ def _hold_out(
     if not dev:
         raise DataError(
             f"{path}: too few texts to hold some out as the dev set",
-            hint="Give a file with --dev, or a larger --dev-split",
+            hint="Give a file with --dev",
         )
     origin = f"held out as the dev set (stratified {100 * share:.3g} %, seed {config.data_seed})"
     return train, dev, origin

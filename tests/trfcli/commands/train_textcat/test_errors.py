@@ -70,7 +70,7 @@ def test_unusable_input_is_one_line_and_changes_nothing(
             "name",
         ),
         (TEXTS[::2], "data.jsonl: all texts have the same label, BAD", "at least two"),
-        (TEXTS[:2], "data.jsonl: too few texts", "--dev"),
+        (TEXTS[:2], "data.jsonl: too few texts", "Give a file with --dev"),
     ],
     ids=["broken", "count", "key", "text", "label", "one label", "few"],
 )
