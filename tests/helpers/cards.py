@@ -29,6 +29,7 @@ TRAINED: dict[str, dict[str, Any]] = {
         "seconds": 171.2,
         "versions": {"torch": "2.13.0", "spacy": "3.8.18"},
         "data": {"train.jsonl": "0123abcd"},
+        "data_roles": {"train": ["train.jsonl"]},
     },
 }
 

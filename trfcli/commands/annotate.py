@@ -66,7 +66,9 @@ def annotate(
     scores: Annotated[
         bool,
         typer.Option(
-            "--scores", help="Write a table with the score of every label, not only the predicted."
+            "--scores",
+            help="Add a column with the score of each label to a table. Other formats always have "
+            "all scores.",
         ),
     ] = False,
     on_error: Annotated[

@@ -114,13 +114,27 @@ def history_pairs(model: dict[str, Any]) -> Pairs:
 
 def format_data(training: dict[str, Any]) -> str:
     """Name the data files, with the number of texts."""
-    train, *dev = training.get("data", {}) or ["stdin"]
+    roles = {
+        role: wording.enumeration(names) for role, names in training.get("data_roles", {}).items()
+    }
     parts = []
     if "texts" in training:
-        parts.append(f"{wording.plural(training['texts'], 'text')} from {train}")
+        origin = f" from {roles['train']}" if "train" in roles else ""
+        parts.append(f"{wording.plural(training['texts'], 'text')}{origin}")
     if "dev_texts" in training:
-        origin = f"from {dev[0]}" if dev else "held out"
-        parts.append(f"{wording.plural(training['dev_texts'], 'dev text')} {origin}")
+        origin = f" from {roles['dev']}" if "dev" in roles else ""
+        if roles and not origin:
+            origin = " held out"
+        parts.append(f"{wording.plural(training['dev_texts'], 'dev text')}{origin}")
+    if "unlabeled" in roles:
+        number = training.get("unlabeled_texts")
+        texts = wording.plural(number, "unlabeled text") if number else "no unlabeled texts"
+        parts.append(f"{texts} from {roles['unlabeled']}")
+    if "corrections" in roles:
+        parts.append(f"corrections from {roles['corrections']}")
+    if not roles and training.get("data"):
+        # An earlier version recorded the files without their roles.
+        parts.append(f"files {wording.enumeration(list(training['data']))}")
     return "; ".join(parts)
 
 

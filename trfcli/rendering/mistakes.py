@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len, set_cell_size
+
 from trfcli import console
 from trfcli.text import printable
 
@@ -35,10 +37,14 @@ def print_mistakes(
         )
 
 
-def excerpt(text: str) -> str:
-    """Shorten a text to its beginning, on one line."""
-    text = printable(" ".join(text.split()))
-    return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}…"
+def excerpt(text: str, most: int = _MAX_TEXT) -> str:
+    """Shorten a text to its beginning, on one line.
+
+    Args:
+        most: Maximum width in columns; at most 60.
+    """
+    text, width = printable(" ".join(text.split())), min(most, _MAX_TEXT)
+    return text if cell_len(text) <= width else f"{set_cell_size(text, width - 1)}…"
 
 
 def prediction(mistake: "Mistake") -> str:

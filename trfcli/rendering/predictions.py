@@ -33,7 +33,8 @@ def print_prediction(prediction: "Prediction", top_k: int, *, with_text: bool) -
     """
     lines = list(_lines(prediction, top_k))
     if with_text:
-        lines = [Text(f" {excerpt(prediction.text)}", "bold"), *lines, Text()]
+        text = excerpt(prediction.text, console.data_width() - 1)
+        lines = [Text(f" {text}", "bold"), *lines, Text()]
     console.data_lines(lines)
 
 

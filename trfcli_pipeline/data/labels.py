@@ -7,6 +7,9 @@ from trfcli_pipeline.data.records import GOLD_THRESHOLD, Record
 from trfcli_pipeline.data.wording import agree, enumeration, plural
 from trfcli_pipeline.errors import DataError
 
+# Similarity from which a label may be a misspelling of another one.
+_ALIKE = 0.75
+
 
 def label_names(records: Iterable[Record]) -> list[str]:
     """All labels that the records mention, with any value, sorted."""
@@ -78,7 +81,7 @@ def check_known_labels(
     advice = advice or f"Known labels: {enumeration(known)}"
     by_lower = {label.lower(): label for label in known}
     for label in first_places:
-        close = get_close_matches(label.lower(), by_lower, n=1)
+        close = get_close_matches(label.lower(), by_lower, n=1, cutoff=_ALIKE)
         if close:
             advice = f"Did you mean {by_lower[close[0]]} instead of {label}? {advice}"
             break

@@ -1,8 +1,10 @@
 """Texts with or without labels, as they are read from data files."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
+# What a record consists of.
+Part = Literal["text", "label"]
 # A label applies if its value is at least this: wherever labels are counted, scored or compared.
 # A classifier is trained on the values themselves, as probabilities.
 GOLD_THRESHOLD = 0.5
@@ -57,7 +59,7 @@ class BadRecord:
         reason: What is wrong.
         advice: What to do about it.
         text: Its text, if that could be read.
-        unlabeled: Whether it only lacks a text or a label.
+        lacks: What it lacks, if nothing else is wrong with it.
     """
 
     line: int
@@ -66,7 +68,7 @@ class BadRecord:
     text: str | None = None
     file: str = field(default="", compare=False)
     unit: str = field(default="line", compare=False)
-    unlabeled: bool = False
+    lacks: Part | None = None
 
 
 def where(first: Record | BadRecord, last: Record | BadRecord | None = None) -> str:

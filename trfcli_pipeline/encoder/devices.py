@@ -17,7 +17,7 @@ import torch
 from thinc.compat import has_cupy_gpu
 
 from trfcli_pipeline.data.wording import plural
-from trfcli_pipeline.errors import DeviceError
+from trfcli_pipeline.errors import ArgumentError, DeviceError
 
 _MEMINFO = Path("/proc/meminfo")
 _STATUS = Path("/proc/self/status")
@@ -45,16 +45,18 @@ def resolve_device(name: str = "auto", *, replace_missing: bool = False) -> torc
     Args:
         name: A torch device, such as "cpu", "cuda:1" or "mps"; "auto" for the machine's
             accelerator if torch supports it, else the CPU.
-        replace_missing: If the machine has no such device, warn and return that of "auto".
+        replace_missing: If the machine has no such device, warn and return that of "auto". For
+            names that are in a pipeline's config.
 
     Raises:
-        DeviceError: The name is invalid, or the machine has no such device.
+        ArgumentError: The name is invalid.
+        DeviceError: The machine has no such device, or the name in a config is invalid.
     """
     accelerator = torch.accelerator.current_accelerator() if _has_accelerator() else None
     best = torch.device("cpu") if accelerator is None else accelerator
     if name == "auto":
         return best
-    device = _named(name)
+    device = _named(name, is_option=not replace_missing)
     if device.type == "cpu":
         return device
     count = 0 if device.type != best.type else torch.accelerator.device_count()
@@ -69,13 +71,14 @@ def resolve_device(name: str = "auto", *, replace_missing: bool = False) -> torc
     return best
 
 
-def _named(name: str) -> torch.device:
+def _named(name: str, *, is_option: bool) -> torch.device:
     try:
         return torch.device(name)
     except RuntimeError as error:
-        raise DeviceError(
-            f"{name}: not a device name", hint="Use auto, cpu, cuda, cuda:1 or mps"
-        ) from error
+        problem, hint = f"{name}: not a device name", "Use auto, cpu, cuda, cuda:1 or mps"
+        if is_option:
+            raise ArgumentError(f"--device {problem}", hint=hint) from error
+        raise DeviceError(problem, hint=hint) from error
 
 
 @contextmanager
@@ -98,7 +101,7 @@ def chosen_device(name: str) -> str:
         DeviceError: The given name isn't one of a device.
     """
     if name != "auto":
-        _named(name)
+        _named(name, is_option=False)
     return _chosen.get() or name
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from trfcli_pipeline.data.wording import plural
 from trfcli_pipeline.encoder.capabilities import any_ids, call_options, forward_arguments
-from trfcli_pipeline.errors import EncoderError
+from trfcli_pipeline.errors import ArgumentError, EncoderError
 
 if TYPE_CHECKING:
     from trfcli_pipeline.huggingface.types import PreTrainedModel
@@ -63,13 +64,14 @@ def freeze_lowest(module: "PreTrainedModel", n_layers: int) -> None:
     torch's backward pass ends above the frozen layers, since nothing below needs a gradient.
 
     Raises:
-        EncoderError: See `find_layers`, or no layer would be left to train.
+        EncoderError: See `find_layers`.
+        ArgumentError: No layer would be left to train.
     """
     number = len(find_layers(module))
     if n_layers >= number:
-        raise EncoderError(
-            f"{module.config.model_type}: can't freeze {n_layers} layers of {number}: none would "
-            "be left to train",
+        raise ArgumentError(
+            f"--freeze-layers {n_layers}: the encoder has {plural(number, 'layer')}, and at least "
+            "one must be left to train",
             hint="To train only the classifier: --freeze-encoder",
         )
     for parameter, depth in parameter_depths(module).items():

@@ -102,7 +102,7 @@ class FittedAbstention(NamedTuple):
         """Say in one sentence how many texts are answered, and how many answers are right."""
         if self.coverage is None or self.accuracy is None or self.accuracy_bound is None:
             return (
-                "Marks no text as unsure: the dev set shows no confidence from which "
+                "Answers every text: no confidence threshold ensures on the dev set that "
                 f"{_percent(self.aim.value)} of the answers are right"
             )
         texts = "all texts" if self.coverage == 1 else f"{_percent(self.coverage)} of the texts"

@@ -8,7 +8,7 @@ import numpy as np
 from trfcli_pipeline.data.dataset import STDIN
 from trfcli_pipeline.data.labels import check_known_labels, check_single_labels, complete_cats
 from trfcli_pipeline.data.records import Record
-from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.errors import ArgumentError, PipelineError
 from trfcli_pipeline.evaluation.abstention import Abstention
 from trfcli_pipeline.evaluation.eval_prediction import (
     DEFAULT_THRESHOLD,
@@ -74,6 +74,20 @@ class Classifier(NamedTuple):
         """The decision threshold of each label; empty if labels are exclusive."""
         row = threshold_row(self.threshold, self.labels).tolist()
         return {} if self.exclusive else dict(zip(self.labels, row, strict=True))
+
+
+def check_threshold(threshold: float | None, classifiers: Iterable[Classifier]) -> None:
+    """Check that a chosen decision threshold, if there is one, decides anything.
+
+    Raises:
+        ArgumentError: All classifiers predict exactly one label per text.
+    """
+    if threshold is not None and all(each.exclusive for each in classifiers):
+        raise ArgumentError(
+            "--threshold is for multi-label classifiers, but this one predicts exactly one label "
+            "per text",
+            hint="Leave out --threshold",
+        )
 
 
 def predicted_labels(cats: Mapping[str, float], classifiers: Iterable[Classifier]) -> list[str]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 
+_CREATE = "Create one: trf init minilm ./model. Then train it: trf train ./model train.jsonl"
 _NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?", re.ASCII)
 
 
@@ -61,12 +62,12 @@ def check_pipeline(model: str) -> None:
                 f"{model}: not a spaCy pipeline (it has no config.cfg)",
                 hint=f"Create one from this encoder: trf init {model} ./model"
                 if (path / "config.json").exists()
-                else "Create one: trf init minilm ./model",
+                else _CREATE,
             )
     elif not _is_installed(model):
         raise PipelineError(
             f"{model}: there is no such directory, and no such pipeline is installed",
-            hint="Create one: trf init minilm ./model",
+            hint=_CREATE,
         )
 
 
@@ -98,6 +99,7 @@ def load_pipeline(
         PipelineError: There is no such pipeline, it can't be loaded, or its weights aren't finite.
         EncoderError: Its encoder can't be loaded.
         DeviceError: The machine has no such device, or memory runs out.
+        ArgumentError: The device's name is invalid.
     """
     check_pipeline(model)
     with phase(f"Loading {model}"):

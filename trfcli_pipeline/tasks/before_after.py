@@ -175,7 +175,7 @@ def _read_labels(nlp: Language, path: DataSource) -> list[Record] | None:
         # No column has labels.
         return None
     bad = [record for record in found if isinstance(record, BadRecord)]
-    if any(record.unlabeled for record in bad):
+    if any(record.lacks is not None for record in bad):
         return None
     # Labels that are wrong are an error, which this raises.
     labeled = (

@@ -219,8 +219,11 @@ def _warnings(meta: dict[str, Any], data: DataSource, model: str) -> list[str]:
     training = origin["training"] or {}
     if training.get("chosen", {}).get("freeze_encoder"):
         return []
-    seen = set(dict(training.get("data", {})).values()) & set(digest_files(data).values())
-    if not seen:
+    digests = training.get("data", {})
+    # Earlier versions recorded the files without their roles.
+    trained_on = training.get("data_roles", {}).get("train", digests)
+    seen = {digests.get(name) for name in trained_on}
+    if seen.isdisjoint(digest_files(data).values()):
         return []
     encoder = origin["encoder"].get("name")
     return [

@@ -8,7 +8,7 @@ from trfcli_pipeline.data.reading import read_records
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.evaluation import run
-from trfcli_pipeline.evaluation.classifier import find_classifier
+from trfcli_pipeline.evaluation.classifier import check_threshold, find_classifier
 from trfcli_pipeline.evaluation.comparison import Comparison, check_comparable
 from trfcli_pipeline.pipeline.loading import check_pipeline, load_pipeline
 
@@ -39,6 +39,7 @@ def compare(
         PipelineError: A pipeline can't be loaded, has no text classifier or fails, or their labels
             differ. The message says which one.
         DeviceError: The machine has no such device.
+        ArgumentError: A threshold for exclusive labels.
     """
     for model in (a, b):
         check_pipeline(model)
@@ -49,6 +50,7 @@ def compare(
     ]
     names = (f"A ({a})", f"B ({b})")
     check_comparable(*classifiers, names=names)
+    check_threshold(threshold, classifiers)
     evaluations = []
     for name, nlp, classifier in zip(names, pipelines, classifiers, strict=True):
         with _named(name):

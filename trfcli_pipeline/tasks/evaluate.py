@@ -11,7 +11,7 @@ from trfcli_pipeline.data.reading import read_records
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import ArgumentError, OutputError
 from trfcli_pipeline.evaluation import report, run
-from trfcli_pipeline.evaluation.classifier import find_classifier
+from trfcli_pipeline.evaluation.classifier import check_threshold, find_classifier
 from trfcli_pipeline.evaluation.explanation import Explanation
 from trfcli_pipeline.evaluation.results import Evaluation
 from trfcli_pipeline.pipeline.loading import (
@@ -77,7 +77,7 @@ def evaluate(
         DeviceError: The machine has no such device.
         OutputError: A file can't be written, is an input, or is there already and wasn't written
             by this function.
-        ArgumentError: `explain` without `html`.
+        ArgumentError: `explain` without `html`, or a threshold for exclusive labels.
     """
     if explain and html is None:
         raise ArgumentError(
@@ -120,6 +120,7 @@ def _evaluate(
     nlp = load_pipeline(model, device=device)
     keep_what_heads_read(nlp)
     classifier = find_classifier(nlp, model=model)
+    check_threshold(threshold, [classifier])
     # Fail now rather than after minutes of prediction.
     explainer = Explainer(nlp, model, threshold=threshold) if explain else None
     history = [] if page is None else report.read_history(nlp.path)

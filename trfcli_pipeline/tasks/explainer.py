@@ -4,7 +4,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from trfcli_pipeline.errors import ArgumentError, PipelineError
-from trfcli_pipeline.evaluation.classifier import Classifier, find_classifier, predicted_labels
+from trfcli_pipeline.evaluation.classifier import (
+    Classifier,
+    check_threshold,
+    find_classifier,
+    predicted_labels,
+)
 from trfcli_pipeline.evaluation.explanation import Explanation, TokenAttribution
 from trfcli_pipeline.pipeline.loading import keep_what_heads_read, require_encoder
 
@@ -23,6 +28,7 @@ class Explainer:
 
     Raises:
         PipelineError: The pipeline has no `trf_textcat` with labels, or no gradients.
+        ArgumentError: A threshold for exclusive labels.
     """
 
     def __init__(self, nlp: "Language", model: str, *, threshold: float | None = None) -> None:
@@ -45,6 +51,7 @@ class Explainer:
                 f"{model}: only predictions of trf_textcat can be explained",
                 hint="Train one: trf train-textcat MODEL TRAIN",
             )
+        check_threshold(threshold, self._classifiers)
         self._encoder = require_encoder(nlp)
         check_differentiable(self._encoder.model.shim)
         keep_what_heads_read(nlp)

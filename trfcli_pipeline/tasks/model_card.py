@@ -11,6 +11,7 @@ import jinja2
 from trfcli_pipeline.errors import PipelineError, one_line
 from trfcli_pipeline.evaluation.abstention import FittedAbstention
 from trfcli_pipeline.huggingface.card import Score, card_metadata
+from trfcli_pipeline.tasks.origin import read_roles
 
 # Scores of a text classifier, in the order of the card.
 _SCORE_NAMES = {
@@ -68,8 +69,9 @@ def model_card(meta: Mapping[str, Any], *, repository: str | None = None) -> str
     labels = {pipe: names for pipe, names in meta.get("labels", {}).items() if names}
     classifier = _classifier(labels, training.get("labels", {}))
     scores = list(_scores(meta.get("performance", {})))
-    # The last data file is the dev set, or else the training set that it was split from.
-    dev_file = next(reversed(training.get("data", {})), None)
+    roles = read_roles(training)
+    # The dev set was held out of the training set if it has no files of its own.
+    dev_files = roles.get("dev") or roles.get("train") or []
     sources = [str(source.get("url")) for source in meta.get("sources", ())]
     task = "text-classification" if classifier else _token_task(meta.get("pipeline", ()))
     metadata = card_metadata(
@@ -77,7 +79,7 @@ def model_card(meta: Mapping[str, Any], *, repository: str | None = None) -> str
         lang,
         meta.get("license", ""),
         scores,
-        dev_file or "dev set",
+        ", ".join(dev_files) or "dev set",
         base_model=_hub_id(encoder),
         library_name="spacy",
         pipeline_tag=task,
@@ -97,7 +99,8 @@ def model_card(meta: Mapping[str, Any], *, repository: str | None = None) -> str
         decides=classifier == "trf_textcat"
         or (classifier is not None and "exclusive_classes" in training),
         promise=_promise(training),
-        dev_file=dev_file,
+        dev_files=dev_files,
+        is_held_out="dev" not in roles,
         scores=scores,
         encoder=encoder,
         training=training,

@@ -12,6 +12,7 @@ _TRAINING: dict[str, type | UnionType] = {
     "data": Mapping,
     "texts": int,
     "dev_texts": int,
+    "unlabeled_texts": int,
     "labels": Mapping,
     "exclusive_classes": bool,
     "architecture": str,
@@ -53,11 +54,30 @@ def read_origin(meta: Mapping[str, Any]) -> dict[str, Any]:
     """
     own = meta.get("trf", {})
     stored_in = own.get("stored_in")
+    training = _select(own.get("training", {}), _TRAINING)
+    roles = read_roles(own.get("training", {}))
+    if roles:
+        training["data_roles"] = roles
     return {
         "encoder": _select(own.get("encoder", {}), _ENCODER),
-        "training": _select(own.get("training", {}), _TRAINING) or None,
+        "training": training or None,
         "inference": _select(own.get("inference", {}), _INFERENCE) or None,
         "stored_in": stored_in if isinstance(stored_in, str) else None,
+    }
+
+
+def read_roles(training: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Read the names of the data files in each role: "train", "dev", "unlabeled", "corrections".
+
+    Args:
+        training: The section on training in a pipeline's meta.json. Earlier versions recorded no
+            roles.
+    """
+    roles = training.get("data_roles")
+    return {
+        role: names
+        for role, names in (roles.items() if isinstance(roles, Mapping) else ())
+        if isinstance(names, list) and all(isinstance(name, str) for name in names)
     }
 
 

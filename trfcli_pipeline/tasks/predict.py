@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trfcli_pipeline.evaluation.classifier import find_classifier
+from trfcli_pipeline.evaluation.classifier import check_threshold, find_classifier, find_classifiers
 from trfcli_pipeline.pipeline.loading import keep_what_heads_read, load_pipeline
 from trfcli_pipeline.tasks.predictions import Batch, Predictor
 from trfcli_pipeline.tasks.single_texts import BlankLine, batches, check_lengths, check_stdin
@@ -67,10 +67,12 @@ def predict(
         PipelineError: The pipeline can't be loaded, has no text classifier, or fails on a text.
         DeviceError: The machine has no such device.
         DataError: A text is too long, or stdin can't be read.
+        ArgumentError: A threshold for exclusive labels.
     """
     check_stdin(texts, "trf predict")
     nlp = load_pipeline(model, device=device)
     find_classifier(nlp, model=model)
+    check_threshold(threshold, find_classifiers(nlp))
     keep_what_heads_read(nlp)
     predictor = Predictor(nlp, threshold=threshold)
     predictions = _predict_all(predictor, texts)

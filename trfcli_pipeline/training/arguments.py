@@ -68,7 +68,7 @@ class TrainingArguments:
             `evaluation/abstention.py`.
         device: Where to train; see `encoder/devices.py`.
         linear_probe: Whether a new classifier starts as a linear probe of the untrained encoder; by
-            default if there are few texts and no config file.
+            default if the encoder is frozen, or if there are few texts and no config file.
         fixed: Dotted keys of settings that follow from the number of texts unless they are here:
             then the value in the config file applies.
 

@@ -2,12 +2,12 @@
 
 import configparser
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import reduce
 from operator import getitem
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from spacy.language import Language
 from spacy.schemas import ConfigSchemaTraining
@@ -15,10 +15,12 @@ from spacy.util import registry
 from thinc.api import Config, Optimizer
 
 from trfcli_pipeline.data.files import require_file
+from trfcli_pipeline.data.formats.rows import shortened
 from trfcli_pipeline.data.package_data import shipped_path
 from trfcli_pipeline.errors import ArgumentError, DataError, one_line
 from trfcli_pipeline.heads.architectures import CLASSIFIERS
 from trfcli_pipeline.pipeline.config_errors import find_problem, locate_problem
+from trfcli_pipeline.tokenization.segments import Segments
 from trfcli_pipeline.training.arguments import CONFIG_KEYS, TRF_LR, TrainingArguments
 from trfcli_pipeline.training.overrides import (
     TEXTCAT,
@@ -83,7 +85,8 @@ class TrainingConfig:
         self.n_processes = n_processes
         self.epochs_per_evaluation = 1
         self.decisions: list[str] = []
-        self._starts_as_probe = arguments.linear_probe or False
+        probe = arguments.linear_probe
+        self._starts_as_probe = arguments.freeze_encoder if probe is None else probe
         # Whether the user chose the encoder's learning rate.
         self._has_own_rate = arguments.config is not None or arguments.chooses("learn_rate")
         self.raw = read_config(self.path)
@@ -224,6 +227,10 @@ class TrainingConfig:
     def _apply_arguments(self) -> None:
         """Put the user's arguments in place of the file's values."""
         arguments = self.arguments
+        _check_choice("--segments", arguments.segments, get_args(Segments))
+        architecture = arguments.architecture
+        if architecture is not None and architecture not in registry.architectures:
+            _check_choice("--architecture", architecture, CLASSIFIERS)
         trf_lr = arguments.learn_rate
         if arguments.lora is not None and not self._has_own_rate:
             trf_lr = _LORA_RATE
@@ -246,7 +253,7 @@ class TrainingConfig:
     def _set_steps(self, n_texts: int) -> None:
         training, arguments = self.raw["training"], self.arguments
         if arguments.config is None:
-            self._starts_as_probe = n_texts < SMALL_TRAINING_SET
+            self._starts_as_probe |= n_texts < SMALL_TRAINING_SET
             self.epochs_per_evaluation, decisions = fit_to_size(
                 training, n_texts, arguments, self.n_processes
             )
@@ -311,6 +318,14 @@ def read_config(path: Path) -> Config:
             locate_problem(path, error),
             hint=f"Start from a config that works: {config_path('textcat.cfg')}",
         ) from error
+
+
+def _check_choice(option: str, value: str | None, choices: Iterable[str]) -> None:
+    if value is not None and value not in choices:
+        raise ArgumentError(
+            f"{option} {shortened(value)}: unknown value",
+            hint=f"Use one of: {', '.join(choices)}",
+        )
 
 
 def _peak(rate: float | Mapping[str, Any]) -> float:

@@ -18,7 +18,6 @@ from trfcli_pipeline.data.record_store import RecordStore, Selection
 from trfcli_pipeline.data.records import Record, where
 from trfcli_pipeline.data.splitting import stratified_split
 from trfcli_pipeline.errors import DataError
-from trfcli_pipeline.evaluation.abstention import FEWEST_TEXTS
 from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.config import TrainingConfig, read_config
 
@@ -122,10 +121,6 @@ def read_data(
             f"Fewer than {_FEW_DEV_TEXTS} dev texts are too few to choose a checkpoint by: the "
             "final model will be kept (--dev)"
         )
-    if len(dev_records) < FEWEST_TEXTS and (dev_decides or arguments.asks_for_abstention):
-        config.decisions.append(
-            f"Fewer than {FEWEST_TEXTS} dev texts are too few to learn when not to answer (--dev)"
-        )
     data = Data(train_records, dev_records, origin, labels, dev_decides, n_available)
     if unlabeled is not None:
         data = replace(data, unlabeled=_draw_unlabeled(unlabeled, data, config.data_seed))
@@ -190,7 +185,7 @@ def _hold_out(
     if not dev:
         raise DataError(
             f"{path}: too few texts to hold some out as the dev set",
-            hint="Give a file with --dev, or a larger --dev-split",
+            hint="Give a file with --dev",
         )
     origin = f"held out as the dev set (stratified {100 * share:.3g} %, seed {config.data_seed})"
     return train, dev, origin

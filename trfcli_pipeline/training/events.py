@@ -163,6 +163,7 @@ class Finished:
         seed_scores: The score of each model by its seed, if there are several.
         abstention: When the classifier doesn't answer, and what it promises; None if the dev set is
             too small for that.
+        min_accuracy: The share of correct answers that the user asked for; None for the default.
     """
 
     best_step: int
@@ -178,6 +179,7 @@ class Finished:
     seed: int = 0
     seed_scores: Mapping[int, float] = field(default_factory=dict)
     abstention: FittedAbstention | None = None
+    min_accuracy: float | None = None
 
 
 TrainingEvent = (

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import srsly
 from spacy.language import Language
 from spacy.util import walk_dict
 
-from trfcli_pipeline.data.dataset import DataSource, as_dataset
+from trfcli_pipeline.data.dataset import STDIN, DataSet, DataSource, as_dataset
 from trfcli_pipeline.data.files import files_digest, read_object, sha256
 from trfcli_pipeline.data.outputs.manifest import META, read_section, update_meta
 from trfcli_pipeline.data.records import Record
@@ -74,12 +74,39 @@ def digest(values: Mapping[str, Any]) -> str:
 
 def digest_files(*sources: DataSource | None) -> dict[str, str]:
     """SHA-256 of data files, by their names; by their paths if the names are the same."""
+    return {name: _digest_path(path) for path, name in _names(sources).items()}
+
+
+def describe_files(sources: Mapping[str, DataSource | None]) -> dict[str, Any]:
+    """Describe the data files of a training run, as a pipeline's meta records them.
+
+    Args:
+        sources: The data set for each role; None where there is none.
+
+    Returns:
+        "data", see `digest_files`; and "data_roles", the names of the files in each role. Stdin and
+        data sets on the hub have roles, but no hashes.
+    """
+    given = {role: as_dataset(each) for role, each in sources.items() if each is not None}
+    names = _names(given.values())
+    roles = {
+        role: [
+            name
+            for source in data.sources
+            for name in [names[path] for path in DataSet.named(source).paths()]
+            or ["stdin" if source == STDIN else source]
+        ]
+        for role, data in given.items()
+    }
+    return {"data": digest_files(*given.values()), "data_roles": roles}
+
+
+def _names(sources: Iterable[DataSource | None]) -> dict[Path, str]:
+    """The name of each file; its path if the names of several are the same."""
     given = [path for each in sources if each is not None for path in as_dataset(each).paths()]
     files = list(dict.fromkeys(given))
-    names = [path.name for path in files]
-    if len(set(names)) < len(names):
-        names = [str(path) for path in files]
-    return {name: _digest_path(path) for name, path in zip(names, files, strict=True)}
+    are_unique = len({path.name for path in files}) == len(files)
+    return {path: path.name if are_unique else str(path) for path in files}
 
 
 def _digest_path(path: Path) -> str:
@@ -169,6 +196,7 @@ def read_result(target: Path, shown: Path) -> Finished:
         kept_because=facts["choice"],
         seed=facts["seed"],
         abstention=FittedAbstention.from_json(promise) if promise else None,
+        min_accuracy=facts.get("min_accuracy"),
         seed_scores={int(seed): score for seed, score in facts.get("seed_scores", {}).items()},
     )
 
@@ -178,13 +206,13 @@ def describe_training(
     classifier: TransformersTextCategorizer,
     plan: Planned,
     event: Evaluated,
-    files: Mapping[str, str],
+    files: Mapping[str, Any],
 ) -> None:
     """Record in a pipeline's meta and config how it was trained.
 
     Args:
         event: The evaluation of the weights that are about to be saved.
-        files: Hashes of the data files; see `digest_files`.
+        files: The data files; see `describe_files`.
     """
     evaluation, config = event.evaluation, plan.config
     nlp.meta["performance"] = {**evaluation.cats, "accuracy": evaluation.accuracy}
@@ -212,7 +240,7 @@ def describe_training(
             "seed": config.seed,
             "device": plan.device,
             "versions": {name: installed_version(name) for name in _VERSIONS},
-            "data": dict(files),
+            **files,
             **({"code": code_hashes()} if code_hashes() else {}),
             "metric": config.metric,
             "best_step": event.step,

@@ -1,11 +1,13 @@
 """Prepares a pipeline's components for training."""
 
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 import numpy as np
 from spacy.language import Language
+from spacy.tokens import Doc
 from spacy.util import minibatch
 from thinc.types import Floats2d
 
@@ -15,6 +17,7 @@ from trfcli_pipeline.curation.self_training import SelfTraining, compare_self_tr
 from trfcli_pipeline.curation.separability import separability_warning
 from trfcli_pipeline.data.batching import make_examples
 from trfcli_pipeline.data.labels import complete_cats
+from trfcli_pipeline.data.record_store import Selection
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.data.wording import agree, enumeration, plural
 from trfcli_pipeline.encoder.layer_depths import find_layers
@@ -27,10 +30,14 @@ from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
 from trfcli_pipeline.progress import phase, track
 from trfcli_pipeline.training.config import TrainingConfig
 from trfcli_pipeline.training.data import Data
+from trfcli_pipeline.training.examples import Examples
 from trfcli_pipeline.training.overrides import TEXTCAT
+from trfcli_pipeline.training.size_rules import SMALL_TRAINING_SET
 
 # Texts that are encoded at a time.
 _CHUNK = 32
+# Training texts that a probe is fitted to; of more, a random sample.
+_MOST_PROBED = 10_000
 # With fewer texts, which of two classifiers is ahead is due to chance.
 _ENOUGH_TO_COMPARE = 100
 # Settings that decide which weights a classifier has.
@@ -100,12 +107,17 @@ class ClassifierSetup:
     self_training: SelfTraining | None = None
 
 
-def set_up_classifier(nlp: Language, config: TrainingConfig, data: Data) -> ClassifierSetup:
+def set_up_classifier(
+    nlp: Language, config: TrainingConfig, data: Data, examples: Examples
+) -> ClassifierSetup:
     """Give the pipeline a classifier with the labels of the data.
 
     An existing classifier with the same architecture is trained further, with the class weights
     and the focal loss of this training. Labels are added to it, but only removed if the arguments
     ask for it.
+
+    Args:
+        examples: The training texts of the data.
     """
     old = _classifier(nlp)
     wanted = classifier_settings(config, {} if old is None else nlp.get_pipe_config(TEXTCAT))
@@ -114,7 +126,7 @@ def set_up_classifier(nlp: Language, config: TrainingConfig, data: Data) -> Clas
         wanted["class_weights"] = _balanced_weights(data)
     if old is None:
         nlp.add_pipe(factory, name=TEXTCAT, config=wanted)
-        return _start_anew(nlp, config, data, "new classifier")
+        return _start_anew(nlp, config, data, examples, "new classifier")
     differences = [
         f"{name} is {wanted[name]} instead of {old.cfg[name]}"
         for name in _STRUCTURE
@@ -122,7 +134,8 @@ def set_up_classifier(nlp: Language, config: TrainingConfig, data: Data) -> Clas
     ]
     nlp.replace_pipe(TEXTCAT, factory, config=wanted)
     if differences or not old.is_initialized:
-        setup = _start_anew(nlp, config, data, "new classifier, replacing one with other settings")
+        phrase = "new classifier, replacing one with other settings"
+        setup = _start_anew(nlp, config, data, examples, phrase)
         lost = f"The trained classifier will be replaced by a new one: {', '.join(differences)}"
         return replace(setup, warnings=[*setup.warnings, *([lost] if differences else [])])
     return _continue(nlp, config, data, old)
@@ -142,16 +155,22 @@ def classifier_settings(config: TrainingConfig, before: Mapping[str, Any]) -> di
     return config.classifier | inherited
 
 
-def _start_anew(nlp: Language, config: TrainingConfig, data: Data, phrase: str) -> ClassifierSetup:
+def _start_anew(
+    nlp: Language, config: TrainingConfig, data: Data, examples: Examples, phrase: str
+) -> ClassifierSetup:
     classifier = cast(TransformersTextCategorizer, nlp.get_pipe(TEXTCAT))
     classifier.initialize(None, nlp=nlp, labels=data.labels)
     found, warnings = None, list[str]()
     starts_as_probe = config.starts_as_probe or (data.unlabeled and config.can_start_as_probe)
-    features = _features(nlp, classifier, data.train) if starts_as_probe else None
-    if features is not None and len(data.train) >= _ENOUGH_TO_COMPARE:
+    probed, features = data, None
+    if starts_as_probe:
+        places = _draw(len(examples), config.data_seed)
+        probed = replace(data, train=Selection(data.train, places))
+        features = _features(classifier, _encoded_examples(nlp, examples, places))
+    if features is not None and _ENOUGH_TO_COMPARE <= len(data.train) < SMALL_TRAINING_SET:
         warnings += filter(None, [_compare_with_words(classifier, config, data, features)])
     if data.unlabeled and features is not None:
-        found = _self_train(nlp, classifier, config, data, features)
+        found = _self_train(nlp, classifier, config, probed, features)
     elif data.unlabeled:
         warnings.append(
             _unused(f"{config.classifier['architecture']} can't start as a linear probe")
@@ -160,8 +179,8 @@ def _start_anew(nlp: Language, config: TrainingConfig, data: Data, phrase: str) 
         texts = plural(found.n_unlabeled, "unlabeled text")
         phrase += f", initialized by a linear probe that also learned from {texts}"
     elif config.starts_as_probe and features is not None:
-        examples = make_examples(nlp, data.train, data.labels, exclusive=config.exclusive)
-        classifier.initialize_from_probe(features, examples)
+        labeled = make_examples(nlp, probed.train, data.labels, exclusive=config.exclusive)
+        classifier.initialize_from_probe(features, labeled)
         phrase += ", initialized by a linear probe"
     else:
         _set_priors(classifier, data)
@@ -187,7 +206,7 @@ def _self_train(
     """See whether unlabeled texts help a linear probe; if so, it is the classifier's start."""
     ops = classifier.model.ops
     labeled = ops.to_numpy(features)
-    unlabeled = ops.to_numpy(_features(nlp, classifier, data.unlabeled))
+    unlabeled = ops.to_numpy(_features(classifier, _encode(nlp, data.unlabeled)))
     scale = _mean_norm(labeled)
     gold = Gold.from_records(data.train, labels=data.labels, exclusive=config.exclusive)
     with phase("Learning from the unlabeled texts"):
@@ -259,17 +278,35 @@ def _set_priors(classifier: TransformersTextCategorizer, data: Data) -> None:
         classifier.initialize_from_priors(cats)
 
 
-def _features(
-    nlp: Language, classifier: TransformersTextCategorizer, records: Sequence[Record]
-) -> Floats2d:
+def _draw(number: int, seed: int) -> Sequence[int]:
+    """Choose the training texts that a probe is fitted to, by their places."""
+    if number <= _MOST_PROBED:
+        return range(number)
+    return sorted(random.Random(seed).sample(range(number), _MOST_PROBED))
+
+
+def _features(classifier: TransformersTextCategorizer, encoded: Iterable[list[Doc]]) -> Floats2d:
     """The classifier's input for each text. *Shape:* (texts, width)"""
     layer = classifier.model.get_ref("features")
-    texts = track(records, "Encoding the texts", total=len(records), unit="texts")
-    chunks = minibatch((record.text for record in texts), _CHUNK)
-    encoded = (
-        run_up_to(nlp, "trf_tok2vec", [nlp.make_doc(text) for text in chunk]) for chunk in chunks
-    )
     return layer.ops.xp.concatenate([layer.predict(docs) for docs in encoded])
+
+
+def _encoded_examples(
+    nlp: Language, examples: Examples, places: Sequence[int]
+) -> Iterator[list[Doc]]:
+    """Docs of some examples with the encoder's output, a few at a time."""
+    if not examples.encode:
+        yield from _encode(nlp, Selection(examples.records, places))
+        return
+    for chunk in minibatch(places, _CHUNK):
+        yield [example.predicted for example in examples.take(chunk)]
+
+
+def _encode(nlp: Language, records: Sequence[Record]) -> Iterator[list[Doc]]:
+    """Run a pipeline up to its encoder, on a few texts at a time."""
+    texts = track(records, "Encoding the texts", total=len(records), unit="texts")
+    for chunk in minibatch((record.text for record in texts), _CHUNK):
+        yield run_up_to(nlp, "trf_tok2vec", [nlp.make_doc(text) for text in chunk])
 
 
 def _classifier(nlp: Language) -> TransformersTextCategorizer | None:

@@ -21,8 +21,8 @@ from trfcli_pipeline.training.events import SeedFinished, SeedStarted, TrainingE
 from trfcli_pipeline.training.output import claim_output, replace_pipeline
 from trfcli_pipeline.training.provenance import (
     check_identity,
+    describe_files,
     digest,
-    digest_files,
     has_finished,
     identify,
     read_result,
@@ -156,7 +156,7 @@ def _train(
         data=data,
         identity=identity,
         request=request,
-        files=digest_files(*sources, arguments.corrections),
+        files=describe_files({**sources._asdict(), "corrections": arguments.corrections}),
     )
     before, seconds = describe_classifier(nlp), 0.0
     for number, seed in enumerate(range(config.seed, config.seed + arguments.seeds)):

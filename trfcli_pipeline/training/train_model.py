@@ -12,6 +12,7 @@ from trfcli_pipeline.data.checks import data_warnings
 from trfcli_pipeline.data.outputs.spaces import is_full
 from trfcli_pipeline.data.outputs.staging import staged_directory
 from trfcli_pipeline.errors import NonFiniteError, OutputError
+from trfcli_pipeline.evaluation.abstention import FEWEST_TEXTS
 from trfcli_pipeline.pipeline.loading import require_encoder
 from trfcli_pipeline.pipeline.saved import pipeline_digest
 from trfcli_pipeline.progress import Phase, phase
@@ -40,7 +41,7 @@ class Run:
         workspace: Where they are until they are finished.
         identity: What the training depends on; see `provenance.identify`.
         request: Digest of the identity.
-        files: Hashes of the data files.
+        files: The data files; see `provenance.describe_files`.
     """
 
     workspace: Workspace
@@ -48,7 +49,7 @@ class Run:
     data: Data
     identity: Mapping[str, Any]
     request: str
-    files: Mapping[str, str]
+    files: Mapping[str, Any]
 
     def summarize(self, state: TrainerState) -> dict[str, Any]:
         """The facts about a trained model that an experiment tracker shows."""
@@ -84,7 +85,6 @@ def train_model(
     # The order of the texts is the same in all processes, but dropout differs.
     torch.manual_seed(config.seed + context.rank)
     segments = set_up_segments(nlp, config)
-    setup = set_up_classifier(nlp, config, data)
     examples = Examples(
         nlp,
         data.train,
@@ -93,6 +93,7 @@ def train_model(
         encode=arguments.freeze_encoder,
         memory=_MEMORY // context.size,
     )
+    setup = set_up_classifier(nlp, config, data, examples)
     trainer = Trainer(nlp, encoder, setup.classifier, examples, data, config, context)
     trainer.shared_weights.broadcast()
     if resumed:
@@ -136,6 +137,13 @@ def _find_warnings(trainer: Trainer, data: Data, discarded: Workspace | None) ->
         found.append(
             f"{len(examples) - examples.n_kept:,} of {len(examples):,} training texts don't fit "
             f"in memory and will be {done} again in every epoch"
+        )
+    arguments = trainer.config.arguments
+    if arguments.asks_for_abstention and len(data.dev) < FEWEST_TEXTS:
+        option = "--min-accuracy" if arguments.coverage is None else "--coverage"
+        found.append(
+            f"{option} is ignored: it needs at least {FEWEST_TEXTS} dev texts, and there are only "
+            f"{len(data.dev)} (--dev)"
         )
     if is_first and discarded is not None and discarded.can_resume:
         place = ""

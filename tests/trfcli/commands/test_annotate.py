@@ -174,7 +174,6 @@ def test_messages_format_counts_and_labels(
         (["model", "in.jsonl", "out.txt"], 'out.txt: unknown suffix ".txt"', ".jsonl"),
         (["model", "in.jsonl", "in.jsonl"], "in.jsonl: is the input", "another"),
         (["model", "in.jsonl", "folder"], "folder: no suffix", ".jsonl"),
-        (["model", "in.jsonl", "out.jsonl", "--device", "warp"], "warp: not a device", "cpu"),
         (["model", "in.jsonl", "out.spacy", "--resume"], "can't be resumed", ".jsonl"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -152,7 +152,7 @@ def test_fine_tuned_predictions(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
 def test_encoder_that_was_trained_on_the_texts_is_a_warning(run: Run) -> None:
     init_model("encoder", Path("model"), lang="xx")
     arguments = TrainingArguments(epochs=1, device="cpu", exclusive=True)
-    for _ in train_textcat("model", "train.jsonl", arguments=arguments):
+    for _ in train_textcat("model", "train.jsonl", dev="test.jsonl", arguments=arguments):
         pass
     result = run("check", "train.jsonl", "--model", "model")
     assert "⚠ model was trained on these texts" in result.stderr

@@ -48,6 +48,7 @@ MODEL: dict[str, Any] = {
     },
     "training": {
         "data": {"spam.csv": "abc", "dev.csv": "def"},
+        "data_roles": {"train": ["spam.csv"], "dev": ["dev.csv"]},
         "texts": 4517,
         "dev_texts": 1,
         "chosen": {"exclusive": False, "freeze_layers": 2, "balance": True, "config": "my own.cfg"}
@@ -135,15 +136,40 @@ def test_model_is_described_after_the_machine(run: Run) -> None:
 
 
 def test_held_out_dev_set_frozen_encoder_and_final_model() -> None:
-    training = {**MODEL["training"], "data": {"spam.csv": "abc"}, "choice": "last", "chosen": {}}
+    training = {**MODEL["training"], "choice": "last", "chosen": {}}
+    training["data_roles"] = {"train": ["spam.csv"]}
     del training["trf_lr"]
     found = dict(history_pairs({**MODEL, "training": training}))
     assert found["trained on"] == "4,517 texts from spam.csv; 1 dev text held out"
     assert "encoder frozen, learning rate 1e-3 for the classifier" in found["training"]
     assert found["training"].endswith("kept step 282 of 424")
     assert "options" not in found
-    found = dict(history_pairs({**MODEL, "training": {**training, "data": {}}}))
-    assert found["trained on"].startswith("4,517 texts from stdin; ")
+
+
+@pytest.mark.parametrize(
+    ("roles", "facts", "expected"),
+    [
+        ({"train": ["a", "b"]}, {}, "4,517 texts from a, b; 1 dev text held out"),
+        (
+            {"train": ["stdin"], "unlabeled": ["pool"]},
+            {"unlabeled_texts": 60},
+            "4,517 texts from stdin; 1 dev text held out; 60 unlabeled texts from pool",
+        ),
+        (
+            {"train": ["a"], "dev": ["b"], "unlabeled": ["pool"], "corrections": ["fixes"]},
+            {"unlabeled_texts": 0},
+            "4,517 texts from a; 1 dev text from b; no unlabeled texts from pool; corrections from "
+            "fixes",
+        ),
+        ({}, {}, "4,517 texts; 1 dev text; files spam.csv, dev.csv"),
+        ({}, {"data": {}}, "4,517 texts; 1 dev text"),
+    ],
+)
+def test_files_are_named_by_their_roles(
+    roles: dict[str, list[str]], facts: dict[str, Any], expected: str
+) -> None:
+    training = {**MODEL["training"], "data_roles": roles, **facts}
+    assert dict(history_pairs({**MODEL, "training": training}))["trained on"] == expected
 
 
 def test_what_is_not_recorded_is_left_out() -> None:
@@ -153,7 +179,7 @@ def test_what_is_not_recorded_is_left_out() -> None:
         ("optimized", "bf16 with torch")
     ]
     assert history_pairs({**unknown, "training": {"epochs": 1, "texts": 3}}) == [
-        ("trained on", "3 texts from stdin"),
+        ("trained on", "3 texts"),
         ("training", "1 epoch"),
     ]
 

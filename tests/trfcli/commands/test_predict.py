@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from textcats import make, set_scores
 from typer.testing import Result
 
@@ -215,6 +216,23 @@ def test_scores_stay_on_their_line_on_a_narrow_terminal(
     (line,) = capsys.readouterr().out.splitlines()
     assert line == f" → b{' ' * 30}0.500"
     assert len(line) == 39
+
+
+@pytest.mark.parametrize(("width", "shown"), [(39, 38), (1_000_000, 60)])
+@pytest.mark.parametrize("letter", ["a", "日"])
+def test_text_is_cut_at_the_width_of_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    width: int,
+    shown: int,
+    letter: str,
+) -> None:
+    monkeypatch.setattr("trfcli.console.data_width", lambda: width)
+    prediction = Prediction(letter * 100, ["b"], {"b": 0.5}, {}, exclusive=True)
+    print_prediction(prediction, 1, with_text=True)
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first.endswith("…")
+    assert shown - 1 <= cell_len(first) - 1 <= shown
 
 
 def test_saved_pipeline(tiny_bert: Path, tmp_path: Path, run: Run) -> None:

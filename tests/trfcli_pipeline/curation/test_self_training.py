@@ -7,6 +7,7 @@ from trfcli_pipeline.curation.features import Features
 from trfcli_pipeline.curation.gold import Gold
 from trfcli_pipeline.curation.probe import fit_probe
 from trfcli_pipeline.curation.self_training import (
+    SelfTraining,
     calibrated_loss,
     compare_self_training,
     self_train,
@@ -42,8 +43,18 @@ def test_what_helps_is_found_by_cross_fitting() -> None:
     texts = [f"text {number}" for number in range(12)]
     found = compare_self_training(texts, clusters(12, seed=0), GOLD, clusters(1000, seed=1))
     assert found.n_unlabeled == 1000
-    assert found.helps == (found.after < found.before)
+    assert found.helps == (round(found.after, 3) < round(found.before, 3))
     assert 0 <= found.score_before <= 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "helps"), [(1.2834, 1.2826, False), (1.2836, 1.2824, True), (1, 2, False)]
+)
+def test_differences_that_do_not_show_do_not_count(
+    before: float, after: float, helps: bool
+) -> None:
+    probe = fit_probe(clusters(12, seed=0), GOLD, penalty=0.1)
+    assert SelfTraining(probe, 1, before, after, 0.5, 0.5).helps == helps
 
 
 def test_unlabeled_texts_that_say_nothing_do_not_help() -> None:

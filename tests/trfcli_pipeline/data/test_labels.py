@@ -72,6 +72,16 @@ def test_labels_missing_from_the_training_data() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("label", "is_like"), [("billin", True), ("biling", True), ("Billign", True), ("bill", False)]
+)
+def test_only_similar_labels_are_suggested(label: str, is_like: bool) -> None:
+    with pytest.raises(DataError) as caught:
+        check_labels(make_records(("a", "billing")), make_records(("b", label)), dev_name="dev")
+    suggestion = f"Did you mean billing instead of {label}?"
+    assert (caught.value.hint or "").startswith(suggestion) == is_like
+
+
 def test_error_about_missing_labels_agrees_in_number_and_is_short() -> None:
     train = make_records(("a", "A"))
     with pytest.raises(DataError, match="1 label is not in the training data: XXX"):

@@ -230,6 +230,34 @@ def test_hint_gives_advice_before_the_count_and_a_few_lines(tmp_path: Path) -> N
     )
 
 
+@pytest.mark.parametrize(
+    ("rows", "hint"),
+    [
+        ([{"text": "a"}] * 3, ""),
+        ([{"text": "a", "label": None}] * 3, ""),
+        ([{"text": "a", "lable": "A"}] * 3, 'Did you mean "label" instead of "lable"? '),
+    ],
+)
+def test_records_that_all_lack_a_label_are_one_error(
+    tmp_path: Path, rows: list[dict[str, Any]], hint: str
+) -> None:
+    path = put(tmp_path / "texts.jsonl", jsonl(*rows))
+    with pytest.raises(DataError) as caught:
+        read_records(path, labeled=True)
+    assert caught.value.message == f"{path}: none of the 3 records has a label"
+    assert caught.value.hint == f"{hint}{LABELS}, or in a column that --label-column names"
+
+
+@pytest.mark.parametrize("other", [{"text": "b", "label": "B"}, {"text": 1, "label": "B"}, {}])
+def test_records_some_of_which_lack_a_label_are_named(
+    tmp_path: Path, other: dict[str, Any]
+) -> None:
+    path = put(tmp_path / "texts.jsonl", jsonl({"text": "a"}, {"text": "a"}, other))
+    with pytest.raises(DataError, match="line 1: the record has no labels") as caught:
+        read_records(path, labeled=True)
+    assert (caught.value.hint or "").startswith(f"{SKIP}. ")
+
+
 def test_nothing_is_yielded_after_the_first_invalid_record(tmp_path: Path) -> None:
     rows = [{"text": "a"}, {"text": 1}, {"text": "c"}, {"text": 2}]
     path = put(tmp_path / "bad.jsonl", jsonl(*rows))

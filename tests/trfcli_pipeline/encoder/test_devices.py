@@ -21,7 +21,7 @@ from trfcli_pipeline.encoder.devices import (
     share_devices,
     trim_heap,
 )
-from trfcli_pipeline.errors import DeviceError
+from trfcli_pipeline.errors import ArgumentError, DeviceError
 
 FREE, TOTAL = 6_000_000_000, 24_000_000_000
 ASSUMED_FREE = 2 * 1024**3
@@ -73,9 +73,9 @@ def test_an_available_device_can_be_chosen_by_name(
 @pytest.mark.usefixtures("simulate")
 @pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "CPU", "/dev/nvidia0"])
 def test_an_invalid_name_is_an_error(name: str) -> None:
-    with pytest.raises(DeviceError, match="not a device name") as caught:
+    with pytest.raises(ArgumentError, match="not a device name") as caught:
         resolve_device(name)
-    assert caught.value.message.startswith(f"{name}: ")
+    assert caught.value.message.startswith(f"--device {name}: ")
     assert "auto" in caught.value.hint
 
 

@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModel, PreTrainedModel
 
 from trfcli_pipeline.encoder.layer_depths import find_layers, freeze_lowest, parameter_depths
-from trfcli_pipeline.errors import EncoderError
+from trfcli_pipeline.errors import ArgumentError, EncoderError
 
 # Families with different structures of embeddings and layers.
 FAMILIES = [
@@ -84,7 +84,8 @@ def test_layers_that_share_weights_are_an_error(family_encoder: Callable[[str], 
 @pytest.mark.parametrize("number", [2, 3])
 def test_freezing_all_layers_is_an_error(tiny_bert: Path, number: int) -> None:
     module = AutoModel.from_pretrained(tiny_bert)
-    with pytest.raises(EncoderError, match=f"can't freeze {number} layers of 2") as caught:
+    problem = f"--freeze-layers {number}: the encoder has 2 layers"
+    with pytest.raises(ArgumentError, match=problem) as caught:
         freeze_lowest(module, number)
     assert "--freeze-encoder" in caught.value.hint
     assert all(each.requires_grad for each in module.parameters())

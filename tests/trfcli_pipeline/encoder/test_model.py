@@ -28,7 +28,7 @@ from wrapped import (
 )
 
 from trfcli_pipeline.encoder.model import TransformersWrapper
-from trfcli_pipeline.errors import DeviceError, PipelineError
+from trfcli_pipeline.errors import ArgumentError, DeviceError, PipelineError
 from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 
 # Prediction
@@ -303,7 +303,7 @@ def test_an_unknown_device_is_an_error(tiny_bert: Path) -> None:
     with pytest.raises(DeviceError, match="abacus"):
         TransformersWrapper(device="abacus")
     wrapper = load(tiny_bert)
-    with pytest.raises(DeviceError, match="abacus"):
+    with pytest.raises(ArgumentError, match="abacus"):
         wrapper.shim.to("abacus")
     assert wrapper.shim.device == torch.device("cpu")
 

@@ -9,7 +9,7 @@ import torch
 from spacy.language import Language
 
 from trfcli_pipeline.encoder.activations import KINDS
-from trfcli_pipeline.errors import DeviceError, EncoderError, PipelineError
+from trfcli_pipeline.errors import ArgumentError, EncoderError, PipelineError
 from trfcli_pipeline.huggingface import pretrained
 from trfcli_pipeline.pipeline.loading import (
     describe_encoder,
@@ -96,7 +96,7 @@ def test_weights_are_loaded_straight_to_the_device(
 
 def test_an_unknown_device_is_reported_before_loading(tmp_path: Path) -> None:
     (tmp_path / "config.cfg").write_text("damaged")
-    with pytest.raises(DeviceError, match="abacus"):
+    with pytest.raises(ArgumentError, match="--device abacus"):
         load_pipeline(str(tmp_path), device="abacus")
 
 
@@ -112,6 +112,8 @@ def test_anything_but_a_pipeline_is_an_error(tmp_path: Path, tiny_bert: Path) ->
     for model, message in cases.items():
         with pytest.raises(PipelineError, match=message):
             load_pipeline(model)
+    with pytest.raises(PipelineError, match=r"trf init minilm \./model. Then train it: trf train"):
+        load_pipeline("no_such_package")
     # An encoder's directory can become a pipeline.
     with pytest.raises(PipelineError, match=f"trf init {tiny_bert}"):
         load_pipeline(str(tiny_bert))

@@ -32,7 +32,7 @@ def test_card_has_a_section_for_everything_in_the_meta() -> None:
         "| `HAM` | 3,900 |",
         "| `ODD` | 0 |",
         "`ner`: `PERSON`",
-        "On the dev set from `train.jsonl` (501 texts):",
+        "On the dev set, held out of `train.jsonl` (501 texts):",
         "| Score | Value (95% confidence interval) |",
         "| Accuracy | 0.988 (0.977 to 0.995) |",
         "| Macro F | 0.974 |",
@@ -159,8 +159,24 @@ def test_usage_example_prints_the_predicted_labels(
 
 
 def test_dev_set_is_named_after_its_own_file() -> None:
-    card = model_card(with_training(data={"train.jsonl": "01", "dev.csv": "23"}))
+    files = {"train": ["train.jsonl"], "dev": ["dev.csv"], "unlabeled": ["pool.csv"]}
+    card = model_card(with_training(data_roles=files))
     assert "On the dev set from `dev.csv` (501 texts):" in card
+    assert ModelCard(card).data.eval_results[0].dataset_name == "dev.csv"
+
+
+def test_dev_set_is_named_after_the_files_that_it_was_held_out_of() -> None:
+    files = {"train": ["a.jsonl", "b.jsonl"], "corrections": ["fixes.jsonl"]}
+    card = model_card(with_training(data_roles=files))
+    assert "On the dev set, held out of `a.jsonl`, `b.jsonl` (501 texts):" in card
+    assert ModelCard(card).data.eval_results[0].dataset_name == "a.jsonl, b.jsonl"
+
+
+@pytest.mark.parametrize("roles", [None, "train.jsonl", {"train": "train.jsonl", "dev": [1]}])
+def test_dev_set_has_no_name_without_roles_of_the_files(roles: Any) -> None:
+    card = model_card(with_training(data_roles=roles, data={"a.jsonl": "01", "b.jsonl": "23"}))
+    assert "On the dev set (501 texts):" in card
+    assert ModelCard(card).data.eval_results[0].dataset_name == "dev set"
 
 
 def test_limitations_are_those_of_the_pipeline() -> None:

@@ -7,7 +7,7 @@ import pytest
 import spacy
 from textcats import make, set_scores
 
-from trfcli_pipeline.errors import DataError, PipelineError
+from trfcli_pipeline.errors import ArgumentError, DataError, PipelineError
 from trfcli_pipeline.tasks import predict as task
 from trfcli_pipeline.tasks.predict import BlankLine, Prediction, predict
 from trfcli_pipeline.tasks.predictions import Batch, Predictor
@@ -76,13 +76,18 @@ def test_another_threshold_replaces_them(several: str) -> None:
 
 
 def test_exclusive_classes(exclusive: str) -> None:
-    (found,) = predict(exclusive, ["a film"], threshold=0.99)
+    (found,) = predict(exclusive, ["a film"])
     assert isinstance(found, Prediction)
     doc = spacy.load(exclusive)("a film")
     best = max(doc.cats, key=doc.cats.__getitem__)
     assert (found.labels, found.thresholds) == ([best], {})
     assert found.cats == pytest.approx(doc.cats)
     assert found.as_json() == {"text": "a film", "label": best, "cats": found.cats}
+
+
+def test_threshold_is_for_multi_label_classifiers(exclusive: str) -> None:
+    with pytest.raises(ArgumentError, match="--threshold is for multi-label classifiers"):
+        predict(exclusive, ["a film"], threshold=0.99)
 
 
 def test_given_texts_are_one_batch(exclusive: str, monkeypatch: pytest.MonkeyPatch) -> None:

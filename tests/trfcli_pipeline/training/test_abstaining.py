@@ -82,14 +82,27 @@ def test_too_few_dev_texts(model: Path, data: str) -> None:
     assert "abstention" not in json.loads((model / "meta.json").read_text())["trf"]["training"]
 
 
-def test_too_few_dev_texts_are_announced(model: Path, data: str, tmp_path: Path) -> None:
-    expected = "Fewer than 100 dev texts are too few to learn when not to answer (--dev)"
-    small = write(tmp_path / "small.jsonl", rows("FRUIT", "FILM"))
-    assert expected in start(str(model), data, dev=small, arguments=QUICK).config.decisions
-    asked = replace(QUICK, min_accuracy=0.9)
-    assert expected in start(str(model), data, arguments=asked).config.decisions
-    # One such line is enough otherwise.
-    assert expected not in start(str(model), data, arguments=QUICK).config.decisions
+@pytest.mark.parametrize("option", ["min_accuracy", "coverage"])
+def test_option_that_too_few_dev_texts_make_useless_is_a_warning(
+    model: Path, data: str, dev: str, option: str
+) -> None:
+    asked = replace(QUICK, **{option: 0.9})
+    assert (
+        f"--{option.replace('_', '-')} is ignored: it needs at least 100 dev texts, and there are "
+        "only 4 (--dev)"
+    ) in start(str(model), data, arguments=asked).warnings
+    for plan in (
+        start(str(model), data, arguments=QUICK),
+        start(str(model), data, dev=dev, arguments=asked),
+    ):
+        assert not any("is ignored" in warning for warning in plan.warnings)
+
+
+def test_accuracy_that_was_asked_for_is_reported(model: Path, data: str, dev: str) -> None:
+    for asked in (None, 0.97):
+        arguments = replace(QUICK, epochs=1, min_accuracy=asked)
+        end = finish(train_textcat(str(model), data, dev=dev, arguments=arguments))
+        assert end.min_accuracy == asked
 
 
 def test_training_without_a_large_dev_set_drops_what_was_fitted(

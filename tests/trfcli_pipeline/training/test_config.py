@@ -66,7 +66,14 @@ def test_classifier_starts_as_a_probe_if_there_are_few_texts() -> None:
     assert fitted(48, epochs=3, batch_size=8).starts_as_probe
     assert not fitted(5000).starts_as_probe
     assert not fitted(48, config=SHIPPED).starts_as_probe
-    assert not fitted(48, architecture="other.Classifier.v1").starts_as_probe
+    assert not fitted(48, architecture="spacy.TextCatBOW.v3").starts_as_probe
+
+
+def test_classifier_starts_as_a_probe_if_the_encoder_is_frozen() -> None:
+    assert fitted(5000, freeze_encoder=True).starts_as_probe
+    assert fitted(5000, freeze_encoder=True, config=SHIPPED).starts_as_probe
+    chosen = {"linear_probe": False, "config": SHIPPED}
+    assert not fitted(5000, freeze_encoder=True, **chosen).starts_as_probe
 
 
 def test_many_texts_get_fewer_epochs() -> None:

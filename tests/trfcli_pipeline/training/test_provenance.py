@@ -9,12 +9,13 @@ import pytest
 import srsly
 from trainings import QUICK, finish, rows, write
 
+from trfcli_pipeline.data.dataset import DataSet
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.config import config_path
 from trfcli_pipeline.training.data import read_data
 from trfcli_pipeline.training.events import Checkpointed
-from trfcli_pipeline.training.provenance import digest_files, identify
+from trfcli_pipeline.training.provenance import describe_files, digest_files, identify
 from trfcli_pipeline.training.train import train_textcat
 
 # Another value than the default for each argument.
@@ -118,3 +119,28 @@ def test_data_files_with_the_same_name_are_recorded_by_their_paths(tmp_path: Pat
     assert digest_files(paths[0], None).keys() == {"data.jsonl"}
     assert digest_files(paths[0], paths[0]).keys() == {"data.jsonl"}
     assert digest_files("-", None) == {}
+
+
+def test_data_files_are_recorded_with_their_roles(model: Path, tmp_path: Path) -> None:
+    texts = rows("FRUIT", "FILM")
+    parts = [DataSet.named(write(tmp_path / f"{i}.jsonl", texts[i::2])) for i in range(2)]
+    pool = write(tmp_path / "pool.jsonl", [{"text": "Another film"}])
+    fixes = tmp_path / "fixes.jsonl"
+    write(fixes, [{"text": texts[0]["text"], "given": "FRUIT", "label": "FRUIT"}])
+    arguments = replace(QUICK, epochs=1, corrections=fixes)
+    finish(train_textcat(str(model), DataSet.joined(parts), unlabeled=pool, arguments=arguments))
+    facts = srsly.read_json(model / "meta.json")["trf"]["training"]
+    assert facts["data_roles"] == {
+        "train": ["0.jsonl", "1.jsonl"],
+        "unlabeled": ["pool.jsonl"],
+        "corrections": ["fixes.jsonl"],
+    }
+    assert facts["data"].keys() == {"0.jsonl", "1.jsonl", "pool.jsonl", "fixes.jsonl"}
+
+
+def test_data_that_is_not_a_file_has_a_role_but_no_hash(tmp_path: Path) -> None:
+    dev = write(tmp_path / "dev.jsonl", [])
+    hub = "hf://datasets/user/name"
+    found = describe_files({"train": "-", "dev": dev, "unlabeled": hub, "corrections": None})
+    assert found["data"].keys() == {"dev.jsonl"}
+    assert found["data_roles"] == {"train": ["stdin"], "dev": ["dev.jsonl"], "unlabeled": [hub]}

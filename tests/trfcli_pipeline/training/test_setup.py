@@ -1,7 +1,7 @@
 """Which of the encoder's weights are trained and how, in whole training runs."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,14 @@ import pytest
 import spacy
 import torch
 from safetensors.torch import load_file
-from trainings import QUICK
+from spacy.training import Example
+from trainings import QUICK, start
 
 from trfcli_pipeline.data.reading import read_records
 from trfcli_pipeline.errors import ArgumentError, EncoderError, PipelineError
 from trfcli_pipeline.evaluation.classifier import find_classifier
 from trfcli_pipeline.evaluation.run import evaluate_classifier
+from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.tasks.init_model import init_model
 from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.events import Checkpointed, Evaluated, Planned, Stepped, TrainingEvent
@@ -117,6 +119,38 @@ def test_texts_that_do_not_fit_in_memory_are_trained_on_as_well(
         assert one == {label: pytest.approx(two[label], abs=1e-5) for label in one}
     else:
         assert content(tmp_path / "one") == content(tmp_path / "two")
+
+
+@pytest.mark.parametrize("methods", [{}, {"freeze_encoder": True}], ids=str)
+def test_a_probe_of_many_texts_is_fitted_to_some_of_them(
+    model: str, data: str, monkeypatch: pytest.MonkeyPatch, methods: dict[str, Any]
+) -> None:
+    monkeypatch.setattr("trfcli_pipeline.training.setup._MOST_PROBED", 30)
+    fitted: list[tuple[int, list[str]]] = []
+
+    def fit(self: Any, features: Any, examples: Iterable[Example]) -> None:
+        fitted.append((len(features), [example.text for example in examples]))
+
+    monkeypatch.setattr(TransformersTextCategorizer, "initialize_from_probe", fit)
+    for seed in (0, 0, 1):
+        start(model, data, dev=data, arguments=replace(QUICK, seed=seed, **methods))
+    assert [number for number, _ in fitted] == [30, 30, 30]
+    one, again, other = (texts for _, texts in fitted)
+    texts = [record.text for record in read_records(data, labeled=True)]
+    assert len(one) == 30
+    assert {*one} < {*texts}
+    assert one == again != other
+
+
+def test_texts_are_encoded_once_for_a_frozen_encoder(
+    model: str, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def encode_again(*_: Any) -> None:
+        pytest.fail("A text is encoded again")
+
+    monkeypatch.setattr("trfcli_pipeline.training.setup.run_up_to", encode_again)
+    plan = start(model, data, dev=data, arguments=replace(QUICK, freeze_encoder=True))
+    assert plan.classifier == "new classifier, initialized by a linear probe"
 
 
 @pytest.mark.parametrize("change", [{"lora": 4}, {"freeze_layers": 1}, {"precision": "bf16"}])

@@ -76,7 +76,7 @@ def test_frozen_encoder_does_not_change(model: Path, data: str) -> None:
     before = encoder_files(model)
     config = constant_rates(model.parent.parent / "a.cfg", head=0.05, encoder=1.0, dropout=0.0)
     arguments = TrainingArguments(
-        epochs=20, batch_size=8, freeze_encoder=True, config=config, seed=0
+        epochs=20, batch_size=8, freeze_encoder=True, config=config, seed=0, linear_probe=False
     )
     events = list(train_textcat(str(model), data, dev=data, arguments=arguments))
     assert isinstance(events[0], Planned)

@@ -9,7 +9,7 @@ import spacy
 from directories import snapshot
 from trainings import QUICK, hidden, rows, write
 
-from trfcli_pipeline.errors import DataError, DeviceError, OutputError, PipelineError, TrfError
+from trfcli_pipeline.errors import ArgumentError, DataError, OutputError, PipelineError, TrfError
 from trfcli_pipeline.evaluation.run import PredictionOutput
 from trfcli_pipeline.training import trainer
 from trfcli_pipeline.training.arguments import TrainingArguments
@@ -103,16 +103,25 @@ def _without_encoder(path: Path) -> str:
             "too few texts",
             lambda t: {"train": write(t / "a.jsonl", [{"text": x, "label": x} for x in "AB"])},
         ),
-        (DeviceError, "abacus", lambda t: {"arguments": TrainingArguments(device="abacus")}),
+        (
+            ArgumentError,
+            "--device abacus",
+            lambda t: {"arguments": TrainingArguments(device="abacus")},
+        ),
         (
             DataError,
             "no such file",
             lambda t: {"arguments": TrainingArguments(config=t / "absent.cfg")},
         ),
         (
-            PipelineError,
-            "no such architecture",
+            ArgumentError,
+            "--architecture cnn: unknown value\nUse one of: softmax_last_hidden",
             lambda t: {"arguments": TrainingArguments(architecture="cnn")},
+        ),
+        (
+            ArgumentError,
+            "--segments words: unknown value\nUse one of: sentences, doc, windows",
+            lambda t: {"arguments": TrainingArguments(segments="words")},
         ),
         (
             DataError,

@@ -8,6 +8,7 @@ from trfcli import console, wording
 
 if TYPE_CHECKING:
     from trfcli_pipeline.curation.self_training import SelfTraining
+    from trfcli_pipeline.evaluation.abstention import FittedAbstention
     from trfcli_pipeline.training.data import Data
     from trfcli_pipeline.training.events import (
         Evaluated,
@@ -75,16 +76,17 @@ def _describe_data(plan: "Planned") -> None:
 
 
 def _describe_self_training(found: "SelfTraining") -> str:
-    """Whether unlabeled texts help, with the figures that say so."""
+    """Whether unlabeled texts help, with the metrics that decide."""
     texts = wording.plural(found.n_unlabeled, "unlabeled text")
     done = (
-        f"The classifier's start also learned from {texts}, which helps"
+        f"The classifier's start uses {texts}, which lowers the cross-fitted log loss"
         if found.helps
-        else f"{texts} don't help, so the classifier's start doesn't use them"
+        else f"The classifier's start doesn't use {texts}, which wouldn't lower the cross-fitted "
+        "log loss"
     )
     return (
-        f"{done}: cross-fitted log loss {found.before:.3f} without them and {found.after:.3f} with "
-        f"them, accuracy {found.score_before:.2f} and {found.score_after:.2f}"
+        f"{done}: {found.before:.3f} without and {found.after:.3f} with unlabeled texts (accuracy "
+        f"{found.score_before:.2f} and {found.score_after:.2f})"
     )
 
 
@@ -141,10 +143,22 @@ def describe_result(finished: "Finished") -> None:
     else:
         kept = f"Kept the final model ({score}); the dev set is too small to choose another"
     if finished.abstention is not None:
-        console.info(f"{finished.abstention.summary} (--min-accuracy, --coverage)")
+        _describe_abstention(finished.abstention, finished.min_accuracy)
     replaced = f", replacing {finished.replaced}" if finished.replaced else ""
     console.good(f"{kept}. Saved to {finished.path}{replaced}")
     console.hint(f"Next: trf evaluate {shlex.quote(str(finished.path))} test.jsonl")
+
+
+def _describe_abstention(fitted: "FittedAbstention", min_accuracy: float | None) -> None:
+    """Print how many texts are answered, as a warning if that isn't what the user asked for."""
+    if fitted.coverage is None and min_accuracy is not None:
+        console.warn(
+            f"--min-accuracy {min_accuracy:g} can't be ensured with "
+            f"{wording.plural(fitted.texts, 'dev text')}: the classifier answers every text. A "
+            "lower value or more dev texts may help"
+        )
+    else:
+        console.info(f"{fitted.summary} (--min-accuracy, --coverage)")
 
 
 def _describe_seeds(metric: str, finished: "Finished") -> None:

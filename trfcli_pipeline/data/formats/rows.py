@@ -9,6 +9,7 @@ from typing import IO, Any
 
 from trfcli_pipeline.data.dataset import DEFAULT_OPTIONS, ReadingOptions
 from trfcli_pipeline.data.formats.remarks import Remarks
+from trfcli_pipeline.data.records import Part
 from trfcli_pipeline.data.surrogates import without_surrogates
 from trfcli_pipeline.errors import DataError
 
@@ -34,14 +35,16 @@ class BadRowError(Exception):
     """A bad row: what is wrong, and what to do about it.
 
     Attributes:
-        unlabeled: Whether it only lacks a text or a label.
+        lacks: What it lacks, if nothing else is wrong with it.
     """
 
-    def __init__(self, reason: str, *, advice: str | None = None, unlabeled: bool = False) -> None:
+    def __init__(
+        self, reason: str, *, advice: str | None = None, lacks: Part | None = None
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.advice = advice
-        self.unlabeled = unlabeled
+        self.lacks = lacks
 
 
 Rows = Iterator[tuple[int, Any]]

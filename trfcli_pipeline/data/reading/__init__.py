@@ -33,7 +33,7 @@ from trfcli_pipeline.data.reading.exports import (
     without_labels,
 )
 from trfcli_pipeline.data.reading.opening import open_part
-from trfcli_pipeline.data.reading.rows import SHAPE, RowReader, as_fields
+from trfcli_pipeline.data.reading.rows import LABEL_FORMS, SHAPE, SKIP, RowReader, as_fields
 from trfcli_pipeline.data.reading.sources import Part, find_parts
 from trfcli_pipeline.data.reading.tracking import track_reading
 from trfcli_pipeline.data.records import BadRecord, Record
@@ -124,6 +124,8 @@ class Reading(Iterable[Record]):
                 bad.append(record)
             elif not bad:
                 yield record
+        if len(bad) == number > 1 and all(record.lacks == "label" for record in bad):
+            raise _without_labels(bad)
         if bad:
             first = bad[0]
             place = f", {first.unit} {first.line}" if first.unit else ""
@@ -248,7 +250,7 @@ def _records(rows: Iterable[Fields], reader: RowReader) -> Iterator[Record | Bad
                 error.advice,
                 file=file.name,
                 unit=file.place,
-                unlabeled=error.unlabeled,
+                lacks=error.lacks,
             )
         if skip and _is_unlabeled(record):
             file.remarks.count(
@@ -263,7 +265,7 @@ def _records(rows: Iterable[Fields], reader: RowReader) -> Iterator[Record | Bad
 
 def _is_unlabeled(record: Record | BadRecord) -> bool:
     if isinstance(record, BadRecord):
-        return record.unlabeled
+        return record.lacks is not None
     return not record.text.strip() or (record.cats is not None and not record.cats)
 
 
@@ -299,9 +301,20 @@ def _joined(records: Iterable[Record | BadRecord]) -> Iterator[Record | BadRecor
         yield held
 
 
+def _without_labels(bad: list[BadRecord]) -> DataError:
+    """The error for a data set without any label."""
+    files = enumeration(list(dict.fromkeys(record.file for record in bad)))
+    return DataError(
+        f"{files}: none of the {len(bad):,} records has a label",
+        hint=f"{bad[0].advice or LABEL_FORMS}, or in a column that --label-column names",
+    )
+
+
 def _hint(bad: list[BadRecord], number: int) -> str | None:
     first = bad[0]
     parts = [first.advice] if first.advice else []
+    if first.lacks == "label":
+        parts.append(SKIP)
     if len(bad) > 1:
         places = enumeration([str(each.line) for each in bad])
         unit = f"{first.unit}s" if first.unit else "files"

@@ -15,7 +15,7 @@ from trfcli_pipeline.data.wording import enumeration
 
 SHAPE = '{"text": ..., "label": ...}'
 SKIP = "--skip-unlabeled leaves such records out"
-_LABEL_FORMS = 'Labels go in "label", "labels" or "cats"'
+LABEL_FORMS = 'Labels go in "label", "labels" or "cats"'
 # Likely misnomers, and the key that is meant.
 _LABEL_WORDS = {
     "label": "label",
@@ -99,7 +99,7 @@ class RowReader:
             raise BadRowError(
                 f"the record has no {quoted(column)} ({_keys(row)})",
                 advice=_meant_text(row),
-                unlabeled=self.file.columns is not None,
+                lacks="text" if self.file.columns is not None else None,
             )
         text = row[column]
         if not isinstance(text, str):
@@ -107,7 +107,7 @@ class RowReader:
                 raise BadRowError(
                     f"{quoted(column)} is {kind_of(text)}, not a string",
                     advice=SKIP,
-                    unlabeled=True,
+                    lacks="text",
                 )
             advice = "Put it in quotes, or remove the record"
             raise BadRowError(f"{quoted(column)} is {kind_of(text)}, not a string", advice=advice)
@@ -179,12 +179,12 @@ class RowReader:
                     found = f"is {value:g}, which stands for no label"
                 case _:
                     found = f"is {kind_of(value)}"
-            return BadRowError(f"{quoted(empty[0])} {found}", advice=SKIP, unlabeled=True)
+            return BadRowError(f"{quoted(empty[0])} {found}", lacks="label")
         others = {key: value for key, value in row.items() if key not in self.columns.text}
         return BadRowError(
             f"the record has no labels ({_keys(others)})",
-            advice=f"{_meant_label(others)}. {SKIP}" if others else SKIP,
-            unlabeled=True,
+            advice=_meant_label(others) if others else None,
+            lacks="label",
         )
 
 
@@ -231,5 +231,5 @@ def _meant_label(fields: Mapping[str, Any]) -> str:
         close = get_close_matches(key.lower(), _LABEL_WORDS, n=1)
         if close and key not in LABEL_KEYS:
             meant = _LABEL_WORDS[close[0]]
-            return f'Did you mean "{meant}" instead of {quoted(key)}? {_LABEL_FORMS}'
-    return _LABEL_FORMS
+            return f'Did you mean "{meant}" instead of {quoted(key)}? {LABEL_FORMS}'
+    return LABEL_FORMS

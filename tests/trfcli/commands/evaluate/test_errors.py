@@ -23,7 +23,6 @@ from trfcli_pipeline.evaluation.results import Evaluation
         (["exclusive", "tiny-bert"], "tiny-bert: the directory of a model, not of data", "Name a"),
         (["exclusive", "empty.jsonl"], "empty.jsonl: no records", "A record is"),
         (["exclusive", "folder/notes.txt"], "folder/notes.txt: one text per line", "--delimiter"),
-        (["exclusive", "test.jsonl", "--device", "warp"], "warp: not a device", "cpu"),
         (["exclusive", "test.jsonl", "-o", "folder"], "folder: a directory, not a file", "file"),
         (
             ["exclusive", "test.jsonl", "-o", "no/m.json"],
@@ -104,7 +103,9 @@ def test_output_is_checked_before_the_pipeline_runs(
         ["exclusive", "test.jsonl", "--threshold", "2"],
         ["exclusive", "test.jsonl", "--threshold", "-0.1"],
         ["exclusive", "test.jsonl", "--threshold", "nan"],
+        ["exclusive", "test.jsonl", "--threshold", "0.3"],
         ["exclusive", "test.jsonl", "--batch-size", "0"],
+        ["exclusive", "test.jsonl", "--device", "warp"],
     ],
     ids=" ".join,
 )

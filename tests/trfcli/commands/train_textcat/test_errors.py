@@ -29,8 +29,6 @@ from train_command import DEV, LABELS, TEXTS, CheckFailure, Digest, Run, Write
         ),
         (["model", "train.jsonl", "-o", "folder"], "folder: exists and is not a spaCy", "another"),
         (["model", "train.jsonl", "-o", "dev.jsonl"], "dev.jsonl: is a file", "directory"),
-        (["model", "train.jsonl", "--architecture", "x"], "x: no such arch", "softmax_last_hidden"),
-        (["model", "train.jsonl", "--device", "warp"], "warp: not a device", "cpu"),
         (
             ["model", "train.jsonl", "-c", "no.cfg"],
             "no.cfg: no such file",
@@ -72,7 +70,7 @@ def test_unusable_input_is_one_line_and_changes_nothing(
             "name",
         ),
         (TEXTS[::2], "data.jsonl: all texts have the same label, BAD", "at least two"),
-        (TEXTS[:2], "data.jsonl: too few texts", "--dev"),
+        (TEXTS[:2], "data.jsonl: too few texts", "Give a file with --dev"),
     ],
     ids=["broken", "count", "key", "text", "label", "one label", "few"],
 )
@@ -153,10 +151,25 @@ def test_options_that_contradict_each_other_are_wrong_usage(
     assert digest(workspace) == before
 
 
-def test_some_layers_have_to_be_trained(workspace: Path, check_failure: CheckFailure) -> None:
-    options = ["--freeze-layers", "2"]
-    problem = "bert: can't freeze 2 layers of 2: none would be left to train"
-    check_failure(["train", "model", "train.jsonl", *options], problem, "--freeze-encoder")
+@pytest.mark.parametrize(
+    ("option", "value", "advice"),
+    [
+        ("--freeze-layers", "2", "--freeze-encoder"),
+        ("--segments", "words", "windows"),
+        ("--architecture", "cnn", "softmax_last_hidden"),
+        ("--device", "warp", "cpu"),
+    ],
+)
+def test_value_that_an_option_does_not_take_is_wrong_usage(
+    run: Run, workspace: Path, digest: Digest, option: str, value: str, advice: str
+) -> None:
+    before = digest(workspace)
+    result = run("train", "model", "train.jsonl", option, value)
+    assert result.exit_code == 2
+    problem, hint = result.stderr.splitlines()[-2:]
+    assert problem.startswith(f"✘ {option} {value}: ")
+    assert advice in hint
+    assert digest(workspace) == before
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from train_events import CONFIG, DATA, FINISHED, PLAN, Replayed
 
 from trfcli_pipeline.curation.self_training import SelfTraining
 from trfcli_pipeline.data.dataset import DataSet
+from trfcli_pipeline.evaluation.abstention import Abstention, Aim, FittedAbstention
 from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.events import (
     Evaluated,
@@ -255,12 +256,40 @@ def test_arguments_after_two_dashes_are_not_options(run: Run, replayed: Replayed
     assert asked["train"] == DataSet.named("--train.csv")
 
 
+@pytest.mark.parametrize(
+    ("asked", "line"),
+    [
+        (
+            None,
+            "ℹ Answers every text: no confidence threshold ensures on the dev set that 95.0 % of "
+            "the answers are right (--min-accuracy, --coverage)",
+        ),
+        (
+            0.95,
+            "⚠ --min-accuracy 0.95 can't be ensured with 500 dev texts: the classifier answers "
+            "every text. A lower value or more dev texts may help",
+        ),
+    ],
+)
+def test_accuracy_out_of_reach_is_a_warning_if_it_was_asked_for(
+    run: Run, replayed: Replayed, asked: float | None, line: str
+) -> None:
+    always = FittedAbstention(Abstention(1.0, None, 0.1), Aim(), 500, None, None, None, 1.2)
+    replayed(PLAN, replace(FINISHED, abstention=always, min_accuracy=asked))
+    assert line in run("train", "model", "train.csv").stderr.splitlines()
+
+
 @pytest.mark.parametrize("option", ["--unlabeled", "--unlabelled"])
 @pytest.mark.parametrize(
     ("after", "message"),
     [
-        (0.9, "The classifier's start also learned from 60 unlabeled texts, which helps: "),
-        (1.5, "60 unlabeled texts don't help, so the classifier's start doesn't use them: "),
+        (0.9, "start uses 60 unlabeled texts, which lowers the cross-fitted log loss: "),
+        (1.5, "start doesn't use 60 unlabeled texts, which wouldn't lower the cross-fitted log "),
+        # The difference doesn't show.
+        (
+            1.0849,
+            "start doesn't use 60 unlabeled texts, which wouldn't lower the cross-fitted log ",
+        ),
     ],
 )
 def test_whether_unlabeled_texts_help_is_said_either_way(
@@ -271,5 +300,5 @@ def test_whether_unlabeled_texts_help_is_said_either_way(
     result = run("train", "model", "train.csv", option, "dev.csv")
     assert asked["unlabeled"] == DataSet.named("dev.csv")
     assert message in result.stderr
-    figures = f"log loss 1.085 without them and {after:.3f} with them, accuracy 0.56 and 0.60"
-    assert figures in result.stderr
+    metrics = f"1.085 without and {after:.3f} with unlabeled texts (accuracy 0.56 and 0.60)"
+    assert f"log loss: {metrics}" in result.stderr

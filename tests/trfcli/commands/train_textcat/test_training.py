@@ -244,14 +244,15 @@ def test_second_training_continues_or_names_what_it_replaces(
     run: Run, workspace: Path, fast: str
 ) -> None:
     options = ["--dev", "dev.jsonl", "--config", fast, "--epochs", "1", "--freeze-encoder"]
-    assert "; new classifier\n" in run("train", "model", "train.jsonl", *options).stderr
+    started = run("train", "model", "train.jsonl", *options).stderr
+    assert "; new classifier, initialized by a linear probe\n" in started
     again = run("train", "model", "train.jsonl", *options).stderr
     assert "; training the existing classifier further\n" in again
     assert again.splitlines()[-2].endswith(
         ", replacing a pipeline with a text classifier of 2 labels"
     )
     other = run("train", "model", "train.jsonl", *options, "--multilabel").stderr
-    assert "; new classifier, replacing one with other settings\n" in other
+    assert "; new classifier, replacing one with other settings, initialized by" in other
 
 
 def test_overrides_reach_the_saved_pipeline(run: Run, workspace: Path) -> None:

@@ -40,7 +40,7 @@ def test_error_names_the_text_that_is_too_long(model: str, monkeypatch: pytest.M
         (["model", "in.jsonl", "out.txt"], {}, 'out.txt: unknown suffix ".txt"'),
         (["model", "in.jsonl", "in.jsonl"], {}, "in.jsonl: is the input"),
         (["model", "in.jsonl", "no/out.jsonl"], {}, "no: "),
-        (["model", "in.jsonl", "out.jsonl"], {"device": "warp"}, "warp: not a device"),
+        (["model", "in.jsonl", "out.jsonl"], {"device": "warp"}, "--device warp: not a device"),
     ],
 )
 def test_bad_arguments_leave_all_files_unchanged(
