@@ -62,8 +62,8 @@ def check(
         EncoderError: The encoder can't be found or used.
         PipelineError: The pipeline can't be loaded or has no encoder.
         DeviceError: The machine has no such device.
-        OutputError: A file can't be written, is an input, or is there already and wasn't written
-            by this function.
+        OutputError: A file can't be written, is an input, or is there already and either wasn't
+            written by this function or has corrections.
     """
     check_distinct(output, html)
     for source in (data, against):

@@ -86,6 +86,23 @@ def test_files_are_written_and_replaced_but_nothing_else(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("workspace")
+@pytest.mark.parametrize("decision", ["GOOD", "BAD", None, ["no label"]])
+def test_corrections_of_a_person_are_not_replaced(run: Run, decision: Any) -> None:
+    args = ("check", "train.jsonl", "--model", "encoder", "-o", "c.jsonl")
+    assert run(*args).exit_code == 0
+    rows = [json.loads(line) for line in Path("c.jsonl").read_text().splitlines()]
+    is_change = rows[-1]["given"] != decision
+    rows[-1]["label"] = decision
+    write(Path("c.jsonl"), rows)
+    edited = Path("c.jsonl").read_bytes()
+    result = run(*args)
+    assert result.exit_code == int(is_change)
+    assert ("✘ c.jsonl: already has corrections\n" in result.stderr) == is_change
+    assert ("trf train MODEL DATA --corrections FILE" in result.stderr) == is_change
+    assert Path("c.jsonl").read_bytes() == edited
+
+
+@pytest.mark.usefixtures("workspace")
 def test_json_has_everything(run: Run) -> None:
     result = run("check", "train.jsonl", "-m", "encoder", "--against", "test.jsonl", "--json")
     found = json.loads(result.stdout)

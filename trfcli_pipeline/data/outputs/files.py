@@ -15,16 +15,33 @@ from trfcli_pipeline.errors import OutputError
 
 
 @dataclass(frozen=True, slots=True)
+class Edits:
+    """What people add to a file of `trf`, which must not be lost.
+
+    Attributes:
+        name: What it is, as in "corrections".
+        are_in: Whether a file of this kind has any.
+        hint: What to do instead of replacing the file.
+    """
+
+    name: str
+    are_in: Callable[[Path], bool]
+    hint: str = "Choose another file"
+
+
+@dataclass(frozen=True, slots=True)
 class FileKind:
     """A kind of file that `trf` writes.
 
     Attributes:
         name: What it is, as in "a report of trf evaluate".
         recognizes: Whether a file is one of this kind.
+        edits: What people add to such a file. With it, the file isn't replaced.
     """
 
     name: str
     recognizes: Callable[[Path], bool]
+    edits: Edits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +81,8 @@ def open_file(
         data: Files that are read. None and "-" are ignored.
 
     Raises:
-        OutputError: The file is used by another process, is an input, isn't one of this kind, or
-            can't be written.
+        OutputError: The file is used by another process, is an input, isn't one of this kind, was
+            edited, or can't be written.
     """
     check_file(path)
     if is_stream(path):
@@ -99,12 +116,16 @@ def check_kind(target: Path, shown: str, kind: FileKind) -> None:
     """Check that what is at the path of an output may be replaced, if there is anything.
 
     Raises:
-        OutputError: It isn't of this kind, nor empty.
+        OutputError: It isn't of this kind, nor empty; or people have edited it.
     """
-    if target.exists() and target.stat().st_size and not kind.recognizes(target):
+    if not target.exists() or not target.stat().st_size:
+        return
+    if not kind.recognizes(target):
         raise OutputError(
             f"{shown}: already exists and is not {kind.name}", hint="Choose another file"
         )
+    if kind.edits is not None and kind.edits.are_in(target):
+        raise OutputError(f"{shown}: already has {kind.edits.name}", hint=kind.edits.hint)
 
 
 def check_inputs(
