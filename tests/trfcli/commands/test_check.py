@@ -52,7 +52,7 @@ def test_counts_come_first_and_what_to_do_last(run: Run) -> None:
     assert "copies with different labels" in second
     assert "also in the other file" in second
     assert title == " Labels that are probably wrong:"
-    assert re.match(r'  line \d+ ".+" is \w+, probably \w+ \([\d.]+ %\)', error)
+    assert re.match(r'  line \d+ ".+" is \w+, probably \w+ \(\d+ %\)', error)
     assert "Also in the other file:" in result.stdout
     assert result.stderr.splitlines()[-1] == (
         "  Next: trf check train.jsonl --output corrections.jsonl --html check.html"
@@ -137,7 +137,7 @@ def test_empty_texts_are_only_remarked(run: Run) -> None:
     listed = [*found["doubtful"], *found["disagreements"], *found["leaks"], *found["outliers"]]
     assert listed
     assert all(each["text"].strip() for each in listed)
-    assert "4 texts in the training set are empty (first: line 1)" in found["remarks"]
+    assert "4 texts in the data are empty (first: line 1)" in found["remarks"]
     assert not any("lines 1 and" in remark for remark in found["remarks"])
 
 
@@ -152,8 +152,24 @@ def test_label_with_one_text_is_not_doubted(run: Run, has_copy: bool) -> None:
     result = run("check", "once.jsonl", "-m", "encoder", "--json")
     found = json.loads(result.stdout)
     assert not any("ONCE" in set(row["given"]) - set(row["suggested"]) for row in found["doubtful"])
-    copies = ", not counting copies" if has_copy else ""
-    assert f"1 label isn't checked, because only one text has it{copies}: ONCE" in found["remarks"]
+    remark = "1 label isn't checked, because too few different texts have it: ONCE"
+    assert remark in found["remarks"]
+
+
+@pytest.mark.usefixtures("workspace")
+def test_nothing_is_praised_that_was_not_checked(run: Run) -> None:
+    rows = [{"text": f"{row['text']}!", "label": f"L{n}"} for n, row in enumerate(ROWS[:20])]
+    write(Path("once.jsonl"), [*rows, *rows])
+    result = run("check", "once.jsonl", "-m", "encoder", "--html", "c.html")
+    assert result.exit_code == 0, result.output
+    assert "20 labels aren't checked, because too few different texts have each" in result.stderr
+    assert "✔ No label" not in result.stderr
+    # All texts of a random encoder are near-copies.
+    sentence = "No label is clearly wrong, but see the near-copies with other labels"
+    assert f"ℹ {sentence}\n" in result.stderr
+    assert " pairs of near-copies with different labels" in result.stdout
+    assert "Near-copies with different labels:" in result.stdout
+    assert f"<p>{sentence}.</p>" in Path("c.html").read_text()
 
 
 @pytest.mark.usefixtures("workspace")

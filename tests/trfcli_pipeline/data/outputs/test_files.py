@@ -51,7 +51,7 @@ def test_edited_file_is_refused(tmp_path: Path) -> None:
     with open_file(path, kind) as file:
         file.write("report 2 (notes)")
     with (
-        pytest.raises(OutputError, match="out: already has notes\nRead them$"),
+        pytest.raises(OutputError, match=r"out: already has notes\nRead them$"),
         open_file(path, kind),
     ):
         pass
