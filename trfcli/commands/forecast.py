@@ -107,8 +107,8 @@ def show(result: "Forecast") -> None:
     other = result.separability
     console.data_line(
         f"Measured with {wording.plural(other.n_train, 'text')}: "
-        f"frozen encoder {other.encoder.value:.2f}, bag of words {other.words.value:.2f} (difference "
-        f"{wording.decimal(other.difference.low, 2, sign='+')} to "
+        f"frozen encoder {other.encoder.value:.2f}, bag of words {other.words.value:.2f} "
+        f"(difference {wording.decimal(other.difference.low, 2, sign='+')} to "
         f"{wording.decimal(other.difference.high, 2, sign='+')})"
     )
     for warning in result.warnings:

@@ -166,7 +166,10 @@ class Evaluation:
 
     @cached_property
     def intervals(self) -> Mapping[str, Interval]:
-        """95 % bootstrap confidence intervals of `accuracy`, `cats_micro_f` and `cats_macro_f`."""
+        """95 % confidence intervals of `accuracy`, `cats_micro_f` and `cats_macro_f`.
+
+        F scores that are the same in all resamples have none.
+        """
         return intervals(self.prediction)
 
     @cached_property
