@@ -9,7 +9,7 @@ from trfcli_pipeline.data.dataset import DataSource, as_dataset
 from trfcli_pipeline.data.files import is_same_file
 from trfcli_pipeline.data.outputs.claims import claimed
 from trfcli_pipeline.data.outputs.manifest import list_files, read_manifest
-from trfcli_pipeline.data.outputs.spaces import check_parents, explained
+from trfcli_pipeline.data.outputs.spaces import check_path, explained
 from trfcli_pipeline.data.outputs.staging import staged_file
 from trfcli_pipeline.errors import OutputError
 
@@ -81,6 +81,7 @@ def open_file(
         data: Files that are read. None and "-" are ignored.
 
     Raises:
+        ArgumentError: The path is "-".
         OutputError: The file is used by another process, is an input, isn't one of this kind, was
             edited, or can't be written.
     """
@@ -99,13 +100,14 @@ def check_file(path: Path | str) -> None:
     """Check that a path can become a file.
 
     Raises:
+        ArgumentError: It is "-".
         OutputError: The path is a directory, or its parent directory doesn't exist
             or is a file.
     """
     target = Path(path).expanduser()
     if target.is_dir():
         raise OutputError(f"{path}: a directory, not a file", hint="Give the path of a file in it")
-    check_parents(Path(path))
+    check_path(Path(path))
     if not target.parent.is_dir():
         raise OutputError(
             f"{Path(path).parent}: there is no such directory", hint="Create it first"
