@@ -102,7 +102,9 @@ def check(
     show(result, number)
     for remark in result.remarks:
         console.warn(remark)
-    _show_next(result, [str(each) for each in data], output=output, html=html)
+    _show_next(
+        result, [source for each in data for source in each.sources], output=output, html=html
+    )
 
 
 def show(result: "CheckResult", number: int) -> None:

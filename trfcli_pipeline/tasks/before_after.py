@@ -165,7 +165,7 @@ def evenly(items: Sequence[Any], limit: int) -> list[Any]:
 
 
 def _labeled_sample(classifier: Classifier, path: DataSource, records: Sequence[Record]) -> Sample:
-    gold = gold_cats(records, classifier, name=str(path))
+    gold = gold_cats(records, classifier, name=str(as_dataset(path)))
     texts = [record.text for record in records]
     return Sample(evenly(texts, _MAX_TEXTS), len(texts), evenly(gold, _MAX_TEXTS), classifier)
 

@@ -146,7 +146,7 @@ def package(
             _assemble(staging, data_dir, meta, code)
             if half:
                 with phase("Comparing the weights in 16 bits"):
-                    built.halved = compare_halved(model_dir, data_dir, sizes, sample)
+                    built.halved = compare_halved(model_dir.resolve(), data_dir, sizes, sample)
             if formats:
                 with phase(f"Building the {' and '.join(formats)}"):
                     archives = build_archives(staging, staging / "dist", formats)

@@ -192,10 +192,19 @@ def test_encoder_that_was_trained_on_the_texts_is_a_warning(run: Run) -> None:
     assert "⚠ model" not in run("check", "test.jsonl", "--model", "model").stderr
 
 
+def test_stdin_is_called_by_its_name(run: Run, workspace: Path) -> None:
+    line = json.dumps(ROWS[0])
+    assert "✘ stdin: 1 text, too few" in run("check", "-", "-m", "encoder", input=line).stderr
+    lines = (workspace / "train.jsonl").read_text()
+    result = run("check", "-", "-m", "encoder", input=lines)
+    assert "Next: trf check - --output" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("args", "problem", "advice"),
     [
         (["none.jsonl"], "none.jsonl", ""),
+        (["*.none"], "*.none: no file matches", "relative to the current directory"),
         (["train.jsonl", "--model", "./none"], "./none: there is no such directory", ""),
         (["one.jsonl", "-m", "encoder"], "one.jsonl: 1 text, too few", "at least 20"),
         (["few.jsonl", "-m", "encoder"], "few.jsonl: 3 texts, too few", "at least 20"),

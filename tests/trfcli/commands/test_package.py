@@ -245,6 +245,14 @@ def test_bad_input_is_a_one_line_error_and_changes_nothing(
     check_failure(["package", *args], problem, advice)
 
 
+def test_weights_in_16_bits_of_a_pipeline_in_the_current_directory(
+    run: Run, workspace: Path
+) -> None:
+    result = run("package", "model", "out", "--half", "--build", "none")
+    assert result.exit_code == 0, result.output
+    assert "Stored the weights in 16 bits" in result.stderr
+
+
 def test_damaged_weights_are_one_line_with_a_hint(run: Run, workspace: Path) -> None:
     weights = workspace / "model" / "trf_tok2vec" / "model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
