@@ -11,12 +11,9 @@ from trfcli_pipeline.curation.gold import Gold
 from trfcli_pipeline.curation.neighbors import Neighbors
 from trfcli_pipeline.curation.transitions import estimate_transitions, posterior
 from trfcli_pipeline.data.records import GOLD_THRESHOLD
-from trfcli_pipeline.evaluation.bootstrap import (
-    INTERVAL_RESAMPLES,
-    Interval,
-    percentile_interval,
-)
+from trfcli_pipeline.evaluation.bootstrap import INTERVAL_RESAMPLES, percentile_interval
 from trfcli_pipeline.evaluation.eval_prediction import BoolArray, FloatArray
+from trfcli_pipeline.evaluation.selective import Interval
 from trfcli_pipeline.progress import phase
 
 # Weights of the texts, None for 1 each -> cross-fitted scores. *Shapes:* (texts,), (texts, labels)
