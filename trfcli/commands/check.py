@@ -110,11 +110,14 @@ def check(
 def show(result: "CheckResult", number: int) -> None:
     """Print the counts, then the first of each kind of problem."""
     low, high = result.interval
+    errors = (
+        f"about {wording.thousands(result.n_errors)} "
+        f"(95% CI {wording.thousands(low)} to {wording.thousands(high)})"
+    )
     console.data_line(
         f"{wording.plural(len(result.records), 'text')}, "
         f"{wording.plural(len(result.labels), 'label')}",
-        f"label errors: about {wording.thousands(result.n_errors)} "
-        f"(95% CI {wording.thousands(low)} to {wording.thousands(high)})",
+        f"label errors: {errors if result.is_checked else 'unknown'}",
         f"to look at: {wording.thousands(len(result.doubtful))}",
     )
     counts = [

@@ -53,8 +53,12 @@ class CheckResult:
     @property
     def is_clean(self) -> bool:
         """Whether labels were checked, and none of them may be wrong."""
-        found = self.doubtful or self.disagreements
-        return not found and len(self.unchecked) < len(self.labels)
+        return self.is_checked and not self.doubtful and not self.disagreements
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether any label could be checked."""
+        return len(self.unchecked) < len(self.labels)
 
     @property
     def disagreeing_pairs(self) -> str:
@@ -75,6 +79,6 @@ class CheckResult:
             return (
                 f"No label is clearly wrong, but see the {self.kinds_of_copies} with other labels"
             )
-        if len(self.unchecked) == len(self.labels):
+        if not self.is_checked:
             return "No label could be checked"
-        return "No label looks wrong"
+        return f"No {'other ' if self.unchecked else ''}label looks wrong"

@@ -164,6 +164,7 @@ def test_nothing_is_praised_that_was_not_checked(run: Run) -> None:
     assert result.exit_code == 0, result.output
     assert "20 labels aren't checked, because too few different texts have each" in result.stderr
     assert "✔ No label" not in result.stderr
+    assert "    label errors: unknown    to look at: 0" in result.stdout
     # All texts of a random encoder are near-copies.
     sentence = "No label is clearly wrong, but see the near-copies with other labels"
     assert f"ℹ {sentence}\n" in result.stderr

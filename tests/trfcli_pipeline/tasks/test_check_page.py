@@ -72,7 +72,7 @@ def test_page_has_all_that_a_correction_needs(result: CheckResult) -> None:
     ("changes", "is_clean", "sentence"),
     [
         ({"disagreements": []}, True, "No label looks wrong"),
-        ({"disagreements": [], "unchecked": ["A"]}, True, "No label looks wrong"),
+        ({"disagreements": [], "unchecked": ["A"]}, True, "No other label looks wrong"),
         ({"disagreements": [], "unchecked": ["<i>", "A"]}, False, "No label could be checked"),
         ({}, False, "No label is clearly wrong, but see the near-copies with other labels"),
     ],
@@ -82,7 +82,9 @@ def test_page_without_doubtful_texts(
 ) -> None:
     found = replace(result, doubtful=[], **changes)
     assert found.is_clean == is_clean
-    assert f"<p>{sentence}.</p>" in render_check(found, data="d.jsonl", model="minilm")
+    page = render_check(found, data="d.jsonl", model="minilm")
+    assert f"<p>{sentence}.</p>" in page
+    assert ("Label errors, about" in page) == found.is_checked
 
 
 def test_copies_and_near_copies_are_named(result: CheckResult) -> None:
