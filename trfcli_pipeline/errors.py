@@ -90,8 +90,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 def one_line(error: BaseException) -> str:
     """Summarize an exception of other code: the first line of its message, after its class.
 
-    The class is left out if the message is written for people, with more than one word. A line that
-    ends with a colon is only the headline of the next one.
+    The class is left out if the message is written for people, with more than one word: that of
+    Python's OSError, ImportError and ValueError, and of exceptions of libraries. A line that ends
+    with a colon is only the headline of the next one.
     """
     if isinstance(error, SystemError) and error.__cause__ is not None:
         error = error.__cause__  # of C code that went on after it
@@ -99,7 +100,9 @@ def one_line(error: BaseException) -> str:
     if first.endswith(":"):
         first = f"{first} {second.strip()}"
     first = textwrap.shorten(first, _LONGEST, placeholder=" ...")
-    is_plain = isinstance(error, OSError | ImportError | ValueError) or type(error) is Exception
+    is_library = type(error).__module__ != "builtins"
+    is_plain = is_library or isinstance(error, OSError | ImportError | ValueError)
+    is_plain = is_plain or type(error) is Exception
     if is_plain and len(first.split()) > 1:
         return first
     return f"{type(error).__name__}: {first}" if first else type(error).__name__

@@ -1,5 +1,6 @@
 import inspect
 import re
+from zipfile import BadZipFile
 
 import pytest
 import torch
@@ -58,6 +59,8 @@ def test_the_hint_is_given_by_name() -> None:
         (OSError("\nNo such file.\nMore."), "No such file."),
         (ZeroDivisionError("by zero"), "ZeroDivisionError: by zero"),
         (KeyError("vocab"), "KeyError: 'vocab'"),
+        (BadZipFile("File is not a zip file"), "File is not a zip file"),
+        (BadZipFile("central"), "BadZipFile: central"),
         (ValueError(), "ValueError"),
     ],
 )

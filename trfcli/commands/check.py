@@ -102,21 +102,26 @@ def check(
     show(result, number)
     for remark in result.remarks:
         console.warn(remark)
-    _show_next(result, [str(each) for each in data], output=output, html=html)
+    _show_next(
+        result, [source for each in data for source in each.sources], output=output, html=html
+    )
 
 
 def show(result: "CheckResult", number: int) -> None:
     """Print the counts, then the first of each kind of problem."""
     low, high = result.interval
+    errors = (
+        f"about {wording.thousands(result.n_errors)} "
+        f"(95% CI {wording.thousands(low)} to {wording.thousands(high)})"
+    )
     console.data_line(
         f"{wording.plural(len(result.records), 'text')}, "
         f"{wording.plural(len(result.labels), 'label')}",
-        f"label errors: about {wording.thousands(result.n_errors)} "
-        f"(95% CI {wording.thousands(low)} to {wording.thousands(high)})",
+        f"label errors: {errors if result.is_checked else 'unknown'}",
         f"to look at: {wording.thousands(len(result.doubtful))}",
     )
     counts = [
-        f"{wording.plural(len(result.disagreements), 'pair')} of copies with different labels",
+        result.disagreeing_pairs,
         f"{wording.plural(len(result.outliers), 'text')} unlike all others",
     ]
     if result.others:
@@ -139,7 +144,7 @@ def _show_doubtful(result: "CheckResult", number: int) -> None:
         record = result.records[each.index]
         console.data_line(
             f'{record.place} "{excerpt(record.text)}" is {join_labels(each.given)}, probably '
-            f"{join_labels(each.suggested)} ({wording.percent(each.doubt)})",
+            f"{join_labels(each.suggested)} ({100 * each.doubt:.0f} %)",
             indent=2,
         )
         if each.nearest is not None:
@@ -151,7 +156,11 @@ def _show_copies(result: "CheckResult", number: int) -> None:
     from trfcli.rendering.mistakes import excerpt, join_labels
 
     for title, pairs, others in (
-        ("Copies with different labels", result.disagreements, result.records),
+        (
+            f"{result.kinds_of_copies.capitalize()} with different labels",
+            result.disagreements,
+            result.records,
+        ),
         ("Also in the other file", result.leaks, result.others),
     ):
         if pairs:
@@ -208,7 +217,8 @@ def _show_next(
     """Say what to do next."""
     files = " ".join(map(shlex.quote, names))
     if not result.doubtful:
-        console.good("No label looks wrong")
+        show_line = console.good if result.is_clean else console.info
+        show_line(result.without_doubtful)
         return
     if output is None and html is None:
         console.hint(f"Next: trf check {files} --output corrections.jsonl --html check.html")

@@ -138,12 +138,13 @@ def _has_room(labels: "Sequence[str]", matrix: "Sequence[Sequence[int]]") -> boo
 
 def show_headline(result: "Evaluation") -> None:
     """Print the metrics over all labels."""
-    accuracy = f"accuracy {result.accuracy:.3f} (95% CI {_interval(result, 'accuracy')})"
-    macro = f"macro F {result.macro_f:.3f} ({_interval(result, 'cats_macro_f')})"
-    metrics = [accuracy, macro]
+    metrics = [
+        f"accuracy {result.accuracy:.3f}{_interval(result, 'accuracy', '95% CI ')}",
+        f"macro F {result.macro_f:.3f}{_interval(result, 'cats_macro_f')}",
+    ]
     if not result.exclusive_classes:
         # With exclusive classes, micro F equals the accuracy.
-        metrics.append(f"micro F {result.micro_f:.3f} ({_interval(result, 'cats_micro_f')})")
+        metrics.append(f"micro F {result.micro_f:.3f}{_interval(result, 'cats_micro_f')}")
     console.data_line(*metrics)
     console.data_line(
         f"macro AUC {_defined(result.macro_auc)}",
@@ -212,9 +213,12 @@ def show_labels(result: "Evaluation") -> None:
     )
 
 
-def _interval(result: "Evaluation", name: str) -> str:
+def _interval(result: "Evaluation", name: str, what: str = "") -> str:
+    """The interval of a metric in parentheses; nothing if it has none."""
+    if name not in result.intervals:
+        return ""
     low, high = result.intervals[name]
-    return f"{low:.3f} to {high:.3f}"
+    return f" ({what}{low:.3f} to {high:.3f})"
 
 
 def _defined(value: float | None) -> str:

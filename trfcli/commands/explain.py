@@ -139,4 +139,6 @@ def show_faithfulness(result: "Faithfulness") -> None:
         if result.ratio_interval is not None:
             low, high = result.ratio_interval
             interval = f" (95% CI {low:.1f} to {high:.1f})"
-        console.data_line(f"Drop over that of random tokens: {result.ratio:.1f}{interval}")
+        console.data_line(
+            f"Those that add most: {result.ratio:.1f} times the drop of random tokens{interval}"
+        )

@@ -78,7 +78,9 @@ def show(result: "Forecast") -> None:
     name, total = metric_name(result.metric), result.n_texts + result.n_more
     where = "cross-fitted" if result.dev is None else f"on {result.dev}"
     texts = wording.plural(result.n_texts, "text")
-    console.data_line(f"{name} {_band(result.now)} with {texts} (frozen encoder, {where}).")
+    console.data_line(
+        f"{name} {_band(result.now)} with {texts}, by the fitted curve (frozen encoder, {where})."
+    )
     console.data_line(f"{result.n_more:,} more should give {_range(result.then)}{_leader(result)}.")
     measured = [
         Point(size, each.value, each.low, each.high)
@@ -104,9 +106,9 @@ def show(result: "Forecast") -> None:
         )
     other = result.separability
     console.data_line(
-        f"With {wording.plural(other.n_train, 'text')}: frozen encoder {other.encoder.value:.2f}, "
-        f"bag of words {other.words.value:.2f} (difference "
-        f"{wording.decimal(other.difference.low, 2, sign='+')} to "
+        f"Measured with {wording.plural(other.n_train, 'text')}: "
+        f"frozen encoder {other.encoder.value:.2f}, bag of words {other.words.value:.2f} "
+        f"(difference {wording.decimal(other.difference.low, 2, sign='+')} to "
         f"{wording.decimal(other.difference.high, 2, sign='+')})"
     )
     for warning in result.warnings:

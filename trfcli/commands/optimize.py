@@ -129,6 +129,15 @@ def describe_result(decided: "Decided", device: str, *, as_json: bool) -> None:
 
 def describe_sample(sampled: "Sampled", calibrate: DataSet, dev: DataSet) -> None:
     """Say which texts the encoder is calibrated and compared on."""
+    from trfcli_pipeline.tasks.optimize import ENOUGH_TEXTS
+
+    if sampled.unknown_labels:
+        number = wording.plural(len(sampled.unknown_labels), "label")
+        labels = wording.enumeration(sampled.unknown_labels)
+        console.warn(
+            f"{calibrate}: {number} not in the model ({labels}), so token vectors are compared "
+            "instead of scores"
+        )
     if sampled.segments:
         number = wording.plural(sampled.segments, "segment")
         console.info(f"Calibrating on {number} of {calibrate}")
@@ -137,6 +146,11 @@ def describe_sample(sampled: "Sampled", calibrate: DataSet, dev: DataSet) -> Non
         texts = f"{wording.thousands(sampled.texts)} of {texts}"
     names = wording.enumeration([str(each) for each in sampled.candidates])
     console.info(f"Trying {names} on {sampled.device}, with {texts} of {dev}")
+    if sampled.texts < ENOUGH_TEXTS:
+        console.warn(
+            f"With fewer than {ENOUGH_TEXTS} texts to compare on, a loss may go unnoticed: "
+            "give more with --dev"
+        )
 
 
 def table(decided: "Decided") -> list[list[str]]:

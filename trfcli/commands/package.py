@@ -119,13 +119,13 @@ def package(
             f"The package requires trfcli, whose wheel can't be built: {built.without_own_wheel}. "
             "Install trfcli first wherever you install the package"
         )
-    dist = shlex.quote(str(shown(built.archives[0].parent)))
+    dist = shlex.quote(str(built.archives[0].parent))
     console.hint(f"Next: pip install --find-links {dist} {built.name}=={built.version}")
 
 
 def describe_file(file: Path, note: str = "") -> None:
     """Say that an archive was built."""
-    console.good(f"Built {shown(file)} ({wording.megabytes(file.stat().st_size / 1e6)}){note}")
+    console.good(f"Built {file} ({wording.megabytes(file.stat().st_size / 1e6)}){note}")
 
 
 def describe_halved(halved: "Halved") -> None:
@@ -147,9 +147,3 @@ def describe_verified(verified: "Verified") -> None:
         "Verified the wheel in a fresh environment without network: "
         f"{', '.join(verified.parts)} of {texts} are the same, bit for bit"
     )
-
-
-def shown(path: Path) -> Path:
-    """A path relative to the current directory if it is below it."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -101,8 +101,10 @@ def suggest(
             f"Wrote {wording.plural(len(found.suggestions), 'text')} to label to {output}; "
             f"{chosen_from(found)}"
         )
-    if found.has_one_label:
-        console.info("The labeled texts all have the same label: suggested as if without labels")
+    if found.is_uniform:
+        console.info(
+            "The labeled texts don't differ in their labels: suggested as if without labels"
+        )
     if found.stability is not None:
         console.info(describe(found.stability))
 
@@ -131,7 +133,7 @@ def chosen_from(found: "Suggestions") -> str:
 
 def describe(stability: "Stability") -> str:
     """Say what the latest labels changed, and whether more of them are worth it."""
-    from trfcli_pipeline.curation.stability import STABLE_KAPPA
+    from trfcli_pipeline.curation.stability import BATCHES, STABLE_KAPPA
 
     number = wording.plural(stability.batch, "label")
     last = f"The last {number} changed the prediction for {wording.percent(stability.changed)} of "
@@ -140,6 +142,11 @@ def describe(stability: "Stability") -> str:
         advice = (
             f"over the last {len(stability.kappas)} batches, kappa is {stability.mean_kappa:.3f} "
             f"in the mean. From {STABLE_KAPPA} on, more labels rarely change much: you can stop"
+        )
+    elif stability.kappas[0] >= STABLE_KAPPA:
+        advice = (
+            "one batch isn't enough to tell: label more until the mean kappa of the last "
+            f"{BATCHES} batches is at least {STABLE_KAPPA}"
         )
     else:
         advice = f"more labels are still worth it, until kappa stays above {STABLE_KAPPA}"

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from trfcli.wording import decimal
+
 _HEIGHT = 10
 _WIDEST = 72
 _GUTTER = 6  # columns left of the axis
@@ -44,7 +46,7 @@ def draw_curve(measured: Sequence[Point], forecast: Sequence[Point], width: int)
     lines = []
     for line, cells in enumerate(grid):
         score = top - (top - bottom) * line / (_HEIGHT - 1)
-        tick = f"{score:.2f}" if line % 3 == 0 else ""
+        tick = decimal(score, 2) if line % 3 == 0 else ""
         lines.append(f"{tick:>{_GUTTER - 1}} ┤{''.join(cells)}".rstrip())
     lines.append(f"{'':>{_GUTTER}}└{'─' * columns}")
     lines.append(_ticks(points, marks, columns))

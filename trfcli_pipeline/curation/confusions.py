@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from trfcli_pipeline.evaluation.bootstrap import LEVEL, Interval
+from trfcli_pipeline.evaluation.bootstrap import LEVEL
 from trfcli_pipeline.evaluation.eval_prediction import FloatArray
+from trfcli_pipeline.evaluation.selective import Interval
 
 
 class Confusion(NamedTuple):

@@ -11,12 +11,9 @@ from trfcli_pipeline.curation.gold import Gold
 from trfcli_pipeline.curation.neighbors import Neighbors
 from trfcli_pipeline.curation.transitions import estimate_transitions, posterior
 from trfcli_pipeline.data.records import GOLD_THRESHOLD
-from trfcli_pipeline.evaluation.bootstrap import (
-    INTERVAL_RESAMPLES,
-    Interval,
-    percentile_interval,
-)
+from trfcli_pipeline.evaluation.bootstrap import INTERVAL_RESAMPLES, percentile_interval
 from trfcli_pipeline.evaluation.eval_prediction import BoolArray, FloatArray
+from trfcli_pipeline.evaluation.selective import Interval
 from trfcli_pipeline.progress import phase
 
 # Weights of the texts, None for 1 each -> cross-fitted scores. *Shapes:* (texts,), (texts, labels)
@@ -31,6 +28,8 @@ _TEMPERATURE = 0.1
 # Share of a label among the neighbors of a text that never is lower.
 _SMALLEST_SHARE = 0.02
 _SMALLEST_SCORE = 1e-6
+# Texts of a label that a classifier has to see before it can judge others.
+_LEAST_SEEN = 2
 # Texts to draw for the interval at a time.
 _DRAWS = 2_000_000
 _SEED = 0
@@ -82,8 +81,8 @@ def find_label_errors(
     A text with several labels is judged label by label: is it this one, or one of those that it
     doesn't have? Its most doubtful label counts. A label may also be missing.
 
-    A label whose texts are all in one fold isn't judged: no classifier that predicts them has seen
-    it. Often that is a label with a single text.
+    A label is only judged if each classifier that predicts one of its texts has seen at least two
+    others: from fewer it can't learn what the label means.
 
     Args:
         predict: Cross-fits a classifier on weighted texts; see `cross_fitting`.
@@ -93,7 +92,7 @@ def find_label_errors(
         rounds: How often to call `predict`.
     """
     applies = np.nan_to_num(gold.values) >= GOLD_THRESHOLD
-    judged = np.array([len(np.unique(folds[column])) != 1 for column in applies.T])
+    judged = np.array([_can_be_judged(folds[column]) for column in applies.T])
     weights = np.ones(len(gold))
     found = _Judgement.of(predict(None), gold, applies, judged, neighbors, weights)
     for _ in range(rounds - 1):
@@ -102,6 +101,16 @@ def find_label_errors(
         found = _Judgement.of(scores, gold, applies, judged, neighbors, weights)
     interval = _interval(found.doubts)
     return LabelErrors(found.doubts, applies, found.suggested, found.pairs, interval, judged)
+
+
+def _can_be_judged(folds: NDArray[np.int_]) -> bool:
+    """Whether enough texts of a label are outside each fold that has some of them.
+
+    Args:
+        folds: The folds of the texts that have the label. *Shape:* (some texts,)
+    """
+    _, sizes = np.unique(folds, return_counts=True)
+    return bool((len(folds) - sizes >= _LEAST_SEEN).all())
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,7 +57,7 @@ class Suggestion:
             reasons.append("unlike anything labeled")
         if self.stands_for:
             reasons.append(f"stands for {plural(self.stands_for, 'other')}")
-        return "; ".join(reasons or ["stands for itself"])
+        return "; ".join(reasons or ["the only one of its kind"])
 
 
 def are_unlike(chosen: Features, labeled: Features) -> BoolArray:

@@ -34,16 +34,21 @@ _DAMAGE = {
 }
 
 
-def data_warnings(train: Sequence[Record], dev: Sequence[Record]) -> list[str]:
+def data_warnings(
+    train: Sequence[Record], dev: Sequence[Record], *, train_name: str = "the training set"
+) -> list[str]:
     """Find possible problems in labeled data.
+
+    Args:
+        train_name: What to call the first of the two.
 
     Returns:
         One sentence per problem, without a full stop. The run time is linear in the size of the
         data.
     """
-    found = [*_overlap(train, dev), *_duplicates(train)]
-    for name, part in (("training", train), ("dev", dev)):
-        where = f"in the {name} set"
+    in_train = f"in {train_name}"
+    found = [*overlap_warnings(train, dev), *_duplicates(in_train, train)]
+    for where, part in ((in_train, train), ("in the dev set", dev)):
         found += chain(
             _conflicts(where, part),
             _empty_texts(where, part),
@@ -52,7 +57,7 @@ def data_warnings(train: Sequence[Record], dev: Sequence[Record]) -> list[str]:
             _odd_texts(where, part),
             _shares(where, part),
         )
-    return [*found, *_similar_labels(train), *_label_counts(train, dev)]
+    return [*found, *_similar_labels(train), *_label_counts(in_train, train, dev)]
 
 
 class _Matches:
@@ -81,7 +86,8 @@ def _exact_key(text: str) -> int:
     return hash(fold(text))
 
 
-def _overlap(train: Iterable[Record], dev: Sequence[Record]) -> Iterator[str]:
+def overlap_warnings(train: Iterable[Record], dev: Sequence[Record]) -> Iterator[str]:
+    """Find texts of the dev set that are in the training set too: one sentence per kind."""
     texts, forms = set[int](), set[int]()
     for record in with_text(train):
         texts.add(_exact_key(record.text))
@@ -105,7 +111,7 @@ def _overlap(train: Iterable[Record], dev: Sequence[Record]) -> Iterator[str]:
         )
 
 
-def _duplicates(train: Sequence[Record]) -> Iterator[str]:
+def _duplicates(where: str, train: Sequence[Record]) -> Iterator[str]:
     times = Counter(_exact_key(record.text) for record in with_text(train))
     copies = times.total() - len(times)
     if copies < DUPLICATES * len(train) or not copies:
@@ -113,8 +119,8 @@ def _duplicates(train: Sequence[Record]) -> Iterator[str]:
     repeated = _Matches(record for record in train if times[_exact_key(record.text)] > 1)
     number = repeated.number - copies
     yield (
-        f"{plural(number, 'text')} in the training set {agree(number, 'occurs', 'occur')} more "
-        f"than once, {repeated.number:,} times in total {repeated.first}"
+        f"{plural(number, 'text')} {where} {agree(number, 'occurs', 'occur')} more than once, "
+        f"{repeated.number:,} times in total {repeated.first}"
     )
 
 
@@ -208,23 +214,23 @@ def _similar_labels(train: Iterable[Record]) -> Iterator[str]:
             )
 
 
-def _label_counts(train: Sequence[Record], dev: Sequence[Record]) -> Iterator[str]:
+def _label_counts(where: str, train: Sequence[Record], dev: Sequence[Record]) -> Iterator[str]:
     in_train = Counter(label for record in train for label in record.labels)
     in_dev = {label for record in dev for label in record.labels}
     names = label_names(train)
     few = sorted((in_train[label], label) for label in names if in_train[label] < RARE_LABEL)
     if few:
         yield (
-            f"{plural(len(few), 'label', ('has', 'have'))} fewer than {RARE_LABEL} texts in the "
-            f"training set: {enumeration([f'{label} ({number})' for number, label in few])}"
+            f"{plural(len(few), 'label', ('has', 'have'))} fewer than {RARE_LABEL} texts {where}: "
+            f"{enumeration([f'{label} ({number})' for number, label in few])}"
         )
     for label, number in in_train.most_common(1):
         share = number / len(train)
         if number == len(train):
-            yield f"Every text in the training set has the label {label}: there is nothing to learn"
+            yield f"Every text {where} has the label {label}: there is nothing to learn"
         elif share >= IMBALANCED:
             yield (
-                f"{100 * share:.1f} % of the texts in the training set have the label {label}: "
+                f"{100 * share:.1f} % of the texts {where} have the label {label}: "
                 "look at macro F instead of accuracy"
             )
     unseen = [label for label in names if label not in in_dev]

@@ -113,7 +113,8 @@ class DataSet:
         return cls(tuple(source for part in parts for source in part.sources), parts[0].options)
 
     def __str__(self) -> str:
-        return ", ".join(self.sources)
+        """Its name in messages."""
+        return ", ".join("stdin" if each == STDIN else each for each in self.sources)
 
     @property
     def is_stdin(self) -> bool:

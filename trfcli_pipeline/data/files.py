@@ -61,7 +61,7 @@ def similar_file(path: Path) -> str | None:
     """Suggest what was meant by the path of a file that doesn't exist."""
     if not path.parent.is_dir():
         return f"There is no directory {path.parent}"
-    names = sorted(entry.name for entry in path.parent.iterdir())
+    names = sorted(entry.name for entry in path.parent.iterdir() if entry.name != path.name)
     close = get_close_matches(path.name, names, n=1)
     return f"Did you mean {path.parent / close[0]}?" if close else None
 

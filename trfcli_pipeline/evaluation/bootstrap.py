@@ -1,5 +1,6 @@
-"""Bootstrap confidence intervals: resample the texts with replacement, and score each resample."""
+"""Confidence intervals, most by the bootstrap: resample the texts, and score each resample."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -7,9 +8,8 @@ from numpy.typing import NDArray
 
 from trfcli_pipeline.evaluation.eval_prediction import BoolArray, EvalPrediction, FloatArray
 from trfcli_pipeline.evaluation.metrics import Counts, precision_recall_f
+from trfcli_pipeline.evaluation.selective import Interval, share_interval
 from trfcli_pipeline.progress import phase
-
-Interval = tuple[float, float]
 
 INTERVAL_RESAMPLES = 1000
 LEVEL = 0.95
@@ -20,12 +20,23 @@ _DRAWS = 2_000_000
 
 
 def intervals(prediction: EvalPrediction) -> dict[str, Interval]:
-    """95 % percentile bootstrap intervals of accuracy, micro F and macro F.
+    """95 % intervals of accuracy, micro F and macro F. The order of the texts doesn't matter.
 
-    Efron and Tibshirani 1993, chapter 13. The order of the texts doesn't matter.
+    That of accuracy is exact. Those of F are percentile bootstraps (Efron and Tibshirani 1993,
+    chapter 13). An F that is the same in all resamples, as it is if all texts are right, has none:
+    the bootstrap doesn't know how much it varies.
     """
+    correct = prediction.correct
+    found = {"accuracy": share_interval(int(correct.sum()), len(correct))}
     (metrics,) = resampled_metrics([prediction], INTERVAL_RESAMPLES)
-    return {name: percentile_interval(values) for name, values in metrics.items()}
+    for name in ("cats_micro_f", "cats_macro_f"):
+        low, high = percentile_interval(metrics[name])
+        if not math.isclose(low, high):
+            found[name] = low, high
+    if prediction.exclusive:
+        # It equals the accuracy.
+        found["cats_micro_f"] = found["accuracy"]
+    return found
 
 
 def percentile_interval(values: FloatArray) -> Interval:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from trfcli_pipeline.data.dataset import STDIN
 from trfcli_pipeline.data.labels import check_known_labels, check_single_labels, complete_cats
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import ArgumentError, PipelineError
@@ -199,13 +198,12 @@ def gold_cats(
     """The gold labels of records, in the form that `evaluate` takes.
 
     Args:
-        name: Name of the file for messages; "-" is stdin.
+        name: Name of the file for messages.
 
     Raises:
         DataError: Records have labels that the classifier doesn't know, or several labels though
             the classifier's labels are exclusive. The message names the first lines.
     """
-    name = "stdin" if name == STDIN else name
     check_known_labels(records, classifier.labels, name=name, known_as="in the model")
     if classifier.exclusive:
         check_single_labels(records, name=name)

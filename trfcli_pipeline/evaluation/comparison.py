@@ -9,10 +9,11 @@ import numpy as np
 
 from trfcli_pipeline.data.wording import enumeration
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.evaluation.bootstrap import Interval, percentile_interval, resampled_metrics
+from trfcli_pipeline.evaluation.bootstrap import percentile_interval, resampled_metrics
 from trfcli_pipeline.evaluation.classifier import Classifier
 from trfcli_pipeline.evaluation.eval_prediction import BoolArray, FloatArray
 from trfcli_pipeline.evaluation.results import Evaluation
+from trfcli_pipeline.evaluation.selective import Interval
 
 COMPARISON_RESAMPLES = 2000
 # Corrected p-values below this level count as significant.

@@ -7,7 +7,7 @@ from typing import Any
 
 from trfcli_pipeline.evaluation import metrics
 from trfcli_pipeline.evaluation.abstention import FittedAbstention
-from trfcli_pipeline.evaluation.bootstrap import Interval, intervals
+from trfcli_pipeline.evaluation.bootstrap import intervals
 from trfcli_pipeline.evaluation.calibration import Bin, calibration_error, reliability
 from trfcli_pipeline.evaluation.eval_prediction import (
     DEFAULT_THRESHOLD,
@@ -21,6 +21,7 @@ from trfcli_pipeline.evaluation.mistakes import (
     find_mistakes,
 )
 from trfcli_pipeline.evaluation.promises import SelectiveEvaluation
+from trfcli_pipeline.evaluation.selective import Interval
 from trfcli_pipeline.evaluation.summary import WeakLabel, find_weakest, summarize
 
 
@@ -166,7 +167,10 @@ class Evaluation:
 
     @cached_property
     def intervals(self) -> Mapping[str, Interval]:
-        """95 % bootstrap confidence intervals of `accuracy`, `cats_micro_f` and `cats_macro_f`."""
+        """95 % confidence intervals of `accuracy`, `cats_micro_f` and `cats_macro_f`.
+
+        F scores that are the same in all resamples have none.
+        """
         return intervals(self.prediction)
 
     @cached_property

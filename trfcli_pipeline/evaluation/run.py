@@ -50,7 +50,7 @@ def evaluate_classifier(
         classifier: The text classifier to score, with its labels in the order of the results.
         threshold: Decision threshold for multi-label classifiers, for all labels or per label. By
             default, the classifier's own.
-        name: Name of the data file for messages; "-" is stdin.
+        name: Name of the data file for messages.
         batch_size: Number of texts in a batch of `nlp.pipe`, by default the pipeline's own.
         title: What to call the predictions as a phase of the work.
 

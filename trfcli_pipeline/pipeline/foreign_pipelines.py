@@ -5,19 +5,22 @@ make it wait, and for values that it uses without looking at them.
 """
 
 import configparser
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import numpy as np
 from spacy.language import Language
 from spacy.schemas import ModelMetaSchema, validate
-from spacy.util import load_config
+from spacy.util import from_disk, load_config
 from thinc.api import ConfigValidationError, Model
 
 from trfcli_pipeline.data.files import read_object, require_file
 from trfcli_pipeline.errors import PipelineError, TrfError, one_line
+from trfcli_pipeline.huggingface import foreign_files
 from trfcli_pipeline.pipeline.config_errors import locate_problem
 from trfcli_pipeline.pipeline.saved import entry_names
 
@@ -120,13 +123,29 @@ def explain(model: str) -> Iterator[None]:
     try:
         yield
     except TrfError as error:
-        if model in error.message:
-            raise
-        raise type(error)(f"{model}: {error.message}", hint=error.hint) from error
+        message = error.message if model in error.message else f"{model}: {error.message}"
+        is_damaged = error.hint == foreign_files.COPY_AGAIN
+        hint = _damage_hint(model) if is_damaged else error.hint
+        raise type(error)(message, hint=hint) from error
     except (ConfigValidationError, configparser.Error) as error:
         message = locate_problem(f"{model}/config.cfg", error)
         raise PipelineError(message, hint=COPY_AGAIN) from error
     except Exception as error:
+        place = _part_read(error) or model
         raise PipelineError(
-            f"{model}: can't be loaded: {one_line(error)}", hint=COPY_AGAIN
+            f"{place}: can't be loaded: {one_line(error)}", hint=_damage_hint(model)
         ) from error
+
+
+def _damage_hint(model: str) -> str:
+    return f"{COPY_AGAIN}. Find damaged files: trf info {shlex.quote(model)} --verify"
+
+
+def _part_read(error: Exception) -> Path | None:
+    """The file or directory of a pipeline that spaCy was reading when it raised an exception."""
+    part = None
+    # Those of components are within that of the pipeline.
+    for frame, _ in walk_tb(error.__traceback__):
+        if frame.f_code is from_disk.__code__:
+            part = frame.f_locals["path"] / frame.f_locals["key"]
+    return part

@@ -6,7 +6,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.errors import ArgumentError, PipelineError, TrfError
 from trfcli_pipeline.huggingface import sources
 from trfcli_pipeline.progress import phase
 
@@ -27,14 +27,20 @@ def check_name(name: str, *, place: str = "--name") -> None:
         place: Where the name was given, for the error.
 
     Raises:
-        PipelineError: It can't.
+        ArgumentError: It can't, and is that of an option.
+        PipelineError: It can't, and is that of a pipeline.
     """
     if not _NAME.fullmatch(name):
-        raise PipelineError(
+        raise error_class(place)(
             f"{place}: {name!r} can't be part of the name of a package",
             hint="Use letters (a-z, A-Z), digits and underscores, with a letter at the start "
             "and no underscore at the end",
         )
+
+
+def error_class(place: str) -> type[TrfError]:
+    """The class of an error about a value of an option, or else of a pipeline."""
+    return ArgumentError if place.startswith("--") else PipelineError
 
 
 def is_pipeline(model: str) -> bool:
@@ -56,7 +62,10 @@ def check_pipeline(model: str) -> None:
     path = Path(model).expanduser()
     if path.exists():
         if not path.is_dir():
-            raise PipelineError(f"{model}: is a file, not a pipeline's directory")
+            raise PipelineError(
+                f"{model}: is a file, not a pipeline's directory",
+                hint="Create one: trf init minilm ./model",
+            )
         if not (path / "config.cfg").exists():
             raise PipelineError(
                 f"{model}: not a spaCy pipeline (it has no config.cfg)",

@@ -132,8 +132,9 @@ def annotate(  # noqa: PLR0915
         force: Overwrite an existing output, and what an interrupted run has left of it.
 
     Raises:
-        DataError, PipelineError, DeviceError, OutputError: The arguments can't be used. Only bad
-            records on stdin and failures of the pipeline are reported after work has begun.
+        ArgumentError, DataError, PipelineError, DeviceError, OutputError: The arguments can't be
+            used. Only bad records on stdin and failures of the pipeline are reported after work
+            has begun.
     """
     writer, data = open_writer(output), as_dataset(source)
     file = _open_output(output, writer, model, source, resume=resume, force=force)

@@ -67,12 +67,17 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Texts to compare on, out of `total`; with gold labels if the classifier knows them all."""
+    """Texts to compare on, out of `total`; with gold labels if the classifier knows them all.
+
+    Attributes:
+        unknown_labels: Labels of the texts that the classifier doesn't know.
+    """
 
     texts: Sequence[str]
     total: int
     gold: Sequence[Mapping[str, float]] = ()
     classifier: Classifier | None = None
+    unknown_labels: Sequence[str] = ()
 
     def score(self, cats: Sequence[Mapping[str, float]]) -> float | None:
         if self.classifier is None:
@@ -111,9 +116,14 @@ def choose_sample(
     """
     if dev is not None:
         return _labeled_sample(find_classifier(nlp), dev, read_records(dev, labeled=True))
+    unknown: set[str] = set()
     if (labeled := _read_labels(nlp, path)) is not None:
-        return _labeled_sample(find_classifier(nlp), path, labeled)
-    return Sample(evenly([record.text for record in records], _MAX_TEXTS), len(records))
+        classifier = find_classifier(nlp)
+        unknown.update(*(record.labels.difference(classifier.labels) for record in labeled))
+        if not unknown:
+            return _labeled_sample(classifier, path, labeled)
+    texts = evenly([record.text for record in records], _MAX_TEXTS)
+    return Sample(texts, len(records), unknown_labels=sorted(unknown))
 
 
 def compare_pipelines(before: Language, after: Language, sample: Sample) -> Compared:
@@ -155,7 +165,7 @@ def evenly(items: Sequence[Any], limit: int) -> list[Any]:
 
 
 def _labeled_sample(classifier: Classifier, path: DataSource, records: Sequence[Record]) -> Sample:
-    gold = gold_cats(records, classifier, name=str(path))
+    gold = gold_cats(records, classifier, name=str(as_dataset(path)))
     texts = [record.text for record in records]
     return Sample(evenly(texts, _MAX_TEXTS), len(texts), evenly(gold, _MAX_TEXTS), classifier)
 
@@ -163,12 +173,11 @@ def _labeled_sample(classifier: Classifier, path: DataSource, records: Sequence[
 def _read_labels(nlp: Language, path: DataSource) -> list[Record] | None:
     """Read the records again, with their labels.
 
-    Returns None unless every record has labels and the pipeline's classifier knows them all.
+    Returns None unless every record has labels and the pipeline has a classifier.
     """
     factories = {nlp.get_pipe_meta(name).factory for name in nlp.pipe_names}
     if as_dataset(path).is_stdin or not factories & {*TEXT_CLASSIFIERS}:
         return None
-    known = {*find_classifier(nlp).labels}
     try:
         found = list(Reading(path, labeled=True).everything())
     except DataError:
@@ -178,12 +187,9 @@ def _read_labels(nlp: Language, path: DataSource) -> list[Record] | None:
     if any(record.lacks is not None for record in bad):
         return None
     # Labels that are wrong are an error, which this raises.
-    labeled = (
-        read_records(path, labeled=True)
-        if bad
-        else [record for record in found if isinstance(record, Record)]
-    )
-    return labeled if all(record.labels <= known for record in labeled) else None
+    if bad:
+        return read_records(path, labeled=True)
+    return [record for record in found if isinstance(record, Record)]
 
 
 def _metrics(nlp: Language, predictions: Sequence[PredictionOutput], sample: Sample) -> Metrics:

@@ -61,8 +61,8 @@ def check(
         EncoderError: The encoder can't be found or used.
         PipelineError: The pipeline can't be loaded or has no encoder.
         DeviceError: The machine has no such device.
-        OutputError: A file can't be written, is an input, or is there already and wasn't written
-            by this function.
+        OutputError: A file can't be written, is an input, or is there already and either wasn't
+            written by this function or has corrections.
     """
     check_distinct(output, html)
     for source in (data, against):
@@ -106,6 +106,8 @@ def _check(
     others = [] if against is None else list(with_text(read_records(against, labeled=False)))
     _check_records(records, data)
     # spaCy and torch take seconds to import, so errors in the data come before.
+    import numpy as np
+
     from trfcli_pipeline.curation.confusions import find_confusions
     from trfcli_pipeline.curation.copies import find_disagreements, find_leaks
     from trfcli_pipeline.curation.doubtful_texts import find_doubtful_texts
@@ -127,7 +129,9 @@ def _check(
     disagreements = find_disagreements(records, features, neighbors)
     distances = mean_distances(neighbors)
     with phase("Looking for problems in the texts"):
-        remarks = [*data_warnings(all_records, []), *_not_judged(gold.labels, errors)]
+        unchecked = [gold.labels[column] for column in np.flatnonzero(~errors.judged)]
+        remarks = data_warnings(all_records, [], train_name="the data")
+        remarks += _not_judged(unchecked)
     leaks: Sequence[Copy] = ()
     if others:
         of_others = encode_all(nlp, (record.text for record in others), total=len(others))
@@ -136,6 +140,7 @@ def _check(
         records=records,
         others=others,
         labels=gold.labels,
+        unchecked=unchecked,
         exclusive=gold.exclusive,
         n_errors=errors.number,
         interval=errors.interval,
@@ -197,17 +202,14 @@ def _find_errors(
     return find_label_errors(lambda _: scores, gold, neighbors, folds, rounds=1)
 
 
-def _not_judged(labels: Sequence[str], errors: "LabelErrors") -> list[str]:
+def _not_judged(names: Sequence[str]) -> list[str]:
     """Name the labels that couldn't be checked."""
-    names = [label for label, judged in zip(labels, errors.judged, strict=True) if not judged]
     if not names:
         return []
     number = plural(len(names), "label", ("isn't", "aren't"))
-    # Copies are all in one fold, so that a label isn't judged if only they have it.
-    has_copies = errors.applies[:, ~errors.judged].sum() > len(names)
     return [
-        f"{number} checked, because only one text has {agree(len(names), 'it', 'each')}"
-        f"{', not counting copies' if has_copies else ''}: {enumeration(names)}"
+        f"{number} checked, because too few different texts have {agree(len(names), 'it', 'each')}"
+        f": {enumeration(names)}"
     ]
 
 

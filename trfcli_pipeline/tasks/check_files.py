@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trfcli_pipeline.data.corrections import Corrections
 from trfcli_pipeline.data.formats.json import to_json
-from trfcli_pipeline.data.outputs.files import FileKind
+from trfcli_pipeline.data.outputs.files import Edits, FileKind
 from trfcli_pipeline.data.records import Record
+from trfcli_pipeline.errors import DataError
 from trfcli_pipeline.evaluation.pages import is_page
 from trfcli_pipeline.tasks.check_result import CheckResult
 
@@ -29,11 +31,27 @@ def _is_corrections(path: Path) -> bool:
     return isinstance(row, dict) and row.keys() >= _KEYS
 
 
+def _has_corrections(path: Path) -> bool:
+    try:
+        return any(each.is_change for each in Corrections.read(path).entries.values())
+    # Somebody has edited a line that can't be read.
+    except DataError:
+        return True
+
+
 def _is_page(path: Path) -> bool:
     return is_page(path, COMMAND)
 
 
-CORRECTIONS = FileKind("corrections of trf check", _is_corrections)
+CORRECTIONS = FileKind(
+    "corrections of trf check",
+    _is_corrections,
+    Edits(
+        "corrections",
+        _has_corrections,
+        "Choose another file, or apply them: trf train MODEL DATA --corrections FILE",
+    ),
+)
 PAGE = FileKind("a page of trf check", _is_page)
 
 

@@ -44,6 +44,7 @@ def render_check(result: CheckResult, *, data: str, model: str) -> str:
         result=result,
         doubtful=[_card(row, result.exclusive) for row in rows[:_SHOWN_TEXTS]],
         n_doubtful=len(rows),
+        kinds_of_copies=result.kinds_of_copies.capitalize(),
         disagreements=_copies(result.disagreements, result.records, result.records),
         leaks=_copies(result.leaks, result.records, result.others),
         outliers=[

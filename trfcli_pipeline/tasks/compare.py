@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from trfcli_pipeline.data.dataset import DataSource
+from trfcli_pipeline.data.dataset import DataSource, as_dataset
 from trfcli_pipeline.data.reading import read_records
 from trfcli_pipeline.data.records import Record
 from trfcli_pipeline.errors import PipelineError
@@ -58,7 +58,7 @@ def compare(
                 nlp,
                 records,
                 classifier._replace(labels=classifiers[0].labels),
-                name=str(data),
+                name=str(as_dataset(data)),
                 threshold=threshold,
                 batch_size=batch_size,
                 title=f"Predicting with {name}",

@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from pathlib import Path
 
-from trfcli_pipeline.data.dataset import DataSource
+from trfcli_pipeline.data.dataset import DataSource, as_dataset
 from trfcli_pipeline.data.files import read_object
 from trfcli_pipeline.data.formats.json import to_json
 from trfcli_pipeline.data.outputs.files import FileKind, OutputFile, check_distinct, open_file
@@ -125,7 +125,12 @@ def _evaluate(
     explainer = Explainer(nlp, model, threshold=threshold) if explain else None
     history = [] if page is None else report.read_history(nlp.path)
     result = run.evaluate_classifier(
-        nlp, records, classifier, name=str(data), threshold=threshold, batch_size=batch_size
+        nlp,
+        records,
+        classifier,
+        name=str(as_dataset(data)),
+        threshold=threshold,
+        batch_size=batch_size,
     )
     if metrics is not None:
         metrics.write(f"{to_json(result.metrics(), indent=2)}\n")

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trfcli_pipeline.data.checks import overlap_warnings, with_text
 from trfcli_pipeline.data.dataset import DataSource
+from trfcli_pipeline.data.duplicates import normal_form
 from trfcli_pipeline.data.labels import check_labels, label_names
 from trfcli_pipeline.data.reading import read_records
 from trfcli_pipeline.data.records import Record
@@ -112,9 +114,10 @@ def forecast(
     """
     records = read_records(train, labeled=True)
     dev_records = [] if dev is None else read_records(dev, labeled=True)
-    _check(str(train), records)
+    _check(str(train), list(with_text(records)))
     if dev is not None:
         check_labels(records, dev_records, dev_name=str(dev))
+    overlaps = list(overlap_warnings(records, dev_records))
 
     import numpy as np
 
@@ -165,6 +168,7 @@ def forecast(
         found.label_gains(n_texts + n_more),
         separability,
         [
+            *overlaps,
             *_warnings(model, nlp, len(records), n_texts, n_more),
             *filter(None, [separability.warning]),
         ],
@@ -172,10 +176,13 @@ def forecast(
 
 
 def _check(name: str, records: Sequence[Record]) -> None:
-    """Check that there are texts and labels to measure a curve with."""
-    if len(records) < _LEAST_TEXTS:
+    """Check that there are texts and labels to measure a curve with. Copies don't count."""
+    pairs = {(normal_form(record.text), label) for record in records for label in record.labels}
+    n_different = len({normal_form(record.text) for record in records})
+    if n_different < _LEAST_TEXTS:
+        noun = "text" if n_different == len(records) else "different text"
         raise DataError(
-            f"{name}: {plural(len(records), 'text')}, too few for a learning curve",
+            f"{name}: {plural(n_different, noun)}, too few for a learning curve",
             hint=f"Label at least {_LEAST_TEXTS} texts",
         )
     labels = label_names(records)
@@ -184,7 +191,7 @@ def _check(name: str, records: Sequence[Record]) -> None:
             f"{name}: all texts have the same labels" if labels else f"{name}: no text has a label",
             hint="A classifier needs texts with different labels",
         )
-    if max(Counter(label for record in records for label in record.labels).values(), default=0) < 2:
+    if max(Counter(label for _, label in pairs).values(), default=0) < 2:
         raise DataError(
             f"{name}: each label has only one text",
             hint="A learning curve needs several texts of a label",

@@ -44,8 +44,8 @@ def init_model(
 
     Raises:
         EncoderError: The encoder can't be found or used.
-        PipelineError: `name` can't be part of a package name, or spaCy can't create the tokenizer
-            of `lang`.
+        ArgumentError: `name` can't be part of a package name.
+        PipelineError: spaCy can't create the tokenizer of `lang`.
         OutputError: The output exists and `force` isn't set, or it can't be written.
     """
     if name is not None:

@@ -37,8 +37,19 @@ from trfcli_pipeline.tasks.faster_encoders import (
     replace_encoder,
 )
 
-__all__ = ["MAX_LOSS", "Decided", "OptimizationEvent", "Sampled", "Saved", "Tried", "optimize"]
+__all__ = [
+    "ENOUGH_TEXTS",
+    "MAX_LOSS",
+    "Decided",
+    "OptimizationEvent",
+    "Sampled",
+    "Saved",
+    "Tried",
+    "optimize",
+]
 
+# With fewer texts to compare on, a loss may be due to chance.
+ENOUGH_TEXTS = 100
 # In points: hundredths of the score, or of the cosine where texts have no labels.
 MAX_LOSS = {"accuracy": 0.5, "macro F": 0.5, "cosine": 1.0}
 
@@ -52,6 +63,8 @@ class Sampled:
         texts: Number of texts to compare on, out of `all_texts`.
         device: The device that speed is measured on, as a phrase.
         candidates: The precisions and backends to try.
+        unknown_labels: Labels of the texts that the classifier doesn't know, so that the texts
+            are used without labels.
     """
 
     segments: int
@@ -59,6 +72,7 @@ class Sampled:
     all_texts: int
     device: str
     candidates: Sequence[InferenceConfig]
+    unknown_labels: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +202,9 @@ def _optimize(
         sample = choose_sample(before, calibrate, records, dev)
         examples = calibration_examples(before, encoder, records) if has_int8 else []
     phrase = describe_device(encoder.model.shim.device)
-    yield Sampled(len(examples), len(sample.texts), sample.total, phrase, candidates)
+    yield Sampled(
+        len(examples), len(sample.texts), sample.total, phrase, candidates, sample.unknown_labels
+    )
 
     with workspace_beside(claim.target) as workspace:
         tried = []

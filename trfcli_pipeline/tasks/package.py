@@ -23,7 +23,8 @@ from trfcli_pipeline.data.files import directory_bytes
 from trfcli_pipeline.data.outputs import manifest
 from trfcli_pipeline.data.outputs.directories import Kind, check_directory, open_directory
 from trfcli_pipeline.data.reading import read_records
-from trfcli_pipeline.errors import ArgumentError, OutputError, PipelineError, one_line
+from trfcli_pipeline.errors import ArgumentError, OutputError, TrfError
+from trfcli_pipeline.pipeline.foreign_pipelines import explain
 from trfcli_pipeline.pipeline.language import DISTRIBUTION
 from trfcli_pipeline.pipeline.user_code import import_code
 from trfcli_pipeline.progress import phase
@@ -114,7 +115,8 @@ def package(
             a package can't have, or predicts something else after it was installed.
         OutputError: The package already exists, can't be written, or can't be built; or the
             environment variable SOURCE_DATE_EPOCH is invalid.
-        ArgumentError: Arguments exclude each other.
+        ArgumentError: Arguments exclude each other, or the name, the version or a format can't be
+            used.
         EncoderError: `half` is set, and the weights aren't in the safetensors format.
         DataError: A record of `texts` can't be read.
     """
@@ -123,7 +125,7 @@ def package(
         _check_module(code)
         import_code(code)
     check_directory(Path(output_dir))
-    model_dir, output_dir = Path(model_dir).resolve(), Path(output_dir).resolve()
+    model_dir, output_dir = Path(model_dir).expanduser(), Path(output_dir).expanduser()
     meta = package_meta(model_dir, name=name, version=version)
     full_name = f"{meta['lang']}_{meta['name']}"
     target = output_dir / f"{full_name}-{meta['version']}"
@@ -144,7 +146,7 @@ def package(
             _assemble(staging, data_dir, meta, code)
             if half:
                 with phase("Comparing the weights in 16 bits"):
-                    built.halved = compare_halved(model_dir, data_dir, sizes, sample)
+                    built.halved = compare_halved(model_dir.resolve(), data_dir, sizes, sample)
             if formats:
                 with phase(f"Building the {' and '.join(formats)}"):
                     archives = build_archives(staging, staging / "dist", formats)
@@ -154,7 +156,9 @@ def package(
             if verify:
                 reference = data_dir if half else model_dir
                 with phase("Verifying the wheel"):
-                    built.verified = verify_wheel(archives[-1], full_name, reference, sample, code)
+                    built.verified = verify_wheel(
+                        archives[-1], full_name, reference.resolve(), sample, code
+                    )
             manifest.write_manifest(staging, manifest.list_files(staging))
     return built
 
@@ -164,9 +168,7 @@ def _check_arguments(
 ) -> None:
     unknown = [form for form in formats if form not in ARCHIVES]
     if unknown:
-        raise OutputError(
-            f"Unknown format {unknown[0]!r}", hint=f"Available: {', '.join(ARCHIVES)}"
-        )
+        raise ArgumentError(f"--build: {unknown[0]!r} isn't one of {', '.join(ARCHIVES)} and none")
     if verify and "wheel" not in formats:
         raise ArgumentError("--verify installs the wheel", hint="Add wheel to --build")
     if texts is not None and not (half or verify):
@@ -205,12 +207,16 @@ def _complete(
 ) -> dict[str, Any]:
     """Return the meta.json with what only the loaded pipeline knows."""
     try:
-        complete: dict[str, Any] = get_meta(data_dir, meta)
-    # spaCy loads the pipeline to find its requirements, which runs the code of its components.
-    except Exception as error:
+        # spaCy loads the pipeline to find its requirements, which runs the code of its components.
+        with explain(str(data_dir)):
+            complete: dict[str, Any] = get_meta(data_dir, meta)
+    except TrfError as error:
         # The copy is gone when people read this.
-        reason = one_line(error).replace(str(data_dir), str(model_dir))
-        raise PipelineError(f"{model_dir} can't be loaded: {reason}") from error
+        message, hint = (
+            each and each.replace(str(data_dir), str(model_dir))
+            for each in (error.message, error.hint)
+        )
+        raise type(error)(message or "", hint=hint) from error
     # spaCy lists what it finds in the order of a set.
     known = len(meta["requirements"])
     complete["requirements"][known:] = sorted(complete["requirements"][known:])

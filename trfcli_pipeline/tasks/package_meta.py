@@ -29,7 +29,7 @@ from trfcli_pipeline.pipeline.foreign_pipelines import (
     meta_problems,
 )
 from trfcli_pipeline.pipeline.language import DISTRIBUTION
-from trfcli_pipeline.pipeline.loading import check_name, check_pipeline
+from trfcli_pipeline.pipeline.loading import check_name, check_pipeline, error_class
 
 _HEADERS = ("lang", "name", "version", "spacy_version", "author", "email", "url", "license")
 # Unicode's categories of control characters, line separators and paragraph separators.
@@ -47,6 +47,7 @@ def package_meta(
         version: PEP 440 version, which is normalized. Default: the version in meta.json.
 
     Raises:
+        ArgumentError: The name or the version can't be part of a package.
         PipelineError: `model_dir` isn't a pipeline, or a field can't be part of a package.
     """
     path = model_dir / "meta.json"
@@ -82,7 +83,7 @@ def package_meta(
 def _check_encodable(place: str, text: str) -> None:
     """Check that a text has no lone surrogate, which UTF-8 can't store."""
     if SURROGATE.search(text):
-        raise PipelineError(
+        raise error_class(place)(
             f"{place} has half of a character (a lone surrogate) in {text!a}",
             hint="Write the whole character, or remove it",
         )
@@ -111,7 +112,7 @@ def _check_line(place: str, text: str) -> None:
         return
     is_break = len(f"a{found}b".splitlines()) > 1
     character = "line break" if is_break else f"control character (U+{ord(found):04X})"
-    raise PipelineError(f"{place} has a {character} in {text!a}", hint="Write it as one line")
+    raise error_class(place)(f"{place} has a {character} in {text!a}", hint="Write it as one line")
 
 
 def _normalized_version(place: str, version: str) -> str:
@@ -120,7 +121,7 @@ def _normalized_version(place: str, version: str) -> str:
         return str(Version(version))
     # Python refuses to read numbers of thousands of digits.
     except ValueError as error:
-        raise PipelineError(
+        raise error_class(place)(
             f"{place}: {version!r} is not a version of a Python package",
             hint="Use a form like 1.0.0 or 1.0.0rc1 (PEP 440)",
         ) from error

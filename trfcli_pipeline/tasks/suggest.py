@@ -36,13 +36,13 @@ class Suggestions:
         suggestions: The texts, the most useful first.
         pool: The pool that they are from.
         stability: How much the latest labels still changed; None if there are too few.
-        has_one_label: Whether the labeled texts all have the same label, which scores nothing.
+        is_uniform: Whether the labeled texts don't differ in their labels, which scores nothing.
     """
 
     suggestions: "Sequence[Suggestion]"
     pool: "PoolTexts"
     stability: "Stability | None"
-    has_one_label: bool = False
+    is_uniform: bool = False
 
 
 def suggest(
@@ -143,7 +143,7 @@ def _suggest(
     found = suggest_texts(
         texts.records, features, labeled, n, scorer=scorer, scores=scores, seed=seed
     )
-    return Suggestions(found, texts, stability, has_one_label=bool(known) and scorer is None)
+    return Suggestions(found, texts, stability, is_uniform=bool(known) and scorer is None)
 
 
 def left_out(texts: "PoolTexts") -> str:

@@ -3,7 +3,7 @@
 `trf train` reads what comes back from each of them; see `data/reading/exports.py`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from trfcli_pipeline.data.formats.csv_writer import CsvWriter
 from trfcli_pipeline.data.formats.json import to_json
 from trfcli_pipeline.data.formats.jsonl_writer import JsonlWriter
 from trfcli_pipeline.data.formats.rows import LABEL_KEYS
-from trfcli_pipeline.data.outputs.files import FileKind
+from trfcli_pipeline.data.outputs.files import Edits, FileKind
 from trfcli_pipeline.data.reading import Reading
 from trfcli_pipeline.errors import ArgumentError, TrfError
 
@@ -132,18 +132,24 @@ def _free_name(name: str, taken: Mapping[str, Any]) -> str:
     return next(each for n in count(2) if (each := f"{name}_{n}") not in taken)
 
 
-def _is_unlabeled(path: Path) -> bool:
-    """Whether a file has suggestions, and nobody has labeled any of them yet."""
+def _are_suggestions(path: Path) -> bool:
     try:
-        return all(_is_suggestion(each.row) for each in Reading(path, labeled=False, silent=True))
+        return all(_has_reason(row) for row in _rows(path))
     except TrfError:
         return False
 
 
-def _is_suggestion(row: Row) -> bool:
+def _has_reason(row: Row) -> bool:
     meta = row.get("meta")
-    has_reason = "reason" in (meta if isinstance(meta, dict) else row)
-    return has_reason and "answer" not in row and not any(row.get(key) for key in LABEL_KEYS)
+    return "reason" in (meta if isinstance(meta, dict) else row)
 
 
-SUGGESTIONS = FileKind("a file of trf suggest without labels", _is_unlabeled)
+def _have_labels(path: Path) -> bool:
+    return any("answer" in row or any(map(row.get, LABEL_KEYS)) for row in _rows(path))
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    return (each.row for each in Reading(path, labeled=False, silent=True))
+
+
+SUGGESTIONS = FileKind("a file of trf suggest", _are_suggestions, Edits("labels", _have_labels))

@@ -14,7 +14,10 @@ REPORT = f"{EVALUATE} --html out.html"
 
 CASES = [
     Case(
-        "encoder missing", partial(remove, "model/trf_tok2vec"), INFO, "model: can't be loaded: …"
+        "encoder missing",
+        partial(remove, "model/trf_tok2vec"),
+        INFO,
+        "model/trf_tok2vec/cfg: can't be loaded: …",
     ),
     Case(
         "encoder's weights missing",
@@ -50,7 +53,7 @@ CASES = [
         "settings without keys",
         partial(put, "model/trf_tok2vec/cfg", "{}"),
         INFO,
-        "model: can't be loaded: …",
+        "model/trf_tok2vec/cfg: can't be loaded: …",
     ),
     Case(
         "tokenizer missing",
@@ -68,7 +71,7 @@ CASES = [
         "text as length",
         partial(edit_json, f"{WORDPIECER}/cfg", encoder_limit="x"),
         INFO,
-        "model: can't be loaded: …",
+        "model/trf_wordpiecer/tokenizer: can't be loaded: …",
     ),
     Case(
         "no room for text",
@@ -80,13 +83,13 @@ CASES = [
         "classifier damaged",
         partial(put, f"{TEXTCAT}/model", b"abc"),
         INFO,
-        "model: can't be loaded: …",
+        "model/trf_textcat/model: can't be loaded: …",
     ),
     Case(
         "classifier empty",
         partial(put, f"{TEXTCAT}/model", b""),
         EVALUATE,
-        "model: can't be loaded: …",
+        "model/trf_textcat/model: can't be loaded: …",
     ),
     Case(
         "classifier is a named pipe",
@@ -110,19 +113,19 @@ CASES = [
         "vocab damaged",
         partial(put, "model/vocab/strings.json", "7"),
         INFO,
-        "model: can't be loaded: …",
+        "model/vocab: can't be loaded: …",
     ),
     Case(
         "spaCy's tokenizer damaged",
         partial(put, "model/tokenizer", b"\xc1"),
         INFO,
-        "model: can't be loaded: …",
+        "model/tokenizer: can't be loaded: …",
     ),
     Case(
         "sentencizer is a list",
         partial(put, "model/sentencizer.json", "[]"),
         INFO,
-        "model: can't be loaded: …",
+        "model/sentencizer: can't be loaded: …",
     ),
     Case(
         "history of lists",

@@ -136,7 +136,7 @@ CASES = [
         "batch size of 400 digits",
         batch_size("1" + "0" * 400),
         EVALUATE,
-        "model: can't be loaded: …",
+        "model/config.cfg: can't be loaded: …",
     ),
     Case(
         "infinite batch size",
@@ -253,13 +253,13 @@ CASES = [
         "no version of a package",
         meta(version="one"),
         PACKAGE,
-        "{cwd}/model/meta.json: \"version\": 'one' is not a version of a Python package",
+        "model/meta.json: \"version\": 'one' is not a version of a Python package",
     ),
     Case(
         "no name of a package",
         meta(name="a b"),
         PACKAGE,
-        "{cwd}/model/meta.json: \"name\": 'a b' can't be part of the name of a package",
+        "model/meta.json: \"name\": 'a b' can't be part of the name of a package",
     ),
 ]
 

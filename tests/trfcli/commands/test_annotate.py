@@ -171,9 +171,7 @@ def test_messages_format_counts_and_labels(
         (["nowhere", "in.jsonl", "out.jsonl"], "nowhere: ", "trf init"),
         (["folder", "in.jsonl", "out.jsonl"], "spaCy pipeline", "trf init"),
         (["model", "im.jsonl", "out.jsonl"], "im.jsonl: no such file", "Did you mean in.jsonl?"),
-        (["model", "in.jsonl", "out.txt"], 'out.txt: unknown suffix ".txt"', ".jsonl"),
         (["model", "in.jsonl", "in.jsonl"], "in.jsonl: is the input", "another"),
-        (["model", "in.jsonl", "folder"], "folder: no suffix", ".jsonl"),
         (["model", "in.jsonl", "out.spacy", "--resume"], "can't be resumed", ".jsonl"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -195,6 +193,19 @@ def test_error_names_the_bad_record(
     problem = 'in.jsonl, line 11: the record has no "text"'
     args = ["annotate", "model", "in.jsonl", "out.jsonl"]
     check_failure(args, problem, "2 of 22 records are invalid: lines 11, 22")
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("out.txt", 'out.txt: unknown suffix ".txt"'),
+        ("folder", "folder: no suffix, so the format is unknown"),
+    ],
+)
+def test_unknown_suffix_is_wrong_usage(run: Run, workspace: Path, name: str, problem: str) -> None:
+    result = run("annotate", "model", "in.jsonl", name)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"✘ {problem}\n  Use .jsonl, ")
 
 
 @pytest.mark.parametrize("options", [["--n-process", "0"], ["-b", "0"], ["surplus"]], ids=" ".join)

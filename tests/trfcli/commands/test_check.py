@@ -52,7 +52,7 @@ def test_counts_come_first_and_what_to_do_last(run: Run) -> None:
     assert "copies with different labels" in second
     assert "also in the other file" in second
     assert title == " Labels that are probably wrong:"
-    assert re.match(r'  line \d+ ".+" is \w+, probably \w+ \([\d.]+ %\)', error)
+    assert re.match(r'  line \d+ ".+" is \w+, probably \w+ \(\d+ %\)', error)
     assert "Also in the other file:" in result.stdout
     assert result.stderr.splitlines()[-1] == (
         "  Next: trf check train.jsonl --output corrections.jsonl --html check.html"
@@ -83,6 +83,23 @@ def test_files_are_written_and_replaced_but_nothing_else(run: Run) -> None:
     assert Path("c.jsonl").read_text(encoding="utf8") == lines
     Path("c.jsonl").write_text('{"text": "mine"}\n')
     assert run(*args).exit_code == 1
+
+
+@pytest.mark.usefixtures("workspace")
+@pytest.mark.parametrize("decision", ["GOOD", "BAD", None, ["no label"]])
+def test_corrections_of_a_person_are_not_replaced(run: Run, decision: Any) -> None:
+    args = ("check", "train.jsonl", "--model", "encoder", "-o", "c.jsonl")
+    assert run(*args).exit_code == 0
+    rows = [json.loads(line) for line in Path("c.jsonl").read_text().splitlines()]
+    is_change = rows[-1]["given"] != decision
+    rows[-1]["label"] = decision
+    write(Path("c.jsonl"), rows)
+    edited = Path("c.jsonl").read_bytes()
+    result = run(*args)
+    assert result.exit_code == int(is_change)
+    assert ("✘ c.jsonl: already has corrections\n" in result.stderr) == is_change
+    assert ("trf train MODEL DATA --corrections FILE" in result.stderr) == is_change
+    assert Path("c.jsonl").read_bytes() == edited
 
 
 @pytest.mark.usefixtures("workspace")
@@ -120,7 +137,7 @@ def test_empty_texts_are_only_remarked(run: Run) -> None:
     listed = [*found["doubtful"], *found["disagreements"], *found["leaks"], *found["outliers"]]
     assert listed
     assert all(each["text"].strip() for each in listed)
-    assert "4 texts in the training set are empty (first: line 1)" in found["remarks"]
+    assert "4 texts in the data are empty (first: line 1)" in found["remarks"]
     assert not any("lines 1 and" in remark for remark in found["remarks"])
 
 
@@ -135,8 +152,25 @@ def test_label_with_one_text_is_not_doubted(run: Run, has_copy: bool) -> None:
     result = run("check", "once.jsonl", "-m", "encoder", "--json")
     found = json.loads(result.stdout)
     assert not any("ONCE" in set(row["given"]) - set(row["suggested"]) for row in found["doubtful"])
-    copies = ", not counting copies" if has_copy else ""
-    assert f"1 label isn't checked, because only one text has it{copies}: ONCE" in found["remarks"]
+    remark = "1 label isn't checked, because too few different texts have it: ONCE"
+    assert remark in found["remarks"]
+
+
+@pytest.mark.usefixtures("workspace")
+def test_nothing_is_praised_that_was_not_checked(run: Run) -> None:
+    rows = [{"text": f"{row['text']}!", "label": f"L{n}"} for n, row in enumerate(ROWS[:20])]
+    write(Path("once.jsonl"), [*rows, *rows])
+    result = run("check", "once.jsonl", "-m", "encoder", "--html", "c.html")
+    assert result.exit_code == 0, result.output
+    assert "20 labels aren't checked, because too few different texts have each" in result.stderr
+    assert "✔ No label" not in result.stderr
+    assert "    label errors: unknown    to look at: 0" in result.stdout
+    # All texts of a random encoder are near-copies.
+    sentence = "No label is clearly wrong, but see the near-copies with other labels"
+    assert f"ℹ {sentence}\n" in result.stderr
+    assert " pairs of near-copies with different labels" in result.stdout
+    assert "Near-copies with different labels:" in result.stdout
+    assert f"<p>{sentence}.</p>" in Path("c.html").read_text()
 
 
 @pytest.mark.usefixtures("workspace")
@@ -159,10 +193,19 @@ def test_encoder_that_was_trained_on_the_texts_is_a_warning(run: Run) -> None:
     assert "⚠ model" not in run("check", "test.jsonl", "--model", "model").stderr
 
 
+def test_stdin_is_called_by_its_name(run: Run, workspace: Path) -> None:
+    line = json.dumps(ROWS[0])
+    assert "✘ stdin: 1 text, too few" in run("check", "-", "-m", "encoder", input=line).stderr
+    lines = (workspace / "train.jsonl").read_text()
+    result = run("check", "-", "-m", "encoder", input=lines)
+    assert "Next: trf check - --output" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("args", "problem", "advice"),
     [
         (["none.jsonl"], "none.jsonl", ""),
+        (["*.none"], "*.none: no file matches", "relative to the current directory"),
         (["train.jsonl", "--model", "./none"], "./none: there is no such directory", ""),
         (["one.jsonl", "-m", "encoder"], "one.jsonl: 1 text, too few", "at least 20"),
         (["few.jsonl", "-m", "encoder"], "few.jsonl: 3 texts, too few", "at least 20"),

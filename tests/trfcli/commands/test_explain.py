@@ -6,6 +6,9 @@ import pytest
 from textcats import make
 from typer.testing import Result
 
+from trfcli.commands.explain import show_faithfulness
+from trfcli_pipeline.evaluation.deletion import Faithfulness
+
 Run = Callable[..., Result]
 CheckFailure = Callable[[list[str], str, str | None], None]
 
@@ -66,6 +69,14 @@ def test_faithfulness(run: Run, model: str) -> None:
     assert "the 3 that add most" in result.stdout
     result = run("explain", model, "--faithfulness", "texts.txt", "--steps", "1", "--json")
     assert json.loads(result.stdout)["n_texts"] == 2
+
+
+def test_ratio_of_drops(capsys: pytest.CaptureFixture[str]) -> None:
+    drops = (0.48, (0.4, 0.5)), (0.1, (0.05, 0.2))
+    show_faithfulness(Faithfulness(9, 0, 3, 5, *drops[0], *drops[1], 4.8, (3.1, 7.0)))
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        " Those that add most: 4.8 times the drop of random tokens (95% CI 3.1 to 7.0)"
+    )
 
 
 def test_unknown_label(run: Run, model: str) -> None:

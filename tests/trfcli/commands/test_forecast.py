@@ -25,11 +25,11 @@ def test_what_is_printed(run: Run, workspace: Path) -> None:
     assert result.exit_code == 0, result.output
     first, second, *rest = result.stdout.splitlines()
     assert first.startswith(" accuracy 0.")
-    assert first.endswith("with 40 texts (frozen encoder, cross-fitted).")
+    assert first.endswith("with 40 texts, by the fitted curve (frozen encoder, cross-fitted).")
     assert second.startswith(" 60 more should give ")
     assert any(line.split()[-1:] == ["100"] for line in rest)
     assert any(line.startswith(" FRUIT") for line in rest)
-    assert rest[-1].startswith(" With 36 texts: frozen encoder 0.")
+    assert rest[-1].startswith(" Measured with 36 texts: frozen encoder 0.")
 
 
 def test_json(run: Run, workspace: Path) -> None:
@@ -37,6 +37,10 @@ def test_json(run: Run, workspace: Path) -> None:
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert (found["texts"], found["more_texts"], found["dev"]) == (40, 40, "train.jsonl")
+    assert found["warnings"][0] == (
+        "40 of 40 texts in the dev set also occur in the training set, so dev scores will be too "
+        "high (first: line 1)"
+    )
     value, low, high = found["then"]
     assert 0 <= low <= value <= high <= 1
     assert found["curve"][-1]["texts"] == 40
@@ -83,3 +87,8 @@ def test_axis_of_the_chart_ends_at_one() -> None:
     lines = draw_curve([Point(50, 0.5, 0.0, 1.0)], [Point(100, 0.99, 0.97, 1.0)], 60)
     assert lines[0].startswith(" 1.00 ")
     assert "-" not in "".join(lines)
+
+
+def test_axis_of_the_chart_never_has_a_negative_zero() -> None:
+    lines = draw_curve([Point(36, 0.0, 0.0, 0.0)], [Point(80, 0.0, 0.0, 0.01)], 60)
+    assert lines[9].startswith(" 0.00 ")

@@ -8,12 +8,13 @@ import spacy
 import torch
 from typer.testing import Result
 
-from trfcli.commands.optimize import table
+from trfcli.commands.optimize import describe_sample, table
+from trfcli_pipeline.data.dataset import DataSet
 from trfcli_pipeline.encoder.backends import InferenceConfig
 from trfcli_pipeline.encoder.devices import describe_device
 from trfcli_pipeline.tasks import optimize as task
 from trfcli_pipeline.tasks.before_after import Compared, Metrics
-from trfcli_pipeline.tasks.optimize import Decided, Tried
+from trfcli_pipeline.tasks.optimize import Decided, Sampled, Tried
 
 Run = Callable[..., Result]
 CALIBRATE = ("--calibrate", "texts.jsonl")
@@ -41,11 +42,14 @@ def test_all_that_was_tried_is_shown(
     monkeypatch.setattr(Compared, "speedup", 2.0)
     result = run("optimize", "model", "fast", "--calibrate", "texts.jsonl")
     assert result.exit_code == 0, result.output
-    calibrating, trying, saved, following = result.stderr.splitlines()
+    calibrating, trying, few, saved, following = result.stderr.splitlines()
     assert calibrating == "ℹ Calibrating on 2 segments of texts.jsonl"
     device = describe_device(torch.device("cpu"))
     names = "int8 with openvino, bf16 with torch"
     assert trying == f"ℹ Trying {names} on {device}, with 2 texts of texts.jsonl"
+    assert few == (
+        "⚠ With fewer than 100 texts to compare on, a loss may go unnoticed: give more with --dev"
+    )
     assert saved.startswith("✔ Saved xx_pipeline to fast (")
     assert saved.endswith("): sentencizer, trf_wordpiecer, trf_tok2vec")
     assert following == "  Next: trf package fast ./out"
@@ -69,6 +73,20 @@ def test_json_has_the_comparison(run: Run, workspace: Path) -> None:
     assert tried["loss"] == pytest.approx(100 * (1 - tried["cosine"]))
     assert tried["before"].keys() == {"speed", "size", "score"}
     assert spacy.load("fast").pipe_names == ["sentencizer", "trf_wordpiecer", "trf_tok2vec"]
+
+
+def test_labels_that_the_classifier_does_not_know_are_a_warning(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    one = InferenceConfig("torch", "bf16", "cpu")
+    sampled = Sampled(0, 100, 100, "CPU", [one], ["EGGS", "HAMM"])
+    describe_sample(sampled, DataSet(("t.csv",)), DataSet(("t.csv",)))
+    warning, trying = capsys.readouterr().err.splitlines()
+    assert warning == (
+        "⚠ t.csv: 2 labels not in the model (EGGS, HAMM), so token vectors are compared instead of "
+        "scores"
+    )
+    assert trying == "ℹ Trying bf16 with torch on CPU, with 100 texts of t.csv"
 
 
 def test_too_large_a_loss_writes_nothing(run: Run, workspace: Path) -> None:

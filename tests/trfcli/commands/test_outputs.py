@@ -126,6 +126,28 @@ def test_only_results_of_the_same_model_are_replaced_without_force(run: Run, fol
     assert spacy.load("trained").meta["name"] == "other"
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        "check train.jsonl --model enc -o -",
+        "evaluate base train.jsonl --html -",
+        "suggest enc train.jsonl --format csv -o -",
+        "train base train.jsonl -o -",
+        "init enc -",
+        "package base -",
+    ],
+)
+def test_stdout_is_no_file(run: Run, folder: Path, args: str) -> None:
+    before = snapshot(folder)
+    result = run(*args.split())
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        "✘ -: this output can't be stdout",
+        "  Name a file or directory; --json prints JSON",
+    ]
+    assert snapshot(folder) == before
+
+
 @pytest.mark.parametrize("option", ["-o", "--html"])
 @pytest.mark.parametrize("name", ["train.jsonl", "./train.jsonl", "hard.jsonl", "notes.md"])
 def test_evaluation_does_not_replace_other_files(

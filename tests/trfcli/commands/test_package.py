@@ -92,7 +92,7 @@ def test_package_source_without_archives(run: Run, workspace: Path) -> None:
     result = run("package", "model", "out", "--build", "none")
     assert result.exit_code == 0
     assert result.stdout == ""
-    assert re.fullmatch(r"✔ Wrote the package source to \S*out\n", result.stderr)
+    assert re.fullmatch(r"✔ Wrote the package source to out\n", result.stderr)
     root = workspace / "out" / "xx_tiny-0.0.0"
     assert names_in(workspace / "out") == [root.name]
     assert names_in(root) == ["README.md", "meta.json", "pyproject.toml", "xx_tiny"]
@@ -133,8 +133,7 @@ def test_existing_package_is_replaced_only_with_force(
     result = run(*command)
     assert result.exit_code == 1
     problem, advice = result.stderr.splitlines()
-    assert problem.startswith("✘ ")
-    assert problem.endswith("xx_tiny-0.0.0: already exists")
+    assert problem == "✘ out/xx_tiny-0.0.0: already exists"
     assert "--force" in advice
     assert digest(workspace) == before
 
@@ -232,15 +231,11 @@ def test_failed_build_leaves_nothing_behind(
     ("args", "problem", "advice"),
     [
         (["nowhere", "out"], "nowhere: there is no such directory", "trf init"),
-        (["folder/notes.txt", "out"], "notes.txt: is a file", None),
+        (["folder/notes.txt", "out"], "notes.txt: is a file", "trf init"),
         (["folder", "out"], "folder: not a spaCy pipeline", "trf init"),
         (["tiny-bert", "out"], "not a spaCy pipeline", "trf init"),
         (["model", "folder/notes.txt"], "notes.txt: is a file", "Use a directory"),
         (["model", "model/out"], "is inside the input", "another"),
-        (["model", "out", "--name", "a b"], "'a b' can't be part of the name", "underscores"),
-        (["model", "out", "--name", "1"], "'1' can't be part of the name", "letter at the start"),
-        (["model", "out", "--version", "new"], "'new' is not a version", "1.0.0"),
-        (["model", "out", "-B", "rpm"], "Unknown format 'rpm'", "sdist, wheel"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -248,6 +243,28 @@ def test_bad_input_is_a_one_line_error_and_changes_nothing(
     workspace: Path, args: list[str], problem: str, advice: str | None, check_failure: CheckFailure
 ) -> None:
     check_failure(["package", *args], problem, advice)
+
+
+def test_weights_in_16_bits_of_a_pipeline_in_the_current_directory(
+    run: Run, workspace: Path
+) -> None:
+    result = run("package", "model", "out", "--half", "--build", "none")
+    assert result.exit_code == 0, result.output
+    assert "Stored the weights in 16 bits" in result.stderr
+
+
+def test_damaged_weights_are_one_line_with_a_hint(run: Run, workspace: Path) -> None:
+    weights = workspace / "model" / "trf_tok2vec" / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    for args in (("package", "model", "out"), ("info", "model")):
+        problem, hint = run(*args).stderr.splitlines()
+        assert problem.startswith("✘ model/trf_tok2vec/model: can't load the encoder: Error while ")
+        assert str(workspace) not in problem
+        assert hint == (
+            "  Copy the pipeline again from where it was made. Find damaged files: trf info model "
+            "--verify"
+        )
+    assert "model/model.safetensors changed" in run("info", "model", "--verify").stderr
 
 
 @pytest.mark.parametrize(
@@ -290,7 +307,17 @@ def test_error_names_the_field_of_meta_json(
 
 
 @pytest.mark.parametrize(
-    "args", [["model"], ["model", "out", "--nonsense"], ["model", "out", "surplus"]], ids=" ".join
+    "args",
+    [
+        ["model"],
+        ["model", "out", "--nonsense"],
+        ["model", "out", "surplus"],
+        ["model", "out", "--name", "a b"],
+        ["model", "out", "--name", "1"],
+        ["model", "out", "--version", "new"],
+        ["model", "out", "-B", "rpm"],
+    ],
+    ids=" ".join,
 )
 def test_wrong_usage_exits_with_2(
     run: Run, workspace: Path, args: list[str], digest: Digest

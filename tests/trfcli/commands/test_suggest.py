@@ -7,6 +7,9 @@ import pytest
 from train_command import CheckFailure, Write
 from typer.testing import Result
 
+from trfcli.commands.suggest import describe
+from trfcli_pipeline.curation.stability import Stability
+
 Run = Callable[..., Result]
 
 WORDS = ("film", "dog", "cafe", "news", "pie", "prize", "bore", "fun", "fox", "call")
@@ -44,7 +47,7 @@ def test_one_label_is_too_few_to_score_by(run: Run, folder: Path, write: Write) 
     write(Path("one.jsonl"), [{"text": "I hate it", "label": "BAD"}])
     result = run("suggest", "encoder", "pool.jsonl", "-n", "2", "--labeled", "one.jsonl")
     assert result.exit_code == 0
-    assert "all have the same label: suggested as if without labels" in result.stderr
+    assert "don't differ in their labels: suggested as if without labels" in result.stderr
 
 
 def test_with_labeled_texts(run: Run, folder: Path, write: Write) -> None:
@@ -66,6 +69,19 @@ def test_what_the_last_labels_changed(run: Run, folder: Path, write: Write) -> N
     result = run("suggest", "encoder", "pool.jsonl", "--labeled", "labeled.jsonl", "-n", "2")
     assert "The last 20 labels changed the prediction for " in result.stderr
     assert "kappa" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("kappas", "advice"),
+    [
+        ([1.0], "one batch isn't enough to tell: label more until the mean kappa of the last 3 "),
+        ([1.0, 0.9, 1.0], "one batch isn't enough to tell"),
+        ([0.9, 1.0, 1.0], "more labels are still worth it, until kappa stays above 0.99"),
+        ([1.0, 1.0, 1.0], "you can stop"),
+    ],
+)
+def test_advice_on_more_labels(kappas: list[float], advice: str) -> None:
+    assert advice in describe(Stability(20, 0.0, kappas))
 
 
 def test_labels_that_are_not_exclusive(run: Run, folder: Path, write: Write) -> None:
@@ -91,7 +107,7 @@ def test_nothing_is_guessed_about_a_file_that_is_not_replaced(run: Run, folder: 
     result = run("suggest", "encoder", "pool.jsonl", "-o", "mine.csv")
     assert result.exit_code == 1
     assert result.stderr.splitlines() == [
-        "✘ mine.csv: already exists and is not a file of trf suggest without labels",
+        "✘ mine.csv: already exists and is not a file of trf suggest",
         "  Choose another file",
     ]
 
@@ -108,7 +124,7 @@ def test_a_file_is_written_labeled_and_trained_on(run: Run, folder: Path, name: 
     label(Path(name))
     again = run("suggest", "encoder", "pool.jsonl", "-o", name)
     assert again.exit_code == 1
-    assert f"{name}: already exists and is not a file of trf suggest without labels" in again.stderr
+    assert again.stderr == f"✘ {name}: already has labels\n  Choose another file\n"
     if name == "batch.json":
         assert run("init", "encoder", "model", "--lang", "xx").exit_code == 0
         options = ("--epochs", "1", "--freeze-encoder", "--device", "cpu", "--dev", "labeled.jsonl")

@@ -108,6 +108,29 @@ def test_label_with_one_text_is_not_judged(exclusive: bool) -> None:
     assert found.suggested[7, 3]
 
 
+@pytest.mark.parametrize(
+    ("folds", "is_judged"),
+    [
+        ((0, 1), False),
+        ((0, 1, 1), False),
+        ((0, 1, 2), True),
+        ((0, 0, 1, 1), True),
+        ((0, 0, 0, 1, 2), True),
+    ],
+)
+def test_classifiers_have_seen_two_other_texts(folds: tuple[int, ...], is_judged: bool) -> None:
+    rare = np.arange(7, 7 + len(folds))
+    values = np.hstack([np.eye(3)[TRUE], np.zeros((N, 1))])
+    values[rare] = [0, 0, 0, 1]
+    assigned = FOLDS.copy()
+    assigned[rare] = folds
+    gold = Gold((*LABELS, "RARE"), values, exclusive=True)
+    predict = WeightedProbes(FEATURES, gold, assigned).predict
+    found = find_label_errors(predict, gold, NEIGHBORS, assigned)
+    assert found.judged.tolist() == [True, True, True, is_judged]
+    assert (found.doubts[rare] > 0).all() == is_judged
+
+
 def test_no_label_can_be_judged() -> None:
     values = np.eye(3)[TRUE]
     gold = Gold(LABELS, values, exclusive=True)

@@ -18,7 +18,7 @@ RECORDS = [Record(f"text {number}", None, number) for number in range(100)]
         ([("A", 0.52)], False, False, 1, "unsure about A (0.52); stands for 1 other"),
         ([], True, False, 312, "stands for 312 others"),
         ([], True, True, 0, "unlike anything labeled"),
-        ([], True, False, 0, "stands for itself"),
+        ([], True, False, 0, "the only one of its kind"),
     ],
 )
 def test_reasons(

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from trfcli_pipeline.data.files import directory_bytes, files_digest, sha256
+from trfcli_pipeline.data.files import directory_bytes, files_digest, sha256, similar_file
 
 
 @pytest.fixture
@@ -16,6 +16,14 @@ def directory(tmp_path: Path) -> Path:
 
 def test_size_of_a_directory_includes_subdirectories(directory: Path) -> None:
     assert directory_bytes(directory) == 6
+
+
+def test_path_is_not_suggested_instead_of_itself(directory: Path) -> None:
+    assert similar_file(directory / "a") is None
+    (directory / "a.jsonl").touch()
+    assert similar_file(directory / "a.json") == f"Did you mean {directory / 'a.jsonl'}?"
+    (directory / "a.json").symlink_to("nowhere")
+    assert similar_file(directory / "a.json") == f"Did you mean {directory / 'a.jsonl'}?"
 
 
 def test_digest_of_a_file(directory: Path) -> None:

@@ -3,8 +3,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
-from trfcli_pipeline.evaluation.bootstrap import intervals, resampled_metrics
+from trfcli_pipeline.evaluation.bootstrap import (
+    intervals,
+    percentile_interval,
+    resampled_metrics,
+)
 from trfcli_pipeline.evaluation.eval_prediction import EvalPrediction
 from trfcli_pipeline.evaluation.metrics import spacy_scores
 
@@ -50,12 +55,27 @@ def test_distribution_equals_that_of_a_naive_bootstrap() -> None:
         assert np.std(fast[name]) == pytest.approx(spread, rel=0.2)
 
 
-def test_interval_of_a_proportion_matches_the_normal_approximation() -> None:
+def test_interval_of_accuracy_is_exact() -> None:
     found = intervals(exclusive_prediction("A" * 400, "A" * 300 + "B" * 100))
+    expected = binomtest(300, 400).proportion_ci(method="exact")
+    assert found["accuracy"] == pytest.approx((expected.low, expected.high))
+    # With exclusive labels, micro F equals accuracy.
+    assert found["cats_micro_f"] == found["accuracy"]
+
+
+def test_interval_of_a_bootstrapped_proportion_matches_the_normal_approximation() -> None:
+    (values,) = resampled_metrics([exclusive_prediction("A" * 400, "A" * 300 + "B" * 100)], 1000)
     half = 1.96 * math.sqrt(0.75 * 0.25 / 400)
-    assert found["accuracy"] == pytest.approx((0.75 - half, 0.75 + half), abs=0.008)
-    # Every missed A is a wrong B, so micro F equals accuracy.
-    assert found["cats_micro_f"] == pytest.approx(found["accuracy"])
+    found = percentile_interval(values["cats_micro_f"])
+    assert found == pytest.approx((0.75 - half, 0.75 + half), abs=0.008)
+
+
+def test_f_that_does_not_vary_has_no_interval() -> None:
+    assert intervals(exclusive_prediction("AB", "AB")).keys() == {"accuracy", "cats_micro_f"}
+    assert intervals(exclusive_prediction("AB", "AB"))["accuracy"] == pytest.approx(
+        (0.158, 1), abs=1e-3
+    )
+    assert "cats_macro_f" in intervals(exclusive_prediction("AAB", "ABB"))
 
 
 def test_intervals_are_reproducible() -> None:
@@ -71,22 +91,23 @@ def test_order_of_texts_does_not_matter() -> None:
 
 
 def test_rare_label_missing_from_a_resample_does_not_lower_its_score() -> None:
-    found = intervals(exclusive_prediction("AAAAAAAAAB", "AAAAAAAAAB"))
-    assert found == dict.fromkeys(found, (1.0, 1.0))
+    (found,) = resampled_metrics([exclusive_prediction("AAAAAAAAAB", "AAAAAAAAAB")], 100)
+    assert found["cats_macro_f"].tolist() == [1.0] * 100
 
 
 def test_label_without_texts_counts_as_zero_as_in_spacy() -> None:
     prediction = exclusive_prediction("AABB", "AABB", labels="ABC")
-    found = intervals(prediction)["cats_macro_f"]
-    assert found == pytest.approx((2 / 3, 2 / 3))
+    (found,) = resampled_metrics([prediction], 100)
+    assert found["cats_macro_f"] == pytest.approx([2 / 3] * 100)
     assert spacy_scores(prediction)["cats_macro_f"] == pytest.approx(2 / 3)
 
 
 def test_texts_without_any_label() -> None:
     prediction = EvalPrediction.from_cats([{"A": 0.0}] * 5, [{"A": 0.1}] * 5, "A", exclusive=False)
-    found = intervals(prediction)
-    assert found["accuracy"] == (1.0, 1.0)
-    assert found["cats_micro_f"] == found["cats_macro_f"] == (0.0, 0.0)
+    (found,) = resampled_metrics([prediction], 10)
+    assert found["accuracy"].tolist() == [1.0] * 10
+    assert found["cats_micro_f"].tolist() == found["cats_macro_f"].tolist() == [0.0] * 10
+    assert intervals(prediction).keys() == {"accuracy"}
 
 
 def test_two_classifiers_are_scored_on_the_same_resamples() -> None:

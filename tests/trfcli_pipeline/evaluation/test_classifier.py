@@ -93,10 +93,10 @@ def test_error_about_gold_labels_names_file_and_line() -> None:
     assert error.value.hint == "Did you mean HAM instead of Hamm? Known labels: HAM, SPAM"
     records = [Record("a", {"SPAM": 1.0, "HAM": 1.0}, 3)]
     with pytest.raises(DataError) as error:
-        gold_cats(records, classifier, name="-")
+        gold_cats(records, classifier, name="stdin")
     assert error.value.message == (
         "stdin: 1 text has several labels, but the model predicts exactly one per text "
         "(first: line 3, HAM, SPAM)"
     )
     several = find_classifier(keyword_pipeline(exclusive_classes=False), "keywords")
-    assert gold_cats(records, several, name="-") == [{"HAM": 1.0, "SPAM": 1.0}]
+    assert gold_cats(records, several, name="stdin") == [{"HAM": 1.0, "SPAM": 1.0}]

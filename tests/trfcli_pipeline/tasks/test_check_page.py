@@ -1,5 +1,7 @@
 import json
 import re
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -29,6 +31,7 @@ def result(request: pytest.FixtureRequest) -> CheckResult:
         records=records,
         others=records[:1],
         labels=["<i>", "A"],
+        unchecked=[],
         exclusive=request.param,
         n_errors=1.7,
         interval=(1.0, 3.0),
@@ -63,6 +66,34 @@ def test_page_has_all_that_a_correction_needs(result: CheckResult) -> None:
     assert len(rows) == 1
     key = "label" if result.exclusive else "labels"
     assert rows[0][key] == rows[0]["given"] == ("A" if result.exclusive else ["A"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_clean", "sentence"),
+    [
+        ({"disagreements": []}, True, "No label looks wrong"),
+        ({"disagreements": [], "unchecked": ["A"]}, True, "No other label looks wrong"),
+        ({"disagreements": [], "unchecked": ["<i>", "A"]}, False, "No label could be checked"),
+        ({}, False, "No label is clearly wrong, but see the near-copies with other labels"),
+    ],
+)
+def test_page_without_doubtful_texts(
+    result: CheckResult, changes: dict[str, Any], is_clean: bool, sentence: str
+) -> None:
+    found = replace(result, doubtful=[], **changes)
+    assert found.is_clean == is_clean
+    page = render_check(found, data="d.jsonl", model="minilm")
+    assert f"<p>{sentence}.</p>" in page
+    assert ("Label errors, about" in page) == found.is_checked
+
+
+def test_copies_and_near_copies_are_named(result: CheckResult) -> None:
+    pairs = [Copy(0, 1, "near", 0.96), Copy(0, 2, "same", 1.0)]
+    found = replace(result, disagreements=pairs)
+    assert found.disagreeing_pairs == "2 pairs of copies and near-copies with different labels"
+    page = render_check(found, data="d.jsonl", model="minilm")
+    assert ">Copies and near-copies with different labels</h2>" in page
+    assert replace(result, disagreements=pairs[1:]).kinds_of_copies == "copies"
 
 
 def test_json_is_standard(result: CheckResult) -> None:

@@ -89,8 +89,17 @@ def test_data_without_a_curve(
         forecast(str(tiny_bert), train)
 
 
-def test_labels_with_one_text_each_have_no_curve(tiny_bert: Path, tmp_path: Path) -> None:
-    texts = [{"text": f"text {number}", "label": f"L{number}"} for number in range(30)]
+def test_copies_and_blank_texts_do_not_count(tiny_bert: Path, tmp_path: Path) -> None:
+    texts = rows("FRUIT", "FILM")[18:22] * 10 + [{"text": " ", "label": "FILM"}] * 20
+    with pytest.raises(DataError, match="4 different texts, too few for a learning curve"):
+        forecast(str(tiny_bert), write(tmp_path / "train.jsonl", texts))
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_labels_with_one_text_each_have_no_curve(
+    tiny_bert: Path, tmp_path: Path, copies: int
+) -> None:
+    texts = [{"text": f"text {number}", "label": f"L{number}"} for number in range(30)] * copies
     with pytest.raises(DataError, match="each label has only one text"):
         forecast(str(tiny_bert), write(tmp_path / "train.jsonl", texts))
 

@@ -10,9 +10,10 @@ import pytest
 
 from trfcli_pipeline.curation.suggestions import Suggestion
 from trfcli_pipeline.data.dataset import DataSet, ReadingOptions
+from trfcli_pipeline.data.outputs.files import check_kind
 from trfcli_pipeline.data.reading import read_records
 from trfcli_pipeline.data.records import Record
-from trfcli_pipeline.errors import ArgumentError
+from trfcli_pipeline.errors import ArgumentError, OutputError
 from trfcli_pipeline.tasks.suggestion_files import (
     FORMATS,
     SUGGESTIONS,
@@ -103,10 +104,11 @@ EXPORTS: dict[str, Callable[[Path], None]] = {
 def test_labels_come_back(format: str, tmp_path: Path) -> None:
     path = tmp_path / f"batch{SUFFIXES[format]}"
     path.write_text(render(SUGGESTED, format), encoding="utf8")
-    assert SUGGESTIONS.recognizes(path)
+    check_kind(path, path.name, SUGGESTIONS)
     EXPORTS[format](path)
     # Labels that somebody has given aren't overwritten.
-    assert not SUGGESTIONS.recognizes(path)
+    with pytest.raises(OutputError, match=f"{path.name}: already has labels"):
+        check_kind(path, path.name, SUGGESTIONS)
     records = read_records(path, labeled=True)
     assert [record.text for record in records] == TEXTS
     assert [record.labels for record in records] == [{label} for label in LABELS]

@@ -31,7 +31,7 @@ from trfcli_pipeline.data.formats.tables import CSV, TSV
 from trfcli_pipeline.data.formats.txt import TXT
 from trfcli_pipeline.data.formats.writing import Writer
 from trfcli_pipeline.data.formats.xlsx_writer import XlsxWriter
-from trfcli_pipeline.errors import DataError
+from trfcli_pipeline.errors import ArgumentError, DataError
 
 FORMATS = {
     ".jsonl": JSONL,
@@ -84,7 +84,7 @@ def open_writer(path: Path | str) -> Writer:
     """Choose a writer by suffix; "-" is JSONL on stdout.
 
     Raises:
-        DataError: The suffix is unknown, or the format can only be read.
+        ArgumentError: The suffix is unknown, or the format can only be read.
         OutputError: A package for the format isn't installed.
     """
     if str(path) == STDIN:
@@ -93,7 +93,7 @@ def open_writer(path: Path | str) -> Writer:
     if suffix not in WRITERS:
         problem = f'unknown suffix "{suffix}"' if suffix else "no suffix, so the format is unknown"
         hint = f"Use {', '.join(WRITERS)}, optionally with .gz, or - for JSONL on stdout"
-        raise DataError(f"{path}: {problem}", hint=hint)
+        raise ArgumentError(f"{path}: {problem}", hint=hint)
     return WRITERS[suffix]()
 
 

@@ -70,6 +70,7 @@ def open_directory(
         in_place: Whether the first of the models may be the output itself.
 
     Raises:
+        ArgumentError: The path is "-".
         OutputError: The directory is used by another process, is or contains an input, has
             something else in it, or can't be written.
     """
@@ -91,13 +92,14 @@ def check_directory(path: Path) -> None:
     """Check that a path can become a directory.
 
     Raises:
+        ArgumentError: It is "-".
         OutputError: It or one of its parents is a file.
     """
     target = path.expanduser()
     if target.exists() and not target.is_dir():
         kind = kind_of_file(target) or "a file"
         raise OutputError(f"{path}: is {kind}", hint="Use a directory")
-    spaces.check_parents(path)
+    spaces.check_path(path)
 
 
 def _check_model(target: Path, shown: str, model: Path, *, in_place: bool) -> None:

@@ -9,9 +9,24 @@ from trfcli_pipeline.data.dataset import DataSource, as_dataset
 from trfcli_pipeline.data.files import is_same_file
 from trfcli_pipeline.data.outputs.claims import claimed
 from trfcli_pipeline.data.outputs.manifest import list_files, read_manifest
-from trfcli_pipeline.data.outputs.spaces import check_parents, explained
+from trfcli_pipeline.data.outputs.spaces import check_path, explained
 from trfcli_pipeline.data.outputs.staging import staged_file
 from trfcli_pipeline.errors import OutputError
+
+
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """What people add to a file of `trf`, which must not be lost.
+
+    Attributes:
+        name: What it is, as in "corrections".
+        are_in: Whether a file of this kind has any.
+        hint: What to do instead of replacing the file.
+    """
+
+    name: str
+    are_in: Callable[[Path], bool]
+    hint: str = "Choose another file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +36,12 @@ class FileKind:
     Attributes:
         name: What it is, as in "a report of trf evaluate".
         recognizes: Whether a file is one of this kind.
+        edits: What people add to such a file. With it, the file isn't replaced.
     """
 
     name: str
     recognizes: Callable[[Path], bool]
+    edits: Edits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +81,9 @@ def open_file(
         data: Files that are read. None and "-" are ignored.
 
     Raises:
-        OutputError: The file is used by another process, is an input, isn't one of this kind, or
-            can't be written.
+        ArgumentError: The path is "-".
+        OutputError: The file is used by another process, is an input, isn't one of this kind, was
+            edited, or can't be written.
     """
     check_file(path)
     if is_stream(path):
@@ -82,13 +100,14 @@ def check_file(path: Path | str) -> None:
     """Check that a path can become a file.
 
     Raises:
+        ArgumentError: It is "-".
         OutputError: The path is a directory, or its parent directory doesn't exist
             or is a file.
     """
     target = Path(path).expanduser()
     if target.is_dir():
         raise OutputError(f"{path}: a directory, not a file", hint="Give the path of a file in it")
-    check_parents(Path(path))
+    check_path(Path(path))
     if not target.parent.is_dir():
         raise OutputError(
             f"{Path(path).parent}: there is no such directory", hint="Create it first"
@@ -99,12 +118,16 @@ def check_kind(target: Path, shown: str, kind: FileKind) -> None:
     """Check that what is at the path of an output may be replaced, if there is anything.
 
     Raises:
-        OutputError: It isn't of this kind, nor empty.
+        OutputError: It isn't of this kind, nor empty; or people have edited it.
     """
-    if target.exists() and target.stat().st_size and not kind.recognizes(target):
+    if not target.exists() or not target.stat().st_size:
+        return
+    if not kind.recognizes(target):
         raise OutputError(
             f"{shown}: already exists and is not {kind.name}", hint="Choose another file"
         )
+    if kind.edits is not None and kind.edits.are_in(target):
+        raise OutputError(f"{shown}: already has {kind.edits.name}", hint=kind.edits.hint)
 
 
 def check_inputs(

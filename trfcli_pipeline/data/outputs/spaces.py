@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trfcli_pipeline.errors import OutputError, TrfError
+from trfcli_pipeline.errors import ArgumentError, OutputError, TrfError
 
 _ELSEWHERE = "Choose another directory"
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
@@ -67,12 +67,17 @@ def is_full(error: BaseException) -> bool:
     )
 
 
-def check_parents(path: Path) -> None:
-    """Check that an output isn't below a file.
+def check_path(path: Path) -> None:
+    """Check that an output isn't stdout, and isn't below a file.
 
     Raises:
-        OutputError: It is.
+        ArgumentError: It is "-".
+        OutputError: It is below a file.
     """
+    if str(path) == "-":
+        raise ArgumentError(
+            "-: this output can't be stdout", hint="Name a file or directory; --json prints JSON"
+        )
     existing = next((parent for parent in path.expanduser().parents if parent.exists()), None)
     if existing is not None and not existing.is_dir():
         raise OutputError(f"{existing}: is a file, not a directory", hint=_ELSEWHERE)

@@ -70,7 +70,10 @@ def find_parts(data: DataSet) -> Iterator[Part]:
                 yield Part(name, PurePath(name), opener)
         elif (paths := matches(source)) is not None:
             if not paths:
-                raise DataError(f"{source}: no file matches")
+                raise DataError(
+                    f"{source}: no file matches",
+                    hint="A pattern is relative to the current directory, as in 'data/*.csv'",
+                )
             for path in paths:
                 yield from _on_disk(path, None)
         else:

@@ -11,5 +11,4 @@ Records = TypeVar("Records")
 
 def track_reading(records: Iterable[Records], source: DataSource) -> Iterator[Records]:
     """Yield the records of a data set in a phase that counts them."""
-    data = as_dataset(source)
-    return track(records, f"Reading {'stdin' if data.is_stdin else data}", unit="texts")
+    return track(records, f"Reading {as_dataset(source)}", unit="texts")

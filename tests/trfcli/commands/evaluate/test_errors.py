@@ -14,7 +14,7 @@ from trfcli_pipeline.evaluation.results import Evaluation
     ("args", "problem", "advice"),
     [
         (["nowhere", "test.jsonl"], "nowhere: there is no such directory", "trf init"),
-        (["test.jsonl", "test.jsonl"], "test.jsonl: is a file, not a pipeline", None),
+        (["test.jsonl", "test.jsonl"], "test.jsonl: is a file, not a pipeline", "trf init"),
         (["folder", "test.jsonl"], "folder: not a spaCy pipeline", "trf init minilm"),
         (["tiny-bert", "test.jsonl"], "tiny-bert: not a spaCy pipeline", "trf init tiny-bert"),
         (["./plain", "test.jsonl"], "./plain: has no text classifier", "trf train-textcat"),

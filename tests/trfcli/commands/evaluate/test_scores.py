@@ -41,7 +41,7 @@ def test_tables_of_scores_and_confusions(run: Run, workspace: Path) -> None:
     first, second, third, *tables = result.stdout.splitlines()
     assert first.startswith(" 12 texts, 48 words, ")
     assert first.endswith(" words/s")
-    assert second == (" accuracy 1.000 (95% CI 1.000 to 1.000)    macro F 1.000 (1.000 to 1.000)")
+    assert second == (" accuracy 1.000 (95% CI 0.735 to 1.000)    macro F 1.000")
     assert third.startswith(
         " macro AUC 1.000    average precision 1.000    MCC 1.000    calibration error 0."
     )

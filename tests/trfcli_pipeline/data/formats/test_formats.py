@@ -13,7 +13,7 @@ from trfcli_pipeline.data.formats.csv_writer import CsvWriter
 from trfcli_pipeline.data.formats.docbin import DocBinWriter
 from trfcli_pipeline.data.formats.jsonl_writer import JsonlWriter
 from trfcli_pipeline.data.reading import Reading
-from trfcli_pipeline.errors import DataError
+from trfcli_pipeline.errors import ArgumentError
 
 N_ROWS = 4000
 TEXT = "a text of some length, " * 200
@@ -94,7 +94,7 @@ def test_writer_is_chosen_by_suffix() -> None:
     ],
 )
 def test_formats_that_cannot_be_written(name: str, problem: str) -> None:
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(ArgumentError) as caught:
         open_writer(name)
     assert caught.value.message == f"{name}: {problem}"
     assert caught.value.hint == (

@@ -3,7 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from trfcli_pipeline.data.outputs.files import FileKind, check_distinct, check_file, open_file
+from trfcli_pipeline.data.outputs.files import (
+    Edits,
+    FileKind,
+    check_distinct,
+    check_file,
+    open_file,
+)
 from trfcli_pipeline.errors import OutputError
 
 
@@ -36,6 +42,24 @@ def test_other_file_is_refused(tmp_path: Path, content: str) -> None:
     with pytest.raises(OutputError, match="out: already exists and is not a report"):
         write(path)
     assert path.read_text() == content
+
+
+def test_edited_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    kind = FileKind("a report", is_report, Edits("notes", has_notes, "Read them"))
+    path.write_text("report")
+    with open_file(path, kind) as file:
+        file.write("report 2 (notes)")
+    with (
+        pytest.raises(OutputError, match=r"out: already has notes\nRead them$"),
+        open_file(path, kind),
+    ):
+        pass
+    assert path.read_text() == "report 2 (notes)"
+
+
+def has_notes(path: Path) -> bool:
+    return "notes" in path.read_text()
 
 
 @pytest.mark.parametrize("name", ["in", "./in", "link", "hard"])

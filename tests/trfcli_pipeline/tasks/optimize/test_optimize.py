@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import spacy
 import srsly
-from optimizing import DEVICE, TEXTS, equal, run
+from optimizing import DEVICE, LABELS, TEXTS, equal, run
 from packaging.requirements import Requirement
 from spacy.language import Language
 
@@ -115,10 +115,12 @@ def test_description_keeps_the_facts_of_the_original_encoder(
 
 def test_without_known_labels_the_vectors_are_compared(workspace: Path, tmp_path: Path) -> None:
     for name, texts in (("a", "texts.jsonl"), ("b", "unknown.jsonl")):
-        # Labels that the classifier doesn't know can't be scored.
-        rows = [{"text": text, "label": "EGGS"} for text in TEXTS]
+        # A label that the classifier doesn't know can't be scored.
+        labels = ["EGGS", *LABELS[1:]]
+        rows = [{"text": text, "label": label} for text, label in zip(TEXTS, labels, strict=True)]
         srsly.write_jsonl(workspace / "unknown.jsonl", rows)
-        _, tried, _, _ = run(workspace, texts, output=tmp_path / name)
+        sampled, tried, _, _ = run(workspace, texts, output=tmp_path / name)
+        assert sampled.unknown_labels == (["EGGS"] if name == "b" else [])
         compared = tried.compared
         assert compared.metric == "cosine"
         assert compared.before.score is None

@@ -28,7 +28,7 @@ for archive in package(sys.argv[1], sys.argv[2]).archives:
 def build(model: Path, out: Path, umask: str, **environment: str) -> list[bytes]:
     out.mkdir()
     result = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(model), "packages", umask],
+        [sys.executable, "-c", PROGRAM, str(model), str(out / "packages"), umask],
         env={**os.environ, **environment},
         cwd=out,
         check=True,

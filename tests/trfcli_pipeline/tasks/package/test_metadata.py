@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.errors import ArgumentError, PipelineError
 from trfcli_pipeline.tasks.package import package
 from trfcli_pipeline.tasks.package_meta import package_meta
 
@@ -96,7 +96,7 @@ def test_field_that_no_header_can_have(
     [("name", "a\nb"), ("name", "a\ud800"), ("version", "1.0\n"), ("version", "1.0\n\nBody")],
 )
 def test_error_names_the_option(model_dir: Path, option: str, value: str) -> None:
-    with pytest.raises(PipelineError) as error:
+    with pytest.raises(ArgumentError) as error:
         package_meta(model_dir, **{option: value})
     assert error.value.message.startswith(f"--{option}")
     assert len(error.value.message.splitlines()) == 1
