@@ -8,7 +8,7 @@ from trfcli_pipeline.data.wording import agree, enumeration, plural
 from trfcli_pipeline.errors import DataError
 
 # Similarity from which a label may be a misspelling of another one.
-_ALIKE = 0.75
+_ALIKE = 0.65
 
 
 def label_names(records: Iterable[Record]) -> list[str]:

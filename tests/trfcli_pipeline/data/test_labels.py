@@ -73,7 +73,8 @@ def test_labels_missing_from_the_training_data() -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "is_like"), [("billin", True), ("biling", True), ("Billign", True), ("bill", False)]
+    ("label", "is_like"),
+    [("billin", True), ("biling", True), ("Billign", True), ("bill", True), ("bin", False)],
 )
 def test_only_similar_labels_are_suggested(label: str, is_like: bool) -> None:
     with pytest.raises(DataError) as caught:
