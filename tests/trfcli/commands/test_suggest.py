@@ -186,7 +186,11 @@ def test_labels_that_are_all_the_same(run: Run, folder: Path, write: Write) -> N
             "labeled.jsonl: no text is left to suggest (12 labeled already)",
             "Give a pool with other texts",
         ),
-        ("encoder pool.jsonl --labeled pool.jsonl", "pool.jsonl, line 1: ", "label"),
+        (
+            "encoder pool.jsonl --labeled pool.jsonl",
+            "none of the 20 records has a label",
+            "--label-column",
+        ),
         ("encoder pool.jsonl -o pool.jsonl", "pool.jsonl: is the input", "another"),
         ("encoder pool.jsonl -o labeled.jsonl", "is not a file of trf suggest", "another"),
         ("nosuch pool.jsonl", "nosuch: can't reach the Hugging Face hub", "minilm"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spacy.language import Language
 
-from trfcli_pipeline.errors import DeviceError, PipelineError
+from trfcli_pipeline.errors import ArgumentError, DeviceError, PipelineError
 from trfcli_pipeline.tasks import worker_pool
 from trfcli_pipeline.tasks.benchmark import Benchmark, Spread, benchmark
 from trfcli_pipeline.tasks.speed import Measurement
@@ -70,7 +70,7 @@ def test_each_round_measures_every_pipeline(
     ("options", "error"),
     [
         ({"device": "cuda:99"}, DeviceError),
-        ({"device": "toaster"}, DeviceError),
+        ({"device": "toaster"}, ArgumentError),
         ({}, PipelineError),
     ],
 )

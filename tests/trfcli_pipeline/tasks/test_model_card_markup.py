@@ -37,7 +37,7 @@ def test_markup_in_names_shows_as_it_is(label: str) -> None:
     meta["performance"]["cats_f_per_type"] = {label: {"p": 1.0, "r": 0.5, "f": 0.6}}
     meta["trf"] = {
         "encoder": {"name": label},
-        "training": {"labels": {label: 7}, "data": {label: "01"}},
+        "training": {"labels": {label: 7}, "data_roles": {"dev": [label]}},
     }
     card = model_card(meta)
     assert ModelCard(card).data.eval_results[0].dataset_name == label
