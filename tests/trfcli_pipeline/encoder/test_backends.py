@@ -81,6 +81,17 @@ def test_outputs_that_an_openvino_encoder_lacks_are_an_error(
         model.from_disk(tmp_path)
 
 
+def test_layers_are_returned_if_the_encoder_has_them(
+    tiny_bert: Path, openvino_encoder: Encoder, tmp_path: Path
+) -> None:
+    save_encoder(openvino_encoder, tmp_path)
+    for path, expected in ((tiny_bert, True), (tmp_path, False)):
+        shim = TransformersWrapper(device="cpu").from_disk(path).shim
+        with shim.returning_layers() as has_layers:
+            assert has_layers == shim.all_hidden_states == expected
+        assert not shim.all_hidden_states
+
+
 def test_openvino_runs_only_on_the_cpu(openvino_encoder: Encoder, tmp_path: Path) -> None:
     save_encoder(openvino_encoder, tmp_path)
     shim = TransformersWrapper().from_disk(tmp_path).shim
