@@ -136,11 +136,14 @@ def show(result: "CheckResult", number: int) -> None:
 
 def _show_doubtful(result: "CheckResult", number: int) -> None:
     from trfcli.rendering.mistakes import excerpt, join_labels
+    from trfcli_pipeline.curation.label_errors import DOUBTFUL
 
-    if not result.doubtful:
+    # The others are copies with different labels, which are listed as such.
+    wrong = [each for each in result.doubtful if each.doubt >= DOUBTFUL]
+    if not wrong:
         return
     console.data_line("Labels that are probably wrong:")
-    for each in result.doubtful[:number]:
+    for each in wrong[:number]:
         record = result.records[each.index]
         console.data_line(
             f'{record.place} "{excerpt(record.text)}" is {join_labels(each.given)}, probably '

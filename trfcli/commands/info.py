@@ -128,8 +128,8 @@ def format_data(training: dict[str, Any]) -> str:
         parts.append(f"{wording.plural(training['dev_texts'], 'dev text')}{origin}")
     if "unlabeled" in roles:
         number = training.get("unlabeled_texts")
-        texts = wording.plural(number, "unlabeled text") if number else "no unlabeled texts"
-        parts.append(f"{texts} from {roles['unlabeled']}")
+        texts = wording.plural(number, "unlabeled text") if number else "unlabeled texts"
+        parts.append(f"{texts} from {roles['unlabeled']}{'' if number else ' not used'}")
     if "corrections" in roles:
         parts.append(f"corrections from {roles['corrections']}")
     if not roles and training.get("data"):

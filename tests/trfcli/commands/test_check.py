@@ -174,6 +174,23 @@ def test_nothing_is_praised_that_was_not_checked(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("workspace")
+def test_copies_of_labels_that_are_not_judged_are_not_called_wrong(run: Run) -> None:
+    texts = "ham and eggs", "two free prizes", "spam again"
+    lines = [
+        json.dumps({"text": f"{text} {number}{end}", "label": f"L{number}{text}{end}"})
+        for text in texts
+        for number in range(5)
+        for end in ("", ".")
+    ]
+    Path("pairs.jsonl").write_text("\n".join(lines * 2))
+    result = run("check", "pairs.jsonl", "-m", "encoder")
+    assert "label errors: unknown" in result.stdout
+    assert "opies with different labels:" in result.stdout
+    assert "probably wrong" not in result.stdout
+    assert "(0 %)" not in result.stdout
+
+
+@pytest.mark.usefixtures("workspace")
 def test_fine_tuned_predictions(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = partial(TrainingArguments, epochs=1, linear_probe=False)
     monkeypatch.setattr(fine_tuned_folds, "TrainingArguments", quick)

@@ -158,7 +158,8 @@ def test_held_out_dev_set_frozen_encoder_and_final_model() -> None:
         (
             {"train": ["a"], "dev": ["b"], "unlabeled": ["pool"], "corrections": ["fixes"]},
             {"unlabeled_texts": 0},
-            "4,517 texts from a; 1 dev text from b; no unlabeled texts from pool; corrections from "
+            "4,517 texts from a; 1 dev text from b; unlabeled texts from pool not used; "
+            "corrections from "
             "fixes",
         ),
         ({}, {}, "4,517 texts; 1 dev text; files spam.csv, dev.csv"),

@@ -143,7 +143,7 @@ def test_stdout_is_no_file(run: Run, folder: Path, args: str) -> None:
     assert result.exit_code == 2
     assert result.stderr.splitlines() == [
         "✘ -: this output can't be stdout",
-        "  Name a file or directory; --json prints JSON",
+        "  Name a file or directory",
     ]
     assert snapshot(folder) == before
 

@@ -75,9 +75,7 @@ def check_path(path: Path) -> None:
         OutputError: It is below a file.
     """
     if str(path) == "-":
-        raise ArgumentError(
-            "-: this output can't be stdout", hint="Name a file or directory; --json prints JSON"
-        )
+        raise ArgumentError("-: this output can't be stdout", hint="Name a file or directory")
     existing = next((parent for parent in path.expanduser().parents if parent.exists()), None)
     if existing is not None and not existing.is_dir():
         raise OutputError(f"{existing}: is a file, not a directory", hint=_ELSEWHERE)
