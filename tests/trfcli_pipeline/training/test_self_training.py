@@ -9,7 +9,7 @@ from trainings import QUICK, finish, rows, start, write
 from trfcli_pipeline.curation.self_training import SelfTraining
 from trfcli_pipeline.data.files import read_object
 from trfcli_pipeline.errors import DataError, PipelineError
-from trfcli_pipeline.training import setup
+from trfcli_pipeline.training import classifier_start
 from trfcli_pipeline.training.arguments import TrainingArguments
 from trfcli_pipeline.training.data import read_data
 from trfcli_pipeline.training.events import Checkpointed
@@ -122,7 +122,7 @@ def test_no_text_is_left(few: str) -> None:
 def test_few_texts_are_compared_with_a_bag_of_words(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(setup, "_ENOUGH_TO_COMPARE", 20)
+    monkeypatch.setattr(classifier_start, "_ENOUGH_TO_COMPARE", 20)
     # The encoder doesn't know these words, and so can't tell them apart.
     texts = [
         {"text": f"{word} {number}", "label": label}

@@ -125,7 +125,7 @@ def test_texts_that_do_not_fit_in_memory_are_trained_on_as_well(
 def test_a_probe_of_many_texts_is_fitted_to_some_of_them(
     model: str, data: str, monkeypatch: pytest.MonkeyPatch, methods: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr("trfcli_pipeline.training.setup._MOST_PROBED", 30)
+    monkeypatch.setattr("trfcli_pipeline.training.classifier_start._MOST_PROBED", 30)
     fitted: list[tuple[int, list[str]]] = []
 
     def fit(self: Any, features: Any, examples: Iterable[Example]) -> None:
@@ -148,7 +148,7 @@ def test_texts_are_encoded_once_for_a_frozen_encoder(
     def encode_again(*_: Any) -> None:
         pytest.fail("A text is encoded again")
 
-    monkeypatch.setattr("trfcli_pipeline.training.setup.run_up_to", encode_again)
+    monkeypatch.setattr("trfcli_pipeline.training.classifier_start.run_up_to", encode_again)
     plan = start(model, data, dev=data, arguments=replace(QUICK, freeze_encoder=True))
     assert plan.classifier == "new classifier, initialized by a linear probe"
 
