@@ -33,7 +33,7 @@ from trfcli.commands.train_textcat.command import train_textcat
 from trfcli.help import HelpLayout
 from trfcli.options import CodeOption, DebugOption, QuietOption
 from trfcli.running import SHARED, Command, CommandWithOverrides
-from trfcli.usage import reported_usage
+from trfcli.usage import refuse_empty, reported_usage
 
 if TYPE_CHECKING:
     # Typer ships its own copy of click without public names for these types.
@@ -72,6 +72,12 @@ class Group(HelpLayout, TyperGroup):
         # Without arguments, the error is the help.
         with reported_usage() if args else nullcontext():
             return super().make_context(info_name, args, *others, **options)
+
+    def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
+        given = list(args)
+        rest = super().parse_args(ctx, args)
+        refuse_empty(self.get_params(ctx), ctx.params, given)
+        return rest
 
     def invoke(self, ctx: "Context") -> Any:
         with reported_usage():

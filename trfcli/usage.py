@@ -74,16 +74,16 @@ def refuse_empty(params: Iterable[Any], values: Mapping[str, Any], args: Sequenc
     """
     if not any(arg == "" or (arg.startswith("--") and arg.endswith("=")) for arg in args):
         return
-    for param in params:
-        if _is_empty(values.get(param.name)):
-            raise typer.BadParameter(f"{parameter_name(param)} is empty")
+    given = [(param, values.get(param.name)) for param in params]
+    empty = [param for param, value in given if _is_empty(value)]
+    # Typer makes the path "." of "", which may also be meant.
+    empty += [param for param, value in given if value == Path()]
+    if empty:
+        raise typer.BadParameter(f"{parameter_name(empty[0])} is empty")
 
 
 def _is_empty(value: object) -> bool:
-    if isinstance(value, list):
-        return any(map(_is_empty, value))
-    # Typer makes the path "." of "".
-    return value == Path() or str(value) == ""
+    return any(map(_is_empty, value)) if isinstance(value, list) else str(value) == ""
 
 
 def _usage(context: Any) -> str:

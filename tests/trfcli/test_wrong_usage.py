@@ -43,6 +43,10 @@ def test_batch_size_of_400_digits_is_wrong_usage(run: Run, command: str) -> None
         (["annotate", "model", "a.jsonl", ""], "OUTPUT"),
         (["check", "a.jsonl", "--html", ""], "--html"),
         (["train", "model", "a.jsonl", "--output="], "--output"),
+        (["--code", "", "info"], "--code"),
+        (["info", "--code", ""], "--code"),
+        # The other path is meant.
+        (["package", "model", ".", "--name", ""], "--name"),
     ],
 )
 def test_empty_argument_is_wrong_usage(run: Run, args: list[str], name: str) -> None:
