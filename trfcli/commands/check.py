@@ -136,10 +136,9 @@ def show(result: "CheckResult", number: int) -> None:
 
 def _show_doubtful(result: "CheckResult", number: int) -> None:
     from trfcli.rendering.mistakes import excerpt, join_labels
-    from trfcli_pipeline.curation.label_errors import DOUBTFUL
 
     # The others are copies with different labels, which are listed as such.
-    wrong = [each for each in result.doubtful if each.doubt >= DOUBTFUL]
+    wrong = [each for each in result.doubtful if each.is_wrong]
     if not wrong:
         return
     console.data_line("Labels that are probably wrong:")

@@ -37,6 +37,11 @@ class DoubtfulText:
     nearest: int | None
     similarity: float | None
 
+    @property
+    def is_wrong(self) -> bool:
+        """Whether its labels are probably wrong; else a copy of it has others."""
+        return self.doubt >= DOUBTFUL
+
 
 def find_doubtful_texts(
     records: Sequence[Record],

@@ -107,7 +107,10 @@ def as_json(result: CheckResult) -> dict[str, Any]:
         "texts": len(records),
         "labels": list(result.labels),
         "exclusive": result.exclusive,
-        "label_errors": {"number": result.n_errors, "interval": list(result.interval)},
+        "unchecked": list(result.unchecked),
+        "label_errors": {"number": result.n_errors, "interval": list(result.interval)}
+        if result.is_checked
+        else None,
         "doubtful": [correction(result, each) for each in result.doubtful],
         "disagreements": copies(result.disagreements, records),
         "confusions": [

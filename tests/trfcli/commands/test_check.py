@@ -165,6 +165,9 @@ def test_nothing_is_praised_that_was_not_checked(run: Run) -> None:
     assert "20 labels aren't checked, because too few different texts have each" in result.stderr
     assert "✔ No label" not in result.stderr
     assert "    label errors: unknown    to look at: 0" in result.stdout
+    found = json.loads(run("check", "once.jsonl", "-m", "encoder", "--json").stdout)
+    assert found["label_errors"] is None
+    assert found["unchecked"] == sorted(f"L{n}" for n in range(20))
     # All texts of a random encoder are near-copies.
     sentence = "No label is clearly wrong, but see the near-copies with other labels"
     assert f"ℹ {sentence}\n" in result.stderr
