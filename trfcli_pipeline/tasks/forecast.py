@@ -112,9 +112,9 @@ def forecast(
         EncoderError: The encoder can't be found or used.
         DeviceError: The machine has no such device.
     """
-    records = read_records(train, labeled=True)
-    dev_records = [] if dev is None else read_records(dev, labeled=True)
-    _check(str(train), list(with_text(records)))
+    records = list(with_text(read_records(train, labeled=True)))
+    dev_records = [] if dev is None else list(with_text(read_records(dev, labeled=True)))
+    _check(str(train), records)
     if dev is not None:
         check_labels(records, dev_records, dev_name=str(dev))
     overlaps = list(overlap_warnings(records, dev_records))

@@ -95,6 +95,16 @@ def test_copies_and_blank_texts_do_not_count(tiny_bert: Path, tmp_path: Path) ->
         forecast(str(tiny_bert), write(tmp_path / "train.jsonl", texts))
 
 
+def test_blank_texts_are_not_on_the_curve(tiny_bert: Path, tmp_path: Path) -> None:
+    texts = rows("FRUIT", "FILM")
+    blank = [{"text": " ", "label": "FILM"}] * 20
+    data, dev = (write(tmp_path / name, texts + blank) for name in ("train.jsonl", "dev.jsonl"))
+    found = forecast(str(tiny_bert), data, dev=dev)
+    same = write(tmp_path / "same.jsonl", texts)
+    expected = forecast(str(tiny_bert), same, dev=same)
+    assert (found.n_texts, found.now) == (len(texts), expected.now)
+
+
 @pytest.mark.parametrize("copies", [1, 2])
 def test_labels_with_one_text_each_have_no_curve(
     tiny_bert: Path, tmp_path: Path, copies: int
