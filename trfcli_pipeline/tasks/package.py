@@ -8,7 +8,8 @@ in one step, so that a failed run leaves an existing package untouched.
 import json
 import keyword
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,8 @@ def package(
             with phase(f"Copying {model_dir.name}"):
                 _copy_pipeline(model_dir, data_dir)
                 if half:
-                    sizes = halve_encoder(data_dir)
+                    with _explained(data_dir, model_dir):
+                        sizes = halve_encoder(data_dir)
             # spaCy loads the pipeline to find what it requires.
             with phase("Loading the copy"):
                 meta = _complete(model_dir, data_dir, meta, half=half)
@@ -202,21 +204,27 @@ def _copy_pipeline(model_dir: Path, data_dir: Path) -> None:
             shutil.copyfile(source, data_dir / name)
 
 
+@contextmanager
+def _explained(data_dir: Path, model_dir: Path) -> Iterator[None]:
+    """Explain errors of the copy as those of the pipeline, because the copy won't be there."""
+    try:
+        with explain(str(data_dir)):
+            yield
+    except TrfError as error:
+        message, hint = (
+            (each or "").replace(str(data_dir), str(model_dir))
+            for each in (error.message, error.hint)
+        )
+        raise type(error)(message, hint=hint or None) from error
+
+
 def _complete(
     model_dir: Path, data_dir: Path, meta: dict[str, Any], *, half: bool
 ) -> dict[str, Any]:
     """Return the meta.json with what only the loaded pipeline knows."""
-    try:
-        # spaCy loads the pipeline to find its requirements, which runs the code of its components.
-        with explain(str(data_dir)):
-            complete: dict[str, Any] = get_meta(data_dir, meta)
-    except TrfError as error:
-        # The copy is gone when people read this.
-        message, hint = (
-            each and each.replace(str(data_dir), str(model_dir))
-            for each in (error.message, error.hint)
-        )
-        raise type(error)(message or "", hint=hint) from error
+    # spaCy loads the pipeline to find its requirements, which runs the code of its components.
+    with _explained(data_dir, model_dir):
+        complete: dict[str, Any] = get_meta(data_dir, meta)
     # spaCy lists what it finds in the order of a set.
     known = len(meta["requirements"])
     complete["requirements"][known:] = sorted(complete["requirements"][known:])

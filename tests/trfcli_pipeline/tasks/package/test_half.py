@@ -115,6 +115,14 @@ def test_weights_in_another_format(model: Path, tmp_path: Path) -> None:
         package(model, tmp_path / "out", formats=(), half=True)
 
 
+def test_damaged_weights_are_those_of_the_pipeline(model: Path, tmp_path: Path) -> None:
+    (model / WEIGHTS).write_bytes((model / WEIGHTS).read_bytes()[:1000])
+    with pytest.raises(PipelineError) as caught:
+        package(model, tmp_path / "out", formats=(), half=True)
+    assert caught.value.message.startswith(f"{model}: can't be loaded: ")
+    assert f"trf info {model} --verify" in str(caught.value.hint)
+
+
 def test_pipeline_without_encoder(model_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="has no trf_tok2vec"):
         package(model_dir, tmp_path, formats=(), half=True)
