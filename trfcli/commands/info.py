@@ -12,6 +12,8 @@ from trfcli.options import JsonOption, pipeline_argument
 Pairs = list[tuple[str, str]]
 
 _SHOWN_LABELS = 40
+# Arguments of training that only a config file has.
+_WITHOUT_OPTION = ("linear_probe", "data_seed", "fixed")
 # The scores of a text classifier that are shown, in this order.
 _SCORES = ("accuracy", "cats_macro_f", "cats_micro_f", "cats_macro_auc")
 
@@ -93,7 +95,11 @@ def history_pairs(model: dict[str, Any]) -> Pairs:
     if training is not None:
         pairs.append(("trained on", format_data(training)))
         pairs.append(("training", format_training(training)))
-        options = [format_option(*each) for each in training.get("chosen", {}).items()]
+        options = [
+            format_option(*each)
+            for each in training.get("chosen", {}).items()
+            if each[0] not in _WITHOUT_OPTION
+        ]
         if options:
             pairs.append(("options", " ".join(options)))
         versions = training.get("versions", {})

@@ -24,7 +24,7 @@ def intervals(prediction: EvalPrediction) -> dict[str, Interval]:
 
     That of accuracy is exact. Those of F are percentile bootstraps (Efron and Tibshirani 1993,
     chapter 13). An F that is the same in all resamples, as it is if all texts are right, has none:
-    the bootstrap doesn't know how much it varies.
+    the bootstrap doesn't know how much it varies. With exclusive labels, micro F is the accuracy.
     """
     correct = prediction.correct
     found = {"accuracy": share_interval(int(correct.sum()), len(correct))}
@@ -34,7 +34,6 @@ def intervals(prediction: EvalPrediction) -> dict[str, Interval]:
         if not math.isclose(low, high):
             found[name] = low, high
     if prediction.exclusive:
-        # It equals the accuracy.
         found["cats_micro_f"] = found["accuracy"]
     return found
 

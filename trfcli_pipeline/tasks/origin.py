@@ -55,6 +55,8 @@ def read_origin(meta: Mapping[str, Any]) -> dict[str, Any]:
     own = meta.get("trf", {})
     stored_in = own.get("stored_in")
     training = _select(own.get("training", {}), _TRAINING)
+    if "data" in training:
+        training["data"] = _select_texts(training["data"])
     roles = read_roles(own.get("training", {}))
     if roles:
         training["data_roles"] = roles
@@ -77,8 +79,12 @@ def read_roles(training: Mapping[str, Any]) -> dict[str, list[str]]:
     return {
         role: names
         for role, names in (roles.items() if isinstance(roles, Mapping) else ())
-        if isinstance(names, list) and all(isinstance(name, str) for name in names)
+        if isinstance(names, list) and names and all(isinstance(name, str) for name in names)
     }
+
+
+def _select_texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {key: value for key, value in values.items() if isinstance(value, str)}
 
 
 def _select(values: Mapping[str, Any], types: Mapping[str, type | UnionType]) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def digest(values: Mapping[str, Any]) -> str:
 
 def digest_files(*sources: DataSource | None) -> dict[str, str]:
     """SHA-256 of data files, by their names; by their paths if the names are the same."""
-    return {name: _digest_path(path) for path, name in _names(sources).items()}
+    return _digests(_names(sources))
 
 
 def describe_files(sources: Mapping[str, DataSource | None]) -> dict[str, Any]:
@@ -98,7 +98,11 @@ def describe_files(sources: Mapping[str, DataSource | None]) -> dict[str, Any]:
         ]
         for role, data in given.items()
     }
-    return {"data": digest_files(*given.values()), "data_roles": roles}
+    return {"data": _digests(names), "data_roles": roles}
+
+
+def _digests(names: Mapping[Path, str]) -> dict[str, str]:
+    return {name: _digest_path(path) for path, name in names.items()}
 
 
 def _names(sources: Iterable[DataSource | None]) -> dict[Path, str]:

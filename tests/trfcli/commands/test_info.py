@@ -136,7 +136,9 @@ def test_model_is_described_after_the_machine(run: Run) -> None:
 
 
 def test_held_out_dev_set_frozen_encoder_and_final_model() -> None:
-    training = {**MODEL["training"], "choice": "last", "chosen": {}}
+    # It is no option.
+    chosen = {"linear_probe": True}
+    training = {**MODEL["training"], "choice": "last", "chosen": chosen}
     training["data_roles"] = {"train": ["spam.csv"]}
     del training["trf_lr"]
     found = dict(history_pairs({**MODEL, "training": training}))

@@ -32,3 +32,9 @@ def test_values_of_wrong_types_are_left_out() -> None:
     damaged = {"texts": "many", "data": ["a.csv"], "metric": None, "learn_rate": math.inf}
     meta = {"trf": {"training": damaged, "inference": {"loss": []}, "stored_in": 16}}
     assert read_origin(meta) == NOTHING
+
+
+def test_hashes_and_roles_of_wrong_types_are_left_out() -> None:
+    damaged = {"data": {"a": "01", "b": ["02"]}, "data_roles": {"train": ["a"], "dev": []}}
+    found = read_origin({"trf": {"training": damaged}})["training"]
+    assert found == {"data": {"a": "01"}, "data_roles": {"train": ["a"]}}
