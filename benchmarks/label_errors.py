@@ -3,9 +3,10 @@
 usage: label_errors.py --data DIR --peer-python PYTHON [--sets trec6 sst2] [--draws 5] [--finetune]
 
 Some labels of a training set are replaced by others: by any other one ("uniform"), or by the one
-that a classifier confuses most with it ("confused"). Both contestants get the same features, and
-rank all texts. With --finetune, only cleanlab does, and `trf check` fine-tunes the encoder. Wrong
-labels that the data sets have anyway count as correct ones. Prints Markdown.
+that a classifier confuses most with it ("confused"). Both contestants rank all texts: `trf check`
+by the features that it chooses, cleanlab by those that are chosen for the correct labels. With
+--finetune, `trf check` fine-tunes the encoder instead. Wrong labels that the data sets have anyway
+count as correct ones. Prints Markdown.
 """
 
 import argparse
@@ -18,7 +19,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trfcli_pipeline.curation.cross_fitting import Indices, assign_folds, cross_fit, linear_probe
+from trfcli_pipeline.curation.cross_fitting import (
+    Indices,
+    assign_folds,
+    choose_features,
+    cross_fit,
+    linear_probe,
+)
 from trfcli_pipeline.curation.features import Features, load_encoder
 from trfcli_pipeline.curation.gold import Gold
 from trfcli_pipeline.curation.label_errors import NEIGHBORS, LabelErrors, find_label_errors
@@ -76,8 +83,9 @@ def compare(name: str, data: Path, cache: Path, options: argparse.Namespace) -> 
     records = read_records(data / name / "train.jsonl", labeled=True)
     texts = [record.text for record in records]
     gold = Gold.from_records(records)
-    features = _features(texts, cache / f"feat_{name}_train.npy", options.encoder)
+    candidates = _features(texts, cache / f"layers_{name}_train.npy", options.encoder)
     folds = assign_folds(texts, gold)
+    features, _ = choose_features(candidates, gold, folds)
     clean = (np.nan_to_num(gold.values) >= 0.5).astype(np.int8)
     probe = linear_probe(features, gold, penalty=_PENALTY)
     scores = cross_fit(probe, folds, len(gold.labels))
@@ -95,8 +103,9 @@ def compare(name: str, data: Path, cache: Path, options: argparse.Namespace) -> 
         if options.finetune:
             found = check_fine_tuned(options.encoder, texts, noisy, neighbors, noisy_folds)
         else:
-            probes = WeightedProbes(features, noisy, noisy_folds)
-            found = find_label_errors(probes.predict, noisy, neighbors, noisy_folds)
+            probes = WeightedProbes.choose(candidates, noisy, noisy_folds)
+            own = find_neighbors(probes.features, NEIGHBORS)
+            found = find_label_errors(probes.predict, noisy, own, noisy_folds)
         seconds.append(time.perf_counter() - start)
         best = max(average_precision(task.wrong, each) for each in peers[number])
         ours = average_precision(task.wrong, found.doubts)
@@ -158,12 +167,11 @@ def average_precision(wrong: np.ndarray, doubts: np.ndarray) -> float:
     return float(precision[hits].mean())
 
 
-def _features(texts: list[str], path: Path, encoder: str) -> Features:
+def _features(texts: list[str], path: Path, encoder: str) -> list[Features]:
     if not path.exists():
-        _, by_layers = encode_layers(load_encoder(encoder), texts, total=len(texts))
-        np.save(path, by_layers)
-    features: Features = np.load(path)
-    return features
+        _, candidates = encode_layers(load_encoder(encoder), texts, total=len(texts))
+        np.save(path, np.array(candidates))
+    return list(np.load(path))
 
 
 def _run_peer(

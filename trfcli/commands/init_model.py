@@ -49,8 +49,9 @@ def init_model(
             metavar="N",
             help="Wordpieces to encode at once, padding included; 0: no limit, auto: as many as "
             "fit in memory.",
+            show_default="2000 on a CPU, auto elsewhere",
         ),
-    ] = "2000",
+    ] = None,
 ) -> None:
     """Create a spaCy pipeline from a pretrained transformer.
 

@@ -96,6 +96,29 @@ def choose_penalty(features: Features, gold: Gold, folds: Indices) -> float:
         gold: The labels of the texts.
         folds: The fold of each text; see `assign_folds`. *Shape:* (texts,)
     """
+    return choose_features([features], gold, folds)[1]
+
+
+def choose_features(
+    candidates: Sequence[Features], gold: Gold, folds: Indices
+) -> tuple[Features, float]:
+    """Choose the features for linear probes, and with them the penalty; see `choose_penalty`.
+
+    Args:
+        candidates: Several features of the same texts. *Shape of each:* (texts, any width)
+        gold: The labels of the texts.
+        folds: The fold of each text; see `assign_folds`. *Shape:* (texts,)
+    """
+    losses = [_held_out_losses(features, gold, folds) for features in candidates]
+    best, penalty = min(
+        ((index, penalty) for index, each in enumerate(losses) for penalty in each),
+        key=lambda choice: losses[choice[0]][choice[1]],
+    )
+    return candidates[best], penalty
+
+
+def _held_out_losses(features: Features, gold: Gold, folds: Indices) -> dict[float, float]:
+    """The log loss of probes with each penalty on held-out texts."""
     losses = dict.fromkeys(PENALTIES, 0.0)
     n_held_out = 0
     with phase("Choosing the penalty of the probe"), one_blas_thread():
@@ -111,7 +134,7 @@ def choose_penalty(features: Features, gold: Gold, folds: Indices) -> float:
             n_held_out += len(unknown)
             if n_held_out >= _ENOUGH_TEXTS:
                 break
-    return min(losses, key=losses.__getitem__)
+    return losses
 
 
 def assign_folds(

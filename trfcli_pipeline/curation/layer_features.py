@@ -19,15 +19,20 @@ if TYPE_CHECKING:
 _GROUPS = 3
 
 
+# Weight of the last layer beside all layers.
+_LAST_WEIGHT = 2.0
+
+
 def encode_layers(
     nlp: "Language", texts: Iterable[str], *, total: int | None = None
-) -> tuple[Features, Features]:
+) -> tuple[Features, list[Features]]:
     """Encode texts by the last layer, and by all layers.
 
     The last layer of a sentence encoder tells what a text is about. Lower layers also know its
-    words and its grammar, so a linear probe on all layers makes fewer mistakes. The vectors by all
-    layers are as wide as the others: the layers are averaged in groups, and what the groups say is
-    reduced to its principal components.
+    words and its grammar. Which of these a linear probe needs depends on the labels, and how much
+    it can use on the number of texts; see `cross_fitting.choose_features`. All vectors are of the
+    same width: the layers are averaged in groups, and what the groups say is reduced to its
+    principal components.
 
     Args:
         nlp: The pipeline; what `features.load_encoder` returned.
@@ -35,9 +40,10 @@ def encode_layers(
         total: Number of texts, to show the progress.
 
     Returns:
-        The vectors by the last layer, as `features.encode_all` returns them, and those by all
-        layers, also of unit length. They are the same if the encoder returns its last layer only.
-        *Shapes:* (texts, width)
+        The vectors by the last layer, as `features.encode_all` returns them, and the features to
+        choose from, also of unit length: by all layers, and by all layers with more weight on the
+        last one. If the encoder returns its last layer only, that is the only choice.
+        *Shape of each:* (texts, width)
 
     Raises:
         PipelineError: The pipeline fails on a text.
@@ -61,7 +67,11 @@ def encode_layers(
         finally:
             encoder.kept = before
     last = np.concatenate(rows)
-    return last, principal_components(np.array(groups), last.shape[1]) if has_layers else last
+    if not has_layers:
+        return last, [last]
+    by_layers = np.array(groups)
+    both = np.concatenate([by_layers, _LAST_WEIGHT * last], axis=1)
+    return last, [principal_components(each, last.shape[1]) for each in (by_layers, both)]
 
 
 def principal_components(rows: NDArray[np.float32], number: int) -> Features:

@@ -1,10 +1,12 @@
 """Cross-fitted linear probes on weighted texts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import torch
 
-from trfcli_pipeline.curation.cross_fitting import Indices, choose_penalty, cross_fit
+from trfcli_pipeline.curation.cross_fitting import Indices, choose_features, cross_fit
 from trfcli_pipeline.curation.features import Features
 from trfcli_pipeline.curation.gold import Gold
 from trfcli_pipeline.curation.probe import Probe, fit_probe
@@ -19,13 +21,20 @@ class WeightedProbes:
         features: *Shape:* (texts, width)
         gold: The labels of the texts.
         folds: The fold of each text. *Shape:* (texts,)
+        penalty: See `probe.fit_probe`.
     """
 
     features: Features
     gold: Gold
     folds: Indices
-    _penalty: float | None = None
+    penalty: float
     _probes: dict[int, Probe] = field(default_factory=dict)
+
+    @classmethod
+    def choose(cls, candidates: Sequence[Features], gold: Gold, folds: Indices) -> Self:
+        """Choose the features and the penalty; see `cross_fitting.choose_features`."""
+        features, penalty = choose_features(candidates, gold, folds)
+        return cls(features, gold, folds, penalty)
 
     def predict(self, weights: FloatArray | None) -> FloatArray:
         """Fit probes, starting from those of the last call, and predict the held-out texts.
@@ -36,17 +45,13 @@ class WeightedProbes:
         Returns:
             *Shape:* (texts, labels)
         """
-        penalty = self._penalty
-        if penalty is None:
-            penalty = choose_penalty(self.features, self.gold, self.folds)
-            self._penalty = penalty
 
         def fit_predict(seen: Indices, held_out: Indices) -> FloatArray:
             fold = int(self.folds[held_out[0]])
             probe = fit_probe(
                 self.features[seen],
                 self.gold.take(seen),
-                penalty=penalty,
+                penalty=self.penalty,
                 weights=None if weights is None else weights[seen],
                 start=self._probes.get(fold),
             )

@@ -49,7 +49,8 @@ class Collector:
         """
         self.hidden[batch.positions] = self._rows(output.last_hidden_state, batch)
         if self.pooler is not None:
-            self.pooler[batch.rows] = output.pooler_output.detach().to(self.pooler)
+            pooled = output.pooler_output[: len(batch.segments)]
+            self.pooler[batch.rows] = pooled.detach().to(self.pooler)
         if self.layers is not None:
             for into, layer in zip(self.layers, output.hidden_states, strict=True):
                 into[batch.positions] = self._rows(layer, batch)

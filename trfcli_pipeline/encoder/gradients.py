@@ -66,7 +66,7 @@ class GradientAccumulator:
                 # `weight.grad += gradient` would sort the rows first.
                 weight.grad.index_add_(0, gradient._indices()[0], gradient._values())
             elif weight.grad is None:
-                weight.grad = gradient
+                weight.grad = _laid_out_like(weight, gradient)
             else:
                 weight.grad += gradient
 
@@ -74,3 +74,10 @@ class GradientAccumulator:
         if weight not in self._buffers:
             self._buffers[weight] = torch.empty_like(weight)
         return self._buffers[weight].zero_()
+
+
+def _laid_out_like(weight: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    """The gradient in the memory layout of its weight, which AdamW requires on a GPU."""
+    if gradient.stride() == weight.stride():
+        return gradient
+    return torch.empty_like(weight).copy_(gradient)

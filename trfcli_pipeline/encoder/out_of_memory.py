@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol, Self, TypeVar
 
 import torch
@@ -30,6 +31,20 @@ Result = TypeVar("Result")
 
 def _nothing_to_release() -> bool:
     return False
+
+
+@contextmanager
+def explained_out_of_memory(device: torch.device) -> Iterator[None]:
+    """Raise a PipelineError if memory runs out for what can't be split any further."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise PipelineError(
+            f"{device}: not enough memory for a batch",
+            hint="Use smaller batches, a smaller encoder, or another device",
+        ) from error
 
 
 class MemoryGuard:

@@ -33,9 +33,10 @@ class SubBatch:
     """Some segments of a batch, padded to the same length.
 
     Attributes:
-        segments: Indices of the segments in the batch. *Shape:* (rows,)
+        segments: Indices of the segments in the batch. There may be more rows, which are empty.
+            *Shape:* (segments,)
         mask: Where the padded rows hold wordpieces. *Shape:* (rows, length)
-        rows: `segments` on the encoder's device. *Shape:* (rows,)
+        rows: `segments` on the encoder's device. *Shape:* (segments,)
         positions: Index in the batch of each wordpiece, row by row, on the encoder's device.
             *Shape:* (wordpieces,)
         places: Index in the padded rows, laid end to end, of each wordpiece, on the encoder's
@@ -122,25 +123,37 @@ def group_segments(
             yield candidates[group]
 
 
-def pad(X: WordPieces, segments: NDArray[np.intp], pad_id: int) -> SubBatch:
-    """Pad some segments on the right to the length of the longest, on the CPU.
+def pad(
+    X: WordPieces,
+    segments: NDArray[np.intp],
+    pad_id: int,
+    *,
+    shape: tuple[int, int] | None = None,
+) -> SubBatch:
+    """Pad some segments on the right to the same length, on the CPU.
 
     The attention mask is left out if nothing is padded: the encoder is up to 25% faster without.
 
     Args:
         pad_id: The wordpiece id to pad with.
+        shape: Rows and length, where more rows than segments are empty; None for no more than
+            needed. The attention mask is then never left out.
     """
-    starts = np.cumsum(X.lengths, dtype=np.int64) - X.lengths
-    lengths = X.lengths[segments, None]
-    columns = np.arange(int(lengths.max()))
+    own = X.lengths[segments]
+    n_rows, length = shape or (len(segments), int(own.max()))
+    starts, lengths = np.zeros((2, n_rows, 1), dtype=np.int64)
+    starts[: len(segments), 0] = (np.cumsum(X.lengths, dtype=np.int64) - X.lengths)[segments]
+    lengths[: len(segments), 0] = own
+    columns = np.arange(length)
     mask = columns < lengths
     # Where the mask is False, any index within bounds will do.
-    source = np.where(mask, starts[segments, None] + columns, 0)
+    source = np.where(mask, starts + columns, 0)
     inputs = {"input_ids": np.where(mask, X.ids[source], pad_id)}
     if X.type_ids is not None:
         inputs["token_type_ids"] = np.where(mask, X.type_ids[source], 0)
-    if not mask.all():
-        inputs["attention_mask"] = mask.astype(np.int64)
+    if shape is not None or not mask.all():
+        # Rows that attend to nothing could become NaN.
+        inputs["attention_mask"] = (columns < np.maximum(lengths, 1)).astype(np.int64)
     return SubBatch(
         segments=segments,
         mask=torch.from_numpy(mask),

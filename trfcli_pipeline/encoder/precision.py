@@ -112,15 +112,20 @@ def limit_kernel_caches(device: torch.device) -> None:
             os.environ.setdefault(name, number)
 
 
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+def autocast(
+    precision: str, device: torch.device, *, keeps_weights: bool = True
+) -> AbstractContextManager[Any]:
     """Compute matrix products in the precision; weights, sums and norms stay in float32.
 
-    Except in fp16, each weight is converted only once per context. The gradients of several
-    sub-batches are then summed in the lower precision, and fp16 lacks the range for that.
+    Args:
+        keeps_weights: Whether to convert each weight only once per context. The gradients of
+            several sub-batches are then summed in the lower precision. As fp16 lacks the range for
+            that, it never keeps them.
     """
     if precision == "fp32":
         return nullcontext()
-    return torch.autocast(device.type, DTYPES[precision], cache_enabled=precision != "fp16")
+    keeps_weights = keeps_weights and precision != "fp16"
+    return torch.autocast(device.type, DTYPES[precision], cache_enabled=keeps_weights)
 
 
 @contextmanager

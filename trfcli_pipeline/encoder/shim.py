@@ -1,6 +1,7 @@
 """The shim: how the torch encoder lives in a Thinc model."""
 
 import copy
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from trfcli_pipeline.encoder.capabilities import (
     call_options,
     returns_layers,
 )
+from trfcli_pipeline.encoder.captured_updates import UpdateGraphs, cuda_recorder
 from trfcli_pipeline.encoder.devices import can_fork, chosen_device
 from trfcli_pipeline.encoder.gradients import GradientAccumulator, sparse_embeddings
 from trfcli_pipeline.encoder.layer_depths import freeze_lowest
@@ -43,6 +45,10 @@ if TYPE_CHECKING:
     from trfcli_pipeline.huggingface.types import PreTrainedModel
 
 
+# RoBERTa's position ids begin after that of padding: 512 of 514 positions can be used.
+_SPARE_POSITIONS = 2
+
+
 class TransformersShim(Shim):
     """Holds the encoder's torch module and everything about it that Thinc doesn't know.
 
@@ -62,6 +68,8 @@ class TransformersShim(Shim):
         inference: The backend that runs it, and the precision of predictions.
         adapters: LoRA adapters, which are trained instead of the encoder's own weights.
         gradients: The gradients that were accumulated since the last step.
+        graphs: Updates that were captured as CUDA graphs.
+        dropout: The rate of the dropout layers.
         predicting, updating: Guards against running out of memory.
 
     Raises:
@@ -84,6 +92,7 @@ class TransformersShim(Shim):
         self.all_hidden_states = all_hidden_states
         self.all_attentions = all_attentions
         self.adapters: list[LoraAdapter] = []
+        self.dropout = 0.0
         self._precision = precision
         self._update_pieces: int | None = None
         # Dropout layers with a rate above 0. Those with rate 0 stay off.
@@ -130,9 +139,8 @@ class TransformersShim(Shim):
         self._model, self.capabilities, self.inference = encoder
         if self.inference.backend != "torch":
             self._use_device("auto")
-        self.gradients = GradientAccumulator(encoder.module)
-        self._optimizer = None
         self.adapters = []
+        self._forget_updates()
         parts = list(encoder.module.modules())
         self._dropouts = [each for each in parts if isinstance(each, torch.nn.Dropout) and each.p]
         self._embeddings = [each for each in parts if isinstance(each, torch.nn.Embedding)]
@@ -197,12 +205,31 @@ class TransformersShim(Shim):
             output[kind] = to_float32(values)
         return output
 
+    def encode_for_capture(self, batch: SubBatch) -> Any:
+        """Encode for training, with kernels that can be run again after the context has ended."""
+        with autocast(self.precision, self.device, keeps_weights=False):
+            return self.encode_for_training(batch)
+
+    def padded_shape(self, n_rows: int, length: int) -> tuple[int, int] | None:
+        """A shape for a sub-batch whose updates can be captured; None if they can't.
+
+        Args:
+            length: Number of wordpieces in the longest row.
+        """
+        capabilities, config = self.capabilities, self.module.config
+        shape = self.graphs.padded_shape(n_rows, length, capabilities.width)
+        takes_padding = capabilities.ignores_padding and "attention_mask" in capabilities.arguments
+        # Some models can't use all of their positions.
+        last = (getattr(config, "max_position_embeddings", None) or math.inf) - _SPARE_POSITIONS
+        return shape if shape and takes_padding and shape[1] <= last else None
+
     def set_dropout(self, rate: float) -> None:
         """Set the rate of the dropout layers; 0.0 switches the module to evaluation mode."""
         if self.module.training != (rate > 0):
             self.module.train(rate > 0)
         for part in self._dropouts:
             part.p = rate
+        self.dropout = rate
 
     def check_trainable(self) -> None:
         """Raise a PipelineError if the encoder was optimized for inference."""
@@ -237,12 +264,11 @@ class TransformersShim(Shim):
             resolve_precision(precision, self.device)
             self._precision = precision
         self._update_pieces = None
-        self.gradients = GradientAccumulator(self.module)
         if lora_rank is not None:
             self.adapters = add_adapters(self.module, lora_rank)
         if freeze_layers:
             freeze_lowest(self.module, freeze_layers)
-        self._optimizer = None
+        self._forget_updates()
 
     def expect_updates(self, n_pieces: int) -> None:
         """Choose the precision "auto" for updates of so many wordpieces, unless it was chosen."""
@@ -278,8 +304,7 @@ class TransformersShim(Shim):
         self._use_device(device)
         if self._model is not None:
             torch.nn.Module.to(self._model, self.device)
-            self._optimizer = None
-            self.gradients = GradientAccumulator(self._model)
+            self._forget_updates()
 
     def to_device(self, device_type: str, device_id: int) -> None:
         """Move the encoder with the rest of a Thinc model, to "cpu" or "gpu"."""
@@ -326,6 +351,12 @@ class TransformersShim(Shim):
                 f"{name}: can't be used in a forked process",
                 hint='Call multiprocessing.set_start_method("spawn") first',
             )
+
+    def _forget_updates(self) -> None:
+        """Start afresh after the weights, or those that are trained, were replaced or moved."""
+        self.gradients = GradientAccumulator(self.module)
+        self.graphs = UpdateGraphs(cuda_recorder(self.device))
+        self._optimizer = None
 
     def _has_layers(self) -> bool:
         if self.inference.backend == "torch":

@@ -46,13 +46,21 @@ def sub_batches(
     lengths = X.lengths if only is None else np.where(only, X.lengths, 0)
     size = sub_batch_size(shim, lengths, words_per_batch, is_train=is_train)
     options = {"call_overhead": DEVICE_CALL_OVERHEAD, "max_starts": DEVICE_STARTS}
-    groups = group_segments(
-        lengths,
-        size,
-        ignores_padding=shim.capabilities.ignores_padding,
-        **({} if shim.device.type == "cpu" else options),
+    groups = list(
+        group_segments(
+            lengths,
+            size,
+            ignores_padding=shim.capabilities.ignores_padding,
+            **({} if shim.device.type == "cpu" else options),
+        )
     )
-    return move([pad(X, each, pad_id(shim.module)) for each in groups], shim.device)
+    shape = None
+    if is_train and len(groups) == 1:
+        shape = shim.padded_shape(len(groups[0]), int(lengths.max()))
+        if shape and size and math.prod(shape) > size:
+            shape = None
+    padding = pad_id(shim.module)
+    return move([pad(X, each, padding, shape=shape) for each in groups], shim.device)
 
 
 def sub_batch_size(

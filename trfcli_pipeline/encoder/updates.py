@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from trfcli_pipeline.encoder.activations import Activations
+from trfcli_pipeline.encoder.captured_updates import CapturedUpdate, Signature
 from trfcli_pipeline.encoder.collector import Collector
 from trfcli_pipeline.encoder.gradients import WeightGradients, add_gradients
 from trfcli_pipeline.encoder.memory_budget import graph_budget, graph_bytes
@@ -20,6 +21,9 @@ from trfcli_pipeline.encoder.transfers import upload_arrays
 
 # Graphs of so many bytes are kept without asking for the free memory.
 _SMALL_GRAPHS = 2**28
+
+# Share of the free memory that the graph of a captured update may take: it is never released.
+_CAPTURED_SHARE = 1 / 16
 
 Backprop = Callable[[Activations], None]
 
@@ -37,6 +41,8 @@ def begin_update(
     (gradient checkpointing, Chen et al. 2016), from the same random state, so that the same units
     are dropped. The gradients are the same bit for bit. If memory runs out all the same, the kept
     graphs are released first, and then sub-batches are halved.
+
+    On a GPU, updates of a single small sub-batch are captured; see `captured_updates`.
 
     Args:
         words_per_batch: See `sub_batches.sub_batches`.
@@ -65,17 +71,19 @@ def begin_update(
         """Release all graphs and keep no more. Returns whether there were any."""
         nonlocal budget
         budget = -math.inf
-        kept = [each for each in passes if each.output is not None]
+        kept = [each for each in passes if each.output is not None or each.captured is not None]
         for each in kept:
-            each.output = None
+            each.output = each.captured = None
+        shim.graphs.clear()
         return bool(kept)
 
     def forward(each: TrainingPass) -> None:
         keep_graph = budget > 0
-        output = each.run(keep_graph)
+        output = each.replay() if keep_graph and len(batches) == 1 else None
+        if output is None:
+            output = each.run(keep_graph)
+            each.output = output if keep_graph else None
         collector.add(each.batch, output)
-        if keep_graph:
-            each.output = output
         passes.append(each)
 
     with shim.training_context():
@@ -112,12 +120,14 @@ class TrainingPass:
     Attributes:
         output: transformers' ModelOutput with its graph, if that is kept.
         random_states: The random states at its start, if there is dropout.
+        captured: The captured update that was replayed, if one was.
     """
 
     shim: TransformersShim
     batch: SubBatch
     output: Any = None
     random_states: list[torch.Tensor] | None = None
+    captured: CapturedUpdate | None = None
 
     @property
     def size(self) -> int:
@@ -125,12 +135,37 @@ class TrainingPass:
 
     def halve(self) -> list["TrainingPass"]:
         # When recomputed, the halves drop other units than the whole did.
-        return [replace(self, batch=part, output=None) for part in self.batch.halve()]
+        parts = self.batch.halve()
+        return [replace(self, batch=part, output=None, captured=None) for part in parts]
+
+    @property
+    def signature(self) -> Signature | None:
+        """What a captured update must have in common with this one; None if none can."""
+        shim, shape = self.shim, tuple(self.batch.mask.shape)
+        returns_more = shim.all_hidden_states or shim.all_attentions
+        if returns_more or shim.padded_shape(*shape) != shape:
+            return None
+        if graph_bytes(shim, self.batch) > _CAPTURED_SHARE * shim.updating.free_bytes():
+            return None
+        return Signature(shape, tuple(self.batch.inputs), shim.precision, shim.dropout)
+
+    def replay(self) -> Any:
+        """Encode the sub-batch with captured kernels; None if updates like it don't recur."""
+        signature, weights = self.signature, self.shim.gradients.weights
+        # Gradients of the steps before would be overwritten.
+        if signature is None or any(each.grad is not None for each in weights):
+            return None
+        self._remember_random_states()
+        graphs = self.shim.graphs
+        self.captured = graphs.find(signature, self.shim.encode_for_capture, self.batch, weights)
+        if self.captured is None:
+            return None
+        graphs.owner = self
+        return self.captured.forward(self.batch)
 
     def run(self, keep_graph: bool) -> Any:
         """Encode the sub-batch, with or without a graph."""
-        if self.shim.module.training:
-            self.random_states = random_states(self.shim.device)
+        self._remember_random_states()
         with torch.set_grad_enabled(keep_graph):
             return self.shim.encode_for_training(self.batch)
 
@@ -144,20 +179,33 @@ class TrainingPass:
 
     def gradients(self, d_activations: Activations) -> Sequence[torch.Tensor | None]:
         """Compute the gradients of the weights, multiplied by the gradient scaler's factor."""
+        scale, kinds = self.shim.adamw.scaler.scale, _kinds(d_activations)
+        captured, self.captured = self.captured, None
+        if captured and captured.kinds == kinds and self.shim.graphs.owner is self:
+            pairs = outputs_and_gradients(self.batch, captured.output, d_activations)
+            return captured.backward(scale([gradient for _, gradient in pairs]))
         with self.shim.training_context():
             output = self.take_output()
-        pairs = [
-            pair
-            for pair in outputs_and_gradients(self.batch, output, d_activations)
-            # The outputs of frozen layers depend on nothing that is trained.
-            if pair[0].requires_grad
-        ]
+        pairs = outputs_and_gradients(self.batch, output, d_activations)
+        # The outputs of frozen layers depend on nothing that is trained.
+        pairs = [pair for pair in pairs if pair[0].requires_grad]
         weights = self.shim.gradients.weights
         if not pairs:
             return [None] * len(weights)
+        if len(pairs) == len(kinds) and (signature := self.signature):
+            self.shim.graphs.count(signature, kinds)
         tensors, gradients = zip(*pairs, strict=True)
-        scaled = self.shim.adamw.scaler.scale(gradients)
-        return torch.autograd.grad(tensors, weights, scaled, allow_unused=True)
+        return torch.autograd.grad(tensors, weights, scale(gradients), allow_unused=True)
+
+    def _remember_random_states(self) -> None:
+        if self.shim.module.training:
+            self.random_states = random_states(self.shim.device)
+
+
+def _kinds(d_activations: Activations) -> tuple[str, ...]:
+    """Names of the outputs that have gradients, without those that are never captured."""
+    has_pooler = d_activations.pooler_output is not None
+    return ("last_hidden_state", "pooler_output") if has_pooler else ("last_hidden_state",)
 
 
 def outputs_and_gradients(
@@ -166,7 +214,8 @@ def outputs_and_gradients(
     """Pair each output of a sub-batch with its part of the gradients, which are tensors."""
     pairs = [(output.last_hidden_state, pad_rows(d_activations.last_hidden_state, batch))]
     if d_activations.pooler_output is not None:
-        pairs.append((output.pooler_output, d_activations.pooler_output[batch.rows]))
+        pooled = output.pooler_output[: len(batch.segments)]
+        pairs.append((pooled, d_activations.pooler_output[batch.rows]))
     if d_activations.all_hidden_states is not None:
         for layer, rows in zip(output.hidden_states, d_activations.all_hidden_states, strict=True):
             pairs.append((layer, pad_rows(rows, batch)))

@@ -14,6 +14,7 @@ from thinc.api import Optimizer, set_dropout_rate
 
 from trfcli_pipeline.encoder.activations import KINDS, Activations, kinds_to_keep
 from trfcli_pipeline.encoder.model import TransformersWrapper
+from trfcli_pipeline.encoder.out_of_memory import explained_out_of_memory
 from trfcli_pipeline.encoder.padding import WordPieces
 from trfcli_pipeline.huggingface.sources import locate
 from trfcli_pipeline.pipeline.buffering import pipe_buffers
@@ -191,7 +192,9 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
 
     def predict(self, docs: Sequence[Doc]) -> Activations:
         """Encode a batch of Docs without changing them."""
-        return self.model.predict(self._input(docs, _alignments(docs)))
+        X = self._input(docs, _alignments(docs))
+        with explained_out_of_memory(self.model.shim.device):
+            return self.model.predict(X)
 
     def set_annotations(self, docs: Sequence[Doc], outputs: Activations) -> None:
         """Assign what `predict` returned, as far as it is kept, and set the vector hooks."""
@@ -202,8 +205,10 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
     def _start(self, docs: Sequence[Doc]) -> Callable[[], None]:
         """Start to encode Docs. Returns a function that waits for the result and assigns it."""
         alignments = _alignments(docs)
-        outputs = self.model.encode(self._input(docs, alignments))
-        wait = start_download(self.model.ops, alignments, outputs, self.kept)
+        X = self._input(docs, alignments)
+        with explained_out_of_memory(self.model.shim.device):
+            outputs = self.model.encode(X)
+            wait = start_download(self.model.ops, alignments, outputs, self.kept)
         return lambda: self._assign(docs, alignments, *wait())
 
     def _assign(
@@ -251,8 +256,10 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
         docs = [eg.predicted for eg in examples]
         set_dropout_rate(self.model, drop)
         alignments = _alignments(docs)
-        outputs, backprop = self.model.begin_encoding(self._input(docs, alignments))
-        rows, activations = start_download(self.model.ops, alignments, outputs, KINDS)()
+        X = self._input(docs, alignments)
+        with explained_out_of_memory(self.model.shim.device):
+            outputs, backprop = self.model.begin_encoding(X)
+            rows, activations = start_download(self.model.ops, alignments, outputs, KINDS)()
         self._assign(docs, alignments, rows, activations)
         self._pending = PendingUpdate.begin(docs, alignments, activations, backprop)
         if sgd not in (None, False):

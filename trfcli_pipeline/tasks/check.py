@@ -121,10 +121,10 @@ def _check(
     gold = Gold.from_records(records)
     nlp = load_encoder(model, device=device)
     texts = (record.text for record in records)
-    features, by_layers = encode_layers(nlp, texts, total=len(records))
+    features, candidates = encode_layers(nlp, texts, total=len(records))
     neighbors = find_neighbors(features, NEIGHBORS)
     errors = _find_errors(
-        nlp, records, gold, by_layers, finetune=finetune, seed=seed, device=device
+        nlp, records, gold, candidates, finetune=finetune, seed=seed, device=device
     )
     disagreements = find_disagreements(records, features, neighbors)
     distances = mean_distances(neighbors)
@@ -178,7 +178,7 @@ def _find_errors(
     nlp: "Language",
     records: Sequence[Record],
     gold: "Gold",
-    features: "Features",
+    candidates: Sequence["Features"],
     *,
     finetune: bool,
     seed: int,
@@ -191,14 +191,15 @@ def _find_errors(
 
     texts = [record.text for record in records]
     folds = assign_folds(texts, gold, seed=seed)
-    neighbors = find_neighbors(features, NEIGHBORS)
     if not finetune:
-        predict = WeightedProbes(features, gold, folds).predict
-        return find_label_errors(predict, gold, neighbors, folds)
+        probes = WeightedProbes.choose(candidates, gold, folds)
+        neighbors = find_neighbors(probes.features, NEIGHBORS)
+        return find_label_errors(probes.predict, gold, neighbors, folds)
     from trfcli_pipeline.training.fine_tuned_folds import fine_tuning
 
     with fine_tuning(nlp, texts, gold, seed=seed, device=device) as fit_predict:
         scores = cross_fit(fit_predict, folds, len(gold.labels))
+    neighbors = find_neighbors(candidates[0], NEIGHBORS)
     return find_label_errors(lambda _: scores, gold, neighbors, folds, rounds=1)
 
 

@@ -10,6 +10,7 @@ from trfcli_pipeline.curation.cross_fitting import (
     PENALTIES,
     Indices,
     assign_folds,
+    choose_features,
     choose_penalty,
     cross_fit,
     linear_probe,
@@ -79,6 +80,14 @@ def test_penalty_with_the_lowest_held_out_loss_is_chosen(
     assert choose_penalty(FEATURES, GOLD, FOLDS) == PENALTIES[-1]
     tried = 100 - next(losses)
     assert tried == len(PENALTIES) * (1 if enough == 10 else 5)
+
+
+def test_features_that_tell_more_about_held_out_texts_are_chosen() -> None:
+    noise = RNG.normal(size=FEATURES.shape).astype(np.float32)
+    for candidates in ([noise, FEATURES], [FEATURES, noise]):
+        features, penalty = choose_features(candidates, GOLD, FOLDS)
+        assert features is FEATURES
+        assert penalty == choose_penalty(FEATURES, GOLD, FOLDS)
 
 
 def test_random_labels_need_a_strong_penalty() -> None:

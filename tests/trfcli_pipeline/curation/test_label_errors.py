@@ -36,7 +36,9 @@ def multilabel_gold() -> Gold:
 
 @pytest.mark.parametrize("gold", [exclusive_gold(), multilabel_gold()])
 def test_wrong_labels_are_found_and_corrected(gold: Gold) -> None:
-    found = find_label_errors(WeightedProbes(FEATURES, gold, FOLDS).predict, gold, NEIGHBORS, FOLDS)
+    found = find_label_errors(
+        WeightedProbes.choose([FEATURES], gold, FOLDS).predict, gold, NEIGHBORS, FOLDS
+    )
     first = found.ranked[: len(WRONG)]
     assert set(first.tolist()) >= set(WRONG.tolist()[2:])
     assert (found.suggested[WRONG].argmax(axis=1) == TRUE[WRONG]).mean() > 0.9
@@ -47,7 +49,9 @@ def test_wrong_labels_are_found_and_corrected(gold: Gold) -> None:
 
 def test_ranked_texts_are_doubtful_in_descending_order() -> None:
     gold = exclusive_gold()
-    found = find_label_errors(WeightedProbes(FEATURES, gold, FOLDS).predict, gold, NEIGHBORS, FOLDS)
+    found = find_label_errors(
+        WeightedProbes.choose([FEATURES], gold, FOLDS).predict, gold, NEIGHBORS, FOLDS
+    )
     doubts = found.doubts[found.ranked]
     assert (np.diff(doubts) <= 0).all()
     assert (doubts >= DOUBTFUL).all()
@@ -102,7 +106,9 @@ def test_label_with_one_text_is_not_judged(exclusive: bool) -> None:
     values = np.hstack([np.eye(3)[TRUE], np.zeros((N, 1))])
     values[7] = [0, 0, 0, 1] if exclusive else [0, 1, 0, 1]
     gold = Gold((*LABELS, "ONCE"), values, exclusive)
-    found = find_label_errors(WeightedProbes(FEATURES, gold, FOLDS).predict, gold, NEIGHBORS, FOLDS)
+    found = find_label_errors(
+        WeightedProbes.choose([FEATURES], gold, FOLDS).predict, gold, NEIGHBORS, FOLDS
+    )
     assert found.judged.tolist() == [True, True, True, False]
     assert found.doubts[7] < DOUBTFUL
     assert found.suggested[7, 3]
@@ -125,7 +131,7 @@ def test_classifiers_have_seen_two_other_texts(folds: tuple[int, ...], is_judged
     assigned = FOLDS.copy()
     assigned[rare] = folds
     gold = Gold((*LABELS, "RARE"), values, exclusive=True)
-    predict = WeightedProbes(FEATURES, gold, assigned).predict
+    predict = WeightedProbes.choose([FEATURES], gold, assigned).predict
     found = find_label_errors(predict, gold, NEIGHBORS, assigned)
     assert found.judged.tolist() == [True, True, True, is_judged]
     assert (found.doubts[rare] > 0).all() == is_judged
@@ -143,7 +149,7 @@ def test_no_label_can_be_judged() -> None:
 def test_same_input_gives_the_same_bytes() -> None:
     gold = exclusive_gold()
     find = partial(find_label_errors, gold=gold, neighbors=NEIGHBORS, folds=FOLDS)
-    one, other = (find(WeightedProbes(FEATURES, gold, FOLDS).predict) for _ in range(2))
+    one, other = (find(WeightedProbes.choose([FEATURES], gold, FOLDS).predict) for _ in range(2))
     assert one.doubts.tobytes() == other.doubts.tobytes()
     assert one.interval == other.interval
 

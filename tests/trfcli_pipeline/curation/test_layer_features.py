@@ -27,20 +27,23 @@ def test_vectors_are_those_of_groups_of_layers(tiny_bert: Path) -> None:
             output = model(**tokenizer(text, return_tensors="pt"), output_hidden_states=True)
         means = [layer[0].mean(dim=0) for layer in output.hidden_states]
         rows.append(torch.cat([mean / mean.norm() for mean in means]).numpy())
-    expected = normalized(rows - np.mean(rows, axis=0))
     last, found = encode_layers(load_encoder(str(tiny_bert)), TEXTS)
     assert (last == encode_all(load_encoder(str(tiny_bert)), TEXTS)).all()
-    # Four texts have no more than four components, so nothing is lost but the directions.
-    assert found.shape == (4, 4)
-    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-5)
+    both = np.concatenate([rows, 2 * last], axis=1)
+    for joined, components in zip([np.array(rows), both], found, strict=True):
+        # Four texts have no more than four components, so nothing is lost but the directions.
+        assert components.shape == (4, 4)
+        expected = normalized(joined - joined.mean(axis=0))
+        np.testing.assert_allclose(components @ components.T, expected @ expected.T, atol=1e-5)
 
 
 def test_an_encoder_without_layers_gives_the_features_of_its_last_one(
     tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(TransformersShim, "_has_layers", lambda _: False)
-    last, by_layers = encode_layers(load_encoder(str(tiny_bert)), TEXTS)
-    assert by_layers is last
+    last, candidates = encode_layers(load_encoder(str(tiny_bert)), TEXTS)
+    assert len(candidates) == 1
+    assert candidates[0] is last
 
 
 def test_layers_are_returned_for_one_call_only(tiny_bert: Path) -> None:

@@ -12,7 +12,7 @@ FOLDS = np.arange(60) // 2 % 5
 
 
 def test_without_weights_probes_are_those_of_cross_fitting() -> None:
-    probes = WeightedProbes(FEATURES, GOLD, FOLDS)
+    probes = WeightedProbes.choose([FEATURES], GOLD, FOLDS)
     penalty = choose_penalty(FEATURES, GOLD, FOLDS)
     scores = cross_fit(linear_probe(FEATURES, GOLD, penalty=penalty), FOLDS, 2)
     np.testing.assert_array_equal(probes.predict(None), scores)

@@ -97,3 +97,11 @@ def test_embeddings_are_sparse_only_inside_the_context(module: Tiny) -> None:
     with sparse_embeddings([module.rows]):
         assert module.rows.sparse
     assert not module.rows.sparse
+
+
+def test_gradients_get_the_layout_of_their_weights(module: Tiny) -> None:
+    gradients = GradientAccumulator(module)
+    rows = torch.arange(60.0).reshape(3, 20).T
+    gradients.add([None, rows, None, None])
+    assert module.rows.weight.grad.stride() == module.rows.weight.stride() != rows.stride()
+    assert torch.equal(module.rows.weight.grad, rows)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trfcli_pipeline.encoder.out_of_memory import MemoryGuard
+from trfcli_pipeline.encoder.out_of_memory import MemoryGuard, explained_out_of_memory
 from trfcli_pipeline.errors import PipelineError
 
 
@@ -130,3 +130,15 @@ def test_what_is_known_about_the_memory_survives_json(
     restored.load_state_dict(json.loads(json.dumps(guard.state_dict())))
     assert restored.max_size == guard.max_size == 40
     assert restored.free_bytes() == 1000
+
+
+def test_memory_that_cannot_be_split_is_explained() -> None:
+    device = torch.device("cpu")
+    with (
+        pytest.raises(PipelineError, match="not enough memory for a batch") as error,
+        explained_out_of_memory(device),
+    ):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+    assert "smaller batches" in str(error.value)
+    with pytest.raises(RuntimeError, match="size"), explained_out_of_memory(device):
+        raise RuntimeError("sizes differ")

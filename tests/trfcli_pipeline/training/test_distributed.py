@@ -172,7 +172,9 @@ def test_processes_learn_the_same_as_one(
 ) -> None:
     base = "textcat_multilabel.cfg" if data is PARTIAL else "textcat.cfg"
     config = constant_rates(tmp_path / "a.cfg", head=0.01, encoder=1e-3, dropout=0.0, base=base)
-    arguments = replace(QUICK, config=config, learn_rate=None, batch_size=batch_size, **methods)
+    methods = {"config": config, "learn_rate": None, "batch_size": batch_size, **methods}
+    # Processes can't share a GPU.
+    arguments = replace(QUICK, device="cpu", **methods)
     train = write(tmp_path / "train.jsonl", data)
     in_one = replace(arguments, batch_size=batch_size * size)
     expected = learn(model, train, tmp_path / "one", in_one)
@@ -187,7 +189,7 @@ def test_processes_learn_the_same_as_one(
     assert spacy.load(tmp_path / "all").get_pipe("trf_textcat").labels
 
 
-CHECKPOINTED = replace(QUICK, checkpoint_every=1)
+CHECKPOINTED = replace(QUICK, device="cpu", checkpoint_every=1)
 
 
 def stop_after_checkpoint(model: Path, data: str) -> None:

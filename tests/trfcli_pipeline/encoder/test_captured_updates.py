@@ -1,0 +1,267 @@
+"""Captured updates, on a CPU: replaying runs the passes again, and writes to the same memory."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from thinc.api import set_dropout_rate
+from wrapped import (
+    assert_gradients_close,
+    gradients_of,
+    load,
+    make_gradients,
+    make_input,
+    plain_gradients,
+    plain_model,
+    split,
+    update,
+)
+
+from trfcli_pipeline.encoder.captured_updates import Capture, UpdateGraphs, cuda_recorder
+from trfcli_pipeline.encoder.memory_budget import graph_bytes
+from trfcli_pipeline.encoder.model import TransformersWrapper
+from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
+
+# Each shape comes several times, in rows and lengths that are padded to the same shape.
+BATCHES = [[7, 3], [6, 4, 1], [20, 9, 3], [7, 3], [8], [5, 5, 5], [19, 2], [17, 4, 4], [7, 3], [24]]
+
+
+class Recorder:
+    """Records as on a GPU, but replays by running the passes."""
+
+    def __init__(self) -> None:
+        self.n_captured = self.n_replayed = 0
+        self.error: RuntimeError | None = None
+        self.backward_error: RuntimeError | None = None
+
+    def __call__(self, forward: Callable[[], Any], backward: Callable[[Any], None]) -> Capture:
+        backward(forward())
+        if self.error:
+            raise self.error
+        self.n_captured += 1
+        latest = output = forward()
+
+        def replay_forward() -> None:
+            nonlocal latest
+            latest = forward()
+            with torch.no_grad():
+                for name, each in latest.items():
+                    output[name].copy_(each)
+            self.n_replayed += 1
+
+        def replay_backward() -> None:
+            error, self.backward_error = self.backward_error, None
+            if error:
+                raise error
+            backward(latest)
+
+        return Capture(output, replay_forward, replay_backward)
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    """The recorder of the encoders that are loaded from now on."""
+    recorder = Recorder()
+    monkeypatch.setattr("trfcli_pipeline.encoder.shim.cuda_recorder", lambda device: recorder)
+    # As on a GPU, where all gradients are dense.
+    monkeypatch.setattr(
+        "trfcli_pipeline.encoder.shim.sparse_embeddings", lambda parts: nullcontext()
+    )
+    return recorder
+
+
+@pytest.fixture
+def plain(tiny_bert: Path) -> TransformersWrapper:
+    """An encoder whose updates aren't captured."""
+    return load(tiny_bert)
+
+
+@pytest.fixture
+def capturing(
+    plain: TransformersWrapper, tiny_bert: Path, recorder: Recorder
+) -> TransformersWrapper:
+    return load(tiny_bert)
+
+
+def train(
+    wrapper: TransformersWrapper, batches: list[list[int]] = BATCHES, *, n_batches: int = 1
+) -> list[Any]:
+    """Take a step after every `n_batches`. Returns the last hidden states, before each step."""
+    torch.manual_seed(0)
+    optimizer, outputs = TransformersOptimizer(trf_lr=1e-3), []
+    for index, lengths in enumerate(batches, start=1):
+        outputs.append(update(wrapper, make_input(lengths)).last_hidden_state)
+        if index % n_batches == 0:
+            wrapper.finish_update(optimizer)
+    return outputs
+
+
+def assert_equal_training(
+    one: TransformersWrapper, other: TransformersWrapper, **options: Any
+) -> None:
+    # Not the weights: the gradients of the keys' biases are noise, which AdamW amplifies.
+    pairs = zip(train(one, **options), train(other, **options), strict=True)
+    X = make_input()
+    for mine, theirs in [*pairs, [each.predict(X).last_hidden_state for each in (one, other)]]:
+        np.testing.assert_allclose(mine, theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_batches", [1, 2, 3])
+def test_captured_updates_train_like_others(
+    plain: TransformersWrapper,
+    capturing: TransformersWrapper,
+    recorder: Recorder,
+    n_batches: int,
+) -> None:
+    batches = 5 * BATCHES
+    assert_equal_training(capturing, plain, batches=batches, n_batches=n_batches)
+    # Rows and lengths are padded to multiples of 8, so there are two shapes.
+    assert recorder.n_captured == 2
+    # Gradients of the batches before can't be kept.
+    n_first = len(batches) // n_batches
+    assert n_first // 2 < recorder.n_replayed <= n_first
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_captured_updates_drop_the_same_units(
+    tiny_bert: Path, recorder: Recorder, precision: str
+) -> None:
+    wrapper = load(tiny_bert, precision=precision)
+    set_dropout_rate(wrapper, 0.3)
+    expected = train(wrapper, 3 * [[7, 3]])
+    assert recorder.n_captured == 1
+    copied = load(tiny_bert, precision=precision)
+    set_dropout_rate(copied, 0.3)
+    recorder.error = RuntimeError("operation not permitted when stream is capturing")
+    for mine, theirs in zip(train(copied, 3 * [[7, 3]]), expected, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_an_encoder_that_cannot_be_captured_trains_all_the_same(
+    plain: TransformersWrapper, capturing: TransformersWrapper, recorder: Recorder
+) -> None:
+    recorder.error = RuntimeError("operation not permitted when stream is capturing")
+    assert_equal_training(capturing, plain)
+    assert not recorder.n_captured
+    # Shapes are padded all the same: a training that is resumed doesn't know of the failure.
+    assert capturing.shim.padded_shape(3, 3) == (8, 8)
+
+
+def test_only_the_last_update_is_continued_with_its_activations(
+    plain: TransformersWrapper, capturing: TransformersWrapper, recorder: Recorder
+) -> None:
+    train(capturing, 3 * [[7, 3]])
+    assert recorder.n_replayed == 1
+    train(plain, 3 * [[7, 3]])
+    for wrapper in (plain, capturing):
+        # Both of one shape, and both begin before the first one ends.
+        begun = [wrapper.begin_update(make_input(lengths)) for lengths in ([7, 3], [5])]
+        for Y, backprop in begun:
+            backprop(make_gradients(Y, ["last_hidden_state"]))
+    assert recorder.n_replayed == 3
+    assert_gradients_close(gradients_of(capturing.shim.module), gradients_of(plain.shim.module))
+
+
+def test_other_outputs_with_gradients_are_another_update(
+    tiny_bert: Path, capturing: TransformersWrapper, recorder: Recorder
+) -> None:
+    X = make_input([7, 3])
+    for kinds in 4 * [["last_hidden_state"]] + 4 * [["last_hidden_state", "pooler_output"]]:
+        capturing.shim.module.zero_grad()
+        Y, backprop = capturing.begin_update(X)
+        d_Y = make_gradients(Y, kinds)
+        backprop(d_Y)
+        expected = plain_gradients(plain_model(tiny_bert), X, d_Y)
+        assert_gradients_close(gradients_of(capturing.shim.module), expected)
+    assert recorder.n_captured == 2
+
+
+def test_weights_that_move_are_found(
+    plain: TransformersWrapper, capturing: TransformersWrapper, recorder: Recorder
+) -> None:
+    train(capturing, 4 * [[7, 3]])
+    train(plain, 4 * [[7, 3]])
+    for wrapper in (plain, capturing):
+        for weight in wrapper.shim.module.parameters():
+            weight.data = weight.data.clone()
+    assert_equal_training(capturing, plain, batches=4 * [[7, 3]])
+    assert recorder.n_captured == 2
+
+
+@pytest.mark.parametrize("settings", [{"all_hidden_states": True}, {"all_attentions": True}])
+def test_further_outputs_are_not_captured(
+    tiny_bert: Path, recorder: Recorder, settings: dict[str, bool]
+) -> None:
+    train(load(tiny_bert, **settings))
+    assert not recorder.n_captured
+
+
+def test_sub_batches_of_one_update_are_not_captured(tiny_bert: Path, recorder: Recorder) -> None:
+    train(load(tiny_bert, words_per_batch=8))
+    assert not recorder.n_captured
+
+
+def test_a_copy_captures_its_own_updates(
+    capturing: TransformersWrapper, plain: TransformersWrapper, recorder: Recorder
+) -> None:
+    train(capturing, 4 * [[7, 3]])
+    train(plain, 4 * [[7, 3]])
+    copied = capturing.copy()
+    expected = {name: each.clone() for name, each in capturing.shim.module.named_parameters()}
+    assert_equal_training(copied, plain, batches=4 * [[7, 3]])
+    assert recorder.n_captured == 2
+    for name, weight in capturing.shim.module.named_parameters():
+        assert torch.equal(weight, expected[name])
+
+
+def test_captured_updates_are_released_when_memory_runs_out(
+    plain: TransformersWrapper, capturing: TransformersWrapper, recorder: Recorder
+) -> None:
+    for wrapper in (plain, capturing):
+        train(wrapper, 3 * [[7, 3]])
+    assert recorder.n_replayed == 1
+    Y, backprop = capturing.begin_update(make_input([7, 3]))
+    assert recorder.n_replayed == 2
+    # The backward pass fails once, and is then recomputed from the inputs.
+    recorder.backward_error = torch.OutOfMemoryError("CUDA out of memory.")
+    backprop(make_gradients(Y, ["last_hidden_state"]))
+    Y, backprop = plain.begin_update(make_input([7, 3]))
+    backprop(make_gradients(Y, ["last_hidden_state"]))
+    assert_gradients_close(gradients_of(capturing.shim.module), gradients_of(plain.shim.module))
+    # Shapes that recur are captured again.
+    capturing.shim.module.zero_grad()
+    train(capturing, 3 * [[7, 3]])
+    assert recorder.n_captured == 2
+
+
+def test_updates_that_take_much_of_the_memory_are_not_captured(
+    capturing: TransformersWrapper, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = graph_bytes(capturing.shim, split(capturing, make_input(16 * [8]))[0])
+    monkeypatch.setattr(capturing.shim.updating, "free_bytes", lambda: 8 * needed)
+    train(capturing, 4 * [16 * [8]])
+    assert not recorder.n_captured
+    train(capturing, 4 * [4 * [8]])
+    assert recorder.n_captured == 1
+
+
+@given(n=st.integers(1, 5000))
+def test_shapes_recur_and_grow_by_no_more_than_a_quarter(n: int) -> None:
+    graphs = UpdateGraphs(Recorder())
+    shape = graphs.padded_shape(n, 1, 1)
+    assert shape
+    assert shape[1] == 8
+    assert n <= shape[0] <= max(8, 1.25 * n + 7)
+    assert graphs.padded_shape(*shape, 1) == shape
+
+
+def test_large_updates_and_other_devices_are_not_captured() -> None:
+    assert UpdateGraphs(Recorder()).padded_shape(512, 512, 1024) is None
+    assert UpdateGraphs(None).padded_shape(8, 8, 16) is None
+    assert cuda_recorder(torch.device("cpu")) is None

@@ -1,0 +1,256 @@
+"""Updates whose kernels were captured as CUDA graphs, and start all at once.
+
+On a GPU, starting the hundreds of kernels of a small update one by one takes several times as long
+as running them.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, Self
+
+import torch
+
+from trfcli_pipeline.encoder.gradients import WeightGradients
+from trfcli_pipeline.encoder.padding import SubBatch
+from trfcli_pipeline.encoder.random_states import random_states, set_random_states
+
+# Capturing takes as long as a few updates. Afterwards, an update takes a third of the time or less.
+_N_UPDATES_BEFORE = 2
+# Each holds some megabytes of the driver's memory.
+_MAX_GRAPHS = 64
+# For larger products, width^2 x wordpieces, running the kernels takes longer than starting them.
+_MAX_WORK = 2e10
+# So few significant bits make shapes recur, and pad rows and lengths by an eighth on average.
+_SIGNIFICANT_BITS = 3
+_MULTIPLE = 8
+
+
+class Capture(NamedTuple):
+    """A captured forward and backward pass.
+
+    Attributes:
+        output: What the forward pass returned. Replaying it writes to the same memory.
+        replay_forward: Run the forward pass again, on what its inputs hold by then.
+        replay_backward: Run the backward pass of the last forward pass.
+    """
+
+    output: Any
+    replay_forward: Callable[[], None]
+    replay_backward: Callable[[], None]
+
+
+# Takes a forward pass, and a backward pass that takes the output of the forward pass.
+Recorder = Callable[[Callable[[], Any], Callable[[Any], None]], Capture]
+
+
+def cuda_recorder(device: torch.device) -> Recorder | None:
+    """Create a function that captures CUDA graphs; None if the device isn't one of CUDA's."""
+    if device.type != "cuda" or torch.version.cuda is None:
+        return None
+    stream, pool = torch.cuda.Stream(device), torch.cuda.graph_pool_handle()
+
+    def captured(work: Callable[[], Any]) -> tuple[Any, torch.cuda.CUDAGraph]:
+        graph = torch.cuda.CUDAGraph()
+        # Other threads may use the GPU meanwhile, to copy predictions for example.
+        mode = "thread_local"
+        with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode=mode):
+            return work(), graph
+
+    def record(forward: Callable[[], Any], backward: Callable[[Any], None]) -> Capture:
+        with torch.cuda.device(device):
+            # What libraries allocate on first use in a stream must not become part of a graph.
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                backward(forward())
+            torch.cuda.current_stream().wait_stream(stream)
+            output, forward_graph = captured(forward)
+            _, backward_graph = captured(lambda: backward(output))
+        return Capture(output, forward_graph.replay, backward_graph.replay)
+
+    return record
+
+
+class Signature(NamedTuple):
+    """What the kernels of an update depend on, besides the numbers in its inputs and weights.
+
+    Attributes:
+        shape: Rows and length of the sub-batch.
+        inputs: Names of the encoder's inputs.
+        precision: The training precision.
+        dropout: Rate of the encoder's dropout layers.
+    """
+
+    shape: tuple[int, ...]
+    inputs: tuple[str, ...]
+    precision: str
+    dropout: float
+
+
+class CapturedUpdate:
+    """The forward and backward pass of sub-batches of one shape, to be replayed.
+
+    Args:
+        record: Captures the passes.
+        encode: Runs the encoder on a sub-batch in the training precision.
+        batch: Any sub-batch of the shape.
+        kinds: Names of the outputs that get gradients.
+        weights: The weights to compute gradients for.
+        gradients: Where to write them. It is filled when the first update is captured.
+    """
+
+    def __init__(
+        self,
+        record: Recorder,
+        encode: Callable[[SubBatch], Any],
+        batch: SubBatch,
+        kinds: tuple[str, ...],
+        weights: Sequence[torch.Tensor],
+        gradients: WeightGradients,
+    ) -> None:
+        self.kinds = kinds
+        self._inputs = {name: each.clone() for name, each in batch.inputs.items()}
+        self._gradients = gradients
+        self._d_outputs: list[torch.Tensor] = []
+        own = replace(batch, inputs=self._inputs)
+
+        def forward() -> Any:
+            return encode(own)
+
+        def backward(output: Any) -> None:
+            tensors = [output[kind] for kind in kinds]
+            self._d_outputs = self._d_outputs or [torch.zeros_like(each) for each in tensors]
+            if not gradients:
+                found = torch.autograd.grad(tensors, weights, self._d_outputs, allow_unused=True)
+                gradients.extend(
+                    None if each is None else torch.empty_like(weight)
+                    for weight, each in zip(weights, found, strict=True)
+                )
+                return
+            torch._foreach_zero_([each for each in gradients if each is not None])
+            # Added up in place, each gradient is released before the next one is computed.
+            for weight, gradient in zip(weights, gradients, strict=True):
+                weight.grad = gradient
+            try:
+                trained = [each for each in weights if each.grad is not None]
+                torch.autograd.backward(tensors, self._d_outputs, inputs=trained)
+            finally:
+                for weight in weights:
+                    weight.grad = None
+
+        if not gradients:
+            backward(forward())
+        output, self._replay_forward, self._replay_backward = record(forward, backward)
+        # Without autograd's graph, whose memory is for the other captured updates, too.
+        self.output = type(output)(
+            {name: each.detach() for name, each in output.items() if torch.is_tensor(each)}
+        )
+
+    def forward(self, batch: SubBatch) -> Any:
+        """Encode a sub-batch. Returns a ModelOutput, which the next update overwrites."""
+        for name, each in batch.inputs.items():
+            self._inputs[name].copy_(each)
+        self._replay_forward()
+        return self.output
+
+    def backward(self, d_outputs: Sequence[torch.Tensor]) -> WeightGradients:
+        """Compute the gradients of the weights, which the next update overwrites."""
+        for into, each in zip(self._d_outputs, d_outputs, strict=True):
+            # The pooled output of empty rows gets no gradient.
+            into[: len(each)].copy_(each)
+            into[len(each) :].zero_()
+        self._replay_backward()
+        return list(self._gradients)
+
+
+class UpdateGraphs:
+    """Captures updates whose shape recurs. All captured updates share one memory.
+
+    Args:
+        record: Captures the passes of an update; None to capture none.
+
+    Attributes:
+        owner: Whose activations are in the shared memory. Nobody else can run backward.
+    """
+
+    def __init__(self, record: Recorder | None = None) -> None:
+        self.owner: object = None
+        self._record = record
+        self._has_failed = False
+        self._counts: Counter[Signature] = Counter()
+        self._captured: dict[Signature, CapturedUpdate] = {}
+        self._gradients: WeightGradients = []
+        self._kinds: tuple[str, ...] = ()
+        self._addresses: list[int] = []
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return type(self)(self._record)
+
+    def padded_shape(self, n_rows: int, length: int, width: int) -> tuple[int, int] | None:
+        """A shape for a sub-batch that recurs; None if none as large is captured.
+
+        Args:
+            width: Width of the encoder's layers.
+        """
+        shape = _rounded(n_rows), _rounded(length)
+        is_small = width**2 * shape[0] * shape[1] < _MAX_WORK
+        return shape if self._record is not None and is_small else None
+
+    def count(self, signature: Signature, kinds: tuple[str, ...]) -> None:
+        """Count an update that wasn't captured.
+
+        Args:
+            kinds: Names of the outputs that got gradients. If they have changed, earlier updates
+                are forgotten.
+        """
+        if kinds != self._kinds:
+            self.clear()
+            self._kinds = kinds
+        self._counts[signature] += 1
+
+    def find(
+        self,
+        signature: Signature,
+        encode: Callable[[SubBatch], Any],
+        batch: SubBatch,
+        weights: Sequence[torch.Tensor],
+    ) -> CapturedUpdate | None:
+        """The captured update of a signature; it is captured now if updates like it recur.
+
+        Args:
+            encode: Runs the encoder on a sub-batch in the training precision.
+            weights: The weights to compute gradients for. If they have moved to other memory,
+                earlier updates are forgotten.
+        """
+        addresses = [each.data_ptr() for each in weights]
+        if addresses != self._addresses:
+            self.clear()
+            self._addresses = addresses
+        recurs = self._counts[signature] >= _N_UPDATES_BEFORE and len(self._captured) < _MAX_GRAPHS
+        if self._record and recurs and signature not in self._captured and not self._has_failed:
+            device = weights[0].device
+            states = random_states(device)
+            try:
+                self._captured[signature] = CapturedUpdate(
+                    self._record, encode, batch, self._kinds, weights, self._gradients
+                )
+            except RuntimeError:
+                # The encoder decides by what it computed, or there is too little memory. Shapes
+                # are padded as before: a training that is resumed would do that, too.
+                self.clear()
+                self._has_failed = True
+            finally:
+                set_random_states(states, device)
+        return self._captured.get(signature)
+
+    def clear(self) -> None:
+        """Forget all updates, and release the memory of those that were captured."""
+        self.owner = None
+        self._counts.clear()
+        self._captured.clear()
+        self._gradients = []
+
+
+def _rounded(n: int) -> int:
+    multiple = max(2 ** max(n.bit_length() - _SIGNIFICANT_BITS, 0), _MULTIPLE)
+    return -(-n // multiple) * multiple
