@@ -61,7 +61,9 @@ def annotate(
             "trfcli[ray]).",
         ),
     ] = "local",
-    batch_size: Annotated[int, batch_size_option()] = 256,
+    batch_size: Annotated[
+        int | None, batch_size_option(show_default="256; for one process on a GPU 4096")
+    ] = None,
     device: DeviceOption = "auto",
     scores: Annotated[
         bool,

@@ -28,6 +28,7 @@ from trfcli_pipeline.tasks.annotation_batches import (
     divide,
     make_batches,
     texts_of,
+    uses_accelerator,
 )
 from trfcli_pipeline.tasks.annotation_progress import Progress
 from trfcli_pipeline.tasks.annotation_survey import Survey
@@ -93,7 +94,7 @@ def annotate(  # noqa: PLR0915
     output: str,
     *,
     n_process: int | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     device: str = "auto",
     engine: Literal["local", "ray"] = "local",
     scores: bool = False,
@@ -120,8 +121,9 @@ def annotate(  # noqa: PLR0915
             which are collected in memory.
         n_process: Number of processes; None for one, or as many as a Ray cluster has GPUs or cores.
             If there are several, each computes with one thread.
-        batch_size: Maximum number of texts per batch. Large batches have many texts of similar
-            length, which saves padding.
+        batch_size: Maximum number of texts per batch; None for 256, or 4,096 if a single process
+            uses an accelerator. Large batches have many texts of similar length, which saves
+            padding, and keep an accelerator busy.
         device: Device for the encoder.
         engine: Where the processes run: on this machine, or on a Ray cluster; see `ray_workers`.
         scores: Whether a table has a column with the score of each label. Other formats have all
@@ -190,7 +192,9 @@ def annotate(  # noqa: PLR0915
         state = progress.state if writer.resumable else dict[str, Any]
         words_before, start = progress.words, time.perf_counter()
         # The workers run ahead of the output, so the batches are read from two places.
-        batches, sent = tee(make_batches(records, batch_size))
+        is_alone = engine == "local" and (n_process or 1) == 1
+        for_device = is_alone and uses_accelerator(nlp)
+        batches, sent = tee(make_batches(records, batch_size, for_device=for_device))
         with (
             phase("Annotating", total=total, unit="texts", done=progress.texts) as annotating,
             start_engine(predictor, engine, n_process, device=device) as run,

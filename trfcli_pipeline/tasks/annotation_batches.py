@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 
 Records = Iterator[Record] | Iterator[Record | BadRecord]
 
+# Texts in a batch, unless its size is given.
+_TEXTS = 256
 # Limits the activations that long texts keep in memory at the same time.
-_BATCH_CHARACTERS = 50_000
+_CHARACTERS = 50_000
+# A process that has an accelerator for itself encodes some texts while it reads the predictions of
+# those before. This needs batches of several times what the accelerator encodes at once.
+_MORE_FOR_DEVICE = 16
 
 
 def check_record(nlp: "Language", writer: Writer, record: Record) -> None:
@@ -70,18 +75,37 @@ def too_long(nlp: "Language", text: str) -> str | None:
     )
 
 
-def make_batches(records: Records, size: int) -> Iterator[list[Record | BadRecord]]:
-    """Divide records into batches of at most `size` records, fewer if their texts are long."""
+def make_batches(
+    records: Records, size: int | None, *, for_device: bool = False
+) -> Iterator[list[Record | BadRecord]]:
+    """Divide records into batches, which end early if their texts are long.
+
+    Args:
+        records: The records.
+        size: Maximum number of records in a batch; None for a number that is fast.
+        for_device: Whether the batches are for a process that has an accelerator for itself.
+    """
+    factor = _MORE_FOR_DEVICE if for_device and size is None else 1
+    size = size or factor * _TEXTS
     batch: list[Record | BadRecord] = []
     characters = 0
     for record in records:
         batch.append(record)
         characters += len(record.text) if isinstance(record, Record) else 0
-        if len(batch) == size or characters >= _BATCH_CHARACTERS:
+        if len(batch) == size or characters >= factor * _CHARACTERS:
             yield batch
             batch, characters = [], 0
     if batch:
         yield batch
+
+
+def uses_accelerator(nlp: "Language") -> bool:
+    """Whether the pipeline's encoder runs on an accelerator."""
+    from trfcli_pipeline.pipeline.components import find_component
+    from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
+
+    encoder = find_component(nlp, TransformersTok2Vec)
+    return encoder is not None and encoder.model.shim.device.type != "cpu"
 
 
 def texts_of(batch: Iterable[Record | BadRecord]) -> "Batch":

@@ -160,18 +160,24 @@ class Predictor:
         return failed
 
     def _predict(self, texts: list[str]) -> Predicted:
-        docs = list(self.nlp.pipe(texts, batch_size=max(len(texts), 1)))
-        if len(docs) != len(texts):
-            raise PipelineError(f"the pipeline returned {len(docs)} of {len(texts)} texts")
-        for doc in docs:
+        words, labels = 0, Counter[str]()
+        rows: list[dict[str, Any]] = []
+        docs = DocBin()
+        # One by one: the last ones may be encoded while the first ones are read, and a Doc holds
+        # a vector for each token.
+        for doc in self.nlp.pipe(texts, batch_size=max(len(texts), 1)):
             check_scores(doc)
-        words = sum(map(count_words, docs))
-        predicted = [predicted_labels(doc.cats, self.classifiers) for doc in docs]
-        labels = Counter(label for each in predicted for label in each)
-        if self.as_docs:
-            return Predicted(words, labels, DocBin(docs=docs).to_bytes())
-        rows = [self._row(doc, each) for doc, each in zip(docs, predicted, strict=True)]
-        return Predicted(words, labels, rows)
+            words += count_words(doc)
+            predicted = predicted_labels(doc.cats, self.classifiers)
+            labels.update(predicted)
+            if self.as_docs:
+                docs.add(doc)
+            else:
+                rows.append(self._row(doc, predicted))
+        n_docs = len(docs) if self.as_docs else len(rows)
+        if n_docs != len(texts):
+            raise PipelineError(f"the pipeline returned {n_docs} of {len(texts)} texts")
+        return Predicted(words, labels, docs.to_bytes() if self.as_docs else rows)
 
     def _row(self, doc: Doc, labels: list[str]) -> dict[str, Any]:
         row: dict[str, Any] = {}

@@ -112,7 +112,7 @@ def test_each_option_changes_one_argument(
     defaults: dict[str, Any] = {
         "n_process": None,
         "engine": "local",
-        "batch_size": 256,
+        "batch_size": None,
         "device": "auto",
         "scores": False,
         "on_error": "stop",

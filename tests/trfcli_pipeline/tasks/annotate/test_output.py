@@ -13,6 +13,7 @@ from spacy.tokens import DocBin
 
 from trfcli_pipeline.data.reading import read_records
 from trfcli_pipeline.errors import OutputError
+from trfcli_pipeline.tasks import annotate as annotate_task
 from trfcli_pipeline.tasks import annotation_batches
 from trfcli_pipeline.tasks.annotate import (
     AnnotationFinished,
@@ -77,12 +78,30 @@ def test_stdin_to_stdout(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_batches_of_long_texts_are_small(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(annotation_batches, "_BATCH_CHARACTERS", 300)
+    monkeypatch.setattr(annotation_batches, "_CHARACTERS", 300)
     events = run(model, "in.jsonl", "out.jsonl")
     sizes = [event.texts for event in events if isinstance(event, BatchAnnotated)]
     assert sum(sizes) == 30
     assert len(sizes) > 5
     assert len(read("out.jsonl")) == 30
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes"),
+    [({}, [30]), ({"n_process": 2}, [4] * 7 + [2]), ({"batch_size": 12}, [12, 12, 6])],
+)
+def test_batches_are_larger_if_one_process_has_a_gpu(
+    model: str,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, int],
+    sizes: list[int],
+) -> None:
+    monkeypatch.setattr(annotation_batches, "_TEXTS", 4)
+    monkeypatch.setattr(annotate_task, "uses_accelerator", lambda nlp: True)
+    events = run(model, "in.jsonl", "out.jsonl", **options)
+    assert [event.texts for event in events if isinstance(event, BatchAnnotated)] == sizes
+    for row, doc in zip(read("out.jsonl"), spacy.load(model).pipe(TEXTS), strict=True):
+        assert row["cats"] == pytest.approx(doc.cats, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", ["in.jsonl", "./in.jsonl", "link.jsonl", "hard.jsonl"])
