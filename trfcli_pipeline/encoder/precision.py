@@ -21,10 +21,11 @@ DTYPES: dict[str, torch.dtype] = {
 # Precisions of inference. Only OpenVINO has int8; tf32 is float32 with products of 19 bits.
 InferencePrecision = Literal["fp32", "tf32", "bf16", "fp16", "int8"]
 
-# On a GPU, bf16 needs more kernels than fp32, to convert weights and outputs. Starting them takes
-# longer than the matrix products gain, unless a layer's products are large: width^2 x wordpieces.
-# On an H100, fp32 was faster up to 1.2e9, the most that was measured (see BENCHMARKS.md). From this
-# limit on, the products are estimated to take twice as long in fp32 as starting the kernels.
+# On a GPU, bf16 needs more kernels than fp32, to convert weights and outputs. On an H200, it was
+# faster for a BERT-base (width 768) even in updates of 400 wordpieces, and slower for MiniLM (384)
+# in updates of 3,500; see BENCHMARKS.md. From `_MIN_BF16_WORK` on, width^2 x wordpieces, the products
+# of a narrow encoder are estimated to take twice as long in fp32 as starting the kernels.
+_BF16_WIDTH = 768
 _MIN_BF16_WORK = 5e9
 
 # By default, torch and oneDNN keep up to a thousand kernels each.
@@ -48,7 +49,8 @@ def resolve_precision(name: str, device: torch.device, *, width: int = 0, n_piec
 
     Args:
         name: One of `DTYPES`, or "auto" for bf16 on devices with bfloat16 instructions and fp32
-            on others. On a GPU, "auto" is bf16 only for updates that are large enough.
+            on others. On a GPU, "auto" is bf16 only for encoders that are wide enough, or for large
+            updates.
         width: Width of the encoder's layers; 0 if not known yet.
         n_pieces: Number of wordpieces in an update; 0 if not known yet.
 
@@ -58,8 +60,9 @@ def resolve_precision(name: str, device: torch.device, *, width: int = 0, n_piec
     """
     check_precision(name)
     if name == "auto":
-        is_small = device.type == "cuda" and width**2 * n_pieces < _MIN_BF16_WORK
-        return "bf16" if has_bf16_instructions(device) and not is_small else "fp32"
+        is_narrow = width < _BF16_WIDTH and width**2 * n_pieces < _MIN_BF16_WORK
+        is_slower = device.type == "cuda" and is_narrow
+        return "bf16" if has_bf16_instructions(device) and not is_slower else "fp32"
     if name != "fp32" and not torch.amp.is_autocast_available(device.type):
         raise DeviceError(f"{device.type}: can't train in {name}", hint="Use fp32")
     return name

@@ -30,12 +30,15 @@ def upload_arrays(arrays: Sequence[Any], device: torch.device) -> list[torch.Ten
     return upload([torch.from_numpy(each) for each in contiguous], device)
 
 
-def download(tensors: Sequence[torch.Tensor], ops: Ops) -> Callable[[], list[Any]]:
+def download(
+    tensors: Sequence[torch.Tensor], ops: Ops, *, briefly: bool = False
+) -> Callable[[], list[Any]]:
     """Start to copy tensors of one type to where Thinc computes.
 
     Args:
         tensors: All on the same device.
         ops: With CuPy, arrays stay on the GPU. Otherwise they are NumPy's.
+        briefly: Whether the arrays are soon released, so that they may stay in pinned memory.
 
     Returns:
         A function that waits for the arrays and returns them.
@@ -54,8 +57,9 @@ def download(tensors: Sequence[torch.Tensor], ops: Ops) -> Callable[[], list[Any
 
     def wait() -> list[Any]:
         done.synchronize()
-        # Pinned memory can't be swapped out, and Docs may be kept for long.
-        return [each.numpy() for each in _split(pinned.clone(), tensors)]
+        # Pinned memory can't be swapped out.
+        arrays = pinned if briefly else pinned.clone()
+        return [each.numpy() for each in _split(arrays, tensors)]
 
     return wait
 

@@ -208,7 +208,7 @@ class _Path:
         def keep(d_activations: Any) -> None:
             products.append(backprop(d_activations))
 
-        pending = PendingUpdate.begin(docs, alignments, activations, keep)
+        pending = PendingUpdate.begin(docs, alignments, outputs, ops, keep)
         values = self._begin_head(docs)
         pending.backprop(pending.take_gradients())
         return values, products[0].reshape(len(scales), -1).astype(np.float64)

@@ -64,7 +64,12 @@ def compute_token_rows(
 
 
 def start_download(
-    ops: Ops, alignments: Sequence[Alignment], outputs: Activations, kinds: Collection[str]
+    ops: Ops,
+    alignments: Sequence[Alignment],
+    outputs: Activations,
+    kinds: Collection[str],
+    *,
+    briefly: bool = False,
 ) -> Callable[[], tuple[list[TokenRows], Activations]]:
     """Start to compute token rows, and to copy them and outputs to where Thinc computes.
 
@@ -73,6 +78,7 @@ def start_download(
         alignments: The alignment of each Doc.
         outputs: Tensors on the encoder's device.
         kinds: The outputs to copy.
+        briefly: Whether the arrays are soon released; see `transfers.download`.
 
     Returns:
         A function that waits for the result: the token rows, and the outputs as arrays.
@@ -85,7 +91,7 @@ def start_download(
         return lambda: (rows, kept.with_arrays(arrays))
     batch = Alignment.concatenate(alignments)
     all_rows = device_token_rows(batch.shares(), outputs.last_hidden_state)
-    wait = download([all_rows, *kept.arrays()], ops)
+    wait = download([all_rows, *kept.arrays()], ops, briefly=briefly)
 
     def result() -> tuple[list[TokenRows], Activations]:
         rows, *arrays = wait()

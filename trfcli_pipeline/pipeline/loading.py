@@ -154,6 +154,7 @@ def keep_what_heads_read(nlp: "Language") -> None:
 
     Nothing changes if another component than trf_textcat follows the encoder: it may read anything.
     """
+    from trfcli_pipeline.heads.doc_features import kinds_read
     from trfcli_pipeline.pipeline.components import find_component
     from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
     from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
@@ -163,8 +164,7 @@ def keep_what_heads_read(nlp: "Language") -> None:
         return
     heads: list[Any] = [pipe for _, pipe in nlp.pipeline[nlp.pipe_names.index(encoder.name) + 1 :]]
     if all(isinstance(head, TransformersTextCategorizer) for head in heads):
-        layers = [layer for head in heads for layer in head.model.walk()]
-        encoder.kept &= {layer.attrs.get("reads") for layer in layers}
+        encoder.kept &= set().union(*(kinds_read(head.model) for head in heads))
 
 
 def require_encoder(nlp: "Language") -> "TransformersTok2Vec":

@@ -1,13 +1,12 @@
 """An update of the encoder that waits for the heads' gradients."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from spacy.tokens import Doc
-from thinc.api import Optimizer, get_array_module
+from thinc.api import Ops, Optimizer
 
-from trfcli_pipeline.encoder.activations import KINDS, Activations
+from trfcli_pipeline.encoder.activations import Activations
 from trfcli_pipeline.encoder.updates import Backprop
 from trfcli_pipeline.heads.doc_gradients import (
     Gradient,
@@ -43,11 +42,20 @@ class PendingUpdate:
         cls,
         docs: Sequence[Doc],
         alignments: Sequence[Alignment],
-        activations: Activations,
+        outputs: Activations,
+        ops: Ops,
         backprop: Backprop,
     ) -> "PendingUpdate":
-        """Set arrays of zeros on the Docs, to which the heads add their gradients."""
-        zeros = _zeros_like(activations)
+        """Set arrays of zeros on the Docs, to which the heads add their gradients.
+
+        Args:
+            docs: The Docs of the batch.
+            alignments: The alignment of each Doc.
+            outputs: The encoder's outputs, on any device.
+            ops: Thinc's ops, for the arrays.
+            backprop: Runs the encoder's backward pass.
+        """
+        zeros = _zeros_like(outputs, ops)
         split = zeros.split([len(each.segments) for each in alignments])
         parts = {
             f"trf_{kind}": each for kind, each in split.items() if getattr(zeros, kind) is not None
@@ -79,14 +87,6 @@ class PendingUpdate:
                 end_gradient(doc, name)
 
 
-def _zeros_like(activations: Activations) -> Activations:
-    kinds: dict[str, Any] = {kind: _zeros(getattr(activations, kind)) for kind in KINDS}
-    return Activations(**kinds, lengths=activations.lengths, is_grad=True)
-
-
-def _zeros(values: Gradient | None) -> Gradient | None:
-    if values is None:
-        return None
-    if isinstance(values, list):
-        return [get_array_module(each).zeros_like(each) for each in values]
-    return get_array_module(values).zeros_like(values)
+def _zeros_like(outputs: Activations, ops: Ops) -> Activations:
+    zeros = [ops.alloc(tuple(each.shape)) for each in outputs.arrays()]
+    return replace(outputs.with_arrays(zeros), is_grad=True)

@@ -1,6 +1,6 @@
 """trf_tok2vec: the encoder, which writes its activations to the Doc and trains with the heads."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -234,6 +234,7 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
         drop: float = 0.0,
         sgd: Optimizer | None = None,
         losses: dict[str, float] | None = None,
+        kinds: Collection[str] | None = None,
     ) -> dict[str, float]:
         """Encode the predicted Docs for training, and prepare them for the heads' gradients.
 
@@ -242,6 +243,8 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
             drop: Dropout rate, which replaces that of the encoder's own dropout layers.
             sgd: The optimizer; None to take the step in a later call of `finish_update`.
             losses: Gets 0.0 under the component's name, because the encoder has no loss.
+            kinds: The outputs that the heads read, from a caller that calls `release` after they
+                have; None to put all outputs on the Docs.
 
         Returns:
             The losses.
@@ -259,9 +262,13 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
         X = self._input(docs, alignments)
         with explained_out_of_memory(self.model.shim.device):
             outputs, backprop = self.model.begin_encoding(X)
-            rows, activations = start_download(self.model.ops, alignments, outputs, KINDS)()
+            wait = start_download(
+                *(self.model.ops, alignments, outputs, KINDS if kinds is None else kinds),
+                briefly=kinds is not None,
+            )
+            rows, activations = wait()
         self._assign(docs, alignments, rows, activations)
-        self._pending = PendingUpdate.begin(docs, alignments, activations, backprop)
+        self._pending = PendingUpdate.begin(docs, alignments, outputs, self.model.ops, backprop)
         if sgd not in (None, False):
             self.finish_update(sgd)
         return losses

@@ -18,6 +18,7 @@ from trfcli_pipeline.evaluation.eval_prediction import DEFAULT_THRESHOLD, Thresh
 from trfcli_pipeline.evaluation.results import Evaluation, score_cats
 from trfcli_pipeline.evaluation.run import predict_texts
 from trfcli_pipeline.evaluation.thresholds import tune_thresholds
+from trfcli_pipeline.heads.doc_features import kinds_read
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.training.checkpoints import (
@@ -192,7 +193,8 @@ class Trainer:
             if not self.freeze_encoder:
                 # `nlp.update` would copy the Docs, which takes as long as encoding short texts on a
                 # GPU. They have wordpieces, and all other components are frozen.
-                self.encoder.update(own, drop=dropout, losses=losses)
+                kinds = kinds_read(self.classifier.model)
+                self.encoder.update(own, drop=dropout, losses=losses, kinds=kinds)
             # With a frozen encoder, the Docs already have its output.
             self.classifier.update(own, drop=dropout, losses=losses, weight=weight)
             if not self.freeze_encoder:

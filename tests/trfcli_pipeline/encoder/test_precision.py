@@ -27,17 +27,19 @@ INPUT = WordPieces(
 
 
 @pytest.mark.parametrize("has_it", [True, False])
+@pytest.mark.parametrize(
+    "size", [{"width": 768, "n_pieces": 32 * 12}, {"width": 384, "n_pieces": 256 * 256}]
+)
 def test_auto_is_bf16_on_gpus_that_support_it(
-    monkeypatch: pytest.MonkeyPatch, has_it: bool
+    monkeypatch: pytest.MonkeyPatch, has_it: bool, size: dict[str, int]
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_it)
-    size = {"width": 768, "n_pieces": 32 * 512}
     assert resolve_precision("auto", CUDA, **size) == ("bf16" if has_it else "fp32")
     assert resolve_precision("auto", torch.device("mps"), **size) == "fp32"
 
 
-@pytest.mark.parametrize("size", [{"width": 384, "n_pieces": 32 * 12}, {}])
-def test_auto_is_fp32_for_small_updates_on_a_gpu(
+@pytest.mark.parametrize("size", [{"width": 384, "n_pieces": 256 * 12}, {}])
+def test_auto_is_fp32_for_small_updates_of_narrow_encoders_on_a_gpu(
     monkeypatch: pytest.MonkeyPatch, size: dict[str, int]
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
+from thinc.api import NumpyOps
 
 from trfcli_pipeline.encoder.activations import KINDS, Activations
 from trfcli_pipeline.errors import PipelineError
@@ -40,7 +41,8 @@ def make_activations(*, every: bool = True) -> Activations:
 
 def begin(docs: list[Doc], *, every: bool = True) -> PendingUpdate:
     alignments = [make_alignment(n_segments) for n_segments in SEGMENTS]
-    return PendingUpdate.begin(docs, alignments, make_activations(every=every), lambda _: None)
+    outputs = make_activations(every=every)
+    return PendingUpdate.begin(docs, alignments, outputs, NumpyOps(), lambda _: None)
 
 
 @pytest.mark.parametrize("every", [True, False])

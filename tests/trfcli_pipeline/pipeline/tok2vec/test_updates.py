@@ -76,6 +76,32 @@ def test_copies_from_the_device_do_not_grow_with_sub_batches(
     assert len(backward_passes) == 1 + 3
 
 
+@pytest.mark.parametrize("kinds", [[], ["pooler_output"]])
+def test_docs_get_what_the_heads_read_and_gradients_of_everything(
+    trf: Language, kinds: list[str]
+) -> None:
+    encoder, head = trf.get_pipe("trf_tok2vec"), trf.get_pipe("textcat")
+    found = []
+    for options in ({}, {"kinds": kinds}):
+        batch = examples(trf)
+        for name in ("sentencizer", "trf_wordpiecer"):
+            for example in batch:
+                trf.get_pipe(name)(example.predicted)
+        encoder.update(batch, sgd=False, **options)
+        doc = batch[0].predicted
+        assert (doc._.trf_last_hidden_state is None) == bool(options)
+        assert doc._.trf_pooler_output is not None or "pooler_output" not in kinds
+        assert doc._.trf_d_last_hidden_state.shape == (len(doc._.trf_word_pieces), 16)
+        head.update(batch, sgd=False)
+        encoder.release(example.predicted for example in batch)
+        encoder.complete_update()
+        found.append(gradients(trf))
+        encoder.finish_update(TransformersOptimizer(trf_lr=0.0))
+    for name, expected in found[0].items():
+        if expected is not None:
+            assert torch.equal(found[1][name], expected), name
+
+
 def test_several_heads_share_a_backward_pass(
     tiny_bert: Path, steps: list[int], backward_passes: list[int]
 ) -> None:
