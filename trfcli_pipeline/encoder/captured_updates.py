@@ -44,10 +44,13 @@ class Capture(NamedTuple):
 Recorder = Callable[[Callable[[], Any], Callable[[Any], None]], Capture]
 
 
-def cuda_recorder(device: torch.device) -> Recorder | None:
-    """Create a function that captures CUDA graphs; None if the device isn't one of CUDA's."""
-    if device.type != "cuda" or torch.version.cuda is None:
-        return None
+def can_capture(device: torch.device) -> bool:
+    """Whether the device is one of CUDA's."""
+    return device.type == "cuda" and torch.version.cuda is not None
+
+
+def cuda_recorder(device: torch.device) -> Recorder:
+    """Create a function that captures CUDA graphs. They share a pool of memory."""
     stream, pool = torch.cuda.Stream(device), torch.cuda.graph_pool_handle()
 
     def captured(work: Callable[[], Any]) -> tuple[Any, torch.cuda.CUDAGraph]:
@@ -166,16 +169,19 @@ class CapturedUpdate:
 class UpdateGraphs:
     """Captures updates whose shape recurs. All captured updates share one memory.
 
+    A copy captures its own.
+
     Args:
-        record: Captures the passes of an update; None to capture none.
+        device: The encoder's device.
 
     Attributes:
         owner: Whose activations are in the shared memory. Nobody else can run backward.
     """
 
-    def __init__(self, record: Recorder | None = None) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.owner: object = None
-        self._record = record
+        self._device = device
+        self._record: Recorder | None = None
         self._has_failed = False
         self._counts: Counter[Signature] = Counter()
         self._captured: dict[Signature, CapturedUpdate] = {}
@@ -184,7 +190,7 @@ class UpdateGraphs:
         self._addresses: list[int] = []
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return type(self)(self._record)
+        return type(self)(self._device)
 
     def padded_shape(self, n_rows: int, length: int, width: int) -> tuple[int, int] | None:
         """A shape for a sub-batch that recurs; None if none as large is captured.
@@ -194,7 +200,7 @@ class UpdateGraphs:
         """
         shape = _rounded(n_rows), _rounded(length)
         is_small = width**2 * shape[0] * shape[1] < _MAX_WORK
-        return shape if self._record is not None and is_small else None
+        return shape if is_small and can_capture(self._device) else None
 
     def count(self, signature: Signature, kinds: tuple[str, ...]) -> None:
         """Count an update that wasn't captured.
@@ -227,9 +233,9 @@ class UpdateGraphs:
             self.clear()
             self._addresses = addresses
         recurs = self._counts[signature] >= _N_UPDATES_BEFORE and len(self._captured) < _MAX_GRAPHS
-        if self._record and recurs and signature not in self._captured and not self._has_failed:
-            device = weights[0].device
-            states = random_states(device)
+        if recurs and signature not in self._captured and not self._has_failed:
+            self._record = self._record or cuda_recorder(self._device)
+            states = random_states(self._device)
             try:
                 self._captured[signature] = CapturedUpdate(
                     self._record, encode, batch, self._kinds, weights, self._gradients
@@ -240,7 +246,7 @@ class UpdateGraphs:
                 self.clear()
                 self._has_failed = True
             finally:
-                set_random_states(states, device)
+                set_random_states(states, self._device)
         return self._captured.get(signature)
 
     def clear(self) -> None:

@@ -21,7 +21,7 @@ from trfcli_pipeline.encoder.capabilities import (
     call_options,
     returns_layers,
 )
-from trfcli_pipeline.encoder.captured_updates import UpdateGraphs, cuda_recorder
+from trfcli_pipeline.encoder.captured_updates import UpdateGraphs
 from trfcli_pipeline.encoder.devices import can_fork, chosen_device
 from trfcli_pipeline.encoder.gradients import GradientAccumulator, sparse_embeddings
 from trfcli_pipeline.encoder.layer_depths import freeze_lowest
@@ -355,7 +355,7 @@ class TransformersShim(Shim):
     def _forget_updates(self) -> None:
         """Start afresh after the weights, or those that are trained, were replaced or moved."""
         self.gradients = GradientAccumulator(self.module)
-        self.graphs = UpdateGraphs(cuda_recorder(self.device))
+        self.graphs = UpdateGraphs(self.device)
         self._optimizer = None
 
     def _has_layers(self) -> bool:

@@ -23,13 +23,15 @@ from wrapped import (
     update,
 )
 
-from trfcli_pipeline.encoder.captured_updates import Capture, UpdateGraphs, cuda_recorder
+from trfcli_pipeline.encoder import captured_updates
+from trfcli_pipeline.encoder.captured_updates import Capture, UpdateGraphs
 from trfcli_pipeline.encoder.memory_budget import graph_bytes
 from trfcli_pipeline.encoder.model import TransformersWrapper
 from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 
 # Each shape comes several times, in rows and lengths that are padded to the same shape.
 BATCHES = [[7, 3], [6, 4, 1], [20, 9, 3], [7, 3], [8], [5, 5, 5], [19, 2], [17, 4, 4], [7, 3], [24]]
+CUDA = torch.device("cuda")
 
 
 class Recorder:
@@ -66,9 +68,10 @@ class Recorder:
 
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    """The recorder of the encoders that are loaded from now on."""
+    """Lets encoders on the CPU capture their updates."""
     recorder = Recorder()
-    monkeypatch.setattr("trfcli_pipeline.encoder.shim.cuda_recorder", lambda device: recorder)
+    monkeypatch.setattr(captured_updates, "cuda_recorder", lambda device: recorder)
+    monkeypatch.setattr(captured_updates, "can_capture", lambda device: True)
     # As on a GPU, where all gradients are dense.
     monkeypatch.setattr(
         "trfcli_pipeline.encoder.shim.sparse_embeddings", lambda parts: nullcontext()
@@ -77,15 +80,15 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 
 @pytest.fixture
-def plain(tiny_bert: Path) -> TransformersWrapper:
+def plain(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> TransformersWrapper:
     """An encoder whose updates aren't captured."""
-    return load(tiny_bert)
+    wrapper = load(tiny_bert)
+    monkeypatch.setattr(wrapper.shim.graphs, "padded_shape", lambda *shape: None)
+    return wrapper
 
 
 @pytest.fixture
-def capturing(
-    plain: TransformersWrapper, tiny_bert: Path, recorder: Recorder
-) -> TransformersWrapper:
+def capturing(tiny_bert: Path, recorder: Recorder) -> TransformersWrapper:
     return load(tiny_bert)
 
 
@@ -212,7 +215,9 @@ def test_a_copy_captures_its_own_updates(
 ) -> None:
     train(capturing, 4 * [[7, 3]])
     train(plain, 4 * [[7, 3]])
+    # Sharing memory, they would overwrite each other's activations.
     copied = capturing.copy()
+    assert copied.shim.graphs is not capturing.shim.graphs
     expected = {name: each.clone() for name, each in capturing.shim.module.named_parameters()}
     assert_equal_training(copied, plain, batches=4 * [[7, 3]])
     assert recorder.n_captured == 2
@@ -253,15 +258,21 @@ def test_updates_that_take_much_of_the_memory_are_not_captured(
 
 @given(n=st.integers(1, 5000))
 def test_shapes_recur_and_grow_by_no_more_than_a_quarter(n: int) -> None:
-    graphs = UpdateGraphs(Recorder())
-    shape = graphs.padded_shape(n, 1, 1)
-    assert shape
-    assert shape[1] == 8
-    assert n <= shape[0] <= max(8, 1.25 * n + 7)
-    assert graphs.padded_shape(*shape, 1) == shape
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(torch.version, "cuda", "13.0")
+        graphs = UpdateGraphs(CUDA)
+        shape = graphs.padded_shape(n, 1, 1)
+        assert shape
+        assert shape[1] == 8
+        assert n <= shape[0] <= max(8, 1.25 * n + 7)
+        assert graphs.padded_shape(*shape, 1) == shape
 
 
-def test_large_updates_and_other_devices_are_not_captured() -> None:
-    assert UpdateGraphs(Recorder()).padded_shape(512, 512, 1024) is None
-    assert UpdateGraphs(None).padded_shape(8, 8, 16) is None
-    assert cuda_recorder(torch.device("cpu")) is None
+def test_large_updates_and_other_devices_are_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    assert UpdateGraphs(CUDA).padded_shape(512, 512, 1024) is None
+    for device in ("cpu", "mps"):
+        assert UpdateGraphs(torch.device(device)).padded_shape(8, 8, 16) is None
+    # AMD's GPUs are called "cuda", too.
+    monkeypatch.setattr(torch.version, "cuda", None)
+    assert UpdateGraphs(CUDA).padded_shape(8, 8, 16) is None
