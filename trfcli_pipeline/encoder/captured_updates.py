@@ -166,7 +166,7 @@ class CapturedUpdate:
         return list(self._gradients)
 
 
-class UpdateGraphs:
+class CapturedUpdates:
     """Captures updates whose shape recurs. All captured updates share one memory.
 
     A copy captures its own.
@@ -175,7 +175,7 @@ class UpdateGraphs:
         device: The encoder's device.
 
     Attributes:
-        owner: Whose activations are in the shared memory. Nobody else can run backward.
+        owner: Whose activations are in the shared memory; only this one can run backward.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -249,12 +249,14 @@ class UpdateGraphs:
                 set_random_states(states, self._device)
         return self._captured.get(signature)
 
-    def clear(self) -> None:
-        """Forget all updates, and release the memory of those that were captured."""
+    def clear(self) -> bool:
+        """Forget all updates, and release the memory of captured ones. Returns whether any were."""
+        were_any = bool(self._captured)
         self.owner = None
         self._counts.clear()
         self._captured.clear()
         self._gradients = []
+        return were_any
 
 
 def _rounded(n: int) -> int:

@@ -21,7 +21,7 @@ from trfcli_pipeline.encoder.capabilities import (
     call_options,
     returns_layers,
 )
-from trfcli_pipeline.encoder.captured_updates import UpdateGraphs
+from trfcli_pipeline.encoder.captured_updates import CapturedUpdates
 from trfcli_pipeline.encoder.devices import can_fork, chosen_device
 from trfcli_pipeline.encoder.gradients import GradientAccumulator, sparse_embeddings
 from trfcli_pipeline.encoder.layer_depths import freeze_lowest
@@ -68,7 +68,7 @@ class TransformersShim(Shim):
         inference: The backend that runs it, and the precision of predictions.
         adapters: LoRA adapters, which are trained instead of the encoder's own weights.
         gradients: The gradients that were accumulated since the last step.
-        graphs: Updates that were captured as CUDA graphs.
+        captured_updates: Updates that were captured as CUDA graphs.
         dropout: The rate of the dropout layers.
         predicting, updating: Guards against running out of memory.
 
@@ -217,7 +217,7 @@ class TransformersShim(Shim):
             length: Number of wordpieces in the longest row.
         """
         capabilities, config = self.capabilities, self.module.config
-        shape = self.graphs.padded_shape(n_rows, length, capabilities.width)
+        shape = self.captured_updates.padded_shape(n_rows, length, capabilities.width)
         takes_padding = capabilities.ignores_padding and "attention_mask" in capabilities.arguments
         # Some models can't use all of their positions.
         last = (getattr(config, "max_position_embeddings", None) or math.inf) - _SPARE_POSITIONS
@@ -355,7 +355,7 @@ class TransformersShim(Shim):
     def _forget_updates(self) -> None:
         """Start afresh after the weights, or those that are trained, were replaced or moved."""
         self.gradients = GradientAccumulator(self.module)
-        self.graphs = UpdateGraphs(self.device)
+        self.captured_updates = CapturedUpdates(self.device)
         self._optimizer = None
 
     def _has_layers(self) -> bool:

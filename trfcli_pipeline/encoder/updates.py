@@ -74,8 +74,7 @@ def begin_update(
         kept = [each for each in passes if each.output is not None or each.captured is not None]
         for each in kept:
             each.output = each.captured = None
-        shim.graphs.clear()
-        return bool(kept)
+        return shim.captured_updates.clear() or bool(kept)
 
     def forward(each: TrainingPass) -> None:
         keep_graph = budget > 0
@@ -156,11 +155,11 @@ class TrainingPass:
         if signature is None or any(each.grad is not None for each in weights):
             return None
         self._remember_random_states()
-        graphs = self.shim.graphs
-        self.captured = graphs.find(signature, self.shim.encode_for_capture, self.batch, weights)
+        updates = self.shim.captured_updates
+        self.captured = updates.find(signature, self.shim.encode_for_capture, self.batch, weights)
         if self.captured is None:
             return None
-        graphs.owner = self
+        updates.owner = self
         return self.captured.forward(self.batch)
 
     def run(self, keep_graph: bool) -> Any:
@@ -181,7 +180,9 @@ class TrainingPass:
         """Compute the gradients of the weights, multiplied by the gradient scaler's factor."""
         scale, kinds = self.shim.adamw.scaler.scale, _kinds(d_activations)
         captured, self.captured = self.captured, None
-        if captured and captured.kinds == kinds and self.shim.graphs.owner is self:
+        updates = self.shim.captured_updates
+        if captured and captured.kinds == kinds and updates.owner is self:
+            updates.owner = None
             pairs = outputs_and_gradients(self.batch, captured.output, d_activations)
             return captured.backward(scale([gradient for _, gradient in pairs]))
         with self.shim.training_context():
@@ -193,7 +194,7 @@ class TrainingPass:
         if not pairs:
             return [None] * len(weights)
         if len(pairs) == len(kinds) and (signature := self.signature):
-            self.shim.graphs.count(signature, kinds)
+            updates.count(signature, kinds)
         tensors, gradients = zip(*pairs, strict=True)
         return torch.autograd.grad(tensors, weights, scale(gradients), allow_unused=True)
 

@@ -24,7 +24,7 @@ from wrapped import (
 )
 
 from trfcli_pipeline.encoder import captured_updates
-from trfcli_pipeline.encoder.captured_updates import Capture, UpdateGraphs
+from trfcli_pipeline.encoder.captured_updates import Capture, CapturedUpdates
 from trfcli_pipeline.encoder.memory_budget import graph_bytes
 from trfcli_pipeline.encoder.model import TransformersWrapper
 from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
@@ -83,7 +83,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 def plain(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> TransformersWrapper:
     """An encoder whose updates aren't captured."""
     wrapper = load(tiny_bert)
-    monkeypatch.setattr(wrapper.shim.graphs, "padded_shape", lambda *shape: None)
+    monkeypatch.setattr(wrapper.shim.captured_updates, "padded_shape", lambda *shape: None)
     return wrapper
 
 
@@ -217,7 +217,7 @@ def test_a_copy_captures_its_own_updates(
     train(plain, 4 * [[7, 3]])
     # Sharing memory, they would overwrite each other's activations.
     copied = capturing.copy()
-    assert copied.shim.graphs is not capturing.shim.graphs
+    assert copied.shim.captured_updates is not capturing.shim.captured_updates
     expected = {name: each.clone() for name, each in capturing.shim.module.named_parameters()}
     assert_equal_training(copied, plain, batches=4 * [[7, 3]])
     assert recorder.n_captured == 2
@@ -236,6 +236,7 @@ def test_captured_updates_are_released_when_memory_runs_out(
     # The backward pass fails once, and is then recomputed from the inputs.
     recorder.backward_error = torch.OutOfMemoryError("CUDA out of memory.")
     backprop(make_gradients(Y, ["last_hidden_state"]))
+    assert capturing.shim.updating.max_size == float("inf")
     Y, backprop = plain.begin_update(make_input([7, 3]))
     backprop(make_gradients(Y, ["last_hidden_state"]))
     assert_gradients_close(gradients_of(capturing.shim.module), gradients_of(plain.shim.module))
@@ -260,19 +261,19 @@ def test_updates_that_take_much_of_the_memory_are_not_captured(
 def test_shapes_recur_and_grow_by_no_more_than_a_quarter(n: int) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(torch.version, "cuda", "13.0")
-        graphs = UpdateGraphs(CUDA)
-        shape = graphs.padded_shape(n, 1, 1)
+        updates = CapturedUpdates(CUDA)
+        shape = updates.padded_shape(n, 1, 1)
         assert shape
         assert shape[1] == 8
         assert n <= shape[0] <= max(8, 1.25 * n + 7)
-        assert graphs.padded_shape(*shape, 1) == shape
+        assert updates.padded_shape(*shape, 1) == shape
 
 
 def test_large_updates_and_other_devices_are_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.version, "cuda", "13.0")
-    assert UpdateGraphs(CUDA).padded_shape(512, 512, 1024) is None
+    assert CapturedUpdates(CUDA).padded_shape(512, 512, 1024) is None
     for device in ("cpu", "mps"):
-        assert UpdateGraphs(torch.device(device)).padded_shape(8, 8, 16) is None
+        assert CapturedUpdates(torch.device(device)).padded_shape(8, 8, 16) is None
     # AMD's GPUs are called "cuda", too.
     monkeypatch.setattr(torch.version, "cuda", None)
-    assert UpdateGraphs(CUDA).padded_shape(8, 8, 16) is None
+    assert CapturedUpdates(CUDA).padded_shape(8, 8, 16) is None
