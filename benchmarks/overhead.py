@@ -53,7 +53,14 @@ def save_tiny_encoder(tokenizer: str, path: Path) -> None:
     BertModel(config).save_pretrained(path)
 
 
-def trf_steps(encoder: str, data: str, size: int, *, words_per_batch: int | None) -> Iterator[None]:
+def trf_steps(
+    encoder: str,
+    data: str,
+    size: int,
+    *,
+    words_per_batch: int | None = None,
+    precision: str = "fp32",
+) -> Iterator[None]:
     """Train as `trf train-textcat` does; yields after each step."""
     key = "components.trf_tok2vec.words_per_batch"
     arguments = TrainingArguments(
@@ -62,7 +69,7 @@ def trf_steps(encoder: str, data: str, size: int, *, words_per_batch: int | None
         checkpoint_every=0,
         eval_every=10**6,
         linear_probe=False,
-        precision="fp32",
+        precision=precision,
         overrides={} if words_per_batch is None else {key: words_per_batch},
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -78,14 +85,16 @@ def trf_steps(encoder: str, data: str, size: int, *, words_per_batch: int | None
                 yield
 
 
-def plain_steps(encoder: str, data: str, size: int) -> Iterator[None]:
+def plain_steps(
+    encoder: str, data: str, size: int, *, device: str = "cpu", precision: str = "fp32"
+) -> Iterator[None]:
     """Train a mean-pooled linear head as one would write it by hand; yields after each step."""
     texts, labels = zip(*read_labeled(data, "train"), strict=True)
     names = sorted({label for own in labels for label in own})
     gold = [names.index(own[0]) for own in labels]
     ids = AutoTokenizer.from_pretrained(encoder)(list(texts))["input_ids"]
-    module = AutoModel.from_pretrained(encoder).train()
-    head = torch.nn.Linear(module.config.hidden_size, len(names))
+    module = AutoModel.from_pretrained(encoder).to(device).train()
+    head = torch.nn.Linear(module.config.hidden_size, len(names)).to(device)
     weights = [*module.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=1e-4, weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
@@ -93,9 +102,11 @@ def plain_steps(encoder: str, data: str, size: int) -> Iterator[None]:
         longest = max(len(ids[i]) for i in batch)
         padded = torch.tensor([ids[i] + [0] * (longest - len(ids[i])) for i in batch])
         mask = torch.tensor([[1] * len(ids[i]) + [0] * (longest - len(ids[i])) for i in batch])
-        hidden = module(input_ids=padded, attention_mask=mask).last_hidden_state
-        means = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-        targets = torch.tensor([gold[i] for i in batch])
+        padded, mask = padded.to(device), mask.to(device)
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+            hidden = module(input_ids=padded, attention_mask=mask).last_hidden_state
+        means = (hidden.float() * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        targets = torch.tensor([gold[i] for i in batch], device=device)
         loss = torch.nn.functional.cross_entropy(head(means), targets)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)

@@ -3,6 +3,7 @@
 import importlib
 import json
 import random
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,23 @@ def test_padding_is_masked(tiny_bert: Path) -> None:
     assert found["input_ids"].tolist() == [[5, 6, 7], [8, 0, 0]]
     assert found["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
     assert found["attention_mask"].dtype == torch.int64
+
+
+@pytest.mark.parametrize("contestant", ["trf", "plain"])
+def test_training_steps_on_a_gpu_are_timed(
+    contestant: str,
+    tiny_bert: Path,
+    data: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    gpu = importlib.import_module("gpu")
+    if not torch.cuda.is_available():
+        monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+        monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 2e9)
+        plain = partial(function("overhead", "plain_steps"), device="cpu")
+        monkeypatch.setitem(gpu._STEPS, "plain", plain)
+    gpu.train(contestant, str(tiny_bert), data, 4, "fp32", 3)
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found.keys() == {"texts/s", "second half", "peak GB"}
+    assert found["texts/s"] > 0

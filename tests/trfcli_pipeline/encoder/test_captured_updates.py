@@ -1,4 +1,4 @@
-"""Captured updates, on a CPU: replaying runs the passes again, and writes to the same memory."""
+"""Captured updates. Without a GPU, replaying runs the passes again, into the same memory."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -14,7 +14,6 @@ from thinc.api import set_dropout_rate
 from wrapped import (
     assert_gradients_close,
     gradients_of,
-    load,
     make_gradients,
     make_input,
     plain_gradients,
@@ -24,7 +23,11 @@ from wrapped import (
 )
 
 from trfcli_pipeline.encoder import captured_updates
-from trfcli_pipeline.encoder.captured_updates import Capture, CapturedUpdates
+from trfcli_pipeline.encoder.captured_updates import (
+    Capture,
+    CapturedUpdates,
+    cuda_recorder,
+)
 from trfcli_pipeline.encoder.memory_budget import graph_bytes
 from trfcli_pipeline.encoder.model import TransformersWrapper
 from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
@@ -32,45 +35,67 @@ from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 # Each shape comes several times, in rows and lengths that are padded to the same shape.
 BATCHES = [[7, 3], [6, 4, 1], [20, 9, 3], [7, 3], [8], [5, 5, 5], [19, 2], [17, 4, 4], [7, 3], [24]]
 CUDA = torch.device("cuda")
+HAS_CUDA = torch.cuda.is_available() and torch.version.cuda is not None
+
+
+def simulate(forward: Callable[[], Any], backward: Callable[[Any], None]) -> Capture:
+    """Record as on a GPU, but replay by running the passes."""
+    backward(forward())
+    latest = output = forward()
+
+    def replay_forward() -> None:
+        nonlocal latest
+        latest = forward()
+        with torch.no_grad():
+            for name, each in latest.items():
+                output[name].copy_(each)
+
+    return Capture(output, replay_forward, lambda: backward(latest))
 
 
 class Recorder:
-    """Records as on a GPU, but replays by running the passes."""
+    """Counts what is captured and replayed, and lets it fail."""
 
     def __init__(self) -> None:
         self.n_captured = self.n_replayed = 0
         self.error: RuntimeError | None = None
         self.backward_error: RuntimeError | None = None
 
-    def __call__(self, forward: Callable[[], Any], backward: Callable[[Any], None]) -> Capture:
-        backward(forward())
-        if self.error:
-            raise self.error
-        self.n_captured += 1
-        latest = output = forward()
+    def of_device(self, device: torch.device) -> captured_updates.Recorder:
+        record = cuda_recorder(device) if HAS_CUDA else simulate
 
-        def replay_forward() -> None:
-            nonlocal latest
-            latest = forward()
-            with torch.no_grad():
-                for name, each in latest.items():
-                    output[name].copy_(each)
-            self.n_replayed += 1
+        def counted(forward: Callable[[], Any], backward: Callable[[Any], None]) -> Capture:
+            if self.error:
+                raise self.error
+            self.n_captured += 1
+            capture = record(forward, backward)
 
-        def replay_backward() -> None:
-            error, self.backward_error = self.backward_error, None
-            if error:
-                raise error
-            backward(latest)
+            def replay_forward() -> None:
+                self.n_replayed += 1
+                capture.replay_forward()
 
-        return Capture(output, replay_forward, replay_backward)
+            def replay_backward() -> None:
+                error, self.backward_error = self.backward_error, None
+                if error:
+                    raise error
+                capture.replay_backward()
+
+            return Capture(capture.output, replay_forward, replay_backward)
+
+        return counted
+
+
+def load(path: Path, **settings: Any) -> TransformersWrapper:
+    wrapper = TransformersWrapper(device="cuda" if HAS_CUDA else "cpu", **settings)
+    wrapper.from_disk(path)
+    return wrapper
 
 
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    """Lets encoders on the CPU capture their updates."""
+    """Lets encoders capture their updates on any device."""
     recorder = Recorder()
-    monkeypatch.setattr(captured_updates, "cuda_recorder", lambda device: recorder)
+    monkeypatch.setattr(captured_updates, "cuda_recorder", recorder.of_device)
     monkeypatch.setattr(captured_updates, "can_capture", lambda device: True)
     # As on a GPU, where all gradients are dense.
     monkeypatch.setattr(
@@ -137,12 +162,12 @@ def test_captured_updates_drop_the_same_units(
 ) -> None:
     wrapper = load(tiny_bert, precision=precision)
     set_dropout_rate(wrapper, 0.3)
-    expected = train(wrapper, 3 * [[7, 3]])
+    expected = train(wrapper, 5 * [[7, 3]])
     assert recorder.n_captured == 1
     copied = load(tiny_bert, precision=precision)
     set_dropout_rate(copied, 0.3)
     recorder.error = RuntimeError("operation not permitted when stream is capturing")
-    for mine, theirs in zip(train(copied, 3 * [[7, 3]]), expected, strict=True):
+    for mine, theirs in zip(train(copied, 5 * [[7, 3]]), expected, strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
 
@@ -181,7 +206,8 @@ def test_other_outputs_with_gradients_are_another_update(
         d_Y = make_gradients(Y, kinds)
         backprop(d_Y)
         expected = plain_gradients(plain_model(tiny_bert), X, d_Y)
-        assert_gradients_close(gradients_of(capturing.shim.module), expected)
+        found = {name: each.cpu() for name, each in gradients_of(capturing.shim.module).items()}
+        assert_gradients_close(found, expected)
     assert recorder.n_captured == 2
 
 
