@@ -74,11 +74,20 @@ class PendingUpdate:
         )
 
     def take_gradients(self) -> Activations:
-        """Collect the gradients of the Docs, and remove them from there."""
+        """Collect the gradients of the Docs, and remove them from there.
+
+        Outputs that no head has read have no gradient, so weight decay leaves a pooler alone that
+        isn't trained. The last hidden state always has one.
+        """
+        read = {"last_hidden_state"}
         for name, parts in self.parts.items():
-            for doc, part in zip(self.docs, parts, strict=True):
+            kind = name.removeprefix("trf_")
+            pairs = list(zip(self.docs, parts, strict=True))
+            if any(has_gradient(doc, name, part) for doc, part in pairs):
+                read.add(kind)
+            for doc, part in pairs:
                 take_gradient(doc, name, part)
-        return self.gradients
+        return self.gradients.only(read)
 
     def clear(self) -> None:
         """Remove the gradients from the Docs."""

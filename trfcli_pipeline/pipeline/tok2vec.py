@@ -262,13 +262,13 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
         X = self._input(docs, alignments)
         with explained_out_of_memory(self.model.shim.device):
             outputs, backprop = self.model.begin_encoding(X)
-            wait = start_download(
-                *(self.model.ops, alignments, outputs, KINDS if kinds is None else kinds),
-                briefly=kinds is not None,
-            )
+            ops, read = self.model.ops, KINDS if kinds is None else kinds
+            wait = start_download(ops, alignments, outputs, read, briefly=kinds is not None)
             rows, activations = wait()
         self._assign(docs, alignments, rows, activations)
-        self._pending = PendingUpdate.begin(docs, alignments, outputs, self.model.ops, backprop)
+        # Heads that read `doc.tensor` write the gradient of the last hidden state.
+        trained = outputs.only({"last_hidden_state", *read})
+        self._pending = PendingUpdate.begin(docs, alignments, trained, ops, backprop)
         if sgd not in (None, False):
             self.finish_update(sgd)
         return losses

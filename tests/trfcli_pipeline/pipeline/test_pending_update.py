@@ -90,6 +90,17 @@ def test_gradients_are_taken_once() -> None:
     assert all(doc._.get(attribute) is None for doc in docs for attribute in GRADIENTS)
 
 
+@pytest.mark.parametrize("kind", ["last_hidden_state", "pooler_output"])
+def test_outputs_that_no_head_reads_have_no_gradient(kind: str) -> None:
+    docs = make_docs()
+    pending = begin(docs)
+    add_gradient(docs[0], f"trf_{kind}", slice(None), np.ones(WIDTH, "f"))
+    taken = pending.take_gradients()
+    read = {each for each in KINDS if getattr(taken, each) is not None}
+    # The last hidden state always has one.
+    assert read == {"last_hidden_state", kind}
+
+
 def test_lists_of_arrays_can_be_replaced_too() -> None:
     docs = make_docs()
     pending = begin(docs)

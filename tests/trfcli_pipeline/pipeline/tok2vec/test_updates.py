@@ -116,6 +116,10 @@ def test_several_heads_share_a_backward_pass(
     assert len(backward_passes) == 3
     assert not steps
     for name, both in found["one", "two"].items():
+        if both is None:
+            # No head reads the pooler.
+            assert "pooler" in name
+            continue
         expected = found["one",][name] + found["two",][name]
         torch.testing.assert_close(both, expected, atol=1e-6, rtol=1e-4)
         assert not torch.equal(both, found["one",][name]) or not both.any()
@@ -183,7 +187,11 @@ def test_without_an_optimizer_gradients_accumulate(trf: Language, steps: list[in
     assert not steps
     assert same(encoder_weights(trf), before)
     for name, together in gradients(trf).items():
-        torch.testing.assert_close(together, apart[0][name] + apart[1][name])
+        if together is None:
+            # No head reads the pooler.
+            assert "pooler" in name
+        else:
+            torch.testing.assert_close(together, apart[0][name] + apart[1][name])
     tok2vec.finish_update(TransformersOptimizer())
     assert len(steps) == 1
     assert not same(encoder_weights(trf), before)
