@@ -169,7 +169,8 @@ class FakeHub:
         if name in self.repositories:
             return _json({"url": f"{self.url}/{name}"}, 409)
         self.repositories[name] = {".gitattributes": b""}
-        if wanted.get("visibility") == "private":
+        # Older versions of huggingface_hub send "private".
+        if wanted.get("private") or wanted.get("visibility") == "private":
             self.private.add(name)
         return _json({"url": f"{self.url}/{name}"})
 

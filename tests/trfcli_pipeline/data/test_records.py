@@ -50,6 +50,12 @@ def is_plain_cell(text: str) -> bool:
     return not is_missing(text) and text not in ("-", "--", ".") and not text.startswith("'")
 
 
+def test_lines_of_delimiters_in_a_cell_are_no_rows(tmp_path: Path) -> None:
+    rows = [(",\n,\n", "A"), ("b", "B")]
+    path = put(tmp_path / "one.csv", as_table([("text", "label"), *rows], ","))
+    assert plain(read_records(path, labeled=True)) == [(t, {label: 1.0}) for t, label in rows]
+
+
 @pytest.mark.parametrize(("suffix", "delimiter"), [(".csv", ","), (".tsv", "\t"), (".csv.gz", ",")])
 @settings(max_examples=40)
 @given(data=st.data())

@@ -90,9 +90,9 @@ def swallowed_rows(cell: str, delimiter: str, width: int) -> int:
     """Number of rows that a quoted cell seems to have in it: a quote may be missing or too much."""
     if width < 2 or "\n" not in cell:
         return 0
-    inner = cell.split("\n")[1:-1]
-    is_row = [line.count(delimiter) == width - 1 for line in inner if line.strip()]
-    return len(is_row) if is_row and all(is_row) else 0
+    # A row has a value.
+    inner = [line for line in cell.split("\n")[1:-1] if line.strip(f"{delimiter} \r")]
+    return len(inner) if all(line.count(delimiter) == width - 1 for line in inner) else 0
 
 
 def _guess_delimiter(sample: str, default: str) -> str:
