@@ -93,7 +93,7 @@ def compare(name: str, data: Path, cache: Path, options: argparse.Namespace) -> 
     draws = range(options.first_draw, options.first_draw + options.draws)
     tasks = list(draw_tasks(clean, confused, draws, options.rates))
     peers = _run_peer(name, features, tasks, gold.exclusive, cache, options.peer_python)
-    neighbors = find_neighbors(features, NEIGHBORS)
+    neighbors = find_neighbors(candidates[0], NEIGHBORS)
     rows: dict[tuple[float, str], list[tuple[float, ...]]] = {}
     seconds = []
     for number, task in enumerate(tasks):

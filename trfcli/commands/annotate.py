@@ -62,7 +62,7 @@ def annotate(
         ),
     ] = "local",
     batch_size: Annotated[
-        int | None, batch_size_option(show_default="256; for one process on a GPU 4096")
+        int | None, batch_size_option(show_default="256; 4096 for a single process on a GPU")
     ] = None,
     device: DeviceOption = "auto",
     scores: Annotated[

@@ -121,7 +121,7 @@ def _held_out_losses(features: Features, gold: Gold, folds: Indices) -> dict[flo
     """The log loss of probes with each penalty on held-out texts."""
     losses = dict.fromkeys(PENALTIES, 0.0)
     n_held_out = 0
-    with phase("Choosing the penalty of the probe"), one_blas_thread():
+    with phase("Choosing features and penalty of the probe"), one_blas_thread():
         for fold in np.unique(folds):
             held_out = folds == fold
             known, unknown = np.flatnonzero(~held_out), np.flatnonzero(held_out)

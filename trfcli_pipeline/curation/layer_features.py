@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 # Neighboring layers are alike, so their average says almost as much as all of them.
 _GROUPS = 3
-
-
 # Weight of the last layer beside all layers.
 _LAST_WEIGHT = 2.0
 
@@ -29,10 +27,9 @@ def encode_layers(
     """Encode texts by the last layer, and by all layers.
 
     The last layer of a sentence encoder tells what a text is about. Lower layers also know its
-    words and its grammar. Which of these a linear probe needs depends on the labels, and how much
-    it can use on the number of texts; see `cross_fitting.choose_features`. All vectors are of the
-    same width: the layers are averaged in groups, and what the groups say is reduced to its
-    principal components.
+    words and its grammar. Which of these help a linear probe depends on the labels and on the
+    number of texts; see `cross_fitting.choose_features`. The layers are averaged in groups, and the
+    joined groups are reduced to their principal components.
 
     Args:
         nlp: The pipeline; what `features.load_encoder` returned.
@@ -43,7 +40,7 @@ def encode_layers(
         The vectors by the last layer, as `features.encode_all` returns them, and the features to
         choose from, also of unit length: by all layers, and by all layers with more weight on the
         last one. If the encoder returns its last layer only, that is the only choice.
-        *Shape of each:* (texts, width)
+        *Shapes:* (texts, width), and (texts, at most width) for each choice
 
     Raises:
         PipelineError: The pipeline fails on a text.

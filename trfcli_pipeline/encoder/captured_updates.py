@@ -14,6 +14,7 @@ import torch
 from trfcli_pipeline.encoder.gradients import WeightGradients
 from trfcli_pipeline.encoder.padding import SubBatch
 from trfcli_pipeline.encoder.random_states import random_states, set_random_states
+from trfcli_pipeline.errors import is_out_of_memory
 
 # Capturing takes as long as a few updates. Afterwards, an update takes a third of the time or less.
 _N_UPDATES_BEFORE = 2
@@ -21,7 +22,7 @@ _N_UPDATES_BEFORE = 2
 _MAX_GRAPHS = 64
 # For larger products, width^2 x wordpieces, running the kernels takes longer than starting them.
 _MAX_WORK = 2e10
-# So few significant bits make shapes recur, and pad rows and lengths by an eighth on average.
+# Rows and lengths are rounded up to so few significant bits that shapes recur.
 _SIGNIFICANT_BITS = 3
 _MULTIPLE = 8
 
@@ -40,12 +41,14 @@ class Capture(NamedTuple):
     replay_backward: Callable[[], None]
 
 
+# Names of the outputs that get gradients.
+Kinds = tuple[str, ...]
 # Takes a forward pass, and a backward pass that takes the output of the forward pass.
 Recorder = Callable[[Callable[[], Any], Callable[[Any], None]], Capture]
 
 
 def can_capture(device: torch.device) -> bool:
-    """Whether the device is one of CUDA's."""
+    """Whether the device can capture kernels. AMD's are also called "cuda", but are untried."""
     return device.type == "cuda" and torch.version.cuda is not None
 
 
@@ -99,7 +102,7 @@ class CapturedUpdate:
         batch: Any sub-batch of the shape.
         kinds: Names of the outputs that get gradients.
         weights: The weights to compute gradients for.
-        gradients: Where to write them. It is filled when the first update is captured.
+        gradients: What `gradient_buffers` returned for these outputs.
     """
 
     def __init__(
@@ -107,7 +110,7 @@ class CapturedUpdate:
         record: Recorder,
         encode: Callable[[SubBatch], Any],
         batch: SubBatch,
-        kinds: tuple[str, ...],
+        kinds: Kinds,
         weights: Sequence[torch.Tensor],
         gradients: WeightGradients,
     ) -> None:
@@ -117,33 +120,14 @@ class CapturedUpdate:
         self._d_outputs: list[torch.Tensor] = []
         own = replace(batch, inputs=self._inputs)
 
-        def forward() -> Any:
-            return encode(own)
-
         def backward(output: Any) -> None:
             tensors = [output[kind] for kind in kinds]
+            # In the first run, which isn't captured.
             self._d_outputs = self._d_outputs or [torch.zeros_like(each) for each in tensors]
-            if not gradients:
-                found = torch.autograd.grad(tensors, weights, self._d_outputs, allow_unused=True)
-                gradients.extend(
-                    None if each is None else torch.empty_like(weight)
-                    for weight, each in zip(weights, found, strict=True)
-                )
-                return
-            torch._foreach_zero_([each for each in gradients if each is not None])
-            # Added up in place, each gradient is released before the next one is computed.
-            for weight, gradient in zip(weights, gradients, strict=True):
-                weight.grad = gradient
-            try:
-                trained = [each for each in weights if each.grad is not None]
-                torch.autograd.backward(tensors, self._d_outputs, inputs=trained)
-            finally:
-                for weight in weights:
-                    weight.grad = None
+            _add_in_place(tensors, self._d_outputs, weights, gradients)
 
-        if not gradients:
-            backward(forward())
-        output, self._replay_forward, self._replay_backward = record(forward, backward)
+        passes = record(lambda: encode(own), backward)
+        output, self._replay_forward, self._replay_backward = passes
         # Without autograd's graph, whose memory is for the other captured updates, too.
         self.output = type(output)(
             {name: each.detach() for name, each in output.items() if torch.is_tensor(each)}
@@ -183,17 +167,18 @@ class CapturedUpdates:
         self._device = device
         self._record: Recorder | None = None
         self._has_failed = False
-        self._counts: Counter[Signature] = Counter()
-        self._captured: dict[Signature, CapturedUpdate] = {}
-        self._gradients: WeightGradients = []
-        self._kinds: tuple[str, ...] = ()
+        self._counts: Counter[tuple[Signature, Kinds]] = Counter()
+        # What the last update of a signature had gradients of: the next one probably has, too.
+        self._kinds: dict[Signature, Kinds] = {}
+        self._captured: dict[tuple[Signature, Kinds], CapturedUpdate] = {}
+        self._gradients: dict[Kinds, WeightGradients] = {}
         self._addresses: list[int] = []
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return type(self)(self._device)
 
     def padded_shape(self, n_rows: int, length: int, width: int) -> tuple[int, int] | None:
-        """A shape for a sub-batch that recurs; None if none as large is captured.
+        """The shape to pad a sub-batch to, so that it recurs; None for updates that are too large.
 
         Args:
             width: Width of the encoder's layers.
@@ -202,17 +187,14 @@ class CapturedUpdates:
         is_small = width**2 * shape[0] * shape[1] < _MAX_WORK
         return shape if is_small and can_capture(self._device) else None
 
-    def count(self, signature: Signature, kinds: tuple[str, ...]) -> None:
-        """Count an update that wasn't captured.
+    def count(self, signature: Signature, kinds: Kinds) -> None:
+        """Count an update that wasn't replayed.
 
         Args:
-            kinds: Names of the outputs that got gradients. If they have changed, earlier updates
-                are forgotten.
+            kinds: Names of the outputs that got gradients.
         """
-        if kinds != self._kinds:
-            self.clear()
-            self._kinds = kinds
-        self._counts[signature] += 1
+        self._kinds[signature] = kinds
+        self._counts[signature, kinds] += 1
 
     def find(
         self,
@@ -232,22 +214,27 @@ class CapturedUpdates:
         if addresses != self._addresses:
             self.clear()
             self._addresses = addresses
-        recurs = self._counts[signature] >= _N_UPDATES_BEFORE and len(self._captured) < _MAX_GRAPHS
-        if recurs and signature not in self._captured and not self._has_failed:
+        kinds = self._kinds.get(signature, ())
+        key = signature, kinds
+        recurs = self._counts[key] >= _N_UPDATES_BEFORE and len(self._captured) < _MAX_GRAPHS
+        if recurs and key not in self._captured and not self._has_failed:
             self._record = self._record or cuda_recorder(self._device)
             states = random_states(self._device)
             try:
-                self._captured[signature] = CapturedUpdate(
-                    self._record, encode, batch, self._kinds, weights, self._gradients
+                if kinds not in self._gradients:
+                    found = gradient_buffers(encode, batch, kinds, weights)
+                    self._gradients[kinds] = found
+                self._captured[key] = CapturedUpdate(
+                    self._record, encode, batch, kinds, weights, self._gradients[kinds]
                 )
-            except RuntimeError:
-                # The encoder decides by what it computed, or there is too little memory. Shapes
-                # are padded as before: a training that is resumed would do that, too.
+            except RuntimeError as error:
+                # Shapes are padded as before: a training that is resumed would do that, too.
                 self.clear()
-                self._has_failed = True
+                # Otherwise, the encoder decides by what it has computed.
+                self._has_failed = not is_out_of_memory(error)
             finally:
                 set_random_states(states, self._device)
-        return self._captured.get(signature)
+        return self._captured.get(key)
 
     def clear(self) -> bool:
         """Forget all updates, and release the memory of captured ones. Returns whether any were."""
@@ -255,8 +242,47 @@ class CapturedUpdates:
         self.owner = None
         self._counts.clear()
         self._captured.clear()
-        self._gradients = []
+        self._gradients.clear()
         return were_any
+
+
+def gradient_buffers(
+    encode: Callable[[SubBatch], Any],
+    batch: SubBatch,
+    kinds: Kinds,
+    weights: Sequence[torch.Tensor],
+) -> WeightGradients:
+    """Memory for the gradients of the weights; None for those on which no output depends."""
+    output = encode(batch)
+    tensors = [output[kind] for kind in kinds]
+    zeros = [torch.zeros_like(each) for each in tensors]
+    found = torch.autograd.grad(tensors, weights, zeros, allow_unused=True)
+    return [
+        None if each is None else torch.empty_like(weight)
+        for weight, each in zip(weights, found, strict=True)
+    ]
+
+
+def _add_in_place(
+    tensors: Sequence[torch.Tensor],
+    d_tensors: Sequence[torch.Tensor],
+    weights: Sequence[torch.Tensor],
+    gradients: WeightGradients,
+) -> None:
+    """Compute the gradients of the weights in memory that they have already.
+
+    Added up in place, each is released before the next one is computed.
+    """
+    before = [each.grad for each in weights]
+    torch._foreach_zero_([each for each in gradients if each is not None])
+    for weight, gradient in zip(weights, gradients, strict=True):
+        weight.grad = gradient
+    try:
+        trained = [each for each in weights if each.grad is not None]
+        torch.autograd.backward(tensors, d_tensors, inputs=trained)
+    finally:
+        for weight, gradient in zip(weights, before, strict=True):
+            weight.grad = gradient
 
 
 def _rounded(n: int) -> int:

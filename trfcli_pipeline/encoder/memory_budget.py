@@ -3,14 +3,17 @@
 The estimates are linear in wordpieces, padding included.
 """
 
+import math
+
 import torch
 
 from trfcli_pipeline.encoder.devices import free_bytes
-from trfcli_pipeline.encoder.padding import SubBatch
 from trfcli_pipeline.encoder.shim import TransformersShim
 
 # Share of the free memory for autograd graphs; beyond it, sub-batches are recomputed.
 _GRAPH_SHARE = 0.5
+# Share of the free memory for the graph of a captured update, which is never released.
+_CAPTURED_SHARE = 1 / 16
 # Share of the free memory for one automatic sub-batch. The estimate is rough.
 _SUB_BATCH_SHARE = 0.25
 
@@ -20,10 +23,26 @@ def graph_budget(device: torch.device) -> int:
     return int(_GRAPH_SHARE * free_bytes(device))
 
 
-def graph_bytes(shim: TransformersShim, batch: SubBatch) -> int:
-    """Estimate the size of the sub-batch's graph, in bytes."""
+def graph_bytes(shim: TransformersShim, shape: tuple[int, int]) -> int:
+    """Estimate the size of a sub-batch's graph, in bytes.
+
+    Args:
+        shape: Its rows and length.
+    """
     layers = shim.module.config.num_hidden_layers
-    return batch.size * _bytes_per_piece(shim, layers, batch.mask.shape[1])
+    return math.prod(shape) * _bytes_per_piece(shim, layers, shape[1])
+
+
+def recurring_shape(shim: TransformersShim, n_rows: int, length: int) -> tuple[int, int] | None:
+    """The shape to pad a sub-batch to, so that its updates can be captured; None if they can't.
+
+    Args:
+        length: Number of wordpieces in the longest row.
+    """
+    shape = shim.padded_shape(n_rows, length)
+    if shape and graph_bytes(shim, shape) <= _CAPTURED_SHARE * shim.updating.free_bytes():
+        return shape
+    return None
 
 
 def fitting_pieces(shim: TransformersShim, length: int, *, is_train: bool) -> int:

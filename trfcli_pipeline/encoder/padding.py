@@ -53,6 +53,12 @@ class SubBatch:
     inputs: dict[str, Any]
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows, and their length."""
+        rows, length = self.mask.shape
+        return rows, length
+
+    @property
     def size(self) -> int:
         """Number of wordpieces, padding included."""
         return self.mask.numel()

@@ -21,10 +21,11 @@ DTYPES: dict[str, torch.dtype] = {
 # Precisions of inference. Only OpenVINO has int8; tf32 is float32 with products of 19 bits.
 InferencePrecision = Literal["fp32", "tf32", "bf16", "fp16", "int8"]
 
-# On a GPU, bf16 needs more kernels than fp32, to convert weights and outputs. On an H200, it was
-# faster for a BERT-base (width 768) even in updates of 400 wordpieces, and slower for MiniLM (384)
-# in updates of 3,500; see BENCHMARKS.md. From `_MIN_BF16_WORK` on, width^2 x wordpieces, the
-# products of a narrow encoder are estimated to take twice as long in fp32 as starting the kernels.
+# On a GPU, bf16 needs more kernels than fp32, to convert weights and outputs. On an H200, captured
+# updates of a BERT-base (width 768) were faster in bf16 even with 400 wordpieces, and those of
+# MiniLM (384) slower with 3,500; see BENCHMARKS.md. From `_MIN_BF16_WORK` on, width^2 x wordpieces,
+# the products of a narrow encoder are estimated to take twice as long in fp32 as starting the
+# kernels.
 _BF16_WIDTH = 768
 _MIN_BF16_WORK = 5e9
 

@@ -44,7 +44,6 @@ from trfcli_pipeline.huggingface import pretrained
 if TYPE_CHECKING:
     from trfcli_pipeline.huggingface.types import PreTrainedModel
 
-
 # RoBERTa's position ids begin after that of padding: 512 of 514 positions can be used.
 _SPARE_POSITIONS = 2
 
@@ -211,16 +210,19 @@ class TransformersShim(Shim):
             return self.encode_for_training(batch)
 
     def padded_shape(self, n_rows: int, length: int) -> tuple[int, int] | None:
-        """A shape for a sub-batch whose updates can be captured; None if they can't.
+        """The shape to pad a sub-batch to, so that it recurs; None if it can't be captured.
 
         Args:
             length: Number of wordpieces in the longest row.
         """
+        if self.all_hidden_states or self.all_attentions:
+            return None
         capabilities, config = self.capabilities, self.module.config
         shape = self.captured_updates.padded_shape(n_rows, length, capabilities.width)
         takes_padding = capabilities.ignores_padding and "attention_mask" in capabilities.arguments
-        # Some models can't use all of their positions.
-        last = (getattr(config, "max_position_embeddings", None) or math.inf) - _SPARE_POSITIONS
+        # Models without such a limit have none, or -1.
+        limit = getattr(config, "max_position_embeddings", None) or 0
+        last = limit - _SPARE_POSITIONS if limit > 0 else math.inf
         return shape if shape and takes_padding and shape[1] <= last else None
 
     def set_dropout(self, rate: float) -> None:

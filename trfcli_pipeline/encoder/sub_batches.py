@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from trfcli_pipeline.encoder.capabilities import pad_id
 from trfcli_pipeline.encoder.grouping import AUTO, DEVICE_CALL_OVERHEAD, DEVICE_STARTS
-from trfcli_pipeline.encoder.memory_budget import fitting_pieces
+from trfcli_pipeline.encoder.memory_budget import fitting_pieces, recurring_shape
 from trfcli_pipeline.encoder.padding import SubBatch, WordPieces, group_segments, move, pad
 from trfcli_pipeline.encoder.shim import TransformersShim
 
@@ -56,7 +56,7 @@ def sub_batches(
     )
     shape = None
     if is_train and len(groups) == 1:
-        shape = shim.padded_shape(len(groups[0]), int(lengths.max()))
+        shape = recurring_shape(shim, len(groups[0]), int(lengths.max()))
         if shape and size and math.prod(shape) > size:
             shape = None
     padding = pad_id(shim.module)

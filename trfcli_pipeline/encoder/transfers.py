@@ -31,14 +31,14 @@ def upload_arrays(arrays: Sequence[Any], device: torch.device) -> list[torch.Ten
 
 
 def download(
-    tensors: Sequence[torch.Tensor], ops: Ops, *, briefly: bool = False
+    tensors: Sequence[torch.Tensor], ops: Ops, *, short_lived: bool = False
 ) -> Callable[[], list[Any]]:
     """Start to copy tensors of one type to where Thinc computes.
 
     Args:
         tensors: All on the same device.
         ops: With CuPy, arrays stay on the GPU. Otherwise they are NumPy's.
-        briefly: Whether the arrays are soon released, so that they may stay in pinned memory.
+        short_lived: Whether the arrays are soon released, so that they may stay in pinned memory.
 
     Returns:
         A function that waits for the arrays and returns them.
@@ -58,7 +58,7 @@ def download(
     def wait() -> list[Any]:
         done.synchronize()
         # Pinned memory can't be swapped out.
-        arrays = pinned if briefly else pinned.clone()
+        arrays = pinned if short_lived else pinned.clone()
         return [each.numpy() for each in _split(arrays, tensors)]
 
     return wait

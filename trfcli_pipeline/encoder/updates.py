@@ -12,7 +12,7 @@ from trfcli_pipeline.encoder.activations import Activations
 from trfcli_pipeline.encoder.captured_updates import CapturedUpdate, Signature
 from trfcli_pipeline.encoder.collector import Collector
 from trfcli_pipeline.encoder.gradients import WeightGradients, add_gradients
-from trfcli_pipeline.encoder.memory_budget import graph_budget, graph_bytes
+from trfcli_pipeline.encoder.memory_budget import graph_budget, graph_bytes, recurring_shape
 from trfcli_pipeline.encoder.padding import SubBatch, WordPieces, pad_rows
 from trfcli_pipeline.encoder.random_states import random_states, set_random_states
 from trfcli_pipeline.encoder.shim import TransformersShim
@@ -21,9 +21,6 @@ from trfcli_pipeline.encoder.transfers import upload_arrays
 
 # Graphs of so many bytes are kept without asking for the free memory.
 _SMALL_GRAPHS = 2**28
-
-# Share of the free memory that the graph of a captured update may take: it is never released.
-_CAPTURED_SHARE = 1 / 16
 
 Backprop = Callable[[Activations], None]
 
@@ -61,7 +58,7 @@ def begin_update(
     shim.set_dropout(dropout)
     collector = Collector(shim, X)
     batches = sub_batches(shim, X, words_per_batch, is_train=True)
-    needed = sum(graph_bytes(shim, each) for each in batches)
+    needed = sum(graph_bytes(shim, each.shape) for each in batches)
     # On a GPU, asking for the free memory takes as long as a dozen kernels.
     is_small = shim.device.type != "cpu" and needed < _SMALL_GRAPHS
     budget: float = math.inf if is_small else graph_budget(shim.device)
@@ -78,16 +75,19 @@ def begin_update(
 
     def forward(each: TrainingPass) -> None:
         keep_graph = budget > 0
+        # Of an earlier try that ran out of memory.
+        each.captured = None
         output = each.replay() if keep_graph and len(batches) == 1 else None
         if output is None:
             output = each.run(keep_graph)
-            each.output = output if keep_graph else None
         collector.add(each.batch, output)
+        if keep_graph and each.captured is None:
+            each.output = output
         passes.append(each)
 
     with shim.training_context():
         for batch in batches:
-            budget -= graph_bytes(shim, batch)
+            budget -= graph_bytes(shim, batch.shape)
             list(shim.updating.run(forward, TrainingPass(shim, batch), release_graphs))
 
     def backprop(d_activations: Activations) -> None:
@@ -137,30 +137,27 @@ class TrainingPass:
         parts = self.batch.halve()
         return [replace(self, batch=part, output=None, captured=None) for part in parts]
 
-    @property
     def signature(self) -> Signature | None:
         """What a captured update must have in common with this one; None if none can."""
-        shim, shape = self.shim, tuple(self.batch.mask.shape)
-        returns_more = shim.all_hidden_states or shim.all_attentions
-        if returns_more or shim.padded_shape(*shape) != shape:
-            return None
-        if graph_bytes(shim, self.batch) > _CAPTURED_SHARE * shim.updating.free_bytes():
+        shim, shape = self.shim, self.batch.shape
+        if recurring_shape(shim, *shape) != shape:
             return None
         return Signature(shape, tuple(self.batch.inputs), shim.precision, shim.dropout)
 
     def replay(self) -> Any:
         """Encode the sub-batch with captured kernels; None if updates like it don't recur."""
-        signature, weights = self.signature, self.shim.gradients.weights
+        signature, weights = self.signature(), self.shim.gradients.weights
         # Gradients of the steps before would be overwritten.
         if signature is None or any(each.grad is not None for each in weights):
             return None
-        self._remember_random_states()
         updates = self.shim.captured_updates
-        self.captured = updates.find(signature, self.shim.encode_for_capture, self.batch, weights)
-        if self.captured is None:
+        captured = updates.find(signature, self.shim.encode_for_capture, self.batch, weights)
+        if captured is None:
             return None
-        updates.owner = self
-        return self.captured.forward(self.batch)
+        self._remember_random_states()
+        output = captured.forward(self.batch)
+        self.captured, updates.owner = captured, self
+        return output
 
     def run(self, keep_graph: bool) -> Any:
         """Encode the sub-batch, with or without a graph."""
@@ -193,7 +190,7 @@ class TrainingPass:
         weights = self.shim.gradients.weights
         if not pairs:
             return [None] * len(weights)
-        if len(pairs) == len(kinds) and (signature := self.signature):
+        if len(pairs) == len(kinds) and (signature := self.signature()):
             updates.count(signature, kinds)
         tensors, gradients = zip(*pairs, strict=True)
         return torch.autograd.grad(tensors, weights, scale(gradients), allow_unused=True)

@@ -20,6 +20,7 @@ from thinc.api import (
 )
 from thinc.types import Floats2d
 
+from trfcli_pipeline.encoder.activations import KINDS
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.heads.class_scores import class_scores
 from trfcli_pipeline.heads.doc_features import (
@@ -171,6 +172,14 @@ def classifier_width(model: Model[Any, Any]) -> int | None:
     return output.get_dim("nI") if output.has_dim("nI") else None
 
 
+def kinds_read(model: ClassifierModel) -> frozenset[str]:
+    """The kinds of activations that a classifier reads besides `doc.tensor`.
+
+    Those that `make_classifier` made say so. Other people's may read all.
+    """
+    return frozenset(model.attrs.get("kinds_read", KINDS))
+
+
 def _pool(vectors: Model[list[Doc], Ragged], pooling: str) -> DocFeatures:
     match pooling:
         case "mean":
@@ -194,6 +203,8 @@ def _classifier(
         model: ClassifierModel = features >> Dropout() >> output >> class_scores(exclusive)
     model.set_ref("features", features)
     model.set_ref("output_layer", output)
+    read = {layer.attrs["reads"] for layer in features.walk() if "reads" in layer.attrs}
+    model.attrs["kinds_read"] = sorted(read)
     if nI is not None:
         _set_width(model, nI)
     return model

@@ -3,7 +3,7 @@
 Their backward pass writes gradients back to the Docs. `mean_last_hidden` returns one row per Doc;
 the other layers return one row per segment (see `tokenization/segments.py`), and one row of zeros
 for a Doc without segments. Their attribute `reads` names the kind of activation that
-`trf_tok2vec` has to keep; None for `doc.tensor`, which it always keeps.
+`trf_tok2vec` has to keep.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,6 @@ from spacy.tokens import Doc
 from thinc.api import Model, Ops, Ragged
 from thinc.types import Floats2d
 
-from trfcli_pipeline.encoder.activations import KINDS
 from trfcli_pipeline.heads.doc_gradients import add_gradient, missing_activation
 from trfcli_pipeline.heads.doc_tensor import doc_tensor
 from trfcli_pipeline.heads.token_rows import sum_runs
@@ -38,7 +37,7 @@ def mean_last_hidden() -> Model[list[Doc], Floats2d]:
     Special tokens count. We sum `doc.tensor`, because its rows add up to those of the wordpieces.
     An empty Doc has zeros. *Shape:* (docs, width)
     """
-    return Model("trf_mean_last_hidden", _forward_mean_last_hidden, attrs={"reads": None})
+    return Model("trf_mean_last_hidden", _forward_mean_last_hidden)
 
 
 def segment_means() -> Model[list[Doc], Ragged]:
@@ -66,12 +65,6 @@ def pooler_outputs() -> Model[list[Doc], Ragged]:
     """
     attrs = {"reads": "pooler_output"}
     return Model("trf_pooler_outputs", _forward_pooler_outputs, attrs=attrs)
-
-
-def kinds_read(model: Model[Any, Any]) -> frozenset[str]:
-    """The kinds of activations that a head reads besides `doc.tensor`; all if it doesn't say."""
-    said = [layer.attrs["reads"] for layer in model.walk() if "reads" in layer.attrs]
-    return frozenset(filter(None, said) if said else KINDS)
 
 
 def _forward_mean_last_hidden(model: Model, docs: Sequence[Doc], is_train: bool) -> DocOutput:

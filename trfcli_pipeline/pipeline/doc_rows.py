@@ -69,7 +69,7 @@ def start_download(
     outputs: Activations,
     kinds: Collection[str],
     *,
-    briefly: bool = False,
+    short_lived: bool = False,
 ) -> Callable[[], tuple[list[TokenRows], Activations]]:
     """Start to compute token rows, and to copy them and outputs to where Thinc computes.
 
@@ -78,7 +78,7 @@ def start_download(
         alignments: The alignment of each Doc.
         outputs: Tensors on the encoder's device.
         kinds: The outputs to copy.
-        briefly: Whether the arrays are soon released; see `transfers.download`.
+        short_lived: Whether the arrays are soon released; see `transfers.download`.
 
     Returns:
         A function that waits for the result: the token rows, and the outputs as arrays.
@@ -91,7 +91,7 @@ def start_download(
         return lambda: (rows, kept.with_arrays(arrays))
     batch = Alignment.concatenate(alignments)
     all_rows = device_token_rows(batch.shares(), outputs.last_hidden_state)
-    wait = download([all_rows, *kept.arrays()], ops, briefly=briefly)
+    wait = download([all_rows, *kept.arrays()], ops, short_lived=short_lived)
 
     def result() -> tuple[list[TokenRows], Activations]:
         rows, *arrays = wait()

@@ -154,7 +154,7 @@ def keep_what_heads_read(nlp: "Language") -> None:
 
     Nothing changes if another component than trf_textcat follows the encoder: it may read anything.
     """
-    from trfcli_pipeline.heads.doc_features import kinds_read
+    from trfcli_pipeline.heads.architectures import kinds_read
     from trfcli_pipeline.pipeline.components import find_component
     from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
     from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec

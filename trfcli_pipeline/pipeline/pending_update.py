@@ -81,10 +81,9 @@ class PendingUpdate:
         """
         read = {"last_hidden_state"}
         for name, parts in self.parts.items():
-            kind = name.removeprefix("trf_")
             pairs = list(zip(self.docs, parts, strict=True))
             if any(has_gradient(doc, name, part) for doc, part in pairs):
-                read.add(kind)
+                read.add(name.removeprefix("trf_"))
             for doc, part in pairs:
                 take_gradient(doc, name, part)
         return self.gradients.only(read)

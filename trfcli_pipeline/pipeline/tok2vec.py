@@ -243,8 +243,8 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
             drop: Dropout rate, which replaces that of the encoder's own dropout layers.
             sgd: The optimizer; None to take the step in a later call of `finish_update`.
             losses: Gets 0.0 under the component's name, because the encoder has no loss.
-            kinds: The outputs that the heads read, from a caller that calls `release` after they
-                have; None to put all outputs on the Docs.
+            kinds: The outputs that the heads read; None to put all outputs on the Docs. If given,
+                the caller must call `release` once the heads have run.
 
         Returns:
             The losses.
@@ -263,7 +263,7 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
         with explained_out_of_memory(self.model.shim.device):
             outputs, backprop = self.model.begin_encoding(X)
             ops, read = self.model.ops, KINDS if kinds is None else kinds
-            wait = start_download(ops, alignments, outputs, read, briefly=kinds is not None)
+            wait = start_download(ops, alignments, outputs, read, short_lived=kinds is not None)
             rows, activations = wait()
         self._assign(docs, alignments, rows, activations)
         # Heads that read `doc.tensor` write the gradient of the last hidden state.
@@ -334,7 +334,8 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
     def _backward(self) -> None:
         if self._pending is not None:
             pending, self._pending = self._pending, None
-            pending.backprop(pending.take_gradients())
+            with explained_out_of_memory(self.model.shim.device):
+                pending.backprop(pending.take_gradients())
 
     def _load(self, load: Callable[[Any], Any], source: Path | bytes) -> None:
         load(source)

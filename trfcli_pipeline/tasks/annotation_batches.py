@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 Records = Iterator[Record] | Iterator[Record | BadRecord]
 
 # Texts in a batch, unless its size is given.
-_TEXTS = 256
+_BATCH_TEXTS = 256
 # Limits the activations that long texts keep in memory at the same time.
-_CHARACTERS = 50_000
+_BATCH_CHARACTERS = 50_000
 # A process that has an accelerator for itself encodes some texts while it reads the predictions of
 # those before. This needs batches of several times what the accelerator encodes at once.
-_MORE_FOR_DEVICE = 16
+_DEVICE_FACTOR = 16
 
 
 def check_record(nlp: "Language", writer: Writer, record: Record) -> None:
@@ -85,14 +85,14 @@ def make_batches(
         size: Maximum number of records in a batch; None for a number that is fast.
         for_device: Whether the batches are for a process that has an accelerator for itself.
     """
-    factor = _MORE_FOR_DEVICE if for_device and size is None else 1
-    size = size or factor * _TEXTS
+    factor = _DEVICE_FACTOR if for_device and size is None else 1
+    size = factor * _BATCH_TEXTS if size is None else size
     batch: list[Record | BadRecord] = []
     characters = 0
     for record in records:
         batch.append(record)
         characters += len(record.text) if isinstance(record, Record) else 0
-        if len(batch) == size or characters >= factor * _CHARACTERS:
+        if len(batch) == size or characters >= factor * _BATCH_CHARACTERS:
             yield batch
             batch, characters = [], 0
     if batch:

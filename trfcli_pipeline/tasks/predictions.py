@@ -21,6 +21,10 @@ from trfcli_pipeline.pipeline.running import bounded_vocab
 from trfcli_pipeline.tasks.prediction_values import TOKEN_ATTRIBUTES, shortest
 from trfcli_pipeline.tokenization.doc_attributes import NOVELTY, stored
 
+# Parts of a batch that fails, to find out which of its texts does.
+_PARTS = 16
+# Texts that heads predict at once.
+_HEAD_BATCH = 256
 # As components declare what they assign.
 _PREDICTIONS = {"doc.cats", "doc.ents", "doc.spans", *(f"token.{n}" for n in TOKEN_ATTRIBUTES)}
 
@@ -119,7 +123,7 @@ class Predictor:
     def __call__(self, batch: Batch) -> Predicted:
         """Predict the texts of a batch.
 
-        If they fail together, each is predicted alone, to find out which of them fails.
+        If they fail together, ever smaller parts are predicted, to find out which of them fail.
 
         Raises:
             PipelineError: The pipeline failed, and `skip` isn't set. The message names the place of
@@ -146,26 +150,34 @@ class Predictor:
         finally:
             trim_heap()
 
-    def _find_failures(self, texts: Sequence[str]) -> dict[int, Exception]:
-        """Predict each text alone, until the first failure unless failures are skipped."""
+    def _find_failures(self, texts: Sequence[str], first: int = 0) -> dict[int, Exception]:
+        """Predict ever smaller parts, to find the texts that fail; only the first unless skipping.
+
+        Args:
+            texts: Texts that failed together.
+            first: Index of the first one in the batch.
+        """
         failed: dict[int, Exception] = {}
-        for index, text in enumerate(texts):
+        size = max(len(texts) // _PARTS, 1)
+        for start in range(0, len(texts), size):
+            part = texts[start : start + size]
             try:
                 with bounded_vocab(self.nlp):
-                    self._predict([text])
+                    self._predict(part)
             except Exception as error:
-                failed[index] = error
-                if not self.skip:
+                index = first + start
+                failed |= {index: error} if len(part) == 1 else self._find_failures(part, index)
+                if failed and not self.skip:
                     break
         return failed
 
-    def _predict(self, texts: list[str]) -> Predicted:
+    def _predict(self, texts: Sequence[str]) -> Predicted:
         words, labels = 0, Counter[str]()
         rows: list[dict[str, Any]] = []
         docs = DocBin()
-        # One by one: the last ones may be encoded while the first ones are read, and a Doc holds
-        # a vector for each token.
-        for doc in self.nlp.pipe(texts, batch_size=max(len(texts), 1)):
+        # On an accelerator, the next Docs are encoded while these are read. In larger batches,
+        # heads would wait for all of them.
+        for doc in self.nlp.pipe(texts, batch_size=min(max(len(texts), 1), _HEAD_BATCH)):
             check_scores(doc)
             words += count_words(doc)
             predicted = predicted_labels(doc.cats, self.classifiers)

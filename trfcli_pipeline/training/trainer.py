@@ -18,7 +18,7 @@ from trfcli_pipeline.evaluation.eval_prediction import DEFAULT_THRESHOLD, Thresh
 from trfcli_pipeline.evaluation.results import Evaluation, score_cats
 from trfcli_pipeline.evaluation.run import predict_texts
 from trfcli_pipeline.evaluation.thresholds import tune_thresholds
-from trfcli_pipeline.heads.doc_features import kinds_read
+from trfcli_pipeline.heads.architectures import kinds_read
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.training.checkpoints import (
@@ -72,6 +72,7 @@ class Trainer:
         self.config = config
         self.context = context
         self.freeze_encoder = config.arguments.freeze_encoder
+        self.kinds = kinds_read(classifier.model)
         # The mean size of an update, because the first one may be unusual.
         n_pieces = round(examples.mean_length * config.batch_size)
         encoder.model.shim.expect_updates(n_pieces)
@@ -193,8 +194,7 @@ class Trainer:
             if not self.freeze_encoder:
                 # `nlp.update` would copy the Docs, which takes as long as encoding short texts on a
                 # GPU. They have wordpieces, and all other components are frozen.
-                kinds = kinds_read(self.classifier.model)
-                self.encoder.update(own, drop=dropout, losses=losses, kinds=kinds)
+                self.encoder.update(own, drop=dropout, losses=losses, kinds=self.kinds)
             # With a frozen encoder, the Docs already have its output.
             self.classifier.update(own, drop=dropout, losses=losses, weight=weight)
             if not self.freeze_encoder:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from wrapped import (
     make_input,
     plain_gradients,
     plain_model,
-    split,
     update,
 )
 
@@ -30,10 +30,13 @@ from trfcli_pipeline.encoder.captured_updates import (
 )
 from trfcli_pipeline.encoder.memory_budget import graph_bytes
 from trfcli_pipeline.encoder.model import TransformersWrapper
+from trfcli_pipeline.encoder.sub_batches import sub_batches
 from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 
 # Each shape comes several times, in rows and lengths that are padded to the same shape.
 BATCHES = [[7, 3], [6, 4, 1], [20, 9, 3], [7, 3], [8], [5, 5, 5], [19, 2], [17, 4, 4], [7, 3], [24]]
+# What `update` gives gradients of.
+BOTH = ["last_hidden_state", "pooler_output"]
 CUDA = torch.device("cuda")
 HAS_CUDA = torch.cuda.is_available() and torch.version.cuda is not None
 
@@ -184,14 +187,14 @@ def test_an_encoder_that_cannot_be_captured_trains_all_the_same(
 def test_only_the_last_update_is_continued_with_its_activations(
     plain: TransformersWrapper, capturing: TransformersWrapper, recorder: Recorder
 ) -> None:
-    train(capturing, 3 * [[7, 3]])
+    for wrapper in (plain, capturing):
+        train(wrapper, 3 * [[7, 3]])
     assert recorder.n_replayed == 1
-    train(plain, 3 * [[7, 3]])
     for wrapper in (plain, capturing):
         # Both of one shape, and both begin before the first one ends.
         begun = [wrapper.begin_update(make_input(lengths)) for lengths in ([7, 3], [5])]
         for Y, backprop in begun:
-            backprop(make_gradients(Y, ["last_hidden_state"]))
+            backprop(make_gradients(Y, BOTH))
     assert recorder.n_replayed == 3
     assert_gradients_close(gradients_of(capturing.shim.module), gradients_of(plain.shim.module))
 
@@ -200,7 +203,7 @@ def test_other_outputs_with_gradients_are_another_update(
     tiny_bert: Path, capturing: TransformersWrapper, recorder: Recorder
 ) -> None:
     X = make_input([7, 3])
-    for kinds in 4 * [["last_hidden_state"]] + 4 * [["last_hidden_state", "pooler_output"]]:
+    for kinds in [*4 * [BOTH[:1]], *4 * [BOTH], *4 * [BOTH[:1]]]:
         capturing.shim.module.zero_grad()
         Y, backprop = capturing.begin_update(X)
         d_Y = make_gradients(Y, kinds)
@@ -261,10 +264,11 @@ def test_captured_updates_are_released_when_memory_runs_out(
     assert recorder.n_replayed == 2
     # The backward pass fails once, and is then recomputed from the inputs.
     recorder.backward_error = torch.OutOfMemoryError("CUDA out of memory.")
-    backprop(make_gradients(Y, ["last_hidden_state"]))
+    backprop(make_gradients(Y, BOTH))
+    assert recorder.backward_error is None
     assert capturing.shim.updating.max_size == float("inf")
     Y, backprop = plain.begin_update(make_input([7, 3]))
-    backprop(make_gradients(Y, ["last_hidden_state"]))
+    backprop(make_gradients(Y, BOTH))
     assert_gradients_close(gradients_of(capturing.shim.module), gradients_of(plain.shim.module))
     # Shapes that recur are captured again.
     capturing.shim.module.zero_grad()
@@ -272,10 +276,78 @@ def test_captured_updates_are_released_when_memory_runs_out(
     assert recorder.n_captured == 2
 
 
+def test_capturing_is_tried_again_after_memory_ran_out(
+    plain: TransformersWrapper, capturing: TransformersWrapper, recorder: Recorder
+) -> None:
+    recorder.error = torch.OutOfMemoryError("CUDA out of memory.")
+    for wrapper in (capturing, plain):
+        train(wrapper, 3 * [[7, 3]])
+    recorder.error = None
+    assert_equal_training(capturing, plain, batches=3 * [[7, 3]])
+    assert recorder.n_captured == 1
+
+
+@pytest.mark.parametrize("changed", ["dropout", "precision"])
+def test_other_settings_are_another_update(
+    capturing: TransformersWrapper, recorder: Recorder, changed: str
+) -> None:
+    train(capturing, 3 * [[7, 3]])
+    assert recorder.n_captured == 1
+    if changed == "dropout":
+        set_dropout_rate(capturing, 0.3)
+    else:
+        capturing.shim._precision = "bf16"
+    train(capturing, 2 * [[7, 3]])
+    assert recorder.n_replayed == 1
+    train(capturing, [[7, 3]])
+    assert (recorder.n_captured, recorder.n_replayed) == (2, 2)
+
+
+def test_no_more_than_some_shapes_are_captured(
+    capturing: TransformersWrapper, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(captured_updates, "_MAX_GRAPHS", 1)
+    train(capturing, 4 * [[7], [20]])
+    assert recorder.n_captured == 1
+
+
+def test_training_that_is_prepared_anew_captures_anew(
+    capturing: TransformersWrapper, recorder: Recorder
+) -> None:
+    train(capturing, 3 * [[7, 3]])
+    capturing.shim.prepare_training(freeze_layers=1)
+    train(capturing, 2 * [[7, 3]])
+    assert recorder.n_replayed == 1
+
+
+def test_shapes_stay_within_the_positions_of_the_encoder(
+    capturing: TransformersWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shim = capturing.shim
+    for limit, padded in ((26, (8, 24)), (25, None), (-1, (8, 24)), (0, (8, 24))):
+        monkeypatch.setattr(shim.module.config, "max_position_embeddings", limit)
+        assert shim.padded_shape(3, 20) == padded
+    monkeypatch.setattr(shim, "capabilities", replace(shim.capabilities, ignores_padding=False))
+    assert shim.padded_shape(3, 20) is None
+
+
+def test_sub_batches_are_not_padded_beyond_their_maximum(
+    tiny_bert: Path, recorder: Recorder
+) -> None:
+    for size, shape in ((63, (3, 7)), (64, (8, 8)), (0, (8, 8))):
+        wrapper = load(tiny_bert, words_per_batch=size)
+        (batch,) = sub_batches(wrapper.shim, make_input([7, 3, 5]), size, is_train=True)
+        assert batch.shape == shape
+        # Rows that attend to nothing could become NaN.
+        assert batch.inputs["attention_mask"].sum(dim=1).min() > 0
+        (batch,) = sub_batches(wrapper.shim, make_input([7, 3, 5]), size)
+        assert batch.shape == (3, 7)
+
+
 def test_updates_that_take_much_of_the_memory_are_not_captured(
     capturing: TransformersWrapper, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    needed = graph_bytes(capturing.shim, split(capturing, make_input(16 * [8]))[0])
+    needed = graph_bytes(capturing.shim, (16, 8))
     monkeypatch.setattr(capturing.shim.updating, "free_bytes", lambda: 8 * needed)
     train(capturing, 4 * [16 * [8]])
     assert not recorder.n_captured

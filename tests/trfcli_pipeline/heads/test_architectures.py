@@ -8,14 +8,16 @@ import pytest
 from spacy import registry
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
-from thinc.api import Linear, Model, chain, reduce_mean, set_dropout_rate
+from thinc.api import Dropout, Linear, Model, chain, reduce_mean, set_dropout_rate
 
 import trfcli_pipeline  # noqa: F401  (registers the attributes)
+from trfcli_pipeline.encoder.activations import KINDS
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.heads.architectures import (
     CLASSIFIERS,
     POOLINGS,
     bind_encoder,
+    kinds_read,
     make_classifier,
 )
 from trfcli_pipeline.heads.doc_features import pooler_outputs
@@ -293,3 +295,16 @@ def test_an_unknown_architecture_is_an_error_that_lists_the_known_ones(name: str
         make_classifier(name, True)
     assert caught.value.message.startswith(f"{name}: ")
     assert all(known in caught.value.hint for known in CLASSIFIERS)
+
+
+def test_classifiers_say_what_they_read() -> None:
+    read = {name: kinds_read(make_classifier(name, exclusive_classes=True)) for name in CLASSIFIERS}
+    assert read == {
+        "softmax_last_hidden": set(),
+        "softmax_class_vector": {"last_hidden_state"},
+        "softmax_pooler_output": {"pooler_output"},
+    }
+    by_segment = make_classifier("softmax_last_hidden", exclusive_classes=True, pooling="max")
+    assert kinds_read(by_segment) == {"last_hidden_state"}
+    # Those of other people may read anything, whatever they are made of.
+    assert kinds_read(chain(by_segment, Dropout())) == set(KINDS)

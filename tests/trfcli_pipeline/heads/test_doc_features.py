@@ -7,11 +7,9 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 from thinc.api import Model, Ragged, chain, reduce_mean
 
-from trfcli_pipeline.encoder.activations import KINDS
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.heads.doc_features import (
     class_vectors,
-    kinds_read,
     mean_last_hidden,
     pooler_outputs,
     segment_means,
@@ -172,11 +170,3 @@ def test_add_gradient_replaces_the_array_by_a_view_of_it() -> None:
     assert doc._.trf_d_last_hidden_state is not before
     assert np.shares_memory(doc._.trf_d_last_hidden_state, before)
     assert before.tolist() == [[0.0] * WIDTH, [1.0] * WIDTH]
-
-
-def test_heads_say_what_they_read() -> None:
-    assert kinds_read(mean_last_hidden()) == frozenset()
-    assert kinds_read(segment_means()) == {"last_hidden_state"}
-    assert kinds_read(chain(pooler_outputs(), reduce_mean())) == {"pooler_output"}
-    # Those of other people may read anything.
-    assert kinds_read(reduce_mean()) == set(KINDS)

@@ -77,9 +77,7 @@ def test_copies_from_the_device_do_not_grow_with_sub_batches(
 
 
 @pytest.mark.parametrize("kinds", [[], ["pooler_output"]])
-def test_docs_get_what_the_heads_read_and_gradients_of_everything(
-    trf: Language, kinds: list[str]
-) -> None:
+def test_docs_get_the_outputs_that_the_heads_read(trf: Language, kinds: list[str]) -> None:
     encoder, head = trf.get_pipe("trf_tok2vec"), trf.get_pipe("textcat")
     found = []
     for options in ({}, {"kinds": kinds}):

@@ -5,6 +5,7 @@ import os
 import sys
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 import spacy
@@ -13,14 +14,16 @@ from spacy.tokens import DocBin
 
 from trfcli_pipeline.data.reading import read_records
 from trfcli_pipeline.errors import OutputError
+from trfcli_pipeline.pipeline import buffering
 from trfcli_pipeline.tasks import annotate as annotate_task
-from trfcli_pipeline.tasks import annotation_batches
+from trfcli_pipeline.tasks import annotation_batches, predictions
 from trfcli_pipeline.tasks.annotate import (
     AnnotationFinished,
     AnnotationStarted,
     BatchAnnotated,
     annotate,
 )
+from trfcli_pipeline.tasks.predictions import Batch, Predictor
 
 
 def test_rows_have_the_predictions_of_the_pipeline(model: str) -> None:
@@ -78,7 +81,7 @@ def test_stdin_to_stdout(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_batches_of_long_texts_are_small(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(annotation_batches, "_CHARACTERS", 300)
+    monkeypatch.setattr(annotation_batches, "_BATCH_CHARACTERS", 300)
     events = run(model, "in.jsonl", "out.jsonl")
     sizes = [event.texts for event in events if isinstance(event, BatchAnnotated)]
     assert sum(sizes) == 30
@@ -96,12 +99,35 @@ def test_batches_are_larger_if_one_process_has_a_gpu(
     options: dict[str, int],
     sizes: list[int],
 ) -> None:
-    monkeypatch.setattr(annotation_batches, "_TEXTS", 4)
+    monkeypatch.setattr(annotation_batches, "_BATCH_TEXTS", 4)
     monkeypatch.setattr(annotate_task, "uses_accelerator", lambda nlp: True)
     events = run(model, "in.jsonl", "out.jsonl", **options)
     assert [event.texts for event in events if isinstance(event, BatchAnnotated)] == sizes
     for row, doc in zip(read("out.jsonl"), spacy.load(model).pipe(TEXTS), strict=True):
         assert row["cats"] == pytest.approx(doc.cats, abs=1e-6)
+
+
+def test_predictions_are_read_while_later_texts_are_encoded(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nlp = spacy.load(model)
+    monkeypatch.setattr(buffering, "_BUFFER", 20)
+    monkeypatch.setattr(predictions, "_HEAD_BATCH", 4)
+    happened = []
+    for owner, name in (
+        (type(nlp.get_pipe("trf_tok2vec")), "_assign"),
+        (predictions, "check_scores"),
+    ):
+        method = getattr(owner, name)
+
+        def log(*args: Any, name: str = name, method: Any = method) -> Any:
+            happened.append(name)
+            return method(*args)
+
+        monkeypatch.setattr(owner, name, log)
+    Predictor(nlp)(Batch("", "line", list(range(30)), TEXTS))
+    assert happened.count("check_scores") == 30
+    assert happened.index("check_scores") < happened.count("_assign") < 30
 
 
 @pytest.mark.parametrize("name", ["in.jsonl", "./in.jsonl", "link.jsonl", "hard.jsonl"])

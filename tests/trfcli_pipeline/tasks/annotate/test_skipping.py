@@ -15,6 +15,7 @@ from trfcli_pipeline.data.outputs.resumable import ResumableFile
 from trfcli_pipeline.data.records import BadRecord
 from trfcli_pipeline.errors import DataError, OutputError
 from trfcli_pipeline.tasks.annotate import AnnotationFinished, AnnotationStarted
+from trfcli_pipeline.tasks.predictions import Batch, Predicted, Predictor
 from trfcli_pipeline.tasks.skipped_texts import SkippedTexts
 
 LIST = "out.jsonl.skipped.jsonl"
@@ -57,6 +58,27 @@ def check_output(*, skipped: list[int] = FAILED) -> None:
     kept = [number for number in range(30) if number + 1 not in skipped]
     assert [row["id"] for row in read("out.jsonl")] == kept
     assert [row["line"] for row in read(LIST)] == skipped
+
+
+@pytest.mark.parametrize("number", [0, 123, 299])
+def test_a_text_that_fails_is_found_in_few_runs(
+    picky: str, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    texts = 300 * ["fine"]
+    texts[number] = "refused"
+    predictor = Predictor(spacy.load(picky), skip=True)
+    sizes = []
+    predict = predictor._predict
+
+    def counted(some: list[str]) -> Predicted:
+        sizes.append(len(some))
+        return predict(some)
+
+    monkeypatch.setattr(predictor, "_predict", counted)
+    found = predictor(Batch("", "line", list(range(300)), texts))
+    assert found.failed == {number: "not this one"}
+    assert len(found.content) == 299
+    assert len(sizes) < 60
 
 
 @pytest.mark.parametrize("options", [{}, {"batch_size": 4}, {"batch_size": 1}, {"n_process": 2}])
