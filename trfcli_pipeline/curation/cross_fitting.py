@@ -109,7 +109,8 @@ def choose_features(
         gold: The labels of the texts.
         folds: The fold of each text; see `assign_folds`. *Shape:* (texts,)
     """
-    losses = [_held_out_losses(features, gold, folds) for features in candidates]
+    with phase("Choosing features and penalty of the probe"), one_blas_thread():
+        losses = [_held_out_losses(features, gold, folds) for features in candidates]
     best, penalty = min(
         ((index, penalty) for index, each in enumerate(losses) for penalty in each),
         key=lambda choice: losses[choice[0]][choice[1]],
@@ -121,19 +122,18 @@ def _held_out_losses(features: Features, gold: Gold, folds: Indices) -> dict[flo
     """The log loss of probes with each penalty on held-out texts."""
     losses = dict.fromkeys(PENALTIES, 0.0)
     n_held_out = 0
-    with phase("Choosing features and penalty of the probe"), one_blas_thread():
-        for fold in np.unique(folds):
-            held_out = folds == fold
-            known, unknown = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-            probe = None
-            for penalty in PENALTIES:
-                # From the strongest penalty on, each fit starts where the one before ended.
-                probe = fit_probe(features[known], gold.take(known), penalty=penalty, start=probe)
-                loss = log_loss(probe.predict(features[unknown]), gold.take(unknown))
-                losses[penalty] += loss * len(unknown)
-            n_held_out += len(unknown)
-            if n_held_out >= _ENOUGH_TEXTS:
-                break
+    for fold in np.unique(folds):
+        held_out = folds == fold
+        known, unknown = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+        probe = None
+        for penalty in PENALTIES:
+            # From the strongest penalty on, each fit starts where the one before ended.
+            probe = fit_probe(features[known], gold.take(known), penalty=penalty, start=probe)
+            loss = log_loss(probe.predict(features[unknown]), gold.take(unknown))
+            losses[penalty] += loss * len(unknown)
+        n_held_out += len(unknown)
+        if n_held_out >= _ENOUGH_TEXTS:
+            break
     return losses
 
 

@@ -68,7 +68,8 @@ def encode_layers(
         return last, [last]
     by_layers = np.array(groups)
     both = np.concatenate([by_layers, _LAST_WEIGHT * last], axis=1)
-    return last, [principal_components(each, last.shape[1]) for each in (by_layers, both)]
+    with phase("Combining the encoder's layers"):
+        return last, [principal_components(each, last.shape[1]) for each in (by_layers, both)]
 
 
 def principal_components(rows: NDArray[np.float32], number: int) -> Features:
@@ -83,12 +84,11 @@ def principal_components(rows: NDArray[np.float32], number: int) -> Features:
     """
     from scipy.linalg import eigh
 
-    with phase("Combining the encoder's layers"):
-        centered = rows - rows.mean(axis=0)
-        n_columns = rows.shape[1]
-        largest = n_columns - min(number, *rows.shape), n_columns - 1
-        _, directions = eigh(centered.T @ centered, subset_by_index=largest)
-        return normalized(centered @ directions)
+    centered = rows - rows.mean(axis=0)
+    n_columns = rows.shape[1]
+    largest = n_columns - min(number, *rows.shape), n_columns - 1
+    _, directions = eigh(centered.T @ centered, subset_by_index=largest)
+    return normalized(centered @ directions)
 
 
 def _group_means(layers: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

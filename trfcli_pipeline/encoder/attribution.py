@@ -49,8 +49,9 @@ def encode_scaled(
         *Shape:* (wordpieces,)
 
     Raises:
-        PipelineError: The encoder has no gradients, or a single segment doesn't fit in memory.
-        DeviceError: This process can't use the encoder's device.
+        PipelineError: The encoder has no gradients.
+        DeviceError: This process can't use the encoder's device, or a single segment doesn't fit in
+            memory.
     """
     shim.check_process()
     check_differentiable(shim)

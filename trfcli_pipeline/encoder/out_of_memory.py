@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self, TypeVar
 import torch
 
 from trfcli_pipeline.encoder.devices import empty_cache, free_bytes
-from trfcli_pipeline.errors import PipelineError, is_out_of_memory
+from trfcli_pipeline.errors import DeviceError, is_out_of_memory
 
 
 class Divisible(Protocol):
@@ -35,13 +35,13 @@ def _nothing_to_release() -> bool:
 
 @contextmanager
 def explained_out_of_memory(device: torch.device) -> Iterator[None]:
-    """Raise a PipelineError if memory runs out for what can't be split any further."""
+    """Raise a DeviceError if memory runs out for what can't be split any further."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise PipelineError(
+        raise DeviceError(
             f"{device}: not enough memory for a batch",
             hint="Use smaller batches, a smaller encoder, or another device",
         ) from error
@@ -95,7 +95,7 @@ class MemoryGuard:
             The result for the item, or for each of its parts, in order.
 
         Raises:
-            PipelineError: A single segment doesn't fit.
+            DeviceError: A single segment doesn't fit.
         """
         waiting = [item]
         while waiting:
@@ -109,7 +109,7 @@ class MemoryGuard:
                 if not is_out_of_memory(error):
                     raise
                 if not release() and not self._lower_limit(item):
-                    raise PipelineError(
+                    raise DeviceError(
                         f"{self.device}: not enough memory for a segment of {item.size} wordpieces",
                         hint="Reduce max_length of trf_wordpiecer, or use another device",
                     ) from error

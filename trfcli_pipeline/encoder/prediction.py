@@ -24,8 +24,9 @@ def predict(
         Tensors on the encoder's device, which may still be computing them.
 
     Raises:
-        PipelineError: No weights are loaded yet, or a single segment doesn't fit in memory.
-        DeviceError: This process can't use the encoder's device.
+        PipelineError: No weights are loaded yet.
+        DeviceError: This process can't use the encoder's device, or a single segment doesn't fit in
+            memory.
     """
     shim.check_process()
     shim.set_dropout(0.0)

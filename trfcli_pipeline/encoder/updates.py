@@ -49,8 +49,9 @@ def begin_update(
         gradients as arrays and adds those of the weights to the parameters' `grad`.
 
     Raises:
-        PipelineError: The encoder can't be trained, or a single segment doesn't fit in memory.
-        DeviceError: This process can't use the encoder's device.
+        PipelineError: The encoder can't be trained.
+        DeviceError: This process can't use the encoder's device, or a single segment doesn't fit in
+            memory.
     """
     shim.check_process()
     shim.check_trainable()

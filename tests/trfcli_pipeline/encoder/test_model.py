@@ -167,7 +167,7 @@ def test_a_segment_that_does_not_fit_is_an_error(
     wrapper = load(tiny_bert)
     simulate_memory(wrapper, monkeypatch, room=63, graphs=63)
     for run in (wrapper.predict, wrapper.begin_update):
-        with pytest.raises(PipelineError, match="for a segment of 64 wordpieces") as caught:
+        with pytest.raises(DeviceError, match="for a segment of 64 wordpieces") as caught:
             run(make_input())
         assert "max_length" in caught.value.hint
     # Other segments still fit.

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trfcli_pipeline.encoder.out_of_memory import MemoryGuard, explained_out_of_memory
-from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.errors import DeviceError
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def test_memory_is_released_before_an_item_is_halved(guard: MemoryGuard) -> None
 def test_a_single_segment_that_does_not_fit_is_an_error(guard: MemoryGuard) -> None:
     device = Device(50)
     results = guard.run(device.work, Rows([0, 1], length=60))
-    with pytest.raises(PipelineError, match="not enough memory for a segment of 60 wordpieces"):
+    with pytest.raises(DeviceError, match="not enough memory for a segment of 60 wordpieces"):
         list(results)
     assert device.tried == [120, 60]
 
@@ -99,7 +99,7 @@ def test_a_single_segment_that_does_not_fit_is_an_error(guard: MemoryGuard) -> N
 def test_a_single_segment_is_tried_again_after_memory_was_released(guard: MemoryGuard) -> None:
     device = Device(50)
     graphs = [1]
-    with pytest.raises(PipelineError) as caught:
+    with pytest.raises(DeviceError) as caught:
         list(guard.run(device.work, Rows([0], length=60), lambda: bool(graphs and graphs.pop())))
     assert device.tried == [60, 60]
     assert "max_length" in caught.value.hint
@@ -135,7 +135,7 @@ def test_what_is_known_about_the_memory_survives_json(
 def test_memory_that_cannot_be_split_is_explained() -> None:
     device = torch.device("cpu")
     with (
-        pytest.raises(PipelineError, match="not enough memory for a batch") as error,
+        pytest.raises(DeviceError, match="not enough memory for a batch") as error,
         explained_out_of_memory(device),
     ):
         raise torch.OutOfMemoryError("CUDA out of memory.")

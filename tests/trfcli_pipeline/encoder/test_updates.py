@@ -25,7 +25,7 @@ from wrapped import (
 
 from trfcli_pipeline.encoder.memory_budget import graph_bytes
 from trfcli_pipeline.encoder.model import TransformersWrapper
-from trfcli_pipeline.errors import PipelineError
+from trfcli_pipeline.errors import DeviceError
 
 
 def limit_graphs(monkeypatch: pytest.MonkeyPatch, budget: int) -> None:
@@ -286,6 +286,6 @@ def test_an_update_that_fails_leaves_no_gradient(
         return grad(*arguments, **options)
 
     monkeypatch.setattr(torch.autograd, "grad", failing)
-    with pytest.raises(PipelineError, match="not enough memory"):
+    with pytest.raises(DeviceError, match="not enough memory"):
         backprop(make_gradients(Y, ["last_hidden_state"]))
     assert not any(each.any() for each in gradients_of(wrapper.shim.module).values())
