@@ -221,12 +221,13 @@ class CapturedUpdates:
             self._record = self._record or cuda_recorder(self._device)
             states = random_states(self._device)
             try:
-                if kinds not in self._gradients:
-                    found = gradient_buffers(encode, batch, kinds, weights)
-                    self._gradients[kinds] = found
-                self._captured[key] = CapturedUpdate(
-                    self._record, encode, batch, kinds, weights, self._gradients[kinds]
-                )
+                with torch.enable_grad():
+                    if kinds not in self._gradients:
+                        found = gradient_buffers(encode, batch, kinds, weights)
+                        self._gradients[kinds] = found
+                    self._captured[key] = CapturedUpdate(
+                        self._record, encode, batch, kinds, weights, self._gradients[kinds]
+                    )
             except RuntimeError as error:
                 # Shapes are padded as before: a training that is resumed would do that, too.
                 self.clear()

@@ -185,7 +185,8 @@ class TrainingPass:
             return captured.backward(scale([gradient for _, gradient in pairs]))
         with self.shim.training_context():
             output = self.take_output()
-        pairs = outputs_and_gradients(self.batch, output, d_activations)
+        with torch.enable_grad():
+            pairs = outputs_and_gradients(self.batch, output, d_activations)
         # The outputs of frozen layers depend on nothing that is trained.
         pairs = [pair for pair in pairs if pair[0].requires_grad]
         weights = self.shim.gradients.weights

@@ -303,6 +303,15 @@ def test_other_settings_are_another_update(
     assert (recorder.n_captured, recorder.n_replayed) == (2, 2)
 
 
+def test_updates_compute_gradients_whatever_the_mode_of_autograd(
+    capturing: TransformersWrapper, recorder: Recorder
+) -> None:
+    with torch.no_grad():
+        train(capturing, 2 * [[7, 3]])
+        capturing.begin_update(make_input([7, 3]))
+    assert recorder.n_captured == 1
+
+
 def test_no_more_than_some_shapes_are_captured(
     capturing: TransformersWrapper, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
