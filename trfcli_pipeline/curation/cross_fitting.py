@@ -109,7 +109,7 @@ def choose_features(
         gold: The labels of the texts.
         folds: The fold of each text; see `assign_folds`. *Shape:* (texts,)
     """
-    with phase("Choosing features and penalty of the probe"), one_blas_thread():
+    with phase("Choosing a linear probe"), one_blas_thread():
         losses = [_held_out_losses(features, gold, folds) for features in candidates]
     best, penalty = min(
         ((index, penalty) for index, each in enumerate(losses) for penalty in each),

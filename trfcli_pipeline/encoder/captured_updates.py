@@ -20,11 +20,6 @@ from trfcli_pipeline.errors import is_out_of_memory
 _N_UPDATES_BEFORE = 2
 # Each holds some megabytes of the driver's memory.
 _MAX_GRAPHS = 64
-# For larger products, width^2 x wordpieces, running the kernels takes longer than starting them.
-_MAX_WORK = 2e10
-# Rows and lengths are rounded up to so few significant bits that shapes recur.
-_SIGNIFICANT_BITS = 3
-_MULTIPLE = 8
 
 
 class Capture(NamedTuple):
@@ -45,11 +40,6 @@ class Capture(NamedTuple):
 Kinds = tuple[str, ...]
 # Takes a forward pass, and a backward pass that takes the output of the forward pass.
 Recorder = Callable[[Callable[[], Any], Callable[[Any], None]], Capture]
-
-
-def can_capture(device: torch.device) -> bool:
-    """Whether the device can capture kernels. AMD's are also called "cuda", but are untried."""
-    return device.type == "cuda" and torch.version.cuda is not None
 
 
 def cuda_recorder(device: torch.device) -> Recorder:
@@ -177,16 +167,6 @@ class CapturedUpdates:
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return type(self)(self._device)
 
-    def padded_shape(self, n_rows: int, length: int, width: int) -> tuple[int, int] | None:
-        """The shape to pad a sub-batch to, so that it recurs; None for updates that are too large.
-
-        Args:
-            width: Width of the encoder's layers.
-        """
-        shape = _rounded(n_rows), _rounded(length)
-        is_small = width**2 * shape[0] * shape[1] < _MAX_WORK
-        return shape if is_small and can_capture(self._device) else None
-
     def count(self, signature: Signature, kinds: Kinds) -> None:
         """Count an update that wasn't replayed.
 
@@ -242,6 +222,7 @@ class CapturedUpdates:
         were_any = bool(self._captured)
         self.owner = None
         self._counts.clear()
+        self._kinds.clear()
         self._captured.clear()
         self._gradients.clear()
         return were_any
@@ -284,8 +265,3 @@ def _add_in_place(
     finally:
         for weight, gradient in zip(weights, before, strict=True):
             weight.grad = gradient
-
-
-def _rounded(n: int) -> int:
-    multiple = max(2 ** max(n.bit_length() - _SIGNIFICANT_BITS, 0), _MULTIPLE)
-    return -(-n // multiple) * multiple

@@ -12,8 +12,6 @@ from trfcli_pipeline.encoder.shim import TransformersShim
 
 # Share of the free memory for autograd graphs; beyond it, sub-batches are recomputed.
 _GRAPH_SHARE = 0.5
-# Share of the free memory for the graph of a captured update, which is never released.
-_CAPTURED_SHARE = 1 / 16
 # Share of the free memory for one automatic sub-batch. The estimate is rough.
 _SUB_BATCH_SHARE = 0.25
 
@@ -31,18 +29,6 @@ def graph_bytes(shim: TransformersShim, shape: tuple[int, int]) -> int:
     """
     layers = shim.module.config.num_hidden_layers
     return math.prod(shape) * _bytes_per_piece(shim, layers, shape[1])
-
-
-def recurring_shape(shim: TransformersShim, n_rows: int, length: int) -> tuple[int, int] | None:
-    """The shape to pad a sub-batch to, so that its updates can be captured; None if they can't.
-
-    Args:
-        length: Number of wordpieces in the longest row.
-    """
-    shape = shim.padded_shape(n_rows, length)
-    if shape and graph_bytes(shim, shape) <= _CAPTURED_SHARE * shim.updating.free_bytes():
-        return shape
-    return None
 
 
 def fitting_pieces(shim: TransformersShim, length: int, *, is_train: bool) -> int:

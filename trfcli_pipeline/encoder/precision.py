@@ -61,8 +61,8 @@ def resolve_precision(name: str, device: torch.device, *, width: int = 0, n_piec
     """
     check_precision(name)
     if name == "auto":
-        is_narrow = width < _BF16_WIDTH and width**2 * n_pieces < _MIN_BF16_WORK
-        is_slower = device.type == "cuda" and is_narrow
+        gains = width >= _BF16_WIDTH or width**2 * n_pieces >= _MIN_BF16_WORK
+        is_slower = device.type == "cuda" and not gains
         return "bf16" if has_bf16_instructions(device) and not is_slower else "fp32"
     if name != "fp32" and not torch.amp.is_autocast_available(device.type):
         raise DeviceError(f"{device.type}: can't train in {name}", hint="Use fp32")

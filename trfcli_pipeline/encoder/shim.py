@@ -1,7 +1,6 @@
 """The shim: how the torch encoder lives in a Thinc model."""
 
 import copy
-import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -43,9 +42,6 @@ from trfcli_pipeline.huggingface import pretrained
 
 if TYPE_CHECKING:
     from trfcli_pipeline.huggingface.types import PreTrainedModel
-
-# RoBERTa's position ids begin after that of padding: 512 of 514 positions can be used.
-_SPARE_POSITIONS = 2
 
 
 class TransformersShim(Shim):
@@ -208,22 +204,6 @@ class TransformersShim(Shim):
         """Encode for training, with kernels that can be run again after the context has ended."""
         with autocast(self.precision, self.device, keeps_weights=False):
             return self.encode_for_training(batch)
-
-    def padded_shape(self, n_rows: int, length: int) -> tuple[int, int] | None:
-        """The shape to pad a sub-batch to, so that it recurs; None if it can't be captured.
-
-        Args:
-            length: Number of wordpieces in the longest row.
-        """
-        if self.all_hidden_states or self.all_attentions:
-            return None
-        capabilities, config = self.capabilities, self.module.config
-        shape = self.captured_updates.padded_shape(n_rows, length, capabilities.width)
-        takes_padding = capabilities.ignores_padding and "attention_mask" in capabilities.arguments
-        # Models without such a limit have none, or -1.
-        limit = getattr(config, "max_position_embeddings", None) or 0
-        last = limit - _SPARE_POSITIONS if limit > 0 else math.inf
-        return shape if shape and takes_padding and shape[1] <= last else None
 
     def set_dropout(self, rate: float) -> None:
         """Set the rate of the dropout layers; 0.0 switches the module to evaluation mode."""

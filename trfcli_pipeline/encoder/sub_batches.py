@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from trfcli_pipeline.encoder.capabilities import pad_id
 from trfcli_pipeline.encoder.grouping import AUTO, DEVICE_CALL_OVERHEAD, DEVICE_STARTS
-from trfcli_pipeline.encoder.memory_budget import fitting_pieces, recurring_shape
+from trfcli_pipeline.encoder.memory_budget import fitting_pieces
 from trfcli_pipeline.encoder.padding import SubBatch, WordPieces, group_segments, move, pad
+from trfcli_pipeline.encoder.recurring_shapes import recurring_shape
 from trfcli_pipeline.encoder.shim import TransformersShim
 
 # Wordpieces in a sub-batch on a CPU, unless the settings say otherwise.

@@ -12,9 +12,10 @@ from trfcli_pipeline.encoder.activations import Activations
 from trfcli_pipeline.encoder.captured_updates import CapturedUpdate, Signature
 from trfcli_pipeline.encoder.collector import Collector
 from trfcli_pipeline.encoder.gradients import WeightGradients, add_gradients
-from trfcli_pipeline.encoder.memory_budget import graph_budget, graph_bytes, recurring_shape
+from trfcli_pipeline.encoder.memory_budget import graph_budget, graph_bytes
 from trfcli_pipeline.encoder.padding import SubBatch, WordPieces, pad_rows
 from trfcli_pipeline.encoder.random_states import random_states, set_random_states
+from trfcli_pipeline.encoder.recurring_shapes import recurring_shape
 from trfcli_pipeline.encoder.shim import TransformersShim
 from trfcli_pipeline.encoder.sub_batches import sub_batches
 from trfcli_pipeline.encoder.transfers import upload_arrays

@@ -2,15 +2,12 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from thinc.api import set_dropout_rate
 from wrapped import (
     assert_gradients_close,
@@ -22,22 +19,17 @@ from wrapped import (
     update,
 )
 
-from trfcli_pipeline.encoder import captured_updates
-from trfcli_pipeline.encoder.captured_updates import (
-    Capture,
-    CapturedUpdates,
-    cuda_recorder,
-)
+from trfcli_pipeline.encoder import captured_updates, recurring_shapes
+from trfcli_pipeline.encoder.captured_updates import Capture, cuda_recorder
 from trfcli_pipeline.encoder.memory_budget import graph_bytes
 from trfcli_pipeline.encoder.model import TransformersWrapper
-from trfcli_pipeline.encoder.sub_batches import sub_batches
+from trfcli_pipeline.encoder.recurring_shapes import recurring_shape
 from trfcli_pipeline.pipeline.optimizer import TransformersOptimizer
 
 # Each shape comes several times, in rows and lengths that are padded to the same shape.
 BATCHES = [[7, 3], [6, 4, 1], [20, 9, 3], [7, 3], [8], [5, 5, 5], [19, 2], [17, 4, 4], [7, 3], [24]]
 # What `update` gives gradients of.
 BOTH = ["last_hidden_state", "pooler_output"]
-CUDA = torch.device("cuda")
 HAS_CUDA = torch.cuda.is_available() and torch.version.cuda is not None
 
 
@@ -99,7 +91,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     """Lets encoders capture their updates on any device."""
     recorder = Recorder()
     monkeypatch.setattr(captured_updates, "cuda_recorder", recorder.of_device)
-    monkeypatch.setattr(captured_updates, "can_capture", lambda device: True)
+    monkeypatch.setattr(recurring_shapes, "can_capture", lambda device: True)
     # As on a GPU, where all gradients are dense.
     monkeypatch.setattr(
         "trfcli_pipeline.encoder.shim.sparse_embeddings", lambda parts: nullcontext()
@@ -111,7 +103,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 def plain(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> TransformersWrapper:
     """An encoder whose updates aren't captured."""
     wrapper = load(tiny_bert)
-    monkeypatch.setattr(wrapper.shim.captured_updates, "padded_shape", lambda *shape: None)
+    monkeypatch.setattr(wrapper.shim.captured_updates, "find", lambda *update: None)
     return wrapper
 
 
@@ -181,7 +173,7 @@ def test_an_encoder_that_cannot_be_captured_trains_all_the_same(
     assert_equal_training(capturing, plain)
     assert not recorder.n_captured
     # Shapes are padded all the same: a training that is resumed doesn't know of the failure.
-    assert capturing.shim.padded_shape(3, 3) == (8, 8)
+    assert recurring_shape(capturing.shim, 3, 3) == (8, 8)
 
 
 def test_only_the_last_update_is_continued_with_its_activations(
@@ -329,30 +321,6 @@ def test_training_that_is_prepared_anew_captures_anew(
     assert recorder.n_replayed == 1
 
 
-def test_shapes_stay_within_the_positions_of_the_encoder(
-    capturing: TransformersWrapper, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shim = capturing.shim
-    for limit, padded in ((26, (8, 24)), (25, None), (-1, (8, 24)), (0, (8, 24))):
-        monkeypatch.setattr(shim.module.config, "max_position_embeddings", limit)
-        assert shim.padded_shape(3, 20) == padded
-    monkeypatch.setattr(shim, "capabilities", replace(shim.capabilities, ignores_padding=False))
-    assert shim.padded_shape(3, 20) is None
-
-
-def test_sub_batches_are_not_padded_beyond_their_maximum(
-    tiny_bert: Path, recorder: Recorder
-) -> None:
-    for size, shape in ((63, (3, 7)), (64, (8, 8)), (0, (8, 8))):
-        wrapper = load(tiny_bert, words_per_batch=size)
-        (batch,) = sub_batches(wrapper.shim, make_input([7, 3, 5]), size, is_train=True)
-        assert batch.shape == shape
-        # Rows that attend to nothing could become NaN.
-        assert batch.inputs["attention_mask"].sum(dim=1).min() > 0
-        (batch,) = sub_batches(wrapper.shim, make_input([7, 3, 5]), size)
-        assert batch.shape == (3, 7)
-
-
 def test_updates_that_take_much_of_the_memory_are_not_captured(
     capturing: TransformersWrapper, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -362,25 +330,3 @@ def test_updates_that_take_much_of_the_memory_are_not_captured(
     assert not recorder.n_captured
     train(capturing, 4 * [4 * [8]])
     assert recorder.n_captured == 1
-
-
-@given(n=st.integers(1, 5000))
-def test_shapes_recur_and_grow_by_no_more_than_a_quarter(n: int) -> None:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(torch.version, "cuda", "13.0")
-        updates = CapturedUpdates(CUDA)
-        shape = updates.padded_shape(n, 1, 1)
-        assert shape
-        assert shape[1] == 8
-        assert n <= shape[0] <= max(8, 1.25 * n + 7)
-        assert updates.padded_shape(*shape, 1) == shape
-
-
-def test_large_updates_and_other_devices_are_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.version, "cuda", "13.0")
-    assert CapturedUpdates(CUDA).padded_shape(512, 512, 1024) is None
-    for device in ("cpu", "mps"):
-        assert CapturedUpdates(torch.device(device)).padded_shape(8, 8, 16) is None
-    # AMD's GPUs are called "cuda", too.
-    monkeypatch.setattr(torch.version, "cuda", None)
-    assert CapturedUpdates(CUDA).padded_shape(8, 8, 16) is None
