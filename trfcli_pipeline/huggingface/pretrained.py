@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Tokenizers without a maximum have one like 1e30.
 _NO_LIMIT = 10**6
+# Bytes to which torch aligns new tensors on a CPU.
+_ALIGNMENT = 64
 
 # These types of models number positions from 0. The list only saves time: for other types,
 # `max_length` imports the model's code to find out, which takes two seconds.
@@ -167,7 +169,19 @@ def load_model(
             hint="Use the directory that the model was saved to, with all its files",
         )
     _check_weights(path, model, loading["mismatched_keys"])
-    return model.eval().to(device)
+    _align_weights(model.eval().to(device))
+    return model
+
+
+def _align_weights(model: "PreTrainedModel") -> None:
+    """Move weights to addresses that are multiples of 64 bytes, as those of new tensors are.
+
+    Weights that are mapped from a file lie anywhere. On some CPUs, the last bits of a product depend
+    on that, so that a copy of the model would predict something else.
+    """
+    for each in (*model.parameters(), *model.buffers()):
+        if each.device.type == "cpu" and each.data_ptr() % _ALIGNMENT:
+            each.data = each.data.clone()
 
 
 def _check_weights(

@@ -72,6 +72,12 @@ def test_a_trained_pooler_is_kept(tiny_bert: Path) -> None:
     assert not module.training
 
 
+def test_weights_are_where_those_of_a_copy_would_be(tiny_bert: Path) -> None:
+    module = pretrained.load_model(tiny_bert)
+    pointers = [each.data_ptr() for each in (*module.parameters(), *module.buffers())]
+    assert not any(pointer % 64 for pointer in pointers)
+
+
 def test_a_missing_pooler_is_left_out(tiny_bert_without_pooler: Path) -> None:
     module = pretrained.load_model(tiny_bert_without_pooler)
     assert module.pooler is None
