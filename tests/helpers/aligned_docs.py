@@ -78,16 +78,25 @@ def make_doc(lengths: list[int], seed: int = 0, *, class_at: int = 0) -> Doc:
     doc._.trf_segments = np.array(segments, dtype=np.int32).reshape(-1, 3)
     doc._.trf_alignment = [[] for _ in lengths]
     doc._.trf_last_hidden_state = random_rows(sum(lengths), seed)
+    doc._.trf_segment_sums = segment_sums(doc._.trf_last_hidden_state, lengths)
     doc.tensor = token_rows(OPS, doc_alignment(doc).shares(), doc._.trf_last_hidden_state)
     doc._.trf_pooler_output = random_rows(len(lengths), seed + 1)
     doc._.trf_d_last_hidden_state = np.zeros((sum(lengths), WIDTH), "f")
     doc._.trf_d_pooler_output = np.zeros((len(lengths), WIDTH), "f")
+    doc._.trf_d_segment_sums = np.zeros((len(lengths), WIDTH), "f")
     return doc
+
+
+def segment_sums(rows: np.ndarray, lengths: list[int]) -> np.ndarray:
+    ends = np.cumsum(lengths, dtype=int)
+    sums = [rows[end - length : end].sum(axis=0) for end, length in zip(ends, lengths, strict=True)]
+    return np.array(sums, dtype="f").reshape(-1, WIDTH)
 
 
 def clear_gradients(docs: list[Doc]) -> None:
     for doc in docs:
         doc._.trf_d_last_hidden_state = doc._.trf_d_pooler_output = None
+        doc._.trf_d_segment_sums = None
 
 
 def make_aligned_doc(batch: list[Segment], seed: int) -> Doc:

@@ -31,8 +31,8 @@ def wordpieces_only(path: Path, nlp: Language) -> Language:
 def equal(one: DocPieces, other: DocPieces) -> bool:
     return (
         one.ids == other.ids
-        and one.strings == other.strings
         and one.type_ids == other.type_ids
-        and np.array_equal(one.links, other.links)
         and np.array_equal(one.segments, other.segments)
+        and one.strings == other.strings
+        and np.array_equal(one.links, other.links)
     )

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from trfcli_pipeline.pipeline.loading import (
     is_pipeline,
+    keep_only,
     keep_what_heads_read,
     load_pipeline,
 )
@@ -50,8 +51,7 @@ def load_encoder(model: str, *, device: str = "auto", heads: bool = False) -> "L
     if heads:
         keep_what_heads_read(nlp)
     else:
-        # `doc.tensor` is all that features need.
-        encoder.kept = frozenset()
+        keep_only(nlp, [])
     return nlp
 
 
@@ -86,21 +86,23 @@ def encode_texts(
 
     from trfcli_pipeline.heads.doc_features import mean_last_hidden
     from trfcli_pipeline.pipeline.loading import require_encoder
-    from trfcli_pipeline.pipeline.running import bounded_vocab, pipe_up_to
+    from trfcli_pipeline.pipeline.running import bounded_vocab, few_collections, pipe_up_to
 
     layer = mean_last_hidden()
     last = last or require_encoder(nlp).name
-    for chunk in minibatch(track(texts, "Encoding the texts", total=total, unit="texts"), _BATCH):
-        with bounded_vocab(nlp):
-            docs = []
-            for doc in pipe_up_to(nlp, last, map(nlp.make_doc, chunk)):
-                if on_doc is not None:
-                    on_doc(doc)
-                docs.append(doc)
-            rows = normalized(layer.ops.to_numpy(layer.predict(docs)))
-            # Without a reference to them, Docs don't outlive the words.
-            del docs, doc
-        yield rows
+    tracked = track(texts, "Encoding the texts", total=total, unit="texts")
+    with few_collections():
+        for chunk in minibatch(tracked, _BATCH):
+            with bounded_vocab(nlp):
+                docs = []
+                for doc in pipe_up_to(nlp, last, map(nlp.make_doc, chunk)):
+                    if on_doc is not None:
+                        on_doc(doc)
+                    docs.append(doc)
+                rows = normalized(layer.ops.to_numpy(layer.predict(docs)))
+                # Without a reference to them, Docs don't outlive the words.
+                del docs, doc
+            yield rows
 
 
 def encode_all(nlp: "Language", texts: Iterable[str], *, total: int | None = None) -> Features:

@@ -10,24 +10,30 @@ from numpy.typing import NDArray
 
 from trfcli_pipeline.errors import PipelineError
 
+_OPTIONAL = ("last_hidden_state", "pooler_output", "all_hidden_states", "all_attentions")
 # The names of the outputs in `Activations`.
-KINDS = ("last_hidden_state", "pooler_output", "all_hidden_states", "all_attentions")
+KINDS = (*_OPTIONAL, "segment_sums")
+# Always kept on Docs: token rows in `doc.tensor`, and what trf_textcat reads.
+TENSOR, SUMS = "tensor", "segment_sums"
 
 
 def kinds_to_keep(keep: str | Sequence[str]) -> frozenset[str]:
-    """Parse the setting `keep`: "all", "tensor" for none of `KINDS`, or a list of names.
+    """Parse the setting `keep`: "all", "tensor" for nothing optional, or a list of names.
+
+    Returns:
+        The kinds to keep, and "tensor".
 
     Raises:
         PipelineError: A name is unknown.
     """
     names = [keep] if isinstance(keep, str) else list(keep)
-    unknown = [name for name in names if name not in ("all", "tensor", *KINDS)]
+    unknown = [name for name in names if name not in ("all", TENSOR, *_OPTIONAL)]
     if unknown:
         raise PipelineError(
             f"keep: unknown value {', '.join(map(repr, unknown))}",
-            hint=f'Use "all", "tensor", or a list of: {", ".join(KINDS)}',
+            hint=f'Use "all", "tensor", or a list of: {", ".join(_OPTIONAL)}',
         )
-    return frozenset(KINDS if "all" in names else names) - {"tensor"}
+    return frozenset(KINDS if "all" in names else names) | {TENSOR, SUMS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ class Activations:
         all_attentions: One array per segment, or None unless requested.
             *Shape of each:* (layers, heads, n, n) for a segment of n wordpieces
         lengths: Number of wordpieces in each segment. *Shape:* (segments,)
+        segment_sums: The sum of the last hidden states of each segment. *Shape:* (segments, width)
         is_grad: Whether the arrays are gradients.
     """
 
@@ -53,6 +60,7 @@ class Activations:
     all_hidden_states: list[Any] | None
     all_attentions: list[Any] | None
     lengths: NDArray[np.int32]
+    segment_sums: Any = None
     is_grad: bool = False
 
     def split(self, segments_per_doc: Sequence[int]) -> dict[str, list[Any]]:
@@ -74,6 +82,7 @@ class Activations:
             if self.all_hidden_states is None
             else [[layer[each] for layer in self.all_hidden_states] for each in pieces],
             "all_attentions": _select(self.all_attentions, segments),
+            "segment_sums": _select(self.segment_sums, segments),
         }
 
     def arrays(self) -> list[Any]:

@@ -15,6 +15,7 @@ from trfcli_pipeline.encoder.activations import Activations
 from trfcli_pipeline.encoder.collector import Collector
 from trfcli_pipeline.encoder.lora import merged
 from trfcli_pipeline.encoder.padding import SubBatch, WordPieces, pad_rows
+from trfcli_pipeline.encoder.segment_sums import upload_gradients
 from trfcli_pipeline.encoder.shim import TransformersShim
 from trfcli_pipeline.encoder.sub_batches import sub_batches
 from trfcli_pipeline.encoder.transfers import upload_arrays
@@ -69,8 +70,7 @@ def encode_scaled(
             list(shim.updating.run(forward, batch))
 
     def backprop(d_activations: Activations) -> FloatArray:
-        gradients = upload_arrays(d_activations.arrays(), shim.device)
-        d_tensors = d_activations.with_arrays(gradients)
+        d_tensors = upload_gradients(d_activations, shim.device)
         products = torch.zeros(len(X.ids), device=shim.device)
 
         def backward(each: SubBatch) -> None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from trfcli_pipeline.encoder.activations import Activations
 from trfcli_pipeline.encoder.padding import SubBatch, WordPieces
+from trfcli_pipeline.encoder.segment_sums import sum_segments
 from trfcli_pipeline.encoder.shim import TransformersShim
 from trfcli_pipeline.encoder.transfers import upload
 from trfcli_pipeline.tokenization.alignment import offsets_within
@@ -95,6 +96,7 @@ class Collector:
             all_hidden_states=self.layers,
             all_attentions=self.attentions,
             lengths=self.lengths,
+            segment_sums=sum_segments(self.hidden, self.lengths),
         )
 
     def _empty(self, *shape: int) -> torch.Tensor:

@@ -16,9 +16,9 @@ from trfcli_pipeline.encoder.memory_budget import graph_budget, graph_bytes
 from trfcli_pipeline.encoder.padding import SubBatch, WordPieces, pad_rows
 from trfcli_pipeline.encoder.random_states import random_states, set_random_states
 from trfcli_pipeline.encoder.recurring_shapes import recurring_shape
+from trfcli_pipeline.encoder.segment_sums import upload_gradients
 from trfcli_pipeline.encoder.shim import TransformersShim
 from trfcli_pipeline.encoder.sub_batches import sub_batches
-from trfcli_pipeline.encoder.transfers import upload_arrays
 
 # Graphs of so many bytes are kept without asking for the free memory.
 _SMALL_GRAPHS = 2**28
@@ -94,8 +94,7 @@ def begin_update(
 
     def backprop(d_activations: Activations) -> None:
         shim.set_dropout(dropout)
-        arrays = d_activations.arrays()
-        d_tensors = d_activations.with_arrays(upload_arrays(arrays, shim.device))
+        d_tensors = upload_gradients(d_activations, shim.device)
         total: WeightGradients = [None] * len(shim.gradients.weights)
 
         def backward(each: TrainingPass) -> Sequence[torch.Tensor | None]:
@@ -205,15 +204,18 @@ class TrainingPass:
 
 def _kinds(d_activations: Activations) -> tuple[str, ...]:
     """Names of the outputs that have gradients, without those that are never captured."""
-    has_pooler = d_activations.pooler_output is not None
-    return ("last_hidden_state", "pooler_output") if has_pooler else ("last_hidden_state",)
+    kinds = ("last_hidden_state", "pooler_output")
+    return tuple(kind for kind in kinds if getattr(d_activations, kind) is not None)
 
 
 def outputs_and_gradients(
     batch: SubBatch, output: Any, d_activations: Activations
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Pair each output of a sub-batch with its part of the gradients, which are tensors."""
-    pairs = [(output.last_hidden_state, pad_rows(d_activations.last_hidden_state, batch))]
+    pairs = []
+    if d_activations.last_hidden_state is not None:
+        gradient = pad_rows(d_activations.last_hidden_state, batch)
+        pairs.append((output.last_hidden_state, gradient))
     if d_activations.pooler_output is not None:
         pooled = output.pooler_output[: len(batch.segments)]
         pairs.append((pooled, d_activations.pooler_output[batch.rows]))

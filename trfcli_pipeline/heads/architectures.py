@@ -20,7 +20,7 @@ from thinc.api import (
 )
 from thinc.types import Floats2d
 
-from trfcli_pipeline.encoder.activations import KINDS
+from trfcli_pipeline.encoder.activations import KINDS, SUMS, TENSOR
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.heads.class_scores import class_scores
 from trfcli_pipeline.heads.doc_features import (
@@ -173,11 +173,11 @@ def classifier_width(model: Model[Any, Any]) -> int | None:
 
 
 def kinds_read(model: ClassifierModel) -> frozenset[str]:
-    """The kinds of activations that a classifier reads besides `doc.tensor`.
+    """What a classifier reads of the encoder's output: some of `KINDS`, and "tensor".
 
     Those that `make_classifier` made say so. Other people's may read all.
     """
-    return frozenset(model.attrs.get("kinds_read", KINDS))
+    return frozenset(model.attrs.get("kinds_read", (*KINDS, TENSOR))) | {SUMS}
 
 
 def _pool(vectors: Model[list[Doc], Ragged], pooling: str) -> DocFeatures:

@@ -14,13 +14,13 @@ from spacy.tokens import Doc
 from thinc.api import Model, Ops, Ragged
 from thinc.types import Floats2d
 
-from trfcli_pipeline.heads.doc_gradients import add_gradient, missing_activation
-from trfcli_pipeline.heads.doc_tensor import doc_tensor
+from trfcli_pipeline.heads.doc_gradients import add_gradient, add_sum_gradient, missing_activation
 from trfcli_pipeline.heads.token_rows import sum_runs
 from trfcli_pipeline.tokenization.doc_attributes import (
     HIDDEN,
     POOLER,
     SEGMENTS,
+    SUMS,
     WORD_PIECES,
     stored,
 )
@@ -34,8 +34,7 @@ SegmentOutput = tuple[Ragged, Callable[[Ragged], list[Doc]]]
 def mean_last_hidden() -> Model[list[Doc], Floats2d]:
     """Create a layer that averages the last hidden states of all wordpieces of a Doc.
 
-    Special tokens count. We sum `doc.tensor`, because its rows add up to those of the wordpieces.
-    An empty Doc has zeros. *Shape:* (docs, width)
+    Special tokens count. An empty Doc has zeros. *Shape:* (docs, width)
     """
     return Model("trf_mean_last_hidden", _forward_mean_last_hidden)
 
@@ -45,8 +44,7 @@ def segment_means() -> Model[list[Doc], Ragged]:
 
     Segments without wordpieces are left out. *Shape:* (segments, width)
     """
-    attrs = {"reads": "last_hidden_state"}
-    return Model("trf_segment_means", _forward_segment_means, attrs=attrs)
+    return Model("trf_segment_means", _forward_segment_means)
 
 
 def class_vectors() -> Model[list[Doc], Ragged]:
@@ -69,14 +67,16 @@ def pooler_outputs() -> Model[list[Doc], Ragged]:
 
 def _forward_mean_last_hidden(model: Model, docs: Sequence[Doc], is_train: bool) -> DocOutput:
     ops = model.ops
-    tensors = _tensors(docs)
+    parts = _read(docs, SUMS)
     divisors = ops.asarray2f([[max(len(stored(doc, WORD_PIECES)), 1)] for doc in docs])
-    lengths = np.array([len(each) for each in tensors])
-    sums = sum_runs(ops, ops.xp.concatenate(tensors), lengths)
+    lengths = np.array([len(each) for each in parts])
+    sums = ops.xp.concatenate(parts)
+    if (lengths != 1).any():
+        sums = sum_runs(ops, sums, lengths)
 
     def backprop(d_means: Floats2d) -> list[Doc]:
         for doc, d_row in zip(docs, d_means / divisors, strict=True):
-            add_gradient(doc, HIDDEN, slice(None), d_row)
+            add_sum_gradient(doc, d_row)
         return list(docs)
 
     return sums / divisors, backprop
@@ -84,19 +84,26 @@ def _forward_mean_last_hidden(model: Model, docs: Sequence[Doc], is_train: bool)
 
 def _forward_segment_means(model: Model, docs: Sequence[Doc], is_train: bool) -> SegmentOutput:
     ops = model.ops
-    all_rows = _read(docs, HIDDEN)
+    all_sums = _read(docs, SUMS)
+    counts = [stored(doc, SEGMENTS)[:, 2] for doc in docs]
     # A segment without wordpieces has no mean; GPT-2 has none for a blank sentence.
-    counts = [each[each > 0] for each in (stored(doc, SEGMENTS)[:, 2] for doc in docs)]
+    filled: list[Any] = [np.flatnonzero(each) for each in counts]
+    divisors = [
+        ops.asarray2f(count[which].reshape(-1, 1))
+        for count, which in zip(counts, filled, strict=True)
+    ]
     parts = [
-        sum_runs(ops, rows, count) / ops.asarray2f(count.reshape(-1, 1))
-        for rows, count in zip(all_rows, counts, strict=True)
+        sums[which] / divisor
+        for sums, which, divisor in zip(all_sums, filled, divisors, strict=True)
     ]
 
-    def write(doc: Doc, count: Any, d_means: Floats2d) -> None:
-        d_pieces = ops.xp.repeat(d_means / ops.asarray2f(count.reshape(-1, 1)), count, axis=0)
-        add_gradient(doc, HIDDEN, slice(None), d_pieces)
+    def write(doc: Doc, key: Any, d_means: Floats2d) -> None:
+        which, divisor = key
+        d_sums = ops.alloc2f(len(stored(doc, SEGMENTS)), d_means.shape[1])
+        d_sums[which] = d_means / divisor
+        add_sum_gradient(doc, d_sums)
 
-    return _join(ops, docs, parts, counts, write)
+    return _join(ops, docs, parts, list(zip(filled, divisors, strict=True)), write)
 
 
 def _forward_class_vectors(model: Model, docs: Sequence[Doc], is_train: bool) -> SegmentOutput:
@@ -144,13 +151,6 @@ def _join(
         return list(docs)
 
     return Ragged(ops.xp.concatenate(filled), lengths), backprop
-
-
-def _tensors(docs: Sequence[Doc]) -> list[Floats2d]:
-    """Return `doc.tensor` of each Doc. An empty Doc has one too once the encoder has seen it."""
-    if any(doc.tensor.ndim != 2 or stored(doc, WORD_PIECES) is None for doc in docs):
-        raise missing_activation("token vectors (doc.tensor)")
-    return [doc_tensor(doc) for doc in docs]
 
 
 def _read(docs: Sequence[Doc], name: str) -> list[Floats2d]:

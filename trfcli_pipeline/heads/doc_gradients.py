@@ -5,10 +5,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from spacy.tokens import Doc
+from thinc.api import get_array_module
 from thinc.types import Floats2d, FloatsXd
 
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.tokenization.doc_attributes import discard, gradient_of, store, stored
+from trfcli_pipeline.tokenization.doc_attributes import (
+    HIDDEN,
+    SEGMENTS,
+    SUMS,
+    discard,
+    gradient_of,
+    store,
+    stored,
+)
 
 # An array, or a list of arrays for outputs with several layers or segments.
 Gradient = FloatsXd | list[FloatsXd]
@@ -58,6 +67,22 @@ def add_gradient(doc: Doc, name: str, index: slice | NDArray[np.intp], gradient:
     store(doc, attribute, total)
     if is_ours:
         store(doc, _ours(attribute), total)
+
+
+def add_sum_gradient(doc: Doc, d_sums: Floats2d) -> None:
+    """Add to the gradient of the sums of a Doc's segments, or else to that of all their rows.
+
+    Args:
+        doc: The Doc that the head read.
+        d_sums: *Shape:* (segments, width), or (width,) for the same gradient for every segment.
+    """
+    if not takes_gradient(doc, HIDDEN):
+        add_gradient(doc, SUMS, slice(None), d_sums)
+        return
+    if d_sums.ndim > 1:
+        lengths = stored(doc, SEGMENTS)[:, 2].tolist()
+        d_sums = get_array_module(d_sums).repeat(d_sums, lengths, axis=0)
+    add_gradient(doc, HIDDEN, slice(None), d_sums)
 
 
 def has_gradient(doc: Doc, name: str, zeros: Gradient) -> bool:

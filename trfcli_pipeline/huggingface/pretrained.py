@@ -176,8 +176,8 @@ def load_model(
 def _align_weights(model: "PreTrainedModel") -> None:
     """Move weights to addresses that are multiples of 64 bytes, as those of new tensors are.
 
-    Weights that are mapped from a file lie anywhere. On some CPUs, the last bits of a product depend
-    on that, so that a copy of the model would predict something else.
+    Weights that are mapped from a file lie anywhere. On some CPUs, the last bits of a product
+    depend on that, so that a copy of the model would predict something else.
     """
     for each in (*model.parameters(), *model.buffers()):
         if each.device.type == "cpu" and each.data_ptr() % _ALIGNMENT:

@@ -197,18 +197,18 @@ class _Path:
         factors = np.where(self.is_moved, np.array(scales, "f")[:, None], 1.0)
         outputs, backprop = encode_scaled(
             self.encoder.shim,
-            word_pieces(docs, alignments),
+            word_pieces(docs),
             factors.ravel(),
             words_per_batch=self.encoder.attrs["words_per_batch"],
         )
         rows, activations = start_download(ops, alignments, outputs, KINDS)()
-        assign_outputs("trf_tok2vec", ops, docs, rows, activations, alignments)
+        assign_outputs("trf_tok2vec", ops, docs, rows, activations)
         products: list[Any] = []
 
         def keep(d_activations: Any) -> None:
             products.append(backprop(d_activations))
 
-        pending = PendingUpdate.begin(docs, alignments, outputs, ops, keep)
+        pending = PendingUpdate.begin(docs, outputs, ops, keep)
         values = self._begin_head(docs)
         pending.backprop(pending.take_gradients())
         return values, products[0].reshape(len(scales), -1).astype(np.float64)

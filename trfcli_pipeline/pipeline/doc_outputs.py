@@ -12,8 +12,8 @@ from trfcli_pipeline.heads.doc_tensor import set_doc_tensor
 from trfcli_pipeline.pipeline.doc_rows import TokenRows
 from trfcli_pipeline.pipeline.finite import check_finite
 from trfcli_pipeline.pipeline.vectors import set_vector_hooks
-from trfcli_pipeline.tokenization.alignment import Alignment
-from trfcli_pipeline.tokenization.doc_attributes import store
+from trfcli_pipeline.tokenization.doc_attributes import discard, store
+from trfcli_pipeline.tokenization.extensions import doc_segments
 
 
 def assign_outputs(
@@ -22,20 +22,18 @@ def assign_outputs(
     docs: Sequence[Doc],
     token_rows: Iterable[TokenRows],
     outputs: Activations,
-    alignments: Sequence[Alignment],
 ) -> None:
-    """Assign the output of the encoder to Docs, and set the hooks of their vectors.
+    """Assign the output of the encoder to Docs, and set the hooks of vectors if they have any.
 
     Args:
         name: Name of the component, for errors.
         ops: Thinc's ops.
         docs: The Docs.
-        token_rows: The token rows of the Docs, some Docs at a time.
+        token_rows: The token rows of the Docs, some Docs at a time; none if they aren't kept.
         outputs: The outputs to keep, of all Docs.
-        alignments: The alignment of each Doc.
 
     Raises:
-        NonFiniteError: Token rows are NaN or infinite.
+        NonFiniteError: Rows are NaN or infinite.
     """
     # Arrays on a GPU aren't checked, as that would wait for the device. The scores are.
     is_checked = not isinstance(ops, CupyOps)
@@ -47,7 +45,10 @@ def assign_outputs(
         for doc, rows in zip(some, part.by_doc(), strict=True):
             set_doc_tensor(doc, rows)
             set_vector_hooks(doc)
-    segments_per_doc = [len(each.segments) for each in alignments]
+    segments_per_doc = [len(doc_segments(doc)) for doc in docs]
+    sums = outputs.segment_sums
+    if is_checked and sums is not None:
+        check_finite(name, "activations", sums, docs, segments_per_doc)
     for kind, parts in outputs.split(segments_per_doc).items():
         for doc, part in zip(docs, parts, strict=True):
             store(doc, f"trf_{kind}", part)
@@ -59,4 +60,4 @@ def clear_outputs(ops: Ops, docs: Iterable[Doc]) -> None:
     for doc in docs:
         doc.tensor = nothing
         for kind in KINDS:
-            store(doc, f"trf_{kind}", None)
+            discard(doc, f"trf_{kind}")

@@ -17,6 +17,7 @@ from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.heads.token_rows import device_token_rows, token_rows
 from trfcli_pipeline.tokenization.alignment import Alignment
 from trfcli_pipeline.tokenization.doc_attributes import TYPE_IDS, WORD_PIECES, stored
+from trfcli_pipeline.tokenization.extensions import doc_segments
 
 # Number of tokens whose rows are computed together: few enough for the caches of a CPU.
 _CACHED_TOKENS = 1024
@@ -65,7 +66,7 @@ def compute_token_rows(
 
 def start_download(
     ops: Ops,
-    alignments: Sequence[Alignment],
+    alignments: Sequence[Alignment] | None,
     outputs: Activations,
     kinds: Collection[str],
     *,
@@ -75,7 +76,7 @@ def start_download(
 
     Args:
         ops: Thinc's ops.
-        alignments: The alignment of each Doc.
+        alignments: The alignment of each Doc; None for no token rows.
         outputs: Tensors on the encoder's device.
         kinds: The outputs to copy.
         short_lived: Whether the arrays are soon released; see `transfers.download`.
@@ -84,6 +85,9 @@ def start_download(
         A function that waits for the result: the token rows, and the outputs as arrays.
     """
     kept = outputs.only(kinds)
+    if alignments is None:
+        wait = download(kept.arrays(), ops, short_lived=short_lived)
+        return lambda: ([], kept.with_arrays(wait()))
     if outputs.last_hidden_state.device.type == "cpu":
         # The outputs that aren't kept can be read without being copied.
         hidden, *arrays = download([outputs.last_hidden_state, *kept.arrays()], ops)()
@@ -101,19 +105,18 @@ def start_download(
     return result
 
 
-def word_pieces(
-    docs: Sequence[Doc], alignments: Sequence[Alignment], known: int | None = None
-) -> WordPieces:
+def word_pieces(docs: Sequence[Doc], known: int | None = None) -> WordPieces:
     """Concatenate the wordpieces of a batch of Docs as input of the encoder.
 
     Args:
         docs: The Docs.
-        alignments: The alignment of each Doc.
         known: Number of wordpieces that the encoder knows; None for any.
 
     Raises:
-        PipelineError: A Doc has a wordpiece that the encoder doesn't know.
+        PipelineError: A Doc has no wordpieces, or one that the encoder doesn't know.
     """
+    # The number of wordpieces of a segment stays if its tokens change.
+    lengths = [doc_segments(doc)[:, 2] for doc in docs]
     pieces = [stored(doc, WORD_PIECES) for doc in docs]
     types = [stored(doc, TYPE_IDS) for doc in docs]
     type_ids = None
@@ -129,9 +132,7 @@ def word_pieces(
         )
     return WordPieces(
         ids=ids,
-        lengths=np.concatenate(
-            [np.empty(0, np.int32), *(each.segments[:, 2] for each in alignments)]
-        ),
+        lengths=np.concatenate([np.empty(0, np.int32), *lengths]),
         type_ids=type_ids,
     )
 

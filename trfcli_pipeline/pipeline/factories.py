@@ -60,7 +60,12 @@ def make_wordpiecer(
 @Language.factory(
     "trf_tok2vec",
     default_config={"trf_name": "", **tok2vec.DEFAULT_SETTINGS},
-    assigns=["doc.tensor", "doc._.trf_last_hidden_state", "doc._.trf_pooler_output"],
+    assigns=[
+        "doc.tensor",
+        "doc._.trf_last_hidden_state",
+        "doc._.trf_pooler_output",
+        "doc._.trf_segment_sums",
+    ],
     requires=["doc._.trf_word_pieces"],
 )
 def make_tok2vec(
@@ -115,7 +120,7 @@ def make_tok2vec(
         "scorer": {"@scorers": "trfcli.textcat_scorer.v1"},
     },
     assigns=["doc.cats"],
-    requires=["doc.tensor"],
+    requires=["doc._.trf_segment_sums"],
     default_score_weights={
         "cats_score": 1.0,
         "cats_score_desc": None,

@@ -1,7 +1,7 @@
 """Load pipelines, and check their names."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,10 +149,13 @@ def _load(
     return nlp
 
 
-def keep_what_heads_read(nlp: "Language") -> None:
-    """Let the encoder keep no more on the Docs than heads need, for callers that only use theirs.
+def keep_what_heads_read(nlp: "Language", *, aligned: bool = False) -> None:
+    """Let the Docs get no more than the heads read, for callers that only use their predictions.
 
-    Nothing changes if another component than trf_textcat follows the encoder: it may read anything.
+    Nothing changes if another component than trf_textcat follows: it may read anything.
+
+    Args:
+        aligned: Whether the caller needs the alignment of wordpieces and tokens.
     """
     from trfcli_pipeline.heads.architectures import kinds_read
     from trfcli_pipeline.pipeline.components import find_component
@@ -164,7 +167,27 @@ def keep_what_heads_read(nlp: "Language") -> None:
         return
     heads: list[Any] = [pipe for _, pipe in nlp.pipeline[nlp.pipe_names.index(encoder.name) + 1 :]]
     if all(isinstance(head, TransformersTextCategorizer) for head in heads):
-        encoder.kept &= set().union(*(kinds_read(head.model) for head in heads))
+        kinds = set().union(*(kinds_read(head.model) for head in heads))
+        keep_only(nlp, kinds, aligned=aligned)
+
+
+def keep_only(nlp: "Language", kinds: Collection[str], *, aligned: bool = False) -> None:
+    """Let the encoder keep nothing else on the Docs but the sums of segments.
+
+    Args:
+        nlp: A pipeline with an encoder.
+        kinds: Some of `activations.KINDS`, or "tensor".
+        aligned: Whether the alignment of wordpieces and tokens is needed although nothing that is
+            kept depends on it.
+    """
+    from trfcli_pipeline.encoder.activations import SUMS, TENSOR
+    from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
+
+    encoder = require_encoder(nlp)
+    encoder.kept &= {*kinds, SUMS}
+    before = nlp.pipeline[nlp.pipe_names.index(encoder.name) - 1][1]
+    if isinstance(before, TransformersWordPiecer):
+        before.aligns = aligned or TENSOR in encoder.kept
 
 
 def require_encoder(nlp: "Language") -> "TransformersTok2Vec":

@@ -15,7 +15,7 @@ from trfcli_pipeline.heads.doc_gradients import (
     has_gradient,
     take_gradient,
 )
-from trfcli_pipeline.tokenization.alignment import Alignment
+from trfcli_pipeline.tokenization.extensions import doc_segments
 
 
 @dataclass(slots=True)
@@ -41,22 +41,24 @@ class PendingUpdate:
     def begin(
         cls,
         docs: Sequence[Doc],
-        alignments: Sequence[Alignment],
         outputs: Activations,
         ops: Ops,
         backprop: Backprop,
     ) -> "PendingUpdate":
         """Set arrays of zeros on the Docs, to which the heads add their gradients.
 
+        The sums of segments have a gradient of their own only if their rows have none.
+
         Args:
             docs: The Docs of the batch.
-            alignments: The alignment of each Doc.
             outputs: The encoder's outputs, on any device.
             ops: Thinc's ops, for the arrays.
             backprop: Runs the encoder's backward pass.
         """
+        if outputs.last_hidden_state is not None:
+            outputs = replace(outputs, segment_sums=None)
         zeros = _zeros_like(outputs, ops)
-        split = zeros.split([len(each.segments) for each in alignments])
+        split = zeros.split([len(doc_segments(doc)) for doc in docs])
         parts = {
             f"trf_{kind}": each for kind, each in split.items() if getattr(zeros, kind) is not None
         }
@@ -77,9 +79,9 @@ class PendingUpdate:
         """Collect the gradients of the Docs, and remove them from there.
 
         Outputs that no head has read have no gradient, so weight decay leaves a pooler alone that
-        isn't trained. The last hidden state always has one.
+        isn't trained.
         """
-        read = {"last_hidden_state"}
+        read = set()
         for name, parts in self.parts.items():
             pairs = list(zip(self.docs, parts, strict=True))
             if any(has_gradient(doc, name, part) for doc, part in pairs):

@@ -1,7 +1,8 @@
 """Run pipelines on many texts: only as far as needed, and with bounded memory."""
 
+import gc
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from spacy.language import Language
@@ -21,6 +22,20 @@ def pipe_up_to(nlp: Language, last: str, docs: Iterable[Doc]) -> Iterator[Doc]:
     enabled = nlp.pipe_names[: nlp.pipe_names.index(last) + 1]
     with nlp.select_pipes(enable=enabled):
         yield from nlp.pipe(docs)
+
+
+@contextmanager
+def few_collections() -> Iterator[None]:
+    """A context in which the garbage collector leaves out what exists already.
+
+    Each Doc has a dozen lists and arrays, so it would look through all of spaCy and torch every few
+    hundred Docs. Use it around a whole stream: what is left out isn't collected meanwhile.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def bounded_vocab(nlp: Language) -> AbstractContextManager[Any]:

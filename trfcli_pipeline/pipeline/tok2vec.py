@@ -12,7 +12,7 @@ from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Optimizer, set_dropout_rate
 
-from trfcli_pipeline.encoder.activations import KINDS, Activations, kinds_to_keep
+from trfcli_pipeline.encoder.activations import KINDS, TENSOR, Activations, kinds_to_keep
 from trfcli_pipeline.encoder.model import TransformersWrapper
 from trfcli_pipeline.encoder.out_of_memory import explained_out_of_memory
 from trfcli_pipeline.encoder.padding import WordPieces
@@ -192,40 +192,39 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
 
     def predict(self, docs: Sequence[Doc]) -> Activations:
         """Encode a batch of Docs without changing them."""
-        X = self._input(docs, _alignments(docs))
+        X = self._input(docs)
         with explained_out_of_memory(self.model.shim.device):
             return self.model.predict(X)
 
     def set_annotations(self, docs: Sequence[Doc], outputs: Activations) -> None:
         """Assign what `predict` returned, as far as it is kept, and set the vector hooks."""
-        alignments = _alignments(docs)
-        rows = compute_token_rows(self.model.ops, alignments, outputs.last_hidden_state)
-        self._assign(docs, alignments, rows, outputs.only(self.kept))
+        rows: Iterable[TokenRows] = ()
+        if (alignments := _alignments(docs, self.kept)) is not None:
+            rows = compute_token_rows(self.model.ops, alignments, outputs.last_hidden_state)
+        self._assign(docs, rows, outputs.only(self.kept))
 
     def _start(self, docs: Sequence[Doc]) -> Callable[[], None]:
         """Start to encode Docs. Returns a function that waits for the result and assigns it."""
-        alignments = _alignments(docs)
-        X = self._input(docs, alignments)
+        X, alignments = self._input(docs), _alignments(docs, self.kept)
         with explained_out_of_memory(self.model.shim.device):
             outputs = self.model.encode(X)
             wait = start_download(self.model.ops, alignments, outputs, self.kept)
-        return lambda: self._assign(docs, alignments, *wait())
+        return lambda: self._assign(docs, *wait())
 
     def _assign(
         self,
         docs: Sequence[Doc],
-        alignments: Sequence[Alignment],
         rows: Iterable[TokenRows],
         outputs: Activations,
     ) -> None:
-        assign_outputs(self.name, self.model.ops, docs, rows, outputs, alignments)
+        assign_outputs(self.name, self.model.ops, docs, rows, outputs)
         remember_component(docs, ENCODER, self)
 
-    def _input(self, docs: Sequence[Doc], alignments: Sequence[Alignment]) -> WordPieces:
+    def _input(self, docs: Sequence[Doc]) -> WordPieces:
         if self._pending is not None and self._pending.has_gradients():
             self.complete_update()
         vocab_size = getattr(self.transformers_model.config, "vocab_size", None)
-        return word_pieces(docs, alignments, vocab_size)
+        return word_pieces(docs, vocab_size)
 
     def update(
         self,
@@ -243,8 +242,9 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
             drop: Dropout rate, which replaces that of the encoder's own dropout layers.
             sgd: The optimizer; None to take the step in a later call of `finish_update`.
             losses: Gets 0.0 under the component's name, because the encoder has no loss.
-            kinds: The outputs that the heads read; None to put all outputs on the Docs. If given,
-                the caller must call `release` once the heads have run.
+            kinds: What the heads read, as `architectures.kinds_read` returns it; None to put all
+                outputs on the Docs. If given, the caller must call `release` once the heads have
+                run.
 
         Returns:
             The losses.
@@ -258,17 +258,17 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
             return losses
         docs = [eg.predicted for eg in examples]
         set_dropout_rate(self.model, drop)
-        alignments = _alignments(docs)
-        X = self._input(docs, alignments)
+        ops, read = self.model.ops, {*KINDS, TENSOR} if kinds is None else set(kinds)
+        X, alignments = self._input(docs), _alignments(docs, read)
         with explained_out_of_memory(self.model.shim.device):
             outputs, backprop = self.model.begin_encoding(X)
-            ops, read = self.model.ops, KINDS if kinds is None else kinds
             wait = start_download(ops, alignments, outputs, read, short_lived=kinds is not None)
             rows, activations = wait()
-        self._assign(docs, alignments, rows, activations)
-        # Heads that read `doc.tensor` write the gradient of the last hidden state.
-        trained = outputs.only({"last_hidden_state", *read})
-        self._pending = PendingUpdate.begin(docs, alignments, trained, ops, backprop)
+        self._assign(docs, rows, activations)
+        if TENSOR in read:
+            # Heads that read `doc.tensor` write the gradient of the last hidden state.
+            read.add("last_hidden_state")
+        self._pending = PendingUpdate.begin(docs, outputs.only(read), ops, backprop)
         if sgd not in (None, False):
             self.finish_update(sgd)
         return losses
@@ -347,5 +347,6 @@ class TransformersTok2Vec(ListenedTo, SavedInParts, TrainablePipe):
         self.trf_name = cfg["trf_name"]
 
 
-def _alignments(docs: Sequence[Doc]) -> list[Alignment]:
-    return [doc_alignment(doc) for doc in docs]
+def _alignments(docs: Sequence[Doc], kinds: Collection[str]) -> list[Alignment] | None:
+    """The alignment of each Doc, as far as token rows are wanted."""
+    return [doc_alignment(doc) for doc in docs] if TENSOR in kinds else None

@@ -38,7 +38,7 @@ from trfcli_pipeline.tokenization.doc_attributes import (
     store,
     stored,
 )
-from trfcli_pipeline.tokenization.doc_pieces import DocPieces, encode_docs
+from trfcli_pipeline.tokenization.doc_pieces import DocPieces, PieceStrings, encode_docs
 from trfcli_pipeline.tokenization.encodings import find_mistakable
 from trfcli_pipeline.tokenization.extensions import install_extensions
 from trfcli_pipeline.tokenization.segments import Segmentation, lay_out
@@ -69,6 +69,7 @@ class TransformersWordPiecer(SavedInParts, Pipe):
 
     Attributes:
         vocab_size: Number of wordpieces of the model that the tokenizer is from; None if unknown.
+        aligns: Whether to set the wordpieces' strings and their alignment with tokens.
 
     Raises:
         PipelineError: A setting has an invalid value.
@@ -91,6 +92,7 @@ class TransformersWordPiecer(SavedInParts, Pipe):
         self._tokenizer: PreTrainedTokenizerBase | None = None
         self._encoder_limit: int | None = None
         self.vocab_size: int | None = None
+        self.aligns = True
         self._mistakable: frozenset[int] = frozenset()
         self._nlp: Callable[[], Language | None] = _no_pipeline
         self._tokenizer_hash = ""
@@ -232,7 +234,12 @@ class TransformersWordPiecer(SavedInParts, Pipe):
         if not docs:
             return []
         return encode_docs(
-            docs, self.tokenizer, self.settings, limit=self.max_length, mistakable=self._mistakable
+            docs,
+            self.tokenizer,
+            self.settings,
+            self._strings if self.aligns else None,
+            limit=self.max_length,
+            mistakable=self._mistakable,
         )
 
     def set_annotations(self, docs: Sequence[Doc], outputs: Sequence[DocPieces]) -> None:
@@ -240,14 +247,15 @@ class TransformersWordPiecer(SavedInParts, Pipe):
         fingerprint = self.fingerprint if docs else ""
         for doc, pieces in zip(docs, outputs, strict=True):
             store(doc, WORD_PIECES, pieces.ids)
-            store(doc, STRINGS, pieces.strings)
             store(doc, TYPE_IDS, pieces.type_ids)
-            store(doc, LINKS, pieces.links)
             store(doc, SEGMENTS, pieces.segments)
-            store(doc, UNSEEN, pieces.unseen)
-            store(doc, TOKEN_SPANS, pieces.token_spans)
-            store(doc, PIECE_SPANS, pieces.piece_spans)
-            store(doc, FINGERPRINT, f"{fingerprint} {pieces.checksum}")
+            if pieces.links is not None:
+                store(doc, STRINGS, pieces.strings)
+                store(doc, LINKS, pieces.links)
+                store(doc, UNSEEN, pieces.unseen)
+                store(doc, TOKEN_SPANS, pieces.token_spans)
+                store(doc, PIECE_SPANS, pieces.piece_spans)
+                store(doc, FINGERPRINT, f"{fingerprint} {pieces.checksum}")
 
     def parts(self) -> dict[str, Part]:
         """The settings and the tokenizer."""
@@ -270,7 +278,7 @@ class TransformersWordPiecer(SavedInParts, Pipe):
 
     def _has_annotated(self, doc: Doc, fingerprint: str) -> bool:
         """Check whether `predict` would return the wordpieces that a Doc has already."""
-        checksum = lay_out(doc, self.settings).checksum
+        checksum = lay_out([doc], self.settings)[0].checksum
         return bool(stored(doc, FINGERPRINT) == f"{fingerprint} {checksum}")
 
     def _save_tokenizer(self, path: Path) -> None:
@@ -293,6 +301,7 @@ class TransformersWordPiecer(SavedInParts, Pipe):
     def _set_tokenizer(self, tokenizer: "PreTrainedTokenizerBase") -> None:
         self._tokenizer = tokenizer
         self._tokenizer_hash = ""
+        self._strings = PieceStrings(tokenizer)
         self._mistakable = find_mistakable(tokenizer)
         self._check_max_length()
         pretrained.encode_whole(tokenizer, self.max_length)

@@ -3,10 +3,10 @@
 import gzip
 import sys
 import time
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import tee
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -17,6 +17,7 @@ from trfcli_pipeline.data.formats.writing import Writer
 from trfcli_pipeline.data.outputs.resumable import ResumableFile
 from trfcli_pipeline.data.reading import Reading
 from trfcli_pipeline.data.reading.tracking import track_reading
+from trfcli_pipeline.data.records import BadRecord, Record
 from trfcli_pipeline.errors import DataError, OutputError
 from trfcli_pipeline.pipeline.loading import check_pipeline, keep_what_heads_read, load_pipeline
 from trfcli_pipeline.pipeline.saved import pipeline_digest
@@ -170,8 +171,9 @@ def annotate(  # noqa: PLR0915
             file.check_room(data.size())
         nlp = load_pipeline(model, device=device)
         # torch takes seconds to import, so the checks above come first.
+        from trfcli_pipeline.pipeline.running import few_collections
         from trfcli_pipeline.tasks.engines import start_engine
-        from trfcli_pipeline.tasks.predictions import Predictor
+        from trfcli_pipeline.tasks.predictions import Batch, Predictor
 
         if not writer.takes_docs:
             keep_what_heads_read(nlp)
@@ -191,16 +193,23 @@ def annotate(  # noqa: PLR0915
 
         state = progress.state if writer.resumable else dict[str, Any]
         words_before, start = progress.words, time.perf_counter()
-        # The workers run ahead of the output, so the batches are read from two places.
         is_alone = engine == "local" and (n_process or 1) == 1
         for_device = is_alone and uses_accelerator(nlp)
-        batches, sent = tee(make_batches(records, batch_size, for_device=for_device))
+        # The workers run ahead of the output.
+        pending: deque[list[Record | BadRecord]] = deque()
+
+        def send() -> Iterator[Batch]:
+            for batch in make_batches(records, batch_size, for_device=for_device):
+                pending.append(batch)
+                yield texts_of(batch)
+
         with (
+            few_collections(),
             phase("Annotating", total=total, unit="texts", done=progress.texts) as annotating,
             start_engine(predictor, engine, n_process, device=device) as run,
         ):
-            results = run(texts_of(batch) for batch in sent)
-            for batch, predicted in zip(batches, results, strict=True):
+            for predicted in run(send()):
+                batch = pending.popleft()
                 done, failed = divide(batch, predicted.failed)
                 content = rows.write(done, predicted.content)
                 progress.add(batch, predicted)

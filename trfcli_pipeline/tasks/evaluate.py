@@ -118,20 +118,24 @@ def _evaluate(
     check_pipeline(model)
     records = read_records(data, labeled=True)
     nlp = load_pipeline(model, device=device)
+    # spaCy takes seconds to import, so the checks above come first.
+    from trfcli_pipeline.pipeline.running import few_collections
+
     keep_what_heads_read(nlp)
     classifier = find_classifier(nlp, model=model)
     check_threshold(threshold, [classifier])
     # Fail now rather than after minutes of prediction.
     explainer = Explainer(nlp, model, threshold=threshold) if explain else None
     history = [] if page is None else report.read_history(nlp.path)
-    result = run.evaluate_classifier(
-        nlp,
-        records,
-        classifier,
-        name=str(as_dataset(data)),
-        threshold=threshold,
-        batch_size=batch_size,
-    )
+    with few_collections():
+        result = run.evaluate_classifier(
+            nlp,
+            records,
+            classifier,
+            name=str(as_dataset(data)),
+            threshold=threshold,
+            batch_size=batch_size,
+        )
     if metrics is not None:
         metrics.write(f"{to_json(result.metrics(), indent=2)}\n")
     if page is not None:

@@ -54,7 +54,7 @@ class Explainer:
         check_threshold(threshold, self._classifiers)
         self._encoder = require_encoder(nlp)
         check_differentiable(self._encoder.model.shim)
-        keep_what_heads_read(nlp)
+        keep_what_heads_read(nlp, aligned=True)
 
     def check_label(self, label: str) -> None:
         """Raise an ArgumentError if no classifier has the label."""

@@ -26,7 +26,6 @@ from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.pipeline.doc_rows import word_pieces
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.tasks.before_after import evenly
-from trfcli_pipeline.tokenization.extensions import doc_alignment
 
 # What "auto" tries, by the kind of device.
 _ON_CPU: Sequence[tuple[Backend, InferencePrecision]] = (
@@ -124,7 +123,7 @@ def calibration_examples(
     before = nlp.pipe_names[: nlp.pipe_names.index(encoder.name)]
     with nlp.select_pipes(enable=before):
         docs = list(nlp.pipe(texts))
-    X = word_pieces(docs, [doc_alignment(doc) for doc in docs])
+    X = word_pieces(docs)
     filled = evenly(np.flatnonzero(X.lengths).tolist(), _CALIBRATION_SEGMENTS)
     # Take at least one segment, even if it is too long.
     n_chosen = int(np.searchsorted(np.cumsum(X.lengths[filled]), _CALIBRATION_PIECES)) + 1

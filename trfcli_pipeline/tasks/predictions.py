@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from spacy.language import Language
@@ -14,7 +15,7 @@ from trfcli_pipeline.evaluation.classifier import (
     find_classifiers,
     is_unsure,
     label_set,
-    predicted_labels,
+    predicted_labels_of_all,
 )
 from trfcli_pipeline.evaluation.run import check_scores, count_words
 from trfcli_pipeline.pipeline.running import bounded_vocab
@@ -101,7 +102,8 @@ class Predictor:
         metas = [nlp.get_pipe_meta(name) for name in nlp.pipe_names]
         self._assigned = {attribute for meta in metas for attribute in meta.assigns}
         # A component that declares no assignments may predict anything.
-        if not self._assigned & _PREDICTIONS and all(meta.assigns for meta in metas):
+        self._all_declared = all(meta.assigns for meta in metas)
+        if not self._assigned & _PREDICTIONS and self._all_declared:
             raise PipelineError(
                 f"The pipeline predicts nothing to write ({', '.join(nlp.pipe_names)})",
                 hint="Train a text classifier: trf train-textcat MODEL TRAIN",
@@ -172,7 +174,8 @@ class Predictor:
         return failed
 
     def _predict(self, texts: Sequence[str]) -> Predicted:
-        words, labels = 0, Counter[str]()
+        words = 0
+        cats: list[Mapping[str, float]] = []
         rows: list[dict[str, Any]] = []
         docs = DocBin()
         # On an accelerator, the next Docs are encoded while these are read. In larger batches,
@@ -180,22 +183,26 @@ class Predictor:
         for doc in self.nlp.pipe(texts, batch_size=min(max(len(texts), 1), _HEAD_BATCH)):
             check_scores(doc)
             words += count_words(doc)
-            predicted = predicted_labels(doc.cats, self.classifiers)
-            labels.update(predicted)
+            cats.append(doc.cats)
             if self.as_docs:
                 docs.add(doc)
             else:
-                rows.append(self._row(doc, predicted))
-        n_docs = len(docs) if self.as_docs else len(rows)
-        if n_docs != len(texts):
-            raise PipelineError(f"the pipeline returned {n_docs} of {len(texts)} texts")
-        return Predicted(words, labels, docs.to_bytes() if self.as_docs else rows)
+                rows.append(self._row(doc))
+        if len(cats) != len(texts):
+            raise PipelineError(f"the pipeline returned {len(cats)} of {len(texts)} texts")
+        labels = predicted_labels_of_all(cats, self.classifiers)
+        for row, own in zip(rows, labels, strict=not self.as_docs):
+            if "labels" in row:
+                row["labels"] = own
+        counts = Counter(chain.from_iterable(labels))
+        return Predicted(words, counts, docs.to_bytes() if self.as_docs else rows)
 
-    def _row(self, doc: Doc, labels: list[str]) -> dict[str, Any]:
+    def _row(self, doc: Doc) -> dict[str, Any]:
+        """The row of a Doc, whose labels are decided later: for many texts at once."""
         row: dict[str, Any] = {}
         if doc.cats or "doc.cats" in self._assigned:
             row["cats"] = {label: shortest(score) for label, score in doc.cats.items()}
-            row["labels"] = labels
+            row["labels"] = []
             fitted: dict[str, Any] = {
                 "unsure": is_unsure(doc.cats, self.classifiers),
                 "label_set": label_set(doc.cats, self.classifiers),
@@ -213,8 +220,9 @@ class Predictor:
         names = [
             name
             for name in TOKEN_ATTRIBUTES
-            # has_annotation is true for an empty Doc.
-            if f"token.{name}" in self._assigned or (len(doc) and doc.has_annotation(name.upper()))
+            if f"token.{name}" in self._assigned
+            # It is true for an empty Doc.
+            or (not self._all_declared and len(doc) and doc.has_annotation(name.upper()))
         ]
         if names:
             row["tokens"] = [_token(token, names) for token in doc]

@@ -128,6 +128,8 @@ def _start_worker(code: CodeFiles, function: Callable[[Any], Any]) -> None:
 def _start(code: CodeFiles, function: Callable[[Any], Any]) -> None:
     global _function  # noqa: PLW0603 - a worker has only one function
     _function = function
+    # See `running.few_collections`.
+    gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     Thread(target=_exit_with_parent, daemon=True).start()

@@ -15,6 +15,7 @@ FINGERPRINT = "trf_fingerprint"
 # The encoder's outputs.
 HIDDEN, POOLER = "trf_last_hidden_state", "trf_pooler_output"
 HIDDENS, ATTENTIONS = "trf_all_hidden_states", "trf_all_attentions"
+SUMS = "trf_segment_sums"
 # What `trf_labels`, `trf_unsure` and `trf_label_set` are computed from, besides `doc.cats`: the
 # classifiers as plain tuples.
 CLASSIFIERS = "trf_classifiers"

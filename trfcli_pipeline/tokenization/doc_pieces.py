@@ -1,9 +1,8 @@
 """From a batch of Docs to wordpieces that are aligned with their tokens."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain, islice, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 from spacy.tokens import Doc
@@ -21,38 +20,50 @@ _NO_INDICES: Indices = np.empty(0, np.int64)
 _NO_SPANS: Indices = np.empty((0, 2), np.int64)
 
 
-@dataclass(frozen=True, slots=True)
-class DocPieces:
+class DocPieces(NamedTuple):
     """The wordpieces of a Doc, in the form of its `._.trf_*` attributes.
 
     Attributes:
         ids: Id of each wordpiece.
-        strings: String of each wordpiece.
         type_ids: Token type id of each wordpiece; None if all are 0.
-        links: See `alignment.Alignment`.
         segments: See `alignment.Alignment`.
+        checksum: That of the Doc's layout; see `segments.Layout`.
+        strings: String of each wordpiece. This and the following are None where nothing reads them.
+        links: See `alignment.Alignment`.
         token_spans: Start and end character of each token. *Shape:* (tokens, 2)
         piece_spans: Start and end character of each wordpiece; equal for special tokens.
             *Shape:* (wordpieces, 2)
         unseen: See `alignment.Alignment`; None if there are none.
-        checksum: That of the Doc's layout; see `segments.Layout`.
     """
 
     ids: list[int]
-    strings: list[str]
     type_ids: list[int] | None
-    links: Ints
     segments: Ints
-    token_spans: Ints
-    piece_spans: Ints
+    checksum: int
+    strings: list[str] | None = None
+    links: Ints | None = None
+    token_spans: Ints | None = None
+    piece_spans: Ints | None = None
     unseen: Ints | None = None
-    checksum: int = 0
+
+
+class PieceStrings(dict[int, str]):
+    """The string of each wordpiece, looked up once: making new strings takes ten times as long."""
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
+        super().__init__()
+        self._tokenizer = tokenizer
+
+    def __missing__(self, id_: int) -> str:
+        string = self[id_] = cast(str, self._tokenizer.convert_ids_to_tokens(id_))
+        return string
 
 
 def encode_docs(
     docs: Sequence[Doc],
     tokenizer: "PreTrainedTokenizerBase",
     settings: Segmentation,
+    strings: PieceStrings | None,
     *,
     limit: int | None,
     mistakable: frozenset[int] = frozenset(),
@@ -63,6 +74,7 @@ def encode_docs(
         docs: The Docs, at least one.
         tokenizer: Prepared for `limit` by `pretrained.encode_whole`.
         settings: How Docs are divided into segments.
+        strings: Those of the tokenizer; None to leave out strings and alignment.
         limit: Maximum number of wordpieces in a segment, special tokens included.
         mistakable: What `encodings.find_mistakable` returned.
     """
@@ -74,7 +86,7 @@ def encode_docs(
         encodings = iter(encode(tokenizer, flat, limit, mistakable))
         return [list(islice(encodings, len(own))) for own in texts]
 
-    layouts = [lay_out(doc, settings) for doc in docs]
+    layouts = lay_out(docs, settings)
     encodings = encode_layouts(layouts)
     if settings.segments == "windows":
         room = None if limit is None else limit - tokenizer.num_special_tokens_to_add()
@@ -85,33 +97,59 @@ def encode_docs(
     ]
     # Many tokenizers return token type ids even for models that don't use them.
     typed = "token_type_ids" in tokenizer.model_input_names
-    unknown = (tokenizer.unk_token_id, tokenizer.unk_token or "")
-    return link_docs(layouts, rows, typed=typed, unknown=unknown)
+    return join_segments(layouts, rows, strings, typed=typed)
 
 
-def link_docs(
+def join_segments(
     layouts: Sequence[Layout],
     rows: Sequence[Rows],
+    strings: Mapping[int, str] | None,
     *,
     typed: bool,
-    unknown: tuple[int | None, str],
 ) -> list[DocPieces]:
-    """Link the wordpieces of a batch of Docs with the tokens whose characters they overlap.
+    """Join the wordpieces of each Doc's segments.
 
     Args:
         layouts: The tokens of each Doc.
         rows: The segments of each Doc, with their wordpieces.
+        strings: The string of each wordpiece; see `encode_docs`.
         typed: Whether the encoder uses token type ids.
-        unknown: Id and string of the unknown token.
     """
     lengths = [[len(encoding) for encoding in each.encodings] for each in rows]
     firsts = _concatenate([each.firsts for each in rows])
     ends = _concatenate([each.ends for each in rows])
     segments = np.stack([firsts, ends, np.fromiter(chain.from_iterable(lengths), np.int64)], axis=1)
+    pieces = []
+    parts = _split(segments, [len(each) for each in lengths])
+    for layout, own, part in zip(layouts, rows, parts, strict=True):
+        ids = [id_ for encoding in own.encodings for id_ in encoding.ids]
+        typed_encodings = own.encodings if typed else ()
+        type_ids = [type_id for encoding in typed_encodings for type_id in encoding.type_ids]
+        own_types = type_ids if any(type_ids) else None
+        pieces.append(DocPieces(ids, own_types, part, layout.checksum))
+    if strings is None:
+        return pieces
+    return list(_align(layouts, rows, pieces, segments[:, 2], strings))
+
+
+def _align(
+    layouts: Sequence[Layout],
+    rows: Sequence[Rows],
+    pieces: Sequence[DocPieces],
+    lengths: Indices,
+    strings: Mapping[int, str],
+) -> Iterator[DocPieces]:
+    """Link the wordpieces of a batch of Docs with the tokens whose characters they overlap.
+
+    Args:
+        layouts, rows, strings: See `join_segments`.
+        pieces: The wordpieces of each Doc, not yet aligned.
+        lengths: Number of wordpieces of each segment. *Shape:* (segments,)
+    """
     token_spans = np.concatenate([_NO_SPANS, *(layout.token_spans for layout in layouts)])
-    piece_spans = _piece_spans(rows, segments[:, 2])
+    piece_spans = _piece_spans(rows, lengths)
     n_tokens = np.array([len(layout.token_spans) for layout in layouts])
-    n_pieces = np.array([sum(each) for each in lengths])
+    n_pieces = np.array([len(each.ids) for each in pieces])
     # In the concatenated texts, spans of different Docs may touch, but they don't overlap.
     text_starts = np.cumsum([0, *(len(layout.text) for layout in layouts)])[:-1]
     links = link_spans(
@@ -123,27 +161,13 @@ def link_docs(
     before = np.stack([np.cumsum(n_tokens) - n_tokens, np.cumsum(n_pieces) - n_pieces], axis=1)
     parts = zip(
         _split(links - np.repeat(before, n_links, axis=0), n_links),
-        _split(segments, [len(each) for each in lengths]),
         _split(token_spans, n_tokens),
         _split(piece_spans, n_pieces),
         strict=True,
     )
-    outputs = []
-    for layout, own, arrays in zip(layouts, rows, parts, strict=True):
-        ids = [id_ for encoding in own.encodings for id_ in encoding.ids]
-        typed_encodings = own.encodings if typed else ()
-        type_ids = [type_id for encoding in typed_encodings for type_id in encoding.type_ids]
-        outputs.append(
-            DocPieces(
-                ids,
-                _strings(own, ids, unknown),
-                type_ids if any(type_ids) else None,
-                *arrays,
-                unseen=None if own.unseen is None else own.unseen.astype(np.int32),
-                checksum=layout.checksum,
-            )
-        )
-    return outputs
+    for each, own, arrays in zip(pieces, rows, parts, strict=True):
+        unseen = None if own.unseen is None else own.unseen.astype(np.int32)
+        yield DocPieces(*each[:4], [strings[id_] for id_ in each.ids], *arrays, unseen)
 
 
 def _piece_spans(rows: Sequence[Rows], lengths: Indices) -> Indices:
@@ -167,15 +191,3 @@ def _split(rows: Indices, counts: Iterable[int]) -> list[Ints]:
     """Split rows by Doc. The parts are views."""
     ints = rows.astype(np.int32)
     return [ints[start:end] for start, end in pairwise(accumulate(counts, initial=0))]
-
-
-def _strings(rows: Rows, ids: Sequence[int], unknown: tuple[int | None, str]) -> list[str]:
-    strings = [string for encoding in rows.encodings for string in encoding.tokens]
-    unknown_id, unknown_string = unknown
-    if unknown_id not in ids:
-        return strings
-    # Some tokenizers return the text of an unknown piece instead of the unknown token.
-    return [
-        unknown_string if id_ == unknown_id else string
-        for id_, string in zip(ids, strings, strict=True)
-    ]

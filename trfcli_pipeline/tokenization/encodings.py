@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Text = str | tuple[str, str]
 
 # The attributes with one value per wordpiece.
-_LISTS = ("ids", "tokens", "type_ids", "offsets", "sequence_ids")
+_LISTS = ("ids", "type_ids", "offsets", "sequence_ids")
 # Of tokenizers' own class, we use only the attributes of `Pieces`.
 Encoding: TypeAlias = "FastEncoding | Pieces"
 
@@ -27,7 +27,6 @@ class Pieces:
 
     Attributes:
         ids: Id of each wordpiece.
-        tokens: String of each wordpiece.
         type_ids: Token type id of each wordpiece.
         offsets: Start and end character of each wordpiece, in its own text of a pair.
         sequence_ids: The text of a pair that each wordpiece comes from, 0 or 1; None for special
@@ -36,7 +35,6 @@ class Pieces:
     """
 
     ids: list[int]
-    tokens: list[str]
     type_ids: list[int]
     offsets: list[Span]
     sequence_ids: list[int | None]
@@ -191,7 +189,6 @@ def _pieces_of(tokenizer: "PreTrainedTokenizerBase", text: str, sequence: int) -
     ids = cast(list[int], tokenizer.convert_tokens_to_ids(tokens))
     return Pieces(
         ids=ids,
-        tokens=tokens,
         type_ids=[0] * len(ids),
         offsets=find_offsets(text, surfaces(tokenizer, tokens, ids)),
         sequence_ids=[sequence] * len(ids),
@@ -207,7 +204,6 @@ def _with_special_tokens(
     added = [id_ for id_ in layout if id_ >= 0]
     special = Pieces(
         ids=added,
-        tokens=cast(list[str], tokenizer.convert_ids_to_tokens(added)),
         type_ids=[0] * len(added),
         offsets=[(0, 0)] * len(added),
         sequence_ids=[None] * len(added),

@@ -36,6 +36,7 @@ from trfcli_pipeline.tokenization.doc_attributes import (
     POOLER,
     SEGMENTS,
     STRINGS,
+    SUMS,
     TENSOR_SPANS,
     TOKEN_SPANS,
     TYPE_IDS,
@@ -49,7 +50,7 @@ from trfcli_pipeline.tokenization.retokenizing import follow_tokens, is_token
 
 _BY_PIECE = (WORD_PIECES, STRINGS, TYPE_IDS, HIDDEN, gradient_of(HIDDEN))
 _BY_LAYER = (HIDDENS, gradient_of(HIDDENS))
-_BY_SEGMENT = (POOLER, ATTENTIONS, gradient_of(POOLER), gradient_of(ATTENTIONS))
+_BY_SEGMENT = tuple(f(name) for name in (POOLER, ATTENTIONS, SUMS) for f in (str, gradient_of))
 # The alignment as arrays (see `alignment.Alignment`); `trf_alignment` returns lists.
 _FOLLOWING = (LINKS, SEGMENTS, UNSEEN)
 _OF_DOC = (TOKEN_SPANS, PIECE_SPANS, TENSOR_SPANS, FINGERPRINT, CLASSIFIERS, NOVELTY)
@@ -84,7 +85,18 @@ def doc_alignment(doc: Doc) -> Alignment:
         PipelineError: The Doc has no wordpieces.
     """
     follow_tokens(doc)
-    segments = stored(doc, SEGMENTS)
+    known = (stored(doc, LINKS), doc_segments(doc), len(doc))
+    unseen = stored(doc, UNSEEN)
+    return Alignment(*known) if unseen is None else Alignment(*known, unseen)
+
+
+def doc_segments(doc: Doc) -> Ints:
+    """Return the segments of a Doc, whose tokens may have changed since; see `Alignment`.
+
+    Raises:
+        PipelineError: The Doc has no wordpieces.
+    """
+    segments: Ints | None = stored(doc, SEGMENTS)
     if segments is None:
         raise PipelineError(
             "A Doc has no wordpieces",
@@ -92,9 +104,7 @@ def doc_alignment(doc: Doc) -> Alignment:
             "to annotating_components. Components can't be updated one by one, as `spacy debug "
             "model` does: call nlp.update",
         )
-    known = (stored(doc, LINKS), segments, len(doc))
-    unseen = stored(doc, UNSEEN)
-    return Alignment(*known) if unseen is None else Alignment(*known, unseen)
+    return segments
 
 
 def add_classifier(doc: Doc, classifier: Classifier) -> None:

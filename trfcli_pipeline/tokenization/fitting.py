@@ -1,7 +1,8 @@
 """Fits segments to the encoder's maximum length: truncates them, or divides them into windows."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,8 +11,7 @@ from trfcli_pipeline.tokenization.encodings import Encoding, Pieces
 from trfcli_pipeline.tokenization.segments import Indices, Layout, LongSentences
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(NamedTuple):
     """The segments of a Doc as the encoder sees them.
 
     Attributes:

@@ -41,6 +41,8 @@ def pack(
 
 def _choose(encodings: Sequence[Encoding], room: int | None) -> list[int]:
     """Choose the segments that start a new window."""
+    if len(encodings) == 1:
+        return [0]
     chosen: list[int] = []
     left = 0
     for index, encoding in enumerate(encodings):

@@ -7,6 +7,7 @@ short segments, `fitting.py` truncates or divides those that are too long for th
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal, get_args
 
 import numpy as np
@@ -18,6 +19,9 @@ from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.tokenization.encodings import Text
 
 Indices = NDArray[np.int64]
+
+_ATTRIBUTES = [IDX, LENGTH, SENT_START]
+_NO_TOKENS = np.empty((0, len(_ATTRIBUTES)), np.uint64)
 
 Segments = Literal["sentences", "doc", "windows"]
 LongSentences = Literal["truncate", "window"]
@@ -81,10 +85,9 @@ class Layout:
     @property
     def ends(self) -> Indices:
         """End token (exclusive) of each segment. *Shape:* (segments,)"""
-        ends = np.empty_like(self.firsts)
-        ends[:-1] = self.firsts[1:]
-        ends[-1:] = len(self.token_spans)
-        return ends
+        if not len(self.firsts):
+            return self.firsts
+        return np.array([*self.firsts[1:].tolist(), len(self.token_spans)])
 
     @property
     def starts(self) -> Indices:
@@ -97,6 +100,8 @@ class Layout:
             start, end = self.separator
             # Like transformers, we don't treat a text with an empty second text as a pair.
             return [(self.text[:start], self.text[end:]) if self.text[end:] else self.text[:start]]
+        if len(self.firsts) == 1:
+            return [self.text[self.token_spans[0, 0] : self.token_spans[-1, 1]]]
         stops = self.token_spans[self.ends - 1, 1]
         return [
             self.text[start:stop]
@@ -104,20 +109,29 @@ class Layout:
         ]
 
 
-def lay_out(doc: Doc, settings: Segmentation) -> Layout:
-    """Find the segments of a Doc: a single one, or its sentences, which may be packed later."""
-    text = doc.text
-    attrs = doc.to_array([IDX, LENGTH, SENT_START]).view(np.int64).reshape(-1, 3)
-    attrs[:, 1] += attrs[:, 0]
-    spans = attrs[:, :2]
-    separator = _find_separator(text, settings.separator)
+def lay_out(docs: Sequence[Doc], settings: Segmentation) -> list[Layout]:
+    """Find the segments of each Doc: a single one, or its sentences, which may be packed later."""
+    texts = [doc.text for doc in docs]
+    # For short texts, one operation on all tokens takes a fraction of the time of one per Doc.
+    attrs = np.concatenate([_NO_TOKENS, *(doc.to_array(_ATTRIBUTES) for doc in docs)])
+    spans = attrs[:, :2].astype(np.int64)
+    spans[:, 1] += spans[:, 0]
+    ends = list(accumulate(map(len, docs)))
+    separators = [_find_separator(text, settings.separator) for text in texts]
     starts_segment = attrs[:, 2] == 1
-    if settings.segments == "doc" or separator is not None:
+    if settings.segments == "doc":
         starts_segment[:] = False
-    starts_segment[:1] = True
-    firsts = np.flatnonzero(starts_segment)
-    checksum = zlib.crc32(firsts.tobytes(), zlib.crc32(spans.tobytes()))
-    return Layout(text, spans, firsts, separator, checksum)
+    layouts, start = [], 0
+    for text, end, separator in zip(texts, ends, separators, strict=True):
+        own, starts = spans[start:end], starts_segment[start:end]
+        if separator is not None:
+            starts[:] = False
+        starts[:1] = True
+        firsts = starts.nonzero()[0]
+        checksum = zlib.crc32(firsts.tobytes(), zlib.crc32(own.tobytes()))
+        layouts.append(Layout(text, own, firsts, separator, checksum))
+        start = end
+    return layouts
 
 
 def _find_separator(text: str, separator: str) -> tuple[int, int] | None:

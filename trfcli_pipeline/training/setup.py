@@ -9,7 +9,9 @@ from spacy.language import Language
 from trfcli_pipeline.curation.self_training import SelfTraining
 from trfcli_pipeline.data.wording import agree, enumeration, plural
 from trfcli_pipeline.encoder.layer_depths import find_layers
+from trfcli_pipeline.heads.architectures import kinds_read, make_classifier
 from trfcli_pipeline.pipeline.components import require_component
+from trfcli_pipeline.pipeline.loading import keep_only
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
@@ -67,6 +69,20 @@ def set_up_segments(nlp: Language, config: TrainingConfig) -> str:
     windows = f"windows of up to {wordpiecer.max_length} wordpieces"
     phrases = {"windows": windows, "doc": "whole texts", "sentences": "single sentences"}
     return phrases[wordpiecer.settings.segments]
+
+
+def set_up_outputs(nlp: Language, config: TrainingConfig) -> None:
+    """Have Docs get no more than the classifier will read, unless other components follow.
+
+    With a frozen encoder, many times as many Docs fit in memory.
+    """
+    encoder = require_component(nlp, TransformersTok2Vec)
+    following = nlp.pipe_names[nlp.pipe_names.index(encoder.name) + 1 :]
+    if set(following) <= {TEXTCAT}:
+        before = nlp.get_pipe_config(TEXTCAT) if following else {}
+        settings = classifier_settings(config, before)
+        structure = {name: settings[name] for name in _STRUCTURE if name in settings}
+        keep_only(nlp, kinds_read(make_classifier(**structure)))
 
 
 @dataclass(frozen=True, slots=True)

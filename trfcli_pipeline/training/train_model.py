@@ -24,7 +24,12 @@ from trfcli_pipeline.training.distributed import DistributedContext
 from trfcli_pipeline.training.events import Checkpointed, Evaluated, Planned, Stepped, TrainingEvent
 from trfcli_pipeline.training.examples import Examples
 from trfcli_pipeline.training.provenance import complete_meta, describe_training
-from trfcli_pipeline.training.setup import set_up_classifier, set_up_encoder, set_up_segments
+from trfcli_pipeline.training.setup import (
+    set_up_classifier,
+    set_up_encoder,
+    set_up_outputs,
+    set_up_segments,
+)
 from trfcli_pipeline.training.size_rules import format_rate
 from trfcli_pipeline.training.trainer import Trainer
 from trfcli_pipeline.training.trainer_state import TrainerState
@@ -85,6 +90,7 @@ def train_model(
     # The order of the texts is the same in all processes, but dropout differs.
     torch.manual_seed(config.seed + context.rank)
     segments = set_up_segments(nlp, config)
+    set_up_outputs(nlp, config)
     examples = Examples(
         nlp,
         data.train,

@@ -19,6 +19,7 @@ from trfcli_pipeline.evaluation.results import Evaluation, score_cats
 from trfcli_pipeline.evaluation.run import predict_texts
 from trfcli_pipeline.evaluation.thresholds import tune_thresholds
 from trfcli_pipeline.heads.architectures import kinds_read
+from trfcli_pipeline.pipeline.running import few_collections
 from trfcli_pipeline.pipeline.textcat import TransformersTextCategorizer
 from trfcli_pipeline.pipeline.tok2vec import TransformersTok2Vec
 from trfcli_pipeline.training.checkpoints import (
@@ -213,7 +214,7 @@ class Trainer:
     def _evaluate_together(self, epoch: float) -> Iterator[Evaluated]:
         """Predict the dev set in all processes, and score it in the first one."""
         state, start = self.state, time.perf_counter()
-        with self.averaged():
+        with self.averaged(), few_collections():
             own = predict_texts(
                 self.nlp, self.context.part(self.dev_texts), title="Evaluating"
             ).cats

@@ -33,6 +33,7 @@ def make(lengths: list[int], kinds: set[str]) -> Activations:
         if "all_attentions" in kinds
         else None,
         lengths=np.array(lengths, dtype=np.int32),
+        segment_sums=floats(len(lengths), WIDTH),
     )
 
 
@@ -63,6 +64,7 @@ def test_split_returns_the_part_of_each_doc(docs: list[list[int]], kinds: set[st
             if "all_hidden_states" in kinds
             else None,
             "all_attentions": whole.all_attentions[segments] if "all_attentions" in kinds else None,
+            "segment_sums": whole.segment_sums[segments],
         }
         assert parts.keys() == expected.keys()
         for kind, values in expected.items():

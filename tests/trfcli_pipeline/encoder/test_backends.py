@@ -21,7 +21,6 @@ from trfcli_pipeline.encoder.openvino_backend import OpenVINOEncoder
 from trfcli_pipeline.encoder.openvino_export import convert
 from trfcli_pipeline.errors import DeviceError, PipelineError
 from trfcli_pipeline.pipeline.doc_rows import word_pieces
-from trfcli_pipeline.tokenization.extensions import doc_alignment
 
 CPU = torch.device("cpu")
 
@@ -127,7 +126,7 @@ def test_bfloat16_in_torch_predicts_nearly_the_same(make_nlp: Callable[..., Lang
     nlp = make_nlp(all_hidden_states=True, all_attentions=True)
     model: TransformersWrapper = nlp.get_pipe("trf_tok2vec").model  # type: ignore[attr-defined]
     docs = list(nlp.pipe(["I love this film.", "Unbelievable!"]))
-    X = word_pieces(docs, [doc_alignment(doc) for doc in docs])
+    X = word_pieces(docs)
     expected = model.predict(X)
     model.shim.encoder = cast_weights(model.shim.encoder, InferenceConfig("torch", "bf16"))
     actual = model.predict(X)

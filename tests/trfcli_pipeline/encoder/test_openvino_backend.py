@@ -20,7 +20,6 @@ from trfcli_pipeline.encoder.openvino_export import convert
 from trfcli_pipeline.encoder.padding import WordPieces
 from trfcli_pipeline.errors import DeviceError, EncoderError, PipelineError
 from trfcli_pipeline.pipeline.doc_rows import word_pieces
-from trfcli_pipeline.tokenization.extensions import doc_alignment
 
 TEXTS = [
     "The quick brown fox jumps over the lazy dog.",
@@ -33,7 +32,7 @@ TEXTS = [
 def model_and_input(nlp: Language) -> tuple[TransformersWrapper, WordPieces]:
     """The pipeline's model, and its input for TEXTS."""
     docs = list(nlp.pipe(TEXTS))
-    X = word_pieces(docs, [doc_alignment(doc) for doc in docs])
+    X = word_pieces(docs)
     return nlp.get_pipe("trf_tok2vec").model, X
 
 

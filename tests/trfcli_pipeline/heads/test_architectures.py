@@ -49,12 +49,12 @@ def make_docs(*lengths: list[int]) -> list[Doc]:
         ).reshape(-1, 3)
         doc._.trf_last_hidden_state = rng.normal(size=(sum(doc_lengths), WIDTH)).astype("f")
         doc._.trf_pooler_output = rng.normal(size=(len(doc_lengths), WIDTH)).astype("f")
-        doc.tensor = token_sums(doc)
+        doc._.trf_segment_sums = segment_sums(doc)
         docs.append(doc)
     return docs
 
 
-def token_sums(doc: Doc) -> np.ndarray:
+def segment_sums(doc: Doc) -> np.ndarray:
     return np.array([each.sum(axis=0) for each in sentences(doc)], "f").reshape(-1, WIDTH)
 
 
@@ -220,15 +220,17 @@ def test_gradients_equal_finite_differences(name: str, pooling: str) -> None:
     docs = make_docs([3, 1, 2], [], [2])
     model = make(name, pooling=pooling)
     set_weights(model)
-    read = "trf_pooler_output" if name == "softmax_pooler_output" else "trf_last_hidden_state"
+    read = {
+        "softmax_last_hidden": "trf_segment_sums",
+        "softmax_class_vector": "trf_last_hidden_state",
+        "softmax_pooler_output": "trf_pooler_output",
+    }[name]
     d_read = read.replace("trf_", "trf_d_")
     weights = np.random.default_rng(2).normal(size=(3, 3)).astype("f")
     logits = model.layers[0]
     assert logits.layers[-1] is model.get_ref("output_layer")
 
     def loss() -> float:
-        for doc in docs:
-            doc.tensor = token_sums(doc)
         return float((logits.predict(docs).astype("float64") * weights).sum())
 
     for doc in docs:
@@ -300,11 +302,11 @@ def test_an_unknown_architecture_is_an_error_that_lists_the_known_ones(name: str
 def test_classifiers_say_what_they_read() -> None:
     read = {name: kinds_read(make_classifier(name, exclusive_classes=True)) for name in CLASSIFIERS}
     assert read == {
-        "softmax_last_hidden": set(),
-        "softmax_class_vector": {"last_hidden_state"},
-        "softmax_pooler_output": {"pooler_output"},
+        "softmax_last_hidden": {"segment_sums"},
+        "softmax_class_vector": {"segment_sums", "last_hidden_state"},
+        "softmax_pooler_output": {"segment_sums", "pooler_output"},
     }
     by_segment = make_classifier("softmax_last_hidden", exclusive_classes=True, pooling="max")
-    assert kinds_read(by_segment) == {"last_hidden_state"}
+    assert kinds_read(by_segment) == {"segment_sums"}
     # Those of other people may read anything, whatever they are made of.
-    assert kinds_read(chain(by_segment, Dropout())) == set(KINDS)
+    assert kinds_read(chain(by_segment, Dropout())) == {*KINDS, "tensor"}

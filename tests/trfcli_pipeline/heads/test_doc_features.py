@@ -2,7 +2,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from aligned_docs import CLASS_ID, WIDTH, clear_gradients, make_doc, random_rows
+from aligned_docs import (
+    CLASS_ID,
+    WIDTH,
+    clear_gradients,
+    make_doc,
+    random_rows,
+    segment_sums,
+)
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 from thinc.api import Model, Ragged, chain, reduce_mean
@@ -49,6 +56,7 @@ def test_segment_means_are_those_of_the_segments_that_have_wordpieces() -> None:
     docs = [make_doc([3, 2], 0), make_doc([]), make_doc([4], 1)]
     # GPT-2 has no wordpieces for a blank sentence.
     docs[0]._.trf_segments = np.array([(0, 1, 3), (1, 1, 0), (1, 2, 2)], dtype=np.int32)
+    docs[0]._.trf_segment_sums = segment_sums(docs[0]._.trf_last_hidden_state, [3, 0, 2])
     found = segment_means().predict(docs)
     assert found.lengths.tolist() == [2, 1, 1]
     rows = [doc._.trf_last_hidden_state for doc in docs]
@@ -66,6 +74,20 @@ def test_gradients_of_segment_means_are_shared_by_their_wordpieces() -> None:
     assert docs[1]._.trf_d_last_hidden_state.shape == (0, WIDTH)
     expected = np.repeat(d_means[3:] / 4, 4, axis=0)
     np.testing.assert_allclose(docs[2]._.trf_d_last_hidden_state, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("make", [mean_last_hidden, means_of_segments])
+def test_gradients_are_those_of_sums_if_rows_have_none(make: Callable[[], Model]) -> None:
+    doc, other = make_doc([3, 2]), make_doc([3, 2])
+    other._.trf_d_last_hidden_state = None
+    for each in (doc, other):
+        _, backprop = make().begin_update([each])
+        backprop(random_rows(1, 2))
+    assert not doc._.trf_d_segment_sums.any()
+    assert other._.trf_d_last_hidden_state is None
+    spread = np.repeat(other._.trf_d_segment_sums, [3, 2], axis=0)
+    np.testing.assert_array_equal(doc._.trf_d_last_hidden_state, spread)
+    assert spread.any()
 
 
 @pytest.mark.parametrize("class_at", [0, -1])
@@ -135,6 +157,7 @@ def test_gradients_flow_only_during_an_update_of_the_encoder(make: Callable[[], 
     assert backprop(np.ones_like(means)) == docs
     assert all(doc._.trf_d_last_hidden_state is None for doc in docs)
     assert all(doc._.trf_d_pooler_output is None for doc in docs)
+    assert all(doc._.trf_d_segment_sums is None for doc in docs)
 
 
 @pytest.mark.parametrize("make", LAYERS)
@@ -148,8 +171,8 @@ def test_predicting_leaves_the_docs_alone(make: Callable[[], Model]) -> None:
 @pytest.mark.parametrize(
     ("make", "name"),
     [
-        (mean_last_hidden, r"token vectors \(doc\.tensor\)"),
-        (means_of_segments, "trf_last_hidden_state"),
+        (mean_last_hidden, "trf_segment_sums"),
+        (means_of_segments, "trf_segment_sums"),
         (pooler_means, "trf_pooler_output"),
         (class_vector_means, "trf_last_hidden_state"),
     ],

@@ -6,9 +6,8 @@ from thinc.api import NumpyOps
 
 from trfcli_pipeline.encoder.activations import KINDS, Activations
 from trfcli_pipeline.errors import PipelineError
-from trfcli_pipeline.heads.doc_gradients import add_gradient
+from trfcli_pipeline.heads.doc_gradients import add_gradient, add_sum_gradient
 from trfcli_pipeline.pipeline.pending_update import PendingUpdate
-from trfcli_pipeline.tokenization.alignment import Alignment
 from trfcli_pipeline.tokenization.extensions import install_extensions
 
 install_extensions()
@@ -16,17 +15,17 @@ install_extensions()
 # Number of segments of each Doc.
 SEGMENTS = (2, 0, 1)
 WIDTH, LAYERS, HEADS = 2, 1, 2
-GRADIENTS = [f"trf_d_{kind}" for kind in KINDS]
+# Sums have none if rows have one.
+ROW_KINDS = [kind for kind in KINDS if kind != "segment_sums"]
+GRADIENTS = [f"trf_d_{kind}" for kind in ROW_KINDS]
 
 
 def make_docs() -> list[Doc]:
-    return [Doc(Vocab(), words=["a"] * n_segments) for n_segments in SEGMENTS]
-
-
-def make_alignment(n_segments: int) -> Alignment:
-    """The alignment of a Doc whose segments have one token and three wordpieces each."""
-    segments = np.array([(i, i + 1, 3) for i in range(n_segments)], "i").reshape(-1, 3)
-    return Alignment(np.empty((0, 2), "i"), segments, n_segments)
+    """Docs whose segments have one token and three wordpieces each."""
+    docs = [Doc(Vocab(), words=["a"] * n_segments) for n_segments in SEGMENTS]
+    for doc in docs:
+        doc._.trf_segments = np.array([(i, i + 1, 3) for i in range(len(doc))], "i").reshape(-1, 3)
+    return docs
 
 
 def make_activations(*, every: bool = True) -> Activations:
@@ -36,13 +35,13 @@ def make_activations(*, every: bool = True) -> Activations:
         all_hidden_states=[np.ones((9, WIDTH), "f")] * (LAYERS + 1) if every else None,
         all_attentions=[np.ones((LAYERS, HEADS, 3, 3), "f")] * 3 if every else None,
         lengths=np.array([3, 3, 3], dtype=np.int32),
+        segment_sums=np.ones((3, WIDTH), "f"),
     )
 
 
 def begin(docs: list[Doc], *, every: bool = True) -> PendingUpdate:
-    alignments = [make_alignment(n_segments) for n_segments in SEGMENTS]
     outputs = make_activations(every=every)
-    return PendingUpdate.begin(docs, alignments, outputs, NumpyOps(), lambda _: None)
+    return PendingUpdate.begin(docs, outputs, NumpyOps(), lambda _: None)
 
 
 @pytest.mark.parametrize("every", [True, False])
@@ -51,6 +50,7 @@ def test_docs_get_zeros_of_the_shapes_of_the_activations(every: bool) -> None:
     pending = begin(docs, every=every)
     assert [doc._.trf_d_last_hidden_state.shape for doc in docs] == [(6, 2), (0, 2), (3, 2)]
     assert not any(doc._.trf_d_last_hidden_state.any() for doc in docs)
+    assert all(doc._.trf_d_segment_sums is None for doc in docs)
     for doc, n_segments in zip(docs, SEGMENTS, strict=True):
         assert (doc._.trf_d_pooler_output is not None) == every
         if every:
@@ -58,6 +58,20 @@ def test_docs_get_zeros_of_the_shapes_of_the_activations(every: bool) -> None:
             assert len(doc._.trf_d_all_hidden_states) == LAYERS + 1
             assert len(doc._.trf_d_all_attentions) == n_segments
     assert not pending.has_gradients()
+
+
+def test_sums_have_a_gradient_if_rows_have_none() -> None:
+    docs = make_docs()
+    outputs = make_activations().only({"segment_sums"})
+    pending = PendingUpdate.begin(docs, outputs, NumpyOps(), lambda _: None)
+    assert all(doc._.get(attribute) is None for doc in docs for attribute in GRADIENTS)
+    assert [doc._.trf_d_segment_sums.shape for doc in docs] == [(2, 2), (0, 2), (1, 2)]
+    add_sum_gradient(docs[0], np.array([[1.0, 1.0], [2.0, 2.0]], "f"))
+    add_sum_gradient(docs[2], np.ones(WIDTH, "f"))
+    assert pending.has_gradients()
+    taken = pending.take_gradients()
+    assert taken.segment_sums.tolist() == [[1.0, 1.0], [2.0, 2.0], [1.0, 1.0]]
+    assert taken.last_hidden_state is None
 
 
 @pytest.mark.parametrize("attribute", GRADIENTS)
@@ -97,8 +111,7 @@ def test_outputs_that_no_head_reads_have_no_gradient(kind: str) -> None:
     add_gradient(docs[0], f"trf_{kind}", slice(None), np.ones(WIDTH, "f"))
     taken = pending.take_gradients()
     read = {each for each in KINDS if getattr(taken, each) is not None}
-    # The last hidden state always has one.
-    assert read == {"last_hidden_state", kind}
+    assert read == {kind}
 
 
 def test_lists_of_arrays_can_be_replaced_too() -> None:
@@ -181,4 +194,4 @@ def test_only_the_public_attributes_stay_on_docs() -> None:
     names = {name for doc in docs for _, name, *_ in doc.user_data}
     begin(docs).clear()
     left = {name for doc in docs for _, name, *_ in doc.user_data}
-    assert left - names == {f"trf_d_{kind}" for kind in KINDS}
+    assert left - names == {f"trf_d_{kind}" for kind in ROW_KINDS}

@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trfcli_pipeline.tokenization.doc_pieces import DocPieces, link_docs
+from trfcli_pipeline.tokenization.doc_pieces import DocPieces, join_segments
 from trfcli_pipeline.tokenization.encodings import Pieces
 from trfcli_pipeline.tokenization.fitting import Rows
 from trfcli_pipeline.tokenization.segments import Layout
@@ -18,7 +18,6 @@ def pieces(*spans: Span, ids: list[int] | None = None, type_ids: list[int] | Non
     ids = list(range(10, 10 + len(spans))) if ids is None else ids
     return Pieces(
         ids=ids,
-        tokens=[f"piece {id_}" for id_ in ids],
         type_ids=[0] * len(spans) if type_ids is None else type_ids,
         offsets=list(spans),
         sequence_ids=[None if start == end else 0 for start, end in spans],
@@ -32,6 +31,7 @@ def laid_out(text: str, *encodings: Pieces, firsts: tuple[int, ...] = (0,)) -> t
     return layout, Rows(encodings, layout.firsts, layout.ends, layout.starts)
 
 
+STRINGS = {id_: f"piece {id_}" for id_ in range(100)}
 EMPTY = laid_out("", firsts=())
 LOVE = laid_out("love it", pieces((0, 0), (0, 4), (5, 7), (0, 0)))
 FILMS = laid_out("films", pieces((0, 0), (0, 4), (4, 5), (0, 0)))
@@ -39,7 +39,7 @@ FILMS = laid_out("films", pieces((0, 0), (0, 4), (4, 5), (0, 0)))
 
 def link(*docs: tuple[Layout, Rows], **options: Any) -> list[DocPieces]:
     layouts, rows = zip(*docs, strict=True)
-    return link_docs(layouts, rows, **{"typed": True, "unknown": (None, ""), **options})
+    return join_segments(layouts, rows, STRINGS, **{"typed": True, **options})
 
 
 def overlaps(layout: Layout, rows: Rows) -> list[list[int]]:
@@ -77,7 +77,7 @@ def test_offsets_count_from_the_start_of_their_segment() -> None:
     assert found.links.tolist() == [[0, 1], [1, 2], [2, 4], [3, 5]]
     assert found.segments.tolist() == [[0, 2, 3], [2, 4, 3]]
     assert found.ids == first.ids + second.ids
-    assert found.strings == first.tokens + second.tokens
+    assert found.strings == [f"piece {id_}" for id_ in (*first.ids, *second.ids)]
 
 
 def test_an_empty_doc_has_nothing() -> None:
@@ -108,11 +108,12 @@ def test_docs_of_a_batch_are_linked_with_their_own_characters_only(
         assert sum(found.segments[:, 2].tolist()) == len(found.ids) == len(found.strings)
 
 
-def test_the_unknown_piece_has_the_string_of_the_tokenizer() -> None:
-    docs = (laid_out("a b", pieces((0, 1), (2, 3), ids=[7, 8])), laid_out("a", pieces((0, 1))))
-    first, second = link(*docs, unknown=(8, "[UNK]"))
-    assert first.strings == ["piece 7", "[UNK]"]
-    assert second.strings == ["piece 10"]
+def test_the_alignment_can_be_left_out() -> None:
+    layouts, rows = zip(LOVE, FILMS, strict=True)
+    found = join_segments(layouts, rows, None, typed=True)
+    assert all(each.links is None and each.strings is None for each in found)
+    assert [each.ids for each in found] == [each.ids for each in link(LOVE, FILMS)]
+    assert [each.segments.tolist() for each in found] == [[[0, 2, 4]], [[0, 1, 4]]]
 
 
 def test_type_ids_are_set_only_if_they_differ() -> None:

@@ -90,10 +90,10 @@ def test_long_pairs_need_no_memory(family_encoder: Callable[[str], Path]) -> Non
 
 
 def test_select_and_join() -> None:
-    one = Pieces([1, 2], ["a", "b"], [0, 0], [(0, 1), (1, 2)], [0, None])
-    other = Pieces([3], ["c"], [1], [(0, 1)], [1])
+    one = Pieces([1, 2], [0, 0], [(0, 1), (1, 2)], [0, None])
+    other = Pieces([3], [1], [(0, 1)], [1])
     joined = Pieces.join([one, other])
     assert joined.ids == [1, 2, 3]
     assert len(joined) == 3
     picked = Pieces.select(joined, [2, 0])
-    assert picked == Pieces([3, 1], ["c", "a"], [1, 0], [(0, 1), (0, 1)], [1, 0])
+    assert picked == Pieces([3, 1], [1, 0], [(0, 1), (0, 1)], [1, 0])

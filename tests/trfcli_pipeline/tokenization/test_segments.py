@@ -56,7 +56,7 @@ def test_windows_pack_sentences(
 
 def test_windows_that_turn_out_too_long_are_divided() -> None:
     def encode_one(size: int, *, long: bool) -> Pieces:
-        pieces = Pieces([1] * size, [""] * size, [0] * size, [(0, 0)] * size, [0] * size)
+        pieces = Pieces([1] * size, [0] * size, [(0, 0)] * size, [0] * size)
         return replace(pieces, overflowing=[pieces]) if long else pieces
 
     def encode(layouts: list[Layout]) -> list[list[Pieces]]:

@@ -5,7 +5,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from typing import Any
 
@@ -171,11 +171,16 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
         value: The value.
         indent: Spaces per level; None for one line.
     """
-    dump = partial(json.dumps, ensure_ascii=False, default=_plain, allow_nan=False, indent=indent)
+    encode = _encoder(indent).encode
     try:
-        return dump(value)
+        return encode(value)
     except ValueError:
-        return dump(_finite(value))
+        return encode(_finite(value))
+
+
+@cache
+def _encoder(indent: int | None) -> json.JSONEncoder:
+    return json.JSONEncoder(ensure_ascii=False, default=_plain, allow_nan=False, indent=indent)
 
 
 def escape_invisible(text: str) -> str:

@@ -58,7 +58,7 @@ def test_a_missing_encoder_is_an_error() -> None:
 
 
 def test_missing_activations_are_an_error(exclusive: Language) -> None:
-    with pytest.raises(PipelineError, match="has no token vectors"):
+    with pytest.raises(PipelineError, match="has no trf_segment_sums"):
         exclusive.get_pipe("trf_textcat")(exclusive.make_doc("I love it"))
 
 
@@ -67,7 +67,6 @@ def test_missing_activations_are_an_error(exclusive: Language) -> None:
     [
         ({"architecture": CLASS_VECTOR}, "last_hidden_state"),
         ({"architecture": POOLER_OUTPUT}, "pooler_output"),
-        ({"architecture": LAST_HIDDEN, "pooling": "max"}, "last_hidden_state"),
     ],
 )
 def test_an_architecture_requires_keep_to_include_what_it_reads(
@@ -81,8 +80,9 @@ def test_an_architecture_requires_keep_to_include_what_it_reads(
     assert make(tiny_bert, keep=[kind], **config)("I love it").cats.keys() == set(LABELS)
 
 
-def test_the_default_architecture_needs_token_vectors_only(tiny_bert: Path) -> None:
-    every, few = make(tiny_bert), make(tiny_bert, keep="tensor")
+@pytest.mark.parametrize("pooling", ["mean", "max"])
+def test_the_default_architecture_needs_nothing_optional(tiny_bert: Path, pooling: str) -> None:
+    every, few = (make(tiny_bert, keep=keep, pooling=pooling) for keep in ("all", "tensor"))
     for one, other in zip(every.pipe(TEXTS), few.pipe(TEXTS), strict=True):
         assert one.cats == other.cats
         assert other._.trf_last_hidden_state is None

@@ -192,7 +192,10 @@ def test_keep_selects_the_activations_on_the_doc(
     nlp = make(multilingual(), tiny_bert, keep=keep, all_hidden_states=True, all_attentions=True)
     for doc in [nlp(TEXTS[1]), *nlp.pipe(TEXTS)]:
         assert doc.tensor.shape == (len(doc), WIDTH)
-        assert {kind for kind in KINDS if doc._.get(f"trf_{kind}") is not None} == kept
+        assert {kind for kind in KINDS if doc._.get(f"trf_{kind}") is not None} == {
+            *kept,
+            "segment_sums",
+        }
         assert doc._.trf_word_pieces is not None
 
 
@@ -203,17 +206,18 @@ def test_unknown_activations_cannot_be_kept(keep: Any) -> None:
     assert "last_hidden_state" in caught.value.hint
 
 
-def test_a_stream_keeps_only_token_rows_in_memory(tiny_bert: Path) -> None:
+def test_a_stream_keeps_only_token_rows_and_sums_in_memory(tiny_bert: Path) -> None:
     nlp = make(multilingual(), tiny_bert, keep="tensor")
     docs = list(nlp.pipe(TEXTS * 5, batch_size=3))
     rows = {}
     for doc in docs:
         held = [each for each in doc.user_data.values() if isinstance(each, np.ndarray)]
-        assert not any(each.dtype.kind == "f" for each in held)
         # A Doc may keep the rows of its whole batch, but no other arrays.
-        base = doc.tensor if doc.tensor.base is None else doc.tensor.base
-        rows[id(base)] = base.nbytes
-    assert sum(rows.values()) == sum(map(len, docs)) * WIDTH * 4
+        for array in (doc.tensor, *(each for each in held if each.dtype.kind == "f")):
+            base = array if array.base is None else array.base
+            rows[id(base)] = base.nbytes
+    n_rows = sum(len(doc) + len(doc._.trf_segments) for doc in docs)
+    assert sum(rows.values()) == n_rows * WIDTH * 4
 
 
 # --- making, saving and loading ---

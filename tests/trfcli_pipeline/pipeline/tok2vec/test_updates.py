@@ -76,7 +76,9 @@ def test_copies_from_the_device_do_not_grow_with_sub_batches(
     assert len(backward_passes) == 1 + 3
 
 
-@pytest.mark.parametrize("kinds", [[], ["pooler_output"]])
+@pytest.mark.parametrize(
+    "kinds", [["segment_sums"], ["segment_sums", "pooler_output"], ["segment_sums", "tensor"]]
+)
 def test_docs_get_the_outputs_that_the_heads_read(trf: Language, kinds: list[str]) -> None:
     encoder, head = trf.get_pipe("trf_tok2vec"), trf.get_pipe("textcat")
     found = []
@@ -89,7 +91,10 @@ def test_docs_get_the_outputs_that_the_heads_read(trf: Language, kinds: list[str
         doc = batch[0].predicted
         assert (doc._.trf_last_hidden_state is None) == bool(options)
         assert doc._.trf_pooler_output is not None or "pooler_output" not in kinds
-        assert doc._.trf_d_last_hidden_state.shape == (len(doc._.trf_word_pieces), 16)
+        assert bool(doc.tensor.size) == (not options or "tensor" in kinds)
+        # The gradient of token rows is written as that of wordpieces.
+        assert (doc._.trf_d_last_hidden_state is None) == (not doc.tensor.size)
+        assert (doc._.trf_d_segment_sums is None) == bool(doc.tensor.size)
         head.update(batch, sgd=False)
         encoder.release(example.predicted for example in batch)
         encoder.complete_update()
