@@ -5,7 +5,8 @@ as running them.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
@@ -114,7 +115,7 @@ class CapturedUpdate:
             tensors = [output[kind] for kind in kinds]
             # In the first run, which isn't captured.
             self._d_outputs = self._d_outputs or [torch.zeros_like(each) for each in tensors]
-            _add_in_place(tensors, self._d_outputs, weights, gradients)
+            compute_in_place(tensors, self._d_outputs, weights, gradients)
 
         passes = record(lambda: encode(own), backward)
         output, self._replay_forward, self._replay_backward = passes
@@ -217,6 +218,14 @@ class CapturedUpdates:
                 set_random_states(states, self._device)
         return self._captured.get(key)
 
+    def gradients(self, kinds: Kinds) -> WeightGradients | None:
+        """The memory for the gradients of captured updates; None if none was captured.
+
+        As long as there is no `owner`, other updates may use it: a second set of gradients would be
+        as large as the weights.
+        """
+        return self._gradients.get(kinds)
+
     def clear(self) -> bool:
         """Forget all updates, and release the memory of captured ones. Returns whether any were."""
         were_any = bool(self._captured)
@@ -238,14 +247,13 @@ def gradient_buffers(
     output = encode(batch)
     tensors = [output[kind] for kind in kinds]
     zeros = [torch.zeros_like(each) for each in tensors]
-    found = torch.autograd.grad(tensors, weights, zeros, allow_unused=True)
-    return [
-        None if each is None else torch.empty_like(weight)
-        for weight, each in zip(weights, found, strict=True)
-    ]
+    with _gradients_in(weights, [None] * len(weights)):
+        # Gradients of zeros in the layout of their weights.
+        torch.autograd.backward(tensors, zeros, inputs=weights)
+        return [each.grad for each in weights]
 
 
-def _add_in_place(
+def compute_in_place(
     tensors: Sequence[torch.Tensor],
     d_tensors: Sequence[torch.Tensor],
     weights: Sequence[torch.Tensor],
@@ -254,14 +262,27 @@ def _add_in_place(
     """Compute the gradients of the weights in memory that they have already.
 
     Added up in place, each is released before the next one is computed.
+
+    Args:
+        tensors: Outputs of the encoder.
+        d_tensors: Their gradients.
+        weights: The weights.
+        gradients: What `gradient_buffers` returned for these outputs.
     """
-    before = [each.grad for each in weights]
     torch._foreach_zero_([each for each in gradients if each is not None])
+    with _gradients_in(weights, gradients):
+        trained = [each for each in weights if each.grad is not None]
+        torch.autograd.backward(tensors, d_tensors, inputs=trained)
+
+
+@contextmanager
+def _gradients_in(weights: Sequence[torch.Tensor], gradients: WeightGradients) -> Iterator[None]:
+    """A context in which the weights have other gradients."""
+    before = [each.grad for each in weights]
     for weight, gradient in zip(weights, gradients, strict=True):
         weight.grad = gradient
     try:
-        trained = [each for each in weights if each.grad is not None]
-        torch.autograd.backward(tensors, d_tensors, inputs=trained)
+        yield
     finally:
         for weight, gradient in zip(weights, before, strict=True):
             weight.grad = gradient

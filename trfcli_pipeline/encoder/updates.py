@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from trfcli_pipeline.encoder.activations import Activations
-from trfcli_pipeline.encoder.captured_updates import CapturedUpdate, Signature
+from trfcli_pipeline.encoder.captured_updates import CapturedUpdate, Signature, compute_in_place
 from trfcli_pipeline.encoder.collector import Collector
 from trfcli_pipeline.encoder.gradients import WeightGradients, add_gradients
 from trfcli_pipeline.encoder.memory_budget import graph_budget, graph_bytes
@@ -98,7 +98,8 @@ def begin_update(
         total: WeightGradients = [None] * len(shim.gradients.weights)
 
         def backward(each: TrainingPass) -> Sequence[torch.Tensor | None]:
-            return each.gradients(d_tensors)
+            is_first = all(gradient is None for gradient in total)
+            return each.gradients(d_tensors, is_first=is_first)
 
         # One by one and always in the same order, or the sums of their gradients would depend on
         # which graphs fit in memory.
@@ -174,8 +175,15 @@ class TrainingPass:
         with _restored_random_states(self.random_states, self.shim.device):
             return self.shim.encode_for_training(self.batch)
 
-    def gradients(self, d_activations: Activations) -> Sequence[torch.Tensor | None]:
-        """Compute the gradients of the weights, multiplied by the gradient scaler's factor."""
+    def gradients(
+        self, d_activations: Activations, *, is_first: bool
+    ) -> Sequence[torch.Tensor | None]:
+        """Compute the gradients of the weights, multiplied by the gradient scaler's factor.
+
+        Args:
+            d_activations: The gradients of the encoder's outputs.
+            is_first: Whether this step has no other gradients yet.
+        """
         scale, kinds = self.shim.adamw.scaler.scale, _kinds(d_activations)
         captured, self.captured = self.captured, None
         updates = self.shim.captured_updates
@@ -195,7 +203,12 @@ class TrainingPass:
         if len(pairs) == len(kinds) and (signature := self.signature()):
             updates.count(signature, kinds)
         tensors, gradients = zip(*pairs, strict=True)
-        return torch.autograd.grad(tensors, weights, scale(gradients), allow_unused=True)
+        is_alone = is_first and updates.owner is None and len(pairs) == len(kinds)
+        into = updates.gradients(kinds) if is_alone else None
+        if into is None or any(each.grad is not None for each in weights):
+            return torch.autograd.grad(tensors, weights, scale(gradients), allow_unused=True)
+        compute_in_place(tensors, scale(gradients), weights, into)
+        return into
 
     def _remember_random_states(self) -> None:
         if self.shim.module.training:

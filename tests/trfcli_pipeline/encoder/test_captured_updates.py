@@ -191,6 +191,25 @@ def test_only_the_last_update_is_continued_with_its_activations(
     assert_gradients_close(gradients_of(capturing.shim.module), gradients_of(plain.shim.module))
 
 
+def test_other_updates_use_the_same_memory_for_gradients(
+    plain: TransformersWrapper, capturing: TransformersWrapper, recorder: Recorder
+) -> None:
+    for wrapper in (plain, capturing):
+        train(wrapper, 3 * [[7, 3]])
+    memory = capturing.shim.captured_updates.gradients(tuple(BOTH))
+    assert memory is not None
+    for wrapper in (plain, capturing):
+        wrapper.shim.module.zero_grad()
+        # Two updates of shapes that are new, without a step in between.
+        for lengths in ([20], [40, 2]):
+            update(wrapper, make_input(lengths))
+    weights = capturing.shim.gradients.weights
+    pairs = [(each.grad, own) for each, own in zip(weights, memory, strict=True) if own is not None]
+    assert all(gradient is own for gradient, own in pairs)
+    assert_gradients_close(gradients_of(capturing.shim.module), gradients_of(plain.shim.module))
+    assert recorder.n_captured == recorder.n_replayed == 1
+
+
 def test_other_outputs_with_gradients_are_another_update(
     tiny_bert: Path, capturing: TransformersWrapper, recorder: Recorder
 ) -> None:
