@@ -13,7 +13,9 @@ _MAX_WORK = 2e10
 _GRAPH_SHARE = 1 / 16
 # Rows and lengths are rounded up to so few significant bits that shapes recur.
 _SIGNIFICANT_BITS = 3
-_MULTIPLE = 8
+# Their product is a multiple of 32. Multiples of 8 for lengths, too, would make a quarter of the
+# wordpieces of short texts padding.
+_ROW_MULTIPLE, _LENGTH_MULTIPLE = 8, 4
 # RoBERTa's position ids begin after that of padding: 512 of 514 positions can be used.
 _SPARE_POSITIONS = 2
 
@@ -37,7 +39,7 @@ def recurring_shape(shim: TransformersShim, n_rows: int, length: int) -> tuple[i
     returns_more = shim.all_hidden_states or shim.all_attentions
     if not can_capture(shim.device) or not takes_padding or returns_more:
         return None
-    shape = _rounded(n_rows), _rounded(length)
+    shape = _rounded(n_rows, _ROW_MULTIPLE), _rounded(length, _LENGTH_MULTIPLE)
     # Models without such a limit have none, or -1.
     positions = getattr(shim.module.config, "max_position_embeddings", None) or 0
     if positions > 0 and shape[1] > positions - _SPARE_POSITIONS:
@@ -49,6 +51,6 @@ def recurring_shape(shim: TransformersShim, n_rows: int, length: int) -> tuple[i
     return shape if is_small else None
 
 
-def _rounded(n: int) -> int:
-    multiple = max(2 ** max(n.bit_length() - _SIGNIFICANT_BITS, 0), _MULTIPLE)
+def _rounded(n: int, least_multiple: int) -> int:
+    multiple = max(2 ** max(n.bit_length() - _SIGNIFICANT_BITS, 0), least_multiple)
     return -(-n // multiple) * multiple
