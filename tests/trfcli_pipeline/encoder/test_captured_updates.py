@@ -144,7 +144,7 @@ def test_captured_updates_train_like_others(
 ) -> None:
     batches = 5 * BATCHES
     assert_equal_training(capturing, plain, batches=batches, n_batches=n_batches)
-    # Rows are padded to 8, lengths to 8, 20 and 24. Of every two batches, the first are of two shapes.
+    # Lengths are padded to 8, 20 and 24. Of every two batches, the first have only two of them.
     assert recorder.n_captured == (2 if n_batches == 2 else 3)
     # Gradients of the batches before can't be kept.
     n_first = len(batches) // n_batches
