@@ -10,6 +10,7 @@ ENCODER is a directory with a tokenizer, which the tiny encoder takes over.
 """
 
 import argparse
+import gc
 import json
 import random
 import statistics
@@ -74,6 +75,8 @@ def trf_steps(
     )
     with tempfile.TemporaryDirectory() as folder:
         init_model(encoder, Path(folder, "base"))
+        # Its pipeline is in a reference cycle, and would count as memory of the training.
+        gc.collect()
         train = train_textcat(
             str(Path(folder, "base")),
             f"{data}/train.jsonl",

@@ -1,6 +1,7 @@
 """Devices and their memory."""
 
 import ctypes
+import gc
 import multiprocessing
 import re
 import sys
@@ -190,9 +191,14 @@ def _limited_groups(cgroups: Path, root: Path) -> list[tuple[Path, tuple[str, st
     return found
 
 
-def empty_cache(device: torch.device) -> None:
-    """Free the memory that torch caches on an accelerator: it may be fragmented."""
+def release_unused(device: torch.device) -> None:
+    """Free the memory of an accelerator that isn't in use.
+
+    Torch's cache may be fragmented. Pipelines are in reference cycles, so the weights of those that
+    are no longer in use stay until the garbage collector runs.
+    """
     if device.type != "cpu":
+        gc.collect()
         torch.accelerator.empty_cache()
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 import torch
 
-from trfcli_pipeline.encoder.devices import empty_cache, free_bytes
+from trfcli_pipeline.encoder.devices import free_bytes, release_unused
 from trfcli_pipeline.errors import DeviceError, is_out_of_memory
 
 
@@ -117,7 +117,7 @@ class MemoryGuard:
                 yield result
                 continue
             # Not in the except clause, where the error's traceback still holds the memory.
-            empty_cache(self.device)
+            release_unused(self.device)
             waiting.append(item)
 
     def _lower_limit(self, item: Divisible) -> bool:

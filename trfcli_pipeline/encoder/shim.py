@@ -21,7 +21,7 @@ from trfcli_pipeline.encoder.capabilities import (
     returns_layers,
 )
 from trfcli_pipeline.encoder.captured_updates import CapturedUpdates
-from trfcli_pipeline.encoder.devices import can_fork, chosen_device
+from trfcli_pipeline.encoder.devices import can_fork, chosen_device, release_unused
 from trfcli_pipeline.encoder.gradients import GradientAccumulator, sparse_embeddings
 from trfcli_pipeline.encoder.layer_depths import freeze_lowest
 from trfcli_pipeline.encoder.lora import LoraAdapter, add_adapters, merged
@@ -301,6 +301,7 @@ class TransformersShim(Shim):
         """Load weights from a directory in Hugging Face's format, or that `to_disk` wrote."""
         # Must be set before anything runs, and loading may make trial runs.
         limit_kernel_caches(self.device)
+        release_unused(self.device)
         self.encoder = load_encoder(
             Path(path),
             all_hidden_states=self.all_hidden_states,

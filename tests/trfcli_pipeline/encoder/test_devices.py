@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import platform
 import sys
+import weakref
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -13,10 +14,10 @@ from trfcli_pipeline.encoder import devices
 from trfcli_pipeline.encoder.devices import (
     DeviceWarning,
     can_fork,
-    empty_cache,
     free_bytes,
     installed_version,
     peak_bytes,
+    release_unused,
     resolve_device,
     share_devices,
     trim_heap,
@@ -257,16 +258,21 @@ def test_other_c_libraries_are_not_trimmed(
     assert opened == ([None] if is_opened else [])
 
 
-def test_only_the_cache_of_an_accelerator_is_emptied(
+def test_unused_memory_of_an_accelerator_is_released(
     simulate: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulate("cuda", 1)
     emptied: list[bool] = []
     monkeypatch.setattr(torch.accelerator, "empty_cache", lambda: emptied.append(True))
-    empty_cache(torch.device("cpu"))
+    module = torch.nn.Linear(2, 2)
+    module.itself = [module]
+    weight = weakref.ref(module.weight)
+    del module
+    release_unused(torch.device("cpu"))
     assert not emptied
-    empty_cache(torch.device("cuda"))
+    release_unused(torch.device("cuda"))
     assert emptied
+    assert weight() is None
 
 
 def test_the_installed_version_is_found() -> None:
