@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 import spacy
-import torch
 from classifiers import make, multilingual
 from spacy.language import Language
 from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from trfcli_pipeline.encoder.updates import TrainingPass
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +37,13 @@ def steps() -> Iterator[list[int]]:
 
 @pytest.fixture
 def backward_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A list that grows with each backward pass of torch."""
+    """A list that grows with each backward pass of the encoder, captured ones included."""
     passes: list[int] = []
-    backward = torch.autograd.grad
+    gradients = TrainingPass.gradients
 
     def count(*args: Any, **kwargs: Any) -> Any:
         passes.append(1)
-        return backward(*args, **kwargs)
+        return gradients(*args, **kwargs)
 
-    monkeypatch.setattr(torch.autograd, "grad", count)
+    monkeypatch.setattr(TrainingPass, "gradients", count)
     return passes
