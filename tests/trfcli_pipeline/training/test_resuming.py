@@ -64,13 +64,15 @@ def test_resumed_training_divides_batches_as_before_whatever_memory_is_free(
     """Otherwise, other units would be dropped, and sums rounded differently."""
     untrained = tmp_path / "untrained"
     init_model(str(tiny_bert), untrained, lang="xx", words_per_batch="auto")
+    # On a GPU, batches as small as these aren't divided.
+    arguments = replace(LONG, device="cpu")
     weights = {}
     for name, free in {"little": (10**5,), "much": (10**12,), "more": (10**5, 10**12)}.items():
         model = tmp_path / name / "model"
         shutil.copytree(untrained, model)
         for index, each in enumerate(free):
             set_free_bytes(monkeypatch, each)
-            events = train_textcat(str(model), data, arguments=LONG, resume=index > 0)
+            events = train_textcat(str(model), data, arguments=arguments, resume=index > 0)
             for event in events:
                 if isinstance(event, Stepped) and event.step == 7 and each != free[-1]:
                     break
