@@ -167,11 +167,13 @@ def optimize(
     """
     place = choose_device(device, precision, backend)
     candidates = find_candidates(place, precision, backend)
+    # A pipeline for OpenVINO can't be loaded on a GPU; with "auto", it isn't.
+    name = device if device == "auto" and place.type != "cpu" else str(place)
     with open_directory(
         output, PIPELINE, force=force, models=[model], data=[calibrate, dev]
     ) as claim:
         yield from _optimize(
-            model, claim, calibrate, dev, str(place), candidates, max_loss, precision == "auto"
+            model, claim, calibrate, dev, name, candidates, max_loss, precision == "auto"
         )
 
 

@@ -50,10 +50,11 @@ def test_the_fastest_within_the_loss_is_saved(
     candidates: list[InferenceConfig],
 ) -> None:
     measure((1500.0, 0.0), (1800.0, 0.4), (4000.0, 0.6))
-    events = run(workspace, precision="auto", output=tmp_path / "out")
+    events = run(workspace, precision="auto", device="cpu", output=tmp_path / "out")
     assert events[0].candidates == candidates
     assert events[-2].chosen.inference == candidates[1]
-    assert load_pipeline(str(tmp_path / "out")).meta["trf"]["inference"]["precision"] == "bf16"
+    nlp = load_pipeline(str(tmp_path / "out"), device="cpu")
+    assert nlp.meta["trf"]["inference"]["precision"] == "bf16"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
@@ -96,8 +97,8 @@ def test_what_cant_run_is_passed_over(
     found = [InferenceConfig("openvino", "int8", "cpu"), InferenceConfig("torch", "bf16", "cpu")]
     monkeypatch.setattr(optimizing, "find_candidates", lambda *args: found)
     measure((2000.0, 0.0))
-    texts = str(workspace / "texts.jsonl")
-    _, int8, bf16, decided, _ = optimize(str(tmp_path / "attentive"), tmp_path / "out", texts)
+    attentive, texts = str(tmp_path / "attentive"), str(workspace / "texts.jsonl")
+    _, int8, bf16, decided, _ = optimize(attentive, tmp_path / "out", texts, device="cpu")
     assert int8.problem.startswith("OpenVINO can't return attentions")
     assert decided.chosen == bf16
 
@@ -108,10 +109,11 @@ def test_pipeline_for_a_gpu_runs_on_a_cpu_with_a_warning(
     on_gpu = [InferenceConfig("torch", "fp16", "cuda")]
     monkeypatch.setattr(optimizing, "find_candidates", lambda *args: on_gpu)
     with pytest.warns(DeviceWarning, match=r"optimized for cuda \(fp16\); on cpu it may be slower"):
-        run(workspace, precision="fp16", output=tmp_path / "out")
+        run(workspace, precision="fp16", device="cpu", output=tmp_path / "out")
     with pytest.warns(DeviceWarning):
-        nlp = load_pipeline(str(tmp_path / "out"))
+        nlp = load_pipeline(str(tmp_path / "out"), device="cpu")
     encoder = nlp.get_pipe("trf_tok2vec")
     assert encoder.model.shim.inference == on_gpu[0]
     assert encoder.transformers_model.dtype == torch.float32
-    assert equal(nlp.pipe(TEXTS), load_pipeline(str(workspace / "model")).pipe(TEXTS))
+    original = load_pipeline(str(workspace / "model"), device="cpu")
+    assert equal(nlp.pipe(TEXTS), original.pipe(TEXTS))

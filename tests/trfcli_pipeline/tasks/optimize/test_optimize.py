@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import spacy
 import srsly
+import torch
 from optimizing import DEVICE, LABELS, TEXTS, equal, run
 from packaging.requirements import Requirement
 from spacy.language import Language
@@ -18,6 +19,7 @@ from trfcli_pipeline.errors import DataError, OutputError, PipelineError
 from trfcli_pipeline.pipeline.loading import load_pipeline
 from trfcli_pipeline.pipeline.processes import forks_work
 from trfcli_pipeline.tasks import before_after
+from trfcli_pipeline.tasks import optimize as optimizing
 from trfcli_pipeline.tasks.info import describe_pipeline
 from trfcli_pipeline.tasks.model_card import model_card
 from trfcli_pipeline.tasks.optimize import Decided, Sampled, Saved, optimize
@@ -206,9 +208,14 @@ def test_pipeline_without_trf_tok2vec_is_refused(workspace: Path, tmp_path: Path
 
 
 @pytest.mark.usefixtures("events")
+@pytest.mark.parametrize("has_gpu", [False, True])
 def test_optimized_pipeline_can_be_neither_optimized_nor_trained(
-    workspace: Path, tmp_path: Path
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_gpu: bool
 ) -> None:
+    if has_gpu:
+        gpu = torch.device("cuda", 0)
+        monkeypatch.setattr(optimizing, "choose_device", lambda *args: gpu)
+        monkeypatch.setattr(optimizing, "find_candidates", lambda *args: [])
     fast, data = str(workspace / "int8"), str(workspace / "labeled.jsonl")
     with pytest.raises(PipelineError, match=r"is already optimized \(int8, openvino\)"):
         list(optimize(fast, tmp_path / "out", data))
