@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from extras import needs_openvino
 from spacy.language import Language
 from spacy.training import Example
 
@@ -44,6 +45,7 @@ def test_only_float32_in_torch_is_trainable() -> None:
     assert not InferenceConfig("openvino", "fp32").is_trainable
 
 
+@needs_openvino
 def test_an_openvino_encoder_is_saved_and_loaded(openvino_encoder: Encoder, tmp_path: Path) -> None:
     save_encoder(openvino_encoder, tmp_path)
     loaded = load(tmp_path)
@@ -62,6 +64,7 @@ def test_a_bfloat16_encoder_is_saved_and_loaded(tiny_bert: Path, tmp_path: Path)
     assert loaded.capabilities.ignores_padding
 
 
+@needs_openvino
 def test_a_torch_encoder_may_overwrite_an_openvino_one(
     tiny_bert: Path, openvino_encoder: Encoder, tmp_path: Path
 ) -> None:
@@ -70,6 +73,7 @@ def test_a_torch_encoder_may_overwrite_an_openvino_one(
     assert load(tmp_path).inference == InferenceConfig()
 
 
+@needs_openvino
 @pytest.mark.parametrize("setting", ["all_hidden_states", "all_attentions"])
 def test_outputs_that_an_openvino_encoder_lacks_are_an_error(
     openvino_encoder: Encoder, tmp_path: Path, setting: str
@@ -80,6 +84,7 @@ def test_outputs_that_an_openvino_encoder_lacks_are_an_error(
         model.from_disk(tmp_path)
 
 
+@needs_openvino
 def test_layers_are_returned_if_the_encoder_has_them(
     tiny_bert: Path, openvino_encoder: Encoder, tmp_path: Path
 ) -> None:
@@ -91,6 +96,7 @@ def test_layers_are_returned_if_the_encoder_has_them(
         assert not shim.all_hidden_states
 
 
+@needs_openvino
 def test_openvino_runs_only_on_the_cpu(openvino_encoder: Encoder, tmp_path: Path) -> None:
     save_encoder(openvino_encoder, tmp_path)
     shim = TransformersWrapper().from_disk(tmp_path).shim
@@ -102,18 +108,16 @@ def test_openvino_runs_only_on_the_cpu(openvino_encoder: Encoder, tmp_path: Path
         shim.to("cuda")
 
 
-@pytest.mark.parametrize("backend", ["torch", "openvino"])
+@pytest.mark.parametrize("backend", ["torch", pytest.param("openvino", marks=needs_openvino)])
 def test_an_optimized_encoder_cannot_be_trained(
-    nlp: Language, openvino_encoder: Encoder, backend: str
+    nlp: Language, request: pytest.FixtureRequest, backend: str
 ) -> None:
     component: Any = nlp.get_pipe("trf_tok2vec")
     shim = component.model.shim
-    is_openvino = backend == "openvino"
-    shim.encoder = (
-        openvino_encoder
-        if is_openvino
-        else cast_weights(shim.encoder, InferenceConfig("torch", "bf16"))
-    )
+    if backend == "openvino":
+        shim.encoder = request.getfixturevalue("openvino_encoder")
+    else:
+        shim.encoder = cast_weights(shim.encoder, InferenceConfig("torch", "bf16"))
     example = Example.from_dict(nlp.make_doc("I love this film."), {})
     with pytest.raises(PipelineError, match="The encoder can't be trained") as caught:
         nlp.update([example])

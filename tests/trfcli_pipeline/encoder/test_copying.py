@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from extras import needs_openvino
 from thinc.api import Model, Optimizer, chain, set_dropout_rate
 from wrapped import ALL, assert_bit_equal, gradients_of, load, make_input, parameters_of, update
 
@@ -112,7 +113,7 @@ def test_a_layer_of_another_model_is_copied_with_it(tiny_bert: Path) -> None:
 
 
 @pytest.mark.parametrize("make_copy", [*FULL_COPIES, repickle])
-@pytest.mark.parametrize("backend", ["torch", "openvino"])
+@pytest.mark.parametrize("backend", ["torch", pytest.param("openvino", marks=needs_openvino)])
 def test_an_optimized_encoder_can_be_copied(tiny_bert: Path, make_copy: Copy, backend: str) -> None:
     wrapper = load(tiny_bert)
     old = wrapper.shim.encoder

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from extras import needs_openvino
 from spacy.language import Language
 from wrapped import split
 
@@ -21,6 +22,8 @@ from trfcli_pipeline.encoder.padding import WordPieces
 from trfcli_pipeline.errors import DeviceError, EncoderError, PipelineError
 from trfcli_pipeline.pipeline.doc_rows import word_pieces
 
+pytestmark = needs_openvino
+
 TEXTS = [
     "The quick brown fox jumps over the lazy dog.",
     "Apple shares rose on the news. Apple pie is delicious!",
@@ -30,10 +33,12 @@ TEXTS = [
 
 
 def model_and_input(nlp: Language) -> tuple[TransformersWrapper, WordPieces]:
-    """The pipeline's model, and its input for TEXTS."""
+    """The pipeline's model, on the CPU, and its input for TEXTS."""
+    model = nlp.get_pipe("trf_tok2vec").model
+    model.shim.to("cpu")
     docs = list(nlp.pipe(TEXTS))
     X = word_pieces(docs)
-    return nlp.get_pipe("trf_tok2vec").model, X
+    return model, X
 
 
 def converted(
