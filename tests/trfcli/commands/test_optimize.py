@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 import spacy
 import torch
+from extras import needs_openvino
 from typer.testing import Result
 
 from trfcli.commands.optimize import describe_sample, table
 from trfcli_pipeline.data.dataset import DataSet
 from trfcli_pipeline.encoder.backends import InferenceConfig
-from trfcli_pipeline.encoder.devices import describe_device
+from trfcli_pipeline.encoder.devices import describe_device, resolve_device
 from trfcli_pipeline.tasks import optimize as task
 from trfcli_pipeline.tasks.before_after import Compared, Metrics
 from trfcli_pipeline.tasks.optimize import Decided, Sampled, Tried
@@ -34,13 +35,14 @@ def workspace(
     return tmp_path
 
 
+@needs_openvino
 def test_all_that_was_tried_is_shown(
     run: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = [InferenceConfig("openvino", "int8", "cpu"), InferenceConfig("torch", "bf16", "cpu")]
     monkeypatch.setattr(task, "find_candidates", lambda *args: found)
     monkeypatch.setattr(Compared, "speedup", 2.0)
-    result = run("optimize", "model", "fast", "--calibrate", "texts.jsonl")
+    result = run("optimize", "model", "fast", "--calibrate", "texts.jsonl", "--device", "cpu")
     assert result.exit_code == 0, result.output
     calibrating, trying, few, saved, following = result.stderr.splitlines()
     assert calibrating == "ℹ Calibrating on 2 segments of texts.jsonl"
@@ -63,10 +65,11 @@ def test_all_that_was_tried_is_shown(
 
 def test_json_has_the_comparison(run: Run, workspace: Path) -> None:
     options = ("--calibrate", "-", "--backend", "torch", "--precision", "bf16", "--json")
+    device = describe_device(resolve_device())
     lines = (workspace / "texts.jsonl").read_bytes()
     result = run("optimize", "model", "fast", *options, input=lines)
     found = json.loads(result.stdout)
-    assert found["device"] == describe_device(torch.device("cpu"))
+    assert found["device"] == device
     (tried,) = found["tried"]
     assert (tried["precision"], tried["backend"], tried["chosen"]) == ("bf16", "torch", True)
     assert tried["figure"] == "cosine"

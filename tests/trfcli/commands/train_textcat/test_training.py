@@ -40,7 +40,7 @@ def test_training_replaces_the_model_and_says_so(run: Run, workspace: Path) -> N
         "kept (--dev)"
     )
     assert re.fullmatch(
-        r"ℹ CPU, \d+ threads?; learning rate 1e-4 for the encoder, 1e-3 for the classifier; "
+        r"ℹ (CPU|CUDA), \d+ threads?; learning rate 1e-4 for the encoder, 1e-3 for the classifier; "
         r"batch size 8, 6 steps, 1 of them warm-up",
         plan,
     )
