@@ -10,6 +10,7 @@ import pytest
 import spacy
 import srsly
 import torch
+from extras import needs_openvino
 from optimizing import DEVICE, LABELS, TEXTS, equal, run
 from packaging.requirements import Requirement
 from spacy.language import Language
@@ -29,6 +30,7 @@ from trfcli_pipeline.training.train import train_textcat
 # The optimized pipeline
 
 
+@needs_openvino
 def test_events_have_metrics_before_and_after(events: list[Any], workspace: Path) -> None:
     sampled, tried, decided, saved = events
     inference = InferenceConfig("openvino", "int8", "cpu")
@@ -55,6 +57,7 @@ def test_events_have_metrics_before_and_after(events: list[Any], workspace: Path
     assert not list(workspace.glob(".*"))
 
 
+@needs_openvino
 def test_everything_but_the_encoder_stays_the_same(fast: Language, workspace: Path) -> None:
     slow = spacy.load(workspace / "model")
     assert fast.pipe_names == slow.pipe_names
@@ -70,6 +73,7 @@ def test_everything_but_the_encoder_stays_the_same(fast: Language, workspace: Pa
         np.testing.assert_allclose(one.tensor.sum(axis=0), total, atol=1e-3)
 
 
+@needs_openvino
 @pytest.mark.filterwarnings("ignore:.W109:UserWarning")
 def test_copies_and_worker_processes_predict_the_same(fast: Language) -> None:
     docs = list(fast.pipe(TEXTS, batch_size=2))
@@ -90,6 +94,7 @@ def test_copies_and_worker_processes_predict_the_same(fast: Language) -> None:
     assert equal(again.from_bytes(fast.to_bytes()).pipe(TEXTS), docs)
 
 
+@needs_openvino
 def test_optimized_pipeline_can_be_saved_again_and_packaged(
     fast: Language, workspace: Path, tmp_path: Path
 ) -> None:
@@ -104,6 +109,7 @@ def test_optimized_pipeline_can_be_saved_again_and_packaged(
     assert "| Precision | int8 |" in card.replace("`", "")
 
 
+@needs_openvino
 def test_description_keeps_the_facts_of_the_original_encoder(
     fast: Language, workspace: Path
 ) -> None:
@@ -207,6 +213,7 @@ def test_pipeline_without_trf_tok2vec_is_refused(workspace: Path, tmp_path: Path
         list(optimize(str(tmp_path / "plain"), tmp_path / "out", str(workspace / "texts.jsonl")))
 
 
+@needs_openvino
 @pytest.mark.usefixtures("events")
 @pytest.mark.parametrize("has_gpu", [False, True])
 def test_optimized_pipeline_can_be_neither_optimized_nor_trained(
