@@ -25,7 +25,8 @@ LABELS = ["HAM", "HAM", "HAM", "SPAM", "SPAM", "HAM"]
 def run(workspace: Path, texts: str = "texts.jsonl", **settings: Any) -> list[Any]:
     """Optimize `model` to `out`, by default with the fastest conversion."""
     settings = {"backend": "torch", "precision": "bf16", **settings}
-    model, out = str(workspace / "model"), settings.pop("output", workspace / "out")
+    model = str(settings.pop("model", workspace / "model"))
+    out = settings.pop("output", workspace / "out")
     return list(optimize(model, out, str(workspace / texts), **settings))
 
 

@@ -210,7 +210,7 @@ def test_pipeline_without_trf_tok2vec_is_refused(workspace: Path, tmp_path: Path
     nlp.add_pipe("sentencizer")
     nlp.to_disk(tmp_path / "plain")
     with pytest.raises(PipelineError, match="has no trf_tok2vec"):
-        list(optimize(str(tmp_path / "plain"), tmp_path / "out", str(workspace / "texts.jsonl")))
+        run(workspace, model=tmp_path / "plain", output=tmp_path / "out")
 
 
 @needs_openvino
