@@ -1,9 +1,8 @@
-"""Marks for tests that need an optional dependency."""
+"""Which optional dependencies are installed, and marks for tests that need one."""
 
 from importlib.util import find_spec
 
 import pytest
 
-needs_openvino = pytest.mark.skipif(
-    not (find_spec("nncf") and find_spec("openvino")), reason="OpenVINO isn't installed"
-)
+HAS_OPENVINO = bool(find_spec("nncf") and find_spec("openvino"))
+needs_openvino = pytest.mark.skipif(not HAS_OPENVINO, reason="OpenVINO isn't installed")

@@ -1,6 +1,7 @@
 """What commands show while they work."""
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -109,7 +110,7 @@ def test_line_never_wraps(streams: Streams, total: int | None) -> None:
     widths = [cell_len(line) for line in drawn(terminal)]
     assert max(widths) <= 39
     if total is None:
-        assert all(line.endswith("…  0 it  00:00") for line in drawn(terminal) if line)
+        assert all(re.search(r"…  0 it  00:\d\d$", line) for line in drawn(terminal) if line)
 
 
 @pytest.mark.usefixtures("narrow")

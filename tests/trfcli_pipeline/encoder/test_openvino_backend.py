@@ -160,6 +160,7 @@ def test_the_first_calls_of_two_threads_do_not_deadlock(
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_use_in_a_forked_process_is_an_error(nlp: Language) -> None:
     """OpenVINO's compiler could wait there forever."""
     model, X = model_and_input(nlp)

@@ -134,6 +134,7 @@ def work_forever(announcements: Connection) -> None:
 
 
 @pytest.mark.skipif(not CAN_FORK, reason="the parent process is started by a fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_worker_outlives_its_parent(how: signal.Signals) -> None:
     context = multiprocessing.get_context("fork")

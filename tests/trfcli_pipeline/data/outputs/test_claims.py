@@ -68,6 +68,7 @@ def test_claim_dies_with_its_process(tmp_path: Path, holder: subprocess.Popen[st
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs forks")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_forked_worker_does_not_keep_the_claim(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     with claimed(tmp_path / "out", "out"):
