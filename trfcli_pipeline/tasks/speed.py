@@ -139,8 +139,9 @@ def measure_parts(
     """Measure the `parts` and the `work` of a `Measurement`."""
     wordpiecer = find_component(nlp, TransformersWordPiecer)
     encoder = find_component(nlp, TransformersTok2Vec)
-    watches = {name: Stopwatch() for name in ("tokenizer", *nlp.pipe_names)}
-    pieces, forward = Stopwatch(), Stopwatch()
+    device = torch.device("cpu") if encoder is None else encoder.model.shim.device
+    watches = {name: Stopwatch(device) for name in ("tokenizer", *nlp.pipe_names)}
+    pieces, forward = Stopwatch(device), Stopwatch(device)
     with (
         _timed(doc_pieces, "encode", pieces),
         _timed(encoder and encoder.model.shim, "encode", forward),
@@ -160,9 +161,14 @@ def measure_parts(
 
 
 class Stopwatch:
-    """Sum of the time spent in its `with` blocks; blocks of several threads at once count once."""
+    """Sum of the time spent in its `with` blocks; blocks of several threads at once count once.
 
-    def __init__(self) -> None:
+    Args:
+        device: The device whose work is measured.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
         self.seconds = 0.0
         self._lock = Lock()
         self._running = 0
@@ -175,9 +181,9 @@ class Stopwatch:
             self._running += 1
 
     def __exit__(self, *error: object) -> None:
-        if torch.accelerator.is_available():
+        if self.device.type != "cpu":
             # Kernels run asynchronously.
-            torch.accelerator.synchronize()
+            torch.accelerator.synchronize(self.device)
         with self._lock:
             self._running -= 1
             if self._running == 0:

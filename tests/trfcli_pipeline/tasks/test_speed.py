@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import spacy
+import torch
 from spacy.language import Language
 from spacy.tokens import Doc
 
@@ -99,7 +100,7 @@ def test_measuring_restores_the_timed_functions(nlp: Language) -> None:
 
 
 def test_stopwatch_counts_overlapping_blocks_once(clock: Clock) -> None:
-    watch = Stopwatch()
+    watch = Stopwatch(torch.device("cpu"))
     first, second = ExitStack(), ExitStack()
     first.enter_context(watch)
     clock.now += 1
@@ -112,6 +113,19 @@ def test_stopwatch_counts_overlapping_blocks_once(clock: Clock) -> None:
     with watch:
         clock.now += 1
     assert watch.seconds == 4
+
+
+@pytest.mark.parametrize(("name", "waits"), [("cpu", False), ("cuda:1", True)])
+def test_stopwatch_waits_for_its_own_device_only(
+    monkeypatch: pytest.MonkeyPatch, name: str, waits: bool
+) -> None:
+    """On a CPU, waiting for a GPU would first start CUDA, which takes a second."""
+    waited: list[torch.device] = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    with Stopwatch(torch.device(name)):
+        assert not waited
+    assert waited == ([torch.device(name)] if waits else [])
 
 
 def test_pipelines_take_turns_on_the_same_texts(monkeypatch: pytest.MonkeyPatch) -> None:
