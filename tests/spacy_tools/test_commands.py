@@ -16,6 +16,10 @@ from typer.testing import Result
 from trfcli_pipeline import TransformersLanguage
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+# spaCy draws its progress in a fork. Where a GPU is in use, torch has threads.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:This process .* is multi-threaded:DeprecationWarning"
+)
 
 
 def test_train(
