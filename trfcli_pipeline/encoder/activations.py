@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from trfcli_pipeline.errors import PipelineError
 
 _OPTIONAL = ("last_hidden_state", "pooler_output", "all_hidden_states", "all_attentions")
-# The names of the outputs in `Activations`.
-KINDS = (*_OPTIONAL, "segment_sums")
 # Always kept on Docs: token rows in `doc.tensor`, and what trf_textcat reads.
-TENSOR, SUMS = "tensor", "segment_sums"
+TENSOR, SEGMENT_SUMS = "tensor", "segment_sums"
+# The names of the outputs in `Activations`.
+KINDS = (*_OPTIONAL, SEGMENT_SUMS)
 
 
 def kinds_to_keep(keep: str | Sequence[str]) -> frozenset[str]:
@@ -33,7 +33,7 @@ def kinds_to_keep(keep: str | Sequence[str]) -> frozenset[str]:
             f"keep: unknown value {', '.join(map(repr, unknown))}",
             hint=f'Use "all", "tensor", or a list of: {", ".join(_OPTIONAL)}',
         )
-    return frozenset(KINDS if "all" in names else names) | {TENSOR, SUMS}
+    return frozenset(KINDS if "all" in names else names) | {TENSOR, SEGMENT_SUMS}
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,8 +221,8 @@ class CapturedUpdates:
     def gradients(self, kinds: Kinds) -> WeightGradients | None:
         """The memory for the gradients of captured updates; None if none was captured.
 
-        As long as there is no `owner`, other updates may use it: a second set of gradients would be
-        as large as the weights.
+        Other updates may use it while there is no `owner`: a second set would take as much memory
+        as the weights.
         """
         return self._gradients.get(kinds)
 

@@ -202,6 +202,11 @@ def release_unused(device: torch.device) -> None:
         torch.accelerator.empty_cache()
 
 
+def summing_dtype(device: torch.device) -> torch.dtype:
+    """The data type for long sums: double precision, which Apple's GPUs don't have."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def trim_heap() -> None:
     """Return freed memory from glibc's heap to the system.
 

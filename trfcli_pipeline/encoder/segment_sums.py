@@ -1,6 +1,6 @@
 """The sum of each segment's wordpiece rows, and the gradient on the way back.
 
-It is all that the mean of a text needs. The rows themselves then never leave the encoder's device.
+The mean of a text needs only these sums, so the rows never leave the encoder's device.
 """
 
 from dataclasses import replace
@@ -10,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from trfcli_pipeline.encoder.activations import Activations
+from trfcli_pipeline.encoder.devices import summing_dtype
 from trfcli_pipeline.encoder.transfers import upload, upload_arrays
 
 
 def sum_segments(rows: torch.Tensor, lengths: NDArray[np.int32]) -> torch.Tensor:
-    """Sum the rows of each segment, in double precision, and don't wait for the device.
+    """Sum the rows of each segment in double precision, without waiting for the device.
 
-    float32 would accumulate rounding errors over the hundred wordpieces of a long URL.
+    float32 would accumulate rounding errors over the hundreds of wordpieces of a segment.
 
     Args:
         rows: *Shape:* (wordpieces, width)
@@ -30,8 +31,8 @@ def sum_segments(rows: torch.Tensor, lengths: NDArray[np.int32]) -> torch.Tensor
     starts = np.cumsum(lengths, dtype=np.int64) - lengths
     (on_device,) = upload([torch.from_numpy(starts)], rows.device)
     index = torch.arange(len(rows), device=rows.device)
-    sums = torch.nn.functional.embedding_bag(index, rows.double(), on_device, mode="sum")
-    return sums.float()
+    exact = rows.to(summing_dtype(rows.device))
+    return torch.nn.functional.embedding_bag(index, exact, on_device, mode="sum").float()
 
 
 def upload_gradients(d_outputs: Activations, device: torch.device) -> Activations:

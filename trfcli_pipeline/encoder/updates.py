@@ -182,7 +182,7 @@ class TrainingPass:
 
         Args:
             d_activations: The gradients of the encoder's outputs.
-            is_first: Whether this step has no other gradients yet.
+            is_first: Whether no other sub-batch of this update has gradients yet.
         """
         scale, kinds = self.shim.adamw.scaler.scale, _kinds(d_activations)
         captured, self.captured = self.captured, None

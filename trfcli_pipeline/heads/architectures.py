@@ -20,7 +20,7 @@ from thinc.api import (
 )
 from thinc.types import Floats2d
 
-from trfcli_pipeline.encoder.activations import KINDS, SUMS, TENSOR
+from trfcli_pipeline.encoder.activations import KINDS, SEGMENT_SUMS, TENSOR
 from trfcli_pipeline.errors import PipelineError
 from trfcli_pipeline.heads.class_scores import class_scores
 from trfcli_pipeline.heads.doc_features import (
@@ -177,7 +177,7 @@ def kinds_read(model: ClassifierModel) -> frozenset[str]:
 
     Those that `make_classifier` made say so. Other people's may read all.
     """
-    return frozenset(model.attrs.get("kinds_read", (*KINDS, TENSOR))) | {SUMS}
+    return frozenset(model.attrs.get("kinds_read", (*KINDS, TENSOR))) | {SEGMENT_SUMS}
 
 
 def _pool(vectors: Model[list[Doc], Ragged], pooling: str) -> DocFeatures:

@@ -117,12 +117,12 @@ def end_gradient(doc: Doc, name: str) -> None:
 
 def missing_activation(name: str) -> PipelineError:
     """Create the error for a Doc that lacks what a head reads."""
+    keep = "The `keep` setting of trf_tok2vec must include what this component reads. "
     return PipelineError(
         f"A Doc has no {name}",
-        hint="The pipeline needs trf_wordpiecer and trf_tok2vec before this component. The "
-        "`keep` setting of trf_tok2vec must include what this component reads. If trf_tok2vec is "
-        "frozen, add it to annotating_components. Components can't be updated one by one, as "
-        "`spacy debug model` does: call nlp.update",
+        hint="The pipeline needs trf_wordpiecer and trf_tok2vec before this component. "
+        f"{'' if name == SUMS else keep}If trf_tok2vec is frozen, add it to annotating_components. "
+        "Components can't be updated one by one, as `spacy debug model` does: call nlp.update",
     )
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from thinc.api import Ops
 from thinc.types import Floats2d
 
+from trfcli_pipeline.encoder.devices import summing_dtype
 from trfcli_pipeline.encoder.transfers import upload
 from trfcli_pipeline.tokenization.alignment import Shares
 
@@ -57,10 +58,11 @@ def device_token_rows(shares: Shares, piece_rows: torch.Tensor) -> torch.Tensor:
     indices: list[Any] = [shares.pieces, shares.common_pieces, segments[by_token]]
     indices += [np.cumsum(each) - each for each in counts]
     weights = [shares.weights, np.repeat(shares.common_weights, shares.common_per_segment)]
-    own, common, shared, *starts = _upload(indices, "int64", piece_rows.device)
+    own, common, shared, *starts = _upload(indices, torch.int64, piece_rows.device)
     # Double precision for the same reason as in `sum_runs`.
-    own_weights, common_weights = _upload(weights, "float64", piece_rows.device)
-    exact = piece_rows.double()
+    dtype = summing_dtype(piece_rows.device)
+    own_weights, common_weights = _upload(weights, dtype, piece_rows.device)
+    exact = piece_rows.to(dtype)
     rows = _sum_bags(exact, own, starts[0], own_weights)
     # What the tokens of each segment share, and for each token the sum over its segments.
     common_rows = _sum_bags(exact, common, starts[1], common_weights)
@@ -109,8 +111,10 @@ def sum_runs(ops: Ops, rows: Floats2d, lengths: NDArray[np.integer]) -> Floats2d
     return cast(Floats2d, sums.astype("float32"))
 
 
-def _upload(arrays: Sequence[NDArray[Any]], dtype: str, device: torch.device) -> list[torch.Tensor]:
-    return upload([torch.from_numpy(each.astype(dtype)) for each in arrays], device)
+def _upload(
+    arrays: Sequence[NDArray[Any]], dtype: torch.dtype, device: torch.device
+) -> list[torch.Tensor]:
+    return upload([torch.from_numpy(each).to(dtype) for each in arrays], device)
 
 
 def _sum_bags(

@@ -150,7 +150,7 @@ def _load(
 
 
 def keep_what_heads_read(nlp: "Language", *, aligned: bool = False) -> None:
-    """Let the Docs get no more than the heads read, for callers that only use their predictions.
+    """Store only what the heads read on Docs, for callers that use nothing but predictions.
 
     Nothing changes if another component than trf_textcat follows: it may read anything.
 
@@ -172,7 +172,7 @@ def keep_what_heads_read(nlp: "Language", *, aligned: bool = False) -> None:
 
 
 def keep_only(nlp: "Language", kinds: Collection[str], *, aligned: bool = False) -> None:
-    """Let the encoder keep nothing else on the Docs but the sums of segments.
+    """Store only these outputs of the encoder, and the sums of segments, on Docs.
 
     Args:
         nlp: A pipeline with an encoder.
@@ -180,14 +180,17 @@ def keep_only(nlp: "Language", kinds: Collection[str], *, aligned: bool = False)
         aligned: Whether the alignment of wordpieces and tokens is needed although nothing that is
             kept depends on it.
     """
-    from trfcli_pipeline.encoder.activations import SUMS, TENSOR
+    from trfcli_pipeline.encoder.activations import SEGMENT_SUMS, TENSOR
+    from trfcli_pipeline.pipeline.components import find_component
     from trfcli_pipeline.pipeline.wordpiecer import TransformersWordPiecer
 
     encoder = require_encoder(nlp)
-    encoder.kept &= {*kinds, SUMS}
-    before = nlp.pipeline[nlp.pipe_names.index(encoder.name) - 1][1]
-    if isinstance(before, TransformersWordPiecer):
-        before.aligns = aligned or TENSOR in encoder.kept
+    encoder.kept &= {*kinds, SEGMENT_SUMS}
+    wordpiecer = find_component(nlp, TransformersWordPiecer)
+    before = nlp.pipe_names[: nlp.pipe_names.index(encoder.name)]
+    # Components between the two may read the alignment.
+    if wordpiecer is not None and before[-1:] == [wordpiecer.name]:
+        wordpiecer.aligns = aligned or TENSOR in encoder.kept
 
 
 def require_encoder(nlp: "Language") -> "TransformersTok2Vec":

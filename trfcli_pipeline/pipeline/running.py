@@ -26,11 +26,17 @@ def pipe_up_to(nlp: Language, last: str, docs: Iterable[Doc]) -> Iterator[Doc]:
 
 @contextmanager
 def few_collections() -> Iterator[None]:
-    """A context in which the garbage collector leaves out what exists already.
+    """Exclude existing objects from garbage collection inside the context.
 
-    Each Doc has a dozen lists and arrays, so it would look through all of spaCy and torch every few
-    hundred Docs. Use it around a whole stream: what is left out isn't collected meanwhile.
+    Each Doc has a dozen lists and arrays, so the collector would look through all of spaCy and
+    torch every few hundred Docs. Use it around a whole stream. If objects are excluded already, it
+    does nothing.
     """
+    if gc.get_freeze_count():
+        yield
+        return
+    # Excluded garbage would keep its memory, which may be that of a GPU.
+    gc.collect()
     gc.freeze()
     try:
         yield

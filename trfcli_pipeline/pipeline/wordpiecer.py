@@ -35,6 +35,7 @@ from trfcli_pipeline.tokenization.doc_attributes import (
     TYPE_IDS,
     UNSEEN,
     WORD_PIECES,
+    discard,
     store,
     stored,
 )
@@ -256,6 +257,10 @@ class TransformersWordPiecer(SavedInParts, Pipe):
                 store(doc, TOKEN_SPANS, pieces.token_spans)
                 store(doc, PIECE_SPANS, pieces.piece_spans)
                 store(doc, FINGERPRINT, f"{fingerprint} {pieces.checksum}")
+            elif stored(doc, LINKS) is not None:
+                # Those of earlier wordpieces.
+                for name in (STRINGS, LINKS, UNSEEN, TOKEN_SPANS, PIECE_SPANS, FINGERPRINT):
+                    discard(doc, name)
 
     def parts(self) -> dict[str, Part]:
         """The settings and the tokenizer."""

@@ -18,7 +18,7 @@ from trfcli_pipeline.data.outputs.resumable import ResumableFile
 from trfcli_pipeline.data.reading import Reading
 from trfcli_pipeline.data.reading.tracking import track_reading
 from trfcli_pipeline.data.records import BadRecord, Record
-from trfcli_pipeline.errors import DataError, OutputError
+from trfcli_pipeline.errors import DataError, OutputError, PipelineError
 from trfcli_pipeline.pipeline.loading import check_pipeline, keep_what_heads_read, load_pipeline
 from trfcli_pipeline.pipeline.saved import pipeline_digest
 from trfcli_pipeline.progress import phase
@@ -204,9 +204,9 @@ def annotate(  # noqa: PLR0915
                 yield texts_of(batch)
 
         with (
-            few_collections(),
             phase("Annotating", total=total, unit="texts", done=progress.texts) as annotating,
             start_engine(predictor, engine, n_process, device=device) as run,
+            few_collections(),
         ):
             for predicted in run(send()):
                 batch = pending.popleft()
@@ -221,6 +221,8 @@ def annotate(  # noqa: PLR0915
                 words = progress.words - words_before
                 annotating.note = f"{words / (time.perf_counter() - start):,.0f} words/s"
                 yield BatchAnnotated(len(batch), predicted.words)
+            if pending:
+                raise PipelineError(f"{len(pending)} batches of texts got no predictions")
             if content := rows.end():
                 file.append(_compressed(output, content), state())
         seconds = time.perf_counter() - start

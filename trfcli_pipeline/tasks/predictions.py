@@ -102,8 +102,7 @@ class Predictor:
         metas = [nlp.get_pipe_meta(name) for name in nlp.pipe_names]
         self._assigned = {attribute for meta in metas for attribute in meta.assigns}
         # A component that declares no assignments may predict anything.
-        self._all_declared = all(meta.assigns for meta in metas)
-        if not self._assigned & _PREDICTIONS and self._all_declared:
+        if not self._assigned & _PREDICTIONS and all(meta.assigns for meta in metas):
             raise PipelineError(
                 f"The pipeline predicts nothing to write ({', '.join(nlp.pipe_names)})",
                 hint="Train a text classifier: trf train-textcat MODEL TRAIN",
@@ -191,11 +190,13 @@ class Predictor:
         if len(cats) != len(texts):
             raise PipelineError(f"the pipeline returned {len(cats)} of {len(texts)} texts")
         labels = predicted_labels_of_all(cats, self.classifiers)
-        for row, own in zip(rows, labels, strict=not self.as_docs):
+        counts = Counter(chain.from_iterable(labels))
+        if self.as_docs:
+            return Predicted(words, counts, docs.to_bytes())
+        for row, own in zip(rows, labels, strict=True):
             if "labels" in row:
                 row["labels"] = own
-        counts = Counter(chain.from_iterable(labels))
-        return Predicted(words, counts, docs.to_bytes() if self.as_docs else rows)
+        return Predicted(words, counts, rows)
 
     def _row(self, doc: Doc) -> dict[str, Any]:
         """The row of a Doc, whose labels are decided later: for many texts at once."""
@@ -220,9 +221,8 @@ class Predictor:
         names = [
             name
             for name in TOKEN_ATTRIBUTES
-            if f"token.{name}" in self._assigned
-            # It is true for an empty Doc.
-            or (not self._all_declared and len(doc) and doc.has_annotation(name.upper()))
+            # has_annotation is true for an empty Doc.
+            if f"token.{name}" in self._assigned or (len(doc) and doc.has_annotation(name.upper()))
         ]
         if names:
             row["tokens"] = [_token(token, names) for token in doc]

@@ -128,7 +128,7 @@ def _start_worker(code: CodeFiles, function: Callable[[Any], Any]) -> None:
 def _start(code: CodeFiles, function: Callable[[Any], Any]) -> None:
     global _function  # noqa: PLW0603 - a worker has only one function
     _function = function
-    # See `running.few_collections`.
+    # The collector would look through all of torch and spaCy every few hundred Docs.
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -165,9 +165,14 @@ def _align(
         _split(piece_spans, n_pieces),
         strict=True,
     )
-    for each, own, arrays in zip(pieces, rows, parts, strict=True):
-        unseen = None if own.unseen is None else own.unseen.astype(np.int32)
-        yield DocPieces(*each[:4], [strings[id_] for id_ in each.ids], *arrays, unseen)
+    for each, own, (own_links, own_tokens, own_pieces) in zip(pieces, rows, parts, strict=True):
+        yield each._replace(
+            strings=[strings[id_] for id_ in each.ids],
+            links=own_links,
+            token_spans=own_tokens,
+            piece_spans=own_pieces,
+            unseen=None if own.unseen is None else own.unseen.astype(np.int32),
+        )
 
 
 def _piece_spans(rows: Sequence[Rows], lengths: Indices) -> Indices:

@@ -50,7 +50,7 @@ from trfcli_pipeline.tokenization.retokenizing import follow_tokens, is_token
 
 _BY_PIECE = (WORD_PIECES, STRINGS, TYPE_IDS, HIDDEN, gradient_of(HIDDEN))
 _BY_LAYER = (HIDDENS, gradient_of(HIDDENS))
-_BY_SEGMENT = tuple(f(name) for name in (POOLER, ATTENTIONS, SUMS) for f in (str, gradient_of))
+_BY_SEGMENT = (POOLER, ATTENTIONS, SUMS, *map(gradient_of, (POOLER, ATTENTIONS, SUMS)))
 # The alignment as arrays (see `alignment.Alignment`); `trf_alignment` returns lists.
 _FOLLOWING = (LINKS, SEGMENTS, UNSEEN)
 _OF_DOC = (TOKEN_SPANS, PIECE_SPANS, TENSOR_SPANS, FINGERPRINT, CLASSIFIERS, NOVELTY)

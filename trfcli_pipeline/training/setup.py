@@ -72,9 +72,9 @@ def set_up_segments(nlp: Language, config: TrainingConfig) -> str:
 
 
 def set_up_outputs(nlp: Language, config: TrainingConfig) -> None:
-    """Have Docs get no more than the classifier will read, unless other components follow.
+    """Store only what the classifier will read on Docs, unless other components follow.
 
-    With a frozen encoder, many times as many Docs fit in memory.
+    With a frozen encoder, many more Docs fit in memory.
     """
     encoder = require_component(nlp, TransformersTok2Vec)
     following = nlp.pipe_names[nlp.pipe_names.index(encoder.name) + 1 :]
