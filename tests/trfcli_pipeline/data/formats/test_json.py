@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trfcli_pipeline.data.formats.jsonl_writer import JsonlWriter
-from trfcli_pipeline.data.reading import read_records
+from trfcli_pipeline.data.reading import exports, read_records
 from trfcli_pipeline.errors import DataError
 
 texts = st.text(
@@ -24,7 +24,14 @@ values = st.recursive(
     lambda children: st.lists(children, max_size=3) | st.dictionaries(texts, children, max_size=3),
     max_leaves=4,
 )
-other_keys = st.dictionaries(texts.filter(lambda key: key != "text"), values, max_size=3)
+# Records with the keys of annotation tools are converted. Hypothesis finds them in the source.
+other_keys = st.dictionaries(
+    texts.filter(
+        lambda key: key not in {"text", *exports._MARKS} and not key.endswith("responses")
+    ),
+    values,
+    max_size=3,
+)
 
 
 @pytest.fixture(scope="module")
