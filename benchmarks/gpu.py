@@ -23,6 +23,7 @@ import torch
 from overhead import plain_steps, trf_steps
 
 from trfcli_pipeline.data.reading import read_records
+from trfcli_pipeline.encoder.activations import kinds_to_keep
 from trfcli_pipeline.encoder.backends import InferenceConfig, cast_weights
 from trfcli_pipeline.pipeline.creating import create_pipeline
 from trfcli_pipeline.pipeline.loading import require_encoder
@@ -59,7 +60,7 @@ def predict(encoder: str, texts: str, precision: str, rounds: int) -> None:
     """Print the words/s of `nlp.pipe`."""
     nlp, _ = create_pipeline(encoder)
     component = require_encoder(nlp)
-    component.kept = frozenset()
+    component.kept = kinds_to_keep("tensor")
     shim = component.model.shim
     shim.to("cuda")
     shim.encoder = cast_weights(shim.encoder, InferenceConfig(precision=precision))

@@ -13,8 +13,8 @@ _MAX_WORK = 2e10
 _GRAPH_SHARE = 1 / 16
 # Rows and lengths are rounded up to so few significant bits that shapes recur.
 _SIGNIFICANT_BITS = 3
-# So the product of both is a multiple of 32. If lengths were multiples of 8, a quarter of the
-# wordpieces of short texts would be padding.
+# The least multiples of rows and lengths. With lengths in multiples of 8, batches of short texts
+# would grow by a quarter, with 4 by a ninth.
 _ROW_MULTIPLE, _LENGTH_MULTIPLE = 8, 4
 # RoBERTa's position ids begin after that of padding: 512 of 514 positions can be used.
 _SPARE_POSITIONS = 2

@@ -100,9 +100,9 @@ def make_classifier(
     """
     name = CLASSIFIERS.get(architecture, architecture)
     hint = f"Use one of: {', '.join(CLASSIFIERS)}"
-    if name not in registry.architectures:
+    if not registry.has("architectures", name):
         raise PipelineError(f"{architecture}: no such architecture", hint=hint)
-    make: Callable[..., Any] = registry.architectures.get(name)
+    make: Callable[..., Any] = registry.get("architectures", name)
     options = {"exclusive_classes": exclusive_classes, "pooling": pooling, "nO": nO, "nI": nI}
     try:
         inspect.signature(make).bind(**options)

@@ -3,7 +3,7 @@
 Their backward pass writes gradients back to the Docs. `mean_last_hidden` returns one row per Doc;
 the other layers return one row per segment (see `tokenization/segments.py`), and one row of zeros
 for a Doc without segments. Their attribute `reads` names the kind of activation that
-`trf_tok2vec` has to keep.
+`trf_tok2vec` has to keep, unless it is one that is always kept.
 """
 
 from collections.abc import Callable, Sequence

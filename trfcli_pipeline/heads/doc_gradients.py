@@ -70,7 +70,7 @@ def add_gradient(doc: Doc, name: str, index: slice | NDArray[np.intp], gradient:
 
 
 def add_sum_gradient(doc: Doc, d_sums: Floats2d) -> None:
-    """Add to the gradient of the sums of a Doc's segments, or else to that of all their rows.
+    """Add the gradient of the sums of a Doc's segments; to their rows, if these have a gradient.
 
     Args:
         doc: The Doc that the head read.
